@@ -1,0 +1,118 @@
+# Inkwash, one word at a time: `make help`. The first command builds $(VENV) from requirements.lock.
+#
+# Hydra overrides are given as make variables, in the order they are typed:
+#
+#     make train model=unet_small schedule=cosine 'name=a b' optimizer.lr=3e-4 +new.key=1 '~logger'
+#
+# Values travel untouched: spaces, quotes, $HOME, ${oc.env:HOME}, [32,64], {a: 1}, range(1,5), #, ;, *, \, `...`,
+# newlines. `make -n train ...` prints the command behind it, ready to paste. make itself swallows a few forms before
+# this file sees them, and no quoting brings them back:
+#
+#     k!=v               make runs v as a command         k+=v  k?=v  k:=v   make's own assignments, not Hydra's
+#     'k= v'  'k =v'     blanks around = are dropped      k=1 k=2            the last wins, at the place of the first
+#     a@b:c=d  'a b=1'   taken for the name of a target   ~key               (without =) comes behind all the others
+#     -m  --cfg          taken for flags of make          PYTHON  ARGS  VENV  SHELL   belong to this file
+#
+# For those there is ARGS, which the shell reads as you wrote it:  make train ARGS="--cfg job 'a@b:c=d'"
+
+SHELL  := bash
+PYTHON ?= python3
+ARGS   ?=
+VENV   := .venv
+
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+RUNS   := train sweep sample
+
+# --- From make's command line to Hydra's ------------------------------------------------------------------------------
+# MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
+# escaped. Only the names are read from it; $(value name) is then the text as typed, with nothing to undo. Variables
+# here are UPPER_CASE because a lower-case one could be overwritten by a Hydra key of the same name.
+EMPTY   :=
+SPACE   := $(EMPTY) $(EMPTY)
+TAB     := $(EMPTY)	$(EMPTY)
+define NEWLINE
+
+
+endef
+REVERSE  = $(if $1,$(call REVERSE,$(wordlist 2,$(words $1),$1)) $(firstword $1))
+QUOTE    = '$(subst $(NEWLINE),'$$'\n'',$(subst ','\'',$1))'
+
+TYPED   := $(subst $(NEWLINE),,$(subst \$(TAB),,$(subst \$(SPACE),,$(subst \\,,$(MAKEOVERRIDES)))))
+NAMES   := $(call REVERSE,$(foreach word,$(TYPED),$(firstword $(subst =, ,$(word)))))
+KEYS    := $(filter-out PYTHON ARGS VENV SHELL,$(NAMES))
+DELETED := $(filter ~%,$(MAKECMDGOALS))
+HYDRA   := $(foreach key,$(KEYS),$(call QUOTE,$(key)=$(value $(key)))) $(foreach key,$(DELETED),$(call QUOTE,$(key)))
+
+# make would export what was typed: `seed=1` would be $seed in the run and in every process it starts. And the tests
+# call make, which must not inherit the flags and variables of the make that runs them.
+unexport $(NAMES) PYTHON ARGS VENV MAKEFLAGS MFLAGS MAKEOVERRIDES
+
+ifneq ($(KEYS)$(DELETED),)
+ifeq ($(filter $(RUNS),$(MAKECMDGOALS)),)
+$(error $(strip $(KEYS) $(DELETED)): only $(RUNS) take overrides)
+endif
+endif
+ifneq ($(filter %:,$(KEYS)),)
+$(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :,,$(filter %:,$(KEYS)))=...)
+endif
+
+# --- Targets ----------------------------------------------------------------------------------------------------------
+.PHONY: help install $(RUNS) test test-slow lint format lock clean $(DELETED)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo '  Overrides:  make train model=unet_small schedule=cosine    (the rest goes in ARGS="...")'
+
+install: $(STAMP) ## build .venv from requirements.lock (PYTHON=python3.12 to choose the interpreter)
+
+train: $(STAMP) ## train one model: make train model=unet_small schedule=cosine
+	@$(PY) -m inkwash.train $(HYDRA) $(value ARGS)
+
+sweep: $(STAMP) ## train one model for each combination: make sweep schedule=linear,cosine seed=1,2
+	@$(PY) -m inkwash.train --multirun $(HYDRA) $(value ARGS)
+
+sample: $(STAMP) ## draw images from a run: make sample run=runs/NAME
+	@$(PY) -m inkwash.sample $(HYDRA) $(value ARGS)
+
+test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
+	@$(PY) -m pytest $(value ARGS)
+
+test-slow: $(STAMP) ## run the tests that take minutes
+	@$(PY) -m pytest -m slow $(value ARGS)
+
+lint: $(STAMP) ## check style, types and which floor imports which
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/basedpyright
+	@$(VENV)/bin/lint-imports --no-logo
+
+format: $(STAMP) ## fix what can be fixed by itself
+	@$(VENV)/bin/ruff check --fix
+	@$(VENV)/bin/ruff format
+
+lock: $(STAMP) ## pin every version again after a change of the dependencies in pyproject.toml
+	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --group dev pyproject.toml --quiet -o requirements.lock
+
+clean: ## remove .venv and every cache; runs/ and data/ stay
+	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .import_linter_cache
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A bare `~key` (Hydra: delete this key) reaches make as a goal: there is nothing to do for it but to accept it.
+$(DELETED): ; @:
+
+# --- Environment ------------------------------------------------------------------------------------------------------
+# The stamp is touched last, so an interrupted install is taken up again. No network is needed beyond pip's index, and
+# no build isolation: hatchling is in the lock.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  found=$$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version 2>&1 || echo missing); \
+	  echo "Inkwash needs Python 3.11 or newer, but $(PYTHON) is $$found." \
+	    "Name another: make install PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "Installing requirements.lock into $(VENV): about two minutes the first time, seconds after a small change."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

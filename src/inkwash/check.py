@@ -1,0 +1,87 @@
+"""What can be known of a configuration before torch is imported: seconds count when a key is misspelt."""
+
+import ast
+import difflib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from inkwash.errors import UserError
+
+PACKAGE = Path(__file__).parent
+
+
+def check(config: DictConfig) -> None:
+    """Raise UserError for a missing value, an argument that its target does not take, or an impossible batch size."""
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    for key, node in plain.items():
+        _check_node(str(key), node)
+    if "data" in plain:
+        _check_batch(plain)
+
+
+def _check_node(key: str, node: Any) -> None:
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            _check_node(f"{key}[{i}]", item)
+    if not isinstance(node, dict):
+        return
+    given = {str(name) for name in node} - {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+    target = str(node.get("_target_", ""))
+    arguments = _arguments(target) if target.startswith("inkwash.") else None
+    if arguments is not None and (unknown := sorted(given - set(arguments))):
+        near = difflib.get_close_matches(unknown[0], arguments, 1)
+        hint = f"did you mean {key}.{near[0]}?" if near else f"it takes {', '.join(arguments)}"
+        raise UserError(f"{key}.{unknown[0]}: {target.rsplit('.', 1)[1]} has no such argument; {hint}")
+    for name in given:
+        _check_node(f"{key}.{name}", node[name])
+
+
+@cache
+def _arguments(target: str) -> tuple[str, ...] | None:
+    """Names of the arguments of one of our own classes or functions, read from its source; None when open-ended."""
+    module, _, name = target.rpartition(".")
+    path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    if not path.exists():
+        raise UserError(f"_target_={target}: there is no module {module}")
+    tree = ast.parse(path.read_text("utf-8"))
+    definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    if name not in definitions:
+        near = difflib.get_close_matches(name, definitions, 1)
+        raise UserError(f"_target_={target}: {module} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    return _signature(definitions[name], definitions, tree)
+
+
+def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> tuple[str, ...] | None:
+    if isinstance(node, ast.FunctionDef):
+        names = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+        return None if node.args.kwarg and node.name == "__init__" else tuple(name for name in names if name != "self")
+    assert isinstance(node, ast.ClassDef)
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _signature(item, definitions, tree)
+    for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+        if base in definitions:
+            return _signature(definitions[base], definitions, tree)
+        for imported in (item for item in tree.body if isinstance(item, ast.ImportFrom)):
+            if str(imported.module).startswith("inkwash") and base in {alias.name for alias in imported.names}:
+                return _arguments(f"{imported.module}.{base}")
+    return ()
+
+
+def _check_batch(config: dict[str, Any]) -> None:
+    """The global batch must be cut evenly, as far as the number of devices is known before torch looks."""
+    trainer, batch = config["trainer"], config["data"].get("batch_size")
+    parts = [trainer.get("devices"), trainer.get("num_nodes"), trainer.get("accumulate_grad_batches")]
+    if not isinstance(batch, int) or not all(isinstance(part, int) for part in parts):
+        return
+    devices, nodes, accumulate = parts
+    if batch < 1 or min(parts) < 1 or batch % (devices * nodes * accumulate):
+        raise UserError(
+            f"data.batch_size={batch} is the global batch and must be a multiple of trainer.devices={devices} x "
+            f"trainer.num_nodes={nodes} x trainer.accumulate_grad_batches={accumulate}"
+        )

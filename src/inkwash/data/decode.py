@@ -1,0 +1,88 @@
+"""Image files to uint8 tensors, losing nothing that was not asked to be lost."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from inkwash.errors import UserError
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class CorruptImageError(UserError):
+    """The bytes are no image, or a damaged one: the one mistake that `data.source.skip_corrupt=true` forgives."""
+
+
+def decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, name: str) -> Tensor:
+    """Read one image, as its EXIF rotation means it to be seen.
+
+    Channels are added freely (grey to RGB, opaque to RGBA) but dropped only where they carry nothing: colour when the
+    three channels agree, alpha when it is opaque. 16-bit grey is scaled by 255 / 65535.
+
+    Args:
+        source: the file or its bytes.
+        shape: (C, H, W) wanted, C one of 1, 3, 4.
+        resize: scale (bicubic, antialiased) until the image covers H x W, then crop the centre.
+        name: what errors call the image.
+
+    Returns:
+        uint8 (C, H, W).
+
+    Raises:
+        CorruptImageError: `source` is not an image that Pillow can read.
+        UserError: size or channels are not those of `shape`.
+    """
+    channels, height, width = shape
+    image = _with_channels(_read(source, name), channels, name)
+    if resize:
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    if image.size != (width, height):
+        raise UserError(
+            f"{name} is {image.height} x {image.width} pixels (height x width), but data.shape asks for "
+            f"{height} x {width}: add data.source.resize=true to scale and crop, or correct data.shape"
+        )
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.view(height, width, channels).permute(2, 0, 1).contiguous()
+
+
+def _read(source: bytes | Path, name: str) -> Image.Image:
+    """The upright image in mode L, RGB or RGBA, whichever holds all it has."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            image = ImageOps.exif_transpose(file)
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error... : the file is at fault
+        raise CorruptImageError(
+            f"{name} cannot be read as an image: remove or repair it, or add data.source.skip_corrupt=true"
+        ) from error
+    if image.mode.startswith(("I", "F")):
+        return _from_16_bits(image, name)
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _from_16_bits(image: Image.Image, name: str) -> Image.Image:
+    """Pillow's own conversion to 8 bits clips some of these modes at 255 instead of scaling them."""
+    levels = np.asarray(image)
+    if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
+        raise UserError(f"{name} holds floats or more than 16 bits a pixel, whose range is unknown: save it as 8 bits")
+    return Image.fromarray(np.round(levels / 257).astype(np.uint8))
+
+
+def _with_channels(image: Image.Image, channels: int, name: str) -> Image.Image:
+    if channels not in MODES:
+        raise UserError(f"image files have 1, 3 or 4 channels, not the {channels} of data.shape")
+    if image.mode == "RGBA" and channels < 4:
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise UserError(f"{name} is partly transparent: use data.shape=[4, H, W], or flatten the image")
+        image = image.convert("RGB")
+    if image.mode == "RGB" and channels == 1:
+        red, green, blue = (channel.tobytes() for channel in image.split())
+        if not red == green == blue:
+            raise UserError(f"{name} is in colour, but data.shape has one channel: use data.shape=[3, H, W]")
+        image = image.getchannel("R")
+    return image.convert(MODES[channels])

@@ -1,0 +1,31 @@
+"""scikit-learn's handwritten digits: 1,797 images of 8 x 8 that need no download."""
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from inkwash.data.images import Images
+
+
+class Digits:
+    """The digits 0 to 9, each (1, 8, 8), their 17 grey levels spread over 0..255.
+
+    Args:
+        heldout: how many images are held out, equally many of each class (stratified).
+        seed: which ones.
+    """
+
+    def __init__(self, heldout: int = 450, seed: int = 0):
+        self.heldout = heldout
+        self.seed = seed
+
+    def load(self, split: str, shape: tuple[int, int, int], path: str | None = None) -> Images:
+        """The images of a split: see `Source.load`; they come with scikit-learn, so `path` is not needed."""
+        pixels, labels = load_digits(return_X_y=True)
+        train, heldout = train_test_split(
+            np.arange(len(labels)), test_size=self.heldout, stratify=labels, random_state=self.seed
+        )
+        rows = np.sort(heldout if split == "heldout" else train)
+        images = np.round(pixels[rows] * (255 / 16)).astype(np.uint8)
+        return Images(torch.from_numpy(images).view(-1, 1, 8, 8), torch.from_numpy(labels[rows]).long())

@@ -1,0 +1,144 @@
+"""What sources of encoded images share: each image is decoded once in its life, into a memory-mapped cache."""
+
+import hashlib
+import logging
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from tqdm import tqdm
+
+from inkwash.data.decode import CorruptImageError, decode
+from inkwash.data.images import Images, fingerprint_of
+from inkwash.errors import UserError
+from inkwash.random import generator
+
+DECODER = 1  # part of every cache key: raise it when `decode` gives other pixels
+log = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """One encoded image; `name` is what errors call it, `label` is -1 where there is none."""
+
+    name: str
+    encoded: bytes | Path
+    label: int
+
+
+class Entries(NamedTuple):
+    """The encoded images of a split; `version` changes whenever the files or the choice among them do."""
+
+    version: object
+    total: int
+    stream: Iterable[Entry]
+
+
+class EncodedSource(ABC):
+    """Images that have to be decoded; a subclass says how to find them.
+
+    Args:
+        resize: scale images to cover H x W and crop the centre; without it every image must have the size wanted.
+        skip_corrupt: leave out what is not a readable image instead of stopping.
+        cache_dir: where decoded images are kept, C * H * W bytes each. Whatever is in it can be deleted.
+    """
+
+    def __init__(self, resize: bool, skip_corrupt: bool, cache_dir: str):
+        self.resize = resize
+        self.skip_corrupt = skip_corrupt
+        self.cache_dir = Path(cache_dir).expanduser()
+
+    @abstractmethod
+    def find(self, split: str, path: Path) -> Entries:
+        """The encoded images of a split ("train" or "heldout")."""
+
+    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
+        """The decoded images of a split: see `Source.load`."""
+        if not path:
+            raise UserError("data.path is missing: add data.path=... (a file, a folder or a quoted glob)")
+        found = self.find(split, Path(path).expanduser().absolute())
+        key = repr((DECODER, found.version, shape, self.resize, self.skip_corrupt))
+        directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._make_cache_dir()
+        with FileLock(f"{directory}.lock"):  # the first rank or job decodes, the others wait for it
+            if not directory.exists():
+                self._fill(directory, found, shape, f"Decoding {split} images")
+        labels = torch.from_numpy(np.load(directory / "labels.npy"))
+        return Images(_mapped(directory, len(labels), shape), labels, (directory / "fingerprint").read_text())
+
+    def _make_cache_dir(self) -> None:
+        try:
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.cache_dir, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise UserError(f"data.source.cache_dir={self.cache_dir} cannot be written to: choose another folder")
+
+    def _fill(self, directory: Path, found: Entries, shape: tuple[int, int, int], title: str) -> None:
+        """Write beside `directory`, then rename: a job killed half-way leaves no half cache behind."""
+        needed, free = found.total * shape[0] * shape[1] * shape[2], shutil.disk_usage(self.cache_dir).free
+        if needed > free:
+            raise UserError(
+                f"{found.total} decoded images take {needed / 1e9:.1f} GB, but data.source.cache_dir={self.cache_dir} "
+                f"has {free / 1e9:.1f} GB left: choose another folder"
+            )
+        partial = directory.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        labels = torch.tensor(self._decode_all(partial, found, shape, title))
+        np.save(partial / "labels.npy", labels.numpy())
+        (partial / "fingerprint").write_text(fingerprint_of(_mapped(partial, len(labels), shape), labels))
+        partial.rename(directory)
+
+    def _decode_all(self, directory: Path, found: Entries, shape: tuple[int, int, int], title: str) -> list[int]:
+        """Write the readable images and return their labels."""
+        labels, skipped = [], []
+        with open(directory / "images", "wb") as file:
+            for entry in tqdm(found.stream, title, found.total, unit=" images", disable=None):
+                try:
+                    image = decode(entry.encoded, shape, self.resize, entry.name)
+                except CorruptImageError:
+                    if not self.skip_corrupt:
+                        raise
+                    skipped.append(entry.name)
+                    continue
+                file.write(image.numpy().tobytes())
+                labels.append(entry.label)
+        if skipped:
+            log.warning("skipped %d of %d unreadable images, %s first", len(skipped), found.total, skipped[0])
+        if not labels:
+            raise UserError(
+                f"none of the {found.total} images can be read, {skipped[0]} to begin with: check data.path"
+            )
+        return labels
+
+
+def rows_of(split: str, count: int, heldout_fraction: float) -> Tensor:
+    """Which of `count` images belong to a split: bool (count,), a function of the two numbers alone."""
+    heldout = round(count * heldout_fraction)
+    if not 0 < heldout < count:
+        raise UserError(
+            f"data.source.heldout_fraction={heldout_fraction} of {count} images leaves a split empty: change it"
+        )
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[torch.randperm(count, generator=generator("heldout"))[:heldout]] = True
+    return chosen if split == "heldout" else ~chosen
+
+
+def version_of(file: Path) -> tuple[str, int, int]:
+    """What tells one state of a file from another: path, bytes, time of change in ns."""
+    state = file.stat()
+    return str(file), state.st_size, state.st_mtime_ns
+
+
+def _mapped(directory: Path, count: int, shape: tuple[int, int, int]) -> Tensor:
+    """uint8 (count, C, H, W), read from disk page by page as it is used."""
+    size = count * shape[0] * shape[1] * shape[2]
+    return torch.from_file(str(directory / "images"), shared=False, size=size, dtype=torch.uint8).view(count, *shape)

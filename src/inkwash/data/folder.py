@@ -1,0 +1,58 @@
+"""A folder of image files of any format that Pillow reads."""
+
+import os
+from pathlib import Path
+
+from inkwash.data.encoded import EncodedSource, Entries, Entry, rows_of, version_of
+from inkwash.errors import UserError
+
+
+class Folder(EncodedSource):
+    """All files below `data.path`, hidden ones apart; every one must be an image unless skip_corrupt.
+
+    The first level of subfolders, in alphabetical order, makes classes 0, 1, ...; files outside them have no label.
+
+    Args:
+        heldout_fraction: the part of the files held out, the same ones whatever the seed.
+        resize, skip_corrupt, cache_dir: see EncodedSource.
+    """
+
+    def __init__(
+        self,
+        heldout_fraction: float = 0.1,
+        resize: bool = False,
+        skip_corrupt: bool = False,
+        cache_dir: str = "data/cache",
+    ):
+        super().__init__(resize, skip_corrupt, cache_dir)
+        self.heldout_fraction = heldout_fraction
+
+    def find(self, split: str, path: Path) -> Entries:
+        """The files of a split."""
+        if not path.is_dir():
+            raise UserError(f"data.path={path} is not a folder: give one that holds the images")
+        files = _visible_files(path)
+        if not files:
+            raise UserError(f"data.path={path} holds no files: give a folder of images")
+        wanted = rows_of(split, len(files), self.heldout_fraction)
+        classes = sorted({_class_of(file, path) for file in files} - {""})
+        labels = {name: label for label, name in enumerate(classes)}
+        chosen = [file for file, take in zip(files, wanted.tolist(), strict=True) if take]
+        stream = (Entry(str(file), file, labels.get(_class_of(file, path), -1)) for file in chosen)
+        return Entries((split, len(chosen), [version_of(file) for file in files]), len(chosen), stream)
+
+
+def _visible_files(path: Path) -> list[Path]:
+    """Sorted, so that the split does not depend on the file system's order; links to folders are followed."""
+    return sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(path, followlinks=True)
+        for name in names
+        if not any(part.startswith(".") for part in Path(folder, name).relative_to(path).parts)
+    )
+
+
+def _class_of(file: Path, path: Path) -> str:
+    """The first-level subfolder, "" where there is none."""
+    parts = file.relative_to(path).parts
+    return parts[0] if len(parts) > 1 else ""

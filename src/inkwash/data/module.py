@@ -1,0 +1,129 @@
+"""The one data module: any source of images, uint8 inside, [-1, 1] at the network."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from inkwash.data.batches import StepBatches
+from inkwash.data.images import Flipped, Images, Source
+from inkwash.errors import UserError
+from inkwash.quantize import to_float
+
+
+class ImageDataModule(LightningDataModule):
+    """Training batches (float32 (B, C, H, W) in [-1, 1], int64 (B,)) from any source.
+
+    Args:
+        source: reads the images.
+        shape: (C, H, W) of every image.
+        num_classes: labels lie in 0 .. num_classes - 1; null for training without classes.
+        batch_size: images per optimizer step, over all ranks and accumulated micro-batches.
+        path: where the images are, for sources that do not bring their own.
+        flip: an epoch has every image and its mirror image.
+        num_workers: processes that gather batches; 0 is quickest until images are large and on a slow disk.
+        seed: of the order of the images.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        shape: Sequence[int],
+        num_classes: int | None,
+        batch_size: int,
+        path: str | None = None,
+        flip: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if len(shape) != 3 or min(shape) < 1:
+            raise UserError(f"data.shape={list(shape)} must be [channels, height, width]")
+        self.source = source
+        self.shape = (shape[0], shape[1], shape[2])
+        self.num_classes = num_classes
+        self.batch_size = batch_size
+        self.path = path
+        self.flip = flip
+        self.num_workers = num_workers
+        self.seed = seed
+
+    @cached_property
+    def train(self) -> Images:
+        """The training images, without their mirror images."""
+        return self._load("train")
+
+    @cached_property
+    def heldout(self) -> Images:
+        """The images that training never sees."""
+        return self._load("heldout")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load both splits, so that unusable images are reported before any training.
+
+        Raises:
+            UserError: images or labels do not fit `data.shape` or `data.num_classes`.
+        """
+        _ = self.train, self.heldout
+
+    def train_dataloader(self) -> DataLoader:
+        """This rank's part of each global batch, from the step training is at, without end."""
+        trainer: Any = self.trainer  # Lightning sets overfit_batches where no type checker sees it
+        images = Flipped(self.train) if self.flip else self.train
+        batches = StepBatches(
+            num_images=len(images),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            world_size=trainer.world_size,
+            rank=trainer.global_rank,
+            accumulate=trainer.accumulate_grad_batches,
+            # Lightning's overfit_batches means the same batches in each of its epochs
+            start_step=lambda: 0 if trainer.overfit_batches else trainer.global_step,
+        )
+        return DataLoader(
+            images,
+            batch_sampler=batches,
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=trainer.strategy.root_device.type == "cuda",
+        )
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        """uint8 -> [-1, 1], on the device: a quarter of the bytes cross the bus."""
+        images, labels = batch
+        return to_float(images), labels
+
+    def _load(self, split: str) -> Images:
+        loaded = self.source.load(split, self.shape, self.path)
+        shape = list(loaded.images.shape[1:])
+        if shape != list(self.shape):
+            raise UserError(
+                f"data.shape={list(self.shape)}, but the images of {type(self.source).__name__} are {shape}: "
+                f"set data.shape={shape}"
+            )
+        if self.num_classes is not None:
+            _check_labels(loaded.labels, self.num_classes, split)
+        return loaded
+
+
+def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
+    unlabelled, largest = int((labels < 0).sum()), int(labels.max())
+    if unlabelled:
+        raise UserError(
+            f"{unlabelled} of {len(labels)} {split} images have no label: "
+            "set data.num_classes=null to train without classes"
+        )
+    if largest >= num_classes:
+        raise UserError(
+            f"data.num_classes={num_classes}, but the {split} labels go up to {largest}: "
+            f"set data.num_classes={largest + 1}, or null to train without classes"
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """`__getitems__` has already made a batch of the images."""
+    return batch

@@ -1,0 +1,115 @@
+"""Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
+
+from collections.abc import Iterator
+from glob import glob
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from inkwash.data.encoded import EncodedSource, Entries, Entry, rows_of, version_of
+from inkwash.errors import UserError
+
+
+class Parquet(EncodedSource):
+    """Images in Parquet files: `data.path` is one file, a folder of shards or a quoted glob ("folder/train-*.parquet").
+
+    Args:
+        heldout_path: the held-out images, found like `data.path`.
+        heldout_fraction: without a heldout_path, this part of the rows, the same ones whatever the seed.
+        image_column: null finds the one column of images by its type.
+        label_column: a column of integers; null for images without labels.
+        resize, skip_corrupt, cache_dir: see EncodedSource.
+    """
+
+    def __init__(
+        self,
+        heldout_path: str | None = None,
+        heldout_fraction: float = 0.1,
+        image_column: str | None = None,
+        label_column: str | None = "label",
+        resize: bool = False,
+        skip_corrupt: bool = False,
+        cache_dir: str = "data/cache",
+    ):
+        super().__init__(resize, skip_corrupt, cache_dir)
+        self.heldout_path = Path(heldout_path).expanduser().absolute() if heldout_path else None
+        self.heldout_fraction = heldout_fraction
+        self.image_column = image_column
+        self.label_column = label_column
+
+    def find(self, split: str, path: Path) -> Entries:
+        """The rows of a split; both splits come out of `path` unless there is a heldout_path."""
+        if split == "heldout" and self.heldout_path:
+            path, key = self.heldout_path, "data.source.heldout_path"
+        else:
+            key = "data.path"
+        shards = [_open(file) for file in _files(path, key)]
+        image, label = self._columns(shards[0])
+        count = sum(shard.metadata.num_rows for _, shard in shards)
+        wanted = torch.ones(count, dtype=torch.bool)
+        if not self.heldout_path:
+            wanted = rows_of(split, count, self.heldout_fraction)
+        version = ([version_of(file) for file, _ in shards], image, label, wanted.sum().item(), split)
+        return Entries(version, int(wanted.sum()), _rows(shards, image, label, wanted))
+
+    def _columns(self, shard: tuple[Path, pq.ParquetFile]) -> tuple[str, str | None]:
+        """The names of the image and label columns."""
+        file, schema = shard[0], shard[1].schema_arrow
+        images = [field.name for field in schema if _holds_images(field.type)]
+        if self.image_column is None and len(images) != 1:
+            raise UserError(
+                f"{file} has {len(images)} columns of images among {schema.names}: "
+                "name the one to use with data.source.image_column=..."
+            )
+        image = self.image_column or images[0]
+        if image not in images:
+            raise UserError(
+                f"data.source.image_column={image} is not one of the columns of images in {file}, which are {images}"
+            )
+        label = self.label_column
+        if label is not None and (label not in schema.names or not pa.types.is_integer(schema.field(label).type)):
+            raise UserError(
+                f"data.source.label_column={label} is not a column of integers in {file}, which has {schema.names}: "
+                "name another one, or null for images without labels"
+            )
+        return image, label
+
+
+def _files(path: Path, key: str) -> list[Path]:
+    pattern = path / "*.parquet" if path.is_dir() else path
+    files = [path] if path.is_file() else sorted(Path(file) for file in glob(str(pattern)))
+    if not files:
+        raise UserError(f"{key}={path} finds no file: give a Parquet file, a folder of them or a quoted glob")
+    return files
+
+
+def _open(file: Path) -> tuple[Path, pq.ParquetFile]:
+    try:
+        return file, pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    """struct<bytes, ...>, as Hugging Face writes images, or plain binary."""
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" for field in kind)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _rows(shards: list[tuple[Path, pq.ParquetFile]], image: str, label: str | None, wanted: Tensor) -> Iterator[Entry]:
+    """The wanted rows of all shards, in order; a missing image becomes b"", which cannot be decoded."""
+    rows = iter(wanted.tolist())
+    for file, shard in shards:
+        row = 0
+        for batch in shard.iter_batches(1024, columns=[image] if label is None else [image, label]):
+            values = batch.column(image).to_pylist()
+            labels = [None] * len(values) if label is None else batch.column(label).to_pylist()
+            for value, number in zip(values, labels, strict=True):
+                if next(rows):
+                    encoded = value["bytes"] if isinstance(value, dict) else value
+                    yield Entry(f"row {row} of {file}", encoded or b"", -1 if number is None else number)
+                row += 1

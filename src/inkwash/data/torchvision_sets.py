@@ -1,0 +1,53 @@
+"""The small classics that torchvision downloads: CIFAR10, MNIST, FashionMNIST and their like."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from filelock import FileLock
+
+from inkwash.data.images import Images
+from inkwash.errors import UserError
+
+
+class TorchvisionSet:
+    """A set of torchvision's that keeps its images as one array; its test split is held out.
+
+    Args:
+        name: the class in `torchvision.datasets`: CIFAR10, CIFAR100, MNIST, FashionMNIST, KMNIST.
+
+    Raises:
+        UserError: torchvision has no set of that name.
+    """
+
+    def __init__(self, name: str):
+        dataset = getattr(torchvision.datasets, name, None)
+        if dataset is None:
+            raise UserError(f"data.source.name={name} is not in torchvision.datasets: use CIFAR10, MNIST, ...")
+        self.name = name
+        self.dataset = dataset
+
+    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
+        """The images of a split: see `Source.load`. They are downloaded to `path` where they are not there yet."""
+        root = Path(path or ".").expanduser().absolute()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f"{self.name}.lock"):  # one rank downloads, the others wait and find the files
+                data = self.dataset(root, train=split == "train", download=True)
+        except (OSError, RuntimeError) as error:  # no network, no space, no right to write, or a damaged file
+            raise UserError(
+                f"{self.name} could neither be found nor downloaded ({_first_line(error)}): put {self._files()} "
+                f"into data.path={root}, or use a local copy with data=parquet data.path=..."
+            ) from error
+        images = torch.as_tensor(data.data)  # grey sets are (N, H, W), colour ones (N, H, W, C)
+        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        return Images(images, torch.as_tensor(data.targets).long())
+
+    def _files(self) -> str:
+        if hasattr(self.dataset, "filename"):
+            return self.dataset.filename
+        return f"{', '.join(file for file, _ in self.dataset.resources)} under {self.name}/raw"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")

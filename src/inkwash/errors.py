@@ -1,0 +1,18 @@
+"""The one exception for mistakes a user can mend."""
+
+
+class UserError(Exception):
+    """An unusable config, file or image.
+
+    The message is one sentence that names the key or file and the fix. Entry points print it without a
+    traceback and exit with status 1; every other exception is a bug and keeps its traceback.
+    """
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """The UserError that an exception is or was raised from: Hydra's instantiation wraps what constructors raise."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,165 @@
+"""What each rank of a training job does: instantiate and go."""
+
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from inkwash import launch
+from inkwash.agent import reporting
+from inkwash.build import build, build_module
+from inkwash.errors import UserError
+from inkwash.random import seed_of
+from inkwash.training import tracking
+from inkwash.training.callbacks.training_log import TrainingLog
+from inkwash.training.metrics_csv import MetricsCsv
+from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger("inkwash")
+
+
+class DefaultSignals(L.Callback):
+    """SIGTERM ends a process. Lightning's handler waits for the other ranks, and can wait forever."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def fit(directory: Path) -> None:
+    """Train the configuration in directory/config.yaml, from its last checkpoint if there is one."""
+    started = time.perf_counter()
+    rank, local_world = int(os.environ.get("RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    set_up_process(directory, rank, local_world)
+    config, about = launch.read_config(directory), json.loads((directory / "run.json").read_text())
+    seed_process(config["seed"], rank)
+
+    data = build(config["data"])
+    module = build_module(config)
+    loggers = [build(node, directory=str(directory)) for node in config["logger"].values()]
+    callbacks = [build(node) for node in config["callbacks"].values()]
+    trainer = build(
+        config["trainer"],
+        callbacks=[*callbacks, DefaultSignals()],
+        logger=loggers,
+        default_root_dir=str(directory),
+    )
+    if config["compile"]:
+        module.denoiser.net.compile()
+        module.ema_denoiser.net.compile()
+    facts = describe(trainer, module, config, about)
+    for logger in loggers:
+        logger.log_hyperparams({**config, "run": facts})
+
+    checkpoint = directory / "checkpoints" / "last.ckpt"
+    if checkpoint.exists():
+        resume(checkpoint, loggers)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+    finally:
+        tracking.finish(failed=sys.exc_info()[0] is not None)
+    if trainer.is_global_zero:
+        summarize(directory, trainer, module, facts, time.perf_counter() - started)
+
+
+def set_up_process(directory: Path, rank: int, local_world: int) -> None:
+    """Threads and logging of this rank: messages of rank 0 go to the console and to train.log."""
+    if local_world > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world))
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
+    if rank == 0:
+        formats[logging.FileHandler(directory / "train.log")] = "%(asctime)s %(message)s"
+    for handler, text in formats.items():
+        handler.setFormatter(logging.Formatter(text))
+        log.addHandler(handler)
+
+
+def seed_process(seed: int, rank: int) -> None:
+    """Different streams in every rank for whatever draws from a global generator (nothing of ours does)."""
+    value = seed_of(seed, "process", rank)
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.manual_seed(value)
+
+
+def describe(
+    trainer: L.Trainer, module: DiffusionModule, config: dict[str, Any], about: dict[str, Any]
+) -> dict[str, Any]:
+    """What is worth knowing beside the configuration; the first lines of the output."""
+    batch = config["data"]["batch_size"]
+    cells = trainer.world_size * trainer.accumulate_grad_batches
+    facts = {
+        **about,
+        "parameters": sum(p.numel() for p in module.denoiser.parameters()),
+        "world_size": trainer.world_size,
+        "global_batch_size": batch,
+        "batch_size_per_rank": batch // cells,
+        "precision": str(trainer.precision),
+        "accelerator": trainer.accelerator.__class__.__name__.removesuffix("Accelerator").lower(),
+    }
+    log.info("run          %s", trainer.default_root_dir)
+    log.info(
+        "model        %s parameters, %s on %d x %s",
+        f"{facts['parameters']:,}", facts["precision"], trainer.world_size, facts["accelerator"],
+    )  # fmt: skip
+    log.info(
+        "batch        %d images = %d on each of %d ranks x %d accumulated",
+        batch, batch // cells, trainer.world_size, trainer.accumulate_grad_batches,
+    )  # fmt: skip
+    return facts
+
+
+def resume(checkpoint: Path, loggers: list[Any]) -> None:
+    """Say where training goes on, and have metrics.csv forget what came after."""
+    try:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise UserError(f"{checkpoint} cannot be read ({error}): delete it to start afresh") from error
+    log.info("resuming     from step %d", stored["global_step"])
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv):
+            logger.forget_after(stored["global_step"])
+
+
+def summarize(
+    directory: Path, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
+) -> None:
+    """summary.json, and the last lines of the output."""
+    logs = [c.latest for c in trainer.callbacks if isinstance(c, TrainingLog)]  # pyright: ignore[reportAttributeAccessIssue]
+    latest = logs[0] if logs else {}
+    records = directory / "metrics.jsonl"
+    lines = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+    summary = {
+        "steps": trainer.global_step,
+        "images": trainer.global_step * facts["global_batch_size"],
+        "loss": latest.get("train/loss"),
+        "images_per_second": latest.get("train/images_per_second"),
+        "seconds": round(seconds, 1),
+        "seconds_outside_training": round(module.paused_seconds, 1),
+        "metrics": {record["name"]: record for record in lines},  # the last of each name
+        **facts,
+    }
+    launch.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
+    for name, record in summary["metrics"].items():
+        log.info("%-12s %.4g", name, record["value"])
+    log.info("samples      %s", directory / "samples")
+    log.info("checkpoints  %s", directory / "checkpoints")
+    if command := tracking.sync_command(str(directory)):
+        log.info("W&B          offline; upload with: %s", command)
+
+
+if __name__ == "__main__":
+    here = Path(sys.argv[1])
+    with reporting(here):
+        fit(here)

@@ -1,0 +1,150 @@
+"""A job is a directory and a group of processes: this side decides the first and starts the second, without torch."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from inkwash.errors import UserError
+
+RUNS = Path("runs")
+SAFE = re.compile(r"[A-Za-z0-9._-]+")
+# Lets `--config-dir RUN --config-name config` compose config.yaml again as conf/train.yaml would.
+HYDRA = {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}}
+GRACE_SECONDS = 45
+
+
+def config_dir() -> str:
+    """conf/: beside src/ in a checkout, inside the package when installed from a wheel."""
+    inside = Path(__file__).parent / "conf"
+    return str(inside if inside.is_dir() else Path(__file__).parents[2] / "conf")
+
+
+def stamp() -> str:
+    """When, for a directory's name: month, day and time."""
+    return datetime.now().strftime("%m%d-%H%M%S")
+
+
+@cache
+def sweep_name(name: str | None) -> str:
+    """The sweep's directory below runs/, the same whenever this process asks."""
+    letters = "".join(random.SystemRandom().choices("bcdfghjkmnpqrstvwxz", k=3))
+    return safe_name("sweep", name) if name else f"sweep-{stamp()}-{letters}"
+
+
+def safe_name(key: str, name: str) -> str:
+    """The name, if it can be a directory that no shell and no Hydra command line stumbles over."""
+    if not SAFE.fullmatch(name) or name.startswith((".", "-")):
+        raise UserError(f"{key}={name} must be letters, digits, '.', '_' and '-', the first a letter or digit")
+    return name
+
+
+def new_directory(parent: Path, name: str) -> Path:
+    """Create parent/name, or parent/name-2, ...: exactly one of any number of simultaneous callers gets each."""
+    for count in range(1, 10_000):
+        directory = parent / (name if count == 1 else f"{name}-{count}")
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise UserError(f"{parent} holds 10,000 runs called {name}: pass run=NAME")
+
+
+def point_latest(directory: Path) -> None:
+    """Make runs/latest a link to the directory."""
+    link = directory.parent / f".latest-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        link.symlink_to(directory.name)
+        os.replace(link, directory.parent / "latest")
+
+
+def job_name(overrides: list[str]) -> str:
+    """A directory name for a sweep's job, from its overrides and so the same in a repeated sweep."""
+    text = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", override).strip("-") for override in overrides) or "job"
+    if len(text) <= 120:
+        return text
+    return f"{text[:100]}-{random.Random(text).getrandbits(32):08x}"
+
+
+def write_config(directory: Path, config: dict[str, Any]) -> None:
+    """config.yaml: resolved, all that sampling and a repetition need."""
+    defaults = [{f"override hydra/{log}": "none"} for log in ("job_logging", "hydra_logging")]
+    text = OmegaConf.to_yaml({"defaults": [*defaults, "_self_"], "hydra": HYDRA, **config})
+    write_text(directory / "config.yaml", text)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """What write_config was given."""
+    config = OmegaConf.to_container(OmegaConf.load(directory / "config.yaml"))
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items() if key not in ("defaults", "hydra")}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    os.replace(partial, path)
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, whether the checkout differs from it, and versions of what matters."""
+    packages = ("torch", "lightning", "hydra-core", "torchmetrics", "torch-fidelity", "wandb")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "versions": {name: metadata.version(name) for name in packages} | {"python": sys.version.split()[0]},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        where = Path(__file__).parent
+        return subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_status(directory: Path, state: str, **more: Any) -> None:
+    """status.json: running, finished or failed."""
+    write_text(directory / "status.json", json.dumps({"state": state, "time": time.time(), **more}, indent=2) + "\n")
+
+
+def start(module: str, directory: Path, accelerator: str, devices: int | str) -> int:
+    """Run `python -m module directory` on every rank, wait, and return the exit status.
+
+    The processes form a session of their own, so that nothing of theirs stays behind and nothing of one job reaches
+    the next. SIGINT and SIGTERM are passed on.
+    """
+    command = [sys.executable, "-u", "-m", "inkwash.agent", module, str(directory), accelerator, str(devices)]
+    agent = subprocess.Popen(command, start_new_session=True)
+    with _forwarding(agent):
+        return agent.wait()
+
+
+@contextlib.contextmanager
+def _forwarding(agent: subprocess.Popen) -> Iterator[None]:
+    def forward(number: int, _frame: Any) -> None:
+        agent.send_signal(number)
+        signal.signal(signal.SIGALRM, lambda *_: os.killpg(agent.pid, signal.SIGKILL))
+        signal.alarm(GRACE_SECONDS)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,25 @@
+"""Results worth keeping between runs: made by one process, awaited by the others, never seen half written."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+
+def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The dictionary of tensors and plain values stored at `path`, made and stored first if it is not there.
+
+    Of several processes that ask at once (ranks, jobs of a sweep) one makes it. The file appears by a rename, so it is
+    whole whenever it exists, and an existing file needs no lock: a cache may be read-only.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                temporary = path.with_suffix(f".{os.getpid()}.tmp")
+                torch.save(make(), temporary)
+                temporary.replace(path)
+    return torch.load(path, weights_only=True)

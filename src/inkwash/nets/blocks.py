@@ -1,0 +1,119 @@
+"""The pieces of the U-Net of Ho et al. 2020, appendix B. Images are (n, C, H, W), embeddings (n, D)."""
+
+import math
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def sinusoidal_embedding(position: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """sin(position * w_i) and then cos(position * w_i), w_i from 1 down to 1 / max_period: (n,) -> (n, dim).
+
+    The first half are sines and the exponents reach -1, as in Ho et al.'s code (divisor dim / 2 - 1).
+    """
+    half = dim // 2
+    exponent = torch.arange(half, dtype=torch.float32, device=position.device) / max(half - 1, 1)
+    angle = position.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, dim % 2))
+
+
+def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Convolution with Glorot-uniform weights and zero bias, size-preserving at stride 1."""
+    return _init(nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2))
+
+
+def linear(in_features: int, out_features: int) -> nn.Linear:
+    """Linear layer with Glorot-uniform weights and zero bias."""
+    return _init(nn.Linear(in_features, out_features))
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The layer with zero weights: residual branches start as nothing and the network starts at 0."""
+    nn.init.zeros_(layer.weight)
+    return layer
+
+
+def _init(layer: Layer) -> Layer:
+    nn.init.xavier_uniform_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def group_norm(channels: int, max_groups: int = 32) -> nn.GroupNorm:
+    """Group normalisation with as many groups, at most 32, as divide the channels."""
+    return nn.GroupNorm(math.gcd(channels, max_groups), channels, eps=1e-6)
+
+
+class ResBlock(nn.Module):
+    """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv, + input."""
+
+    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int, dropout: float):
+        super().__init__()
+        self.norm_1 = group_norm(in_channels)
+        self.conv_1 = conv(in_channels, out_channels)
+        self.embedding = linear(embedding_dim, out_channels)
+        self.norm_2 = group_norm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_2 = zeroed(conv(out_channels, out_channels))
+        self.skip = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, kernel=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = h + self.embedding(F.silu(embedding))[:, :, None, None]
+        h = self.conv_2(self.dropout(F.silu(self.norm_2(h))))
+        return self.skip(x) + h
+
+
+class Attention(nn.Module):
+    """Self-attention over the H * W positions of a feature map, with a residual connection."""
+
+    def __init__(self, channels: int, heads: int = 1):
+        super().__init__()
+        self.heads = heads
+        self.norm = group_norm(channels)
+        self.qkv = linear(channels, 3 * channels)
+        self.out = zeroed(linear(channels, channels))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (n, hw, c)
+        qkv = self.qkv(tokens).view(n, h * w, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, heads, hw, c / heads)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
+        return x + self.out(mixed).transpose(1, 2).view(n, c, h, w)
+
+
+class Downsample(nn.Module):
+    """Halve H and W with a strided convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = conv(channels, channels, stride=2)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Double H and W by repetition, then convolve."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = conv(channels, channels)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Stage(nn.ModuleList):
+    """Blocks applied in turn, each given the embedding."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, embedding)
+        return x

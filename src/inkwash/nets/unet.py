@@ -1,0 +1,127 @@
+"""The U-Net of Ho et al. 2020 (a PixelCNN++ backbone with time embedding and self-attention)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkwash.errors import UserError
+from inkwash.nets.blocks import (
+    Attention,
+    Downsample,
+    ResBlock,
+    Stage,
+    Upsample,
+    conv,
+    group_norm,
+    linear,
+    sinusoidal_embedding,
+    zeroed,
+)
+
+
+class UNet(nn.Module):
+    """Maps a noisy image, its time and perhaps its class to an output of the image's shape.
+
+    Args:
+        shape: (C, H, W) of the images.
+        channels: feature channels of the first level.
+        channel_mult: channels of each level as multiples; every further level halves H and W.
+        num_res_blocks: residual blocks of a level on the way down (one more on the way up).
+        attention_resolutions: heights of the feature maps that get self-attention, besides the innermost.
+        num_heads: attention heads.
+        dropout: dropout inside residual blocks.
+        num_classes: number of classes, None for an unconditional network.
+        patch_size: fold patch_size x patch_size pixels into channels first and unfold them last: the network then
+            works at 1 / patch_size of the resolution, which is what a CPU can afford at 28 x 28.
+
+    Raises:
+        UserError: H or W cannot be halved often enough, or a resolution of the list does not occur.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        channels: int,
+        channel_mult: list[int],
+        num_res_blocks: int,
+        attention_resolutions: list[int],
+        num_heads: int = 1,
+        dropout: float = 0.0,
+        num_classes: int | None = None,
+        patch_size: int = 1,
+    ):
+        super().__init__()
+        image_channels, height, width = shape
+        self.num_classes, self.patch_size, self.channels = num_classes, patch_size, channels
+        heights = _heights(height, width, len(channel_mult), patch_size)
+        if missing := set(attention_resolutions) - set(heights):
+            raise UserError(
+                f"model.attention_resolutions lists {sorted(missing)}, but with data.shape={list(shape)} the maps are "
+                f"{heights} pixels high; choose among those or pass model.attention_resolutions=[]"
+            )
+        levels = [(channels * mult, h in attention_resolutions) for mult, h in zip(channel_mult, heights, strict=True)]
+        pixels = image_channels * patch_size**2
+        embedding = 4 * channels
+
+        self.time = nn.Sequential(linear(channels, embedding), nn.SiLU(), linear(embedding, embedding))
+        # The last row stands for "no label".
+        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
+        self.input = conv(pixels, channels)
+
+        def stage(in_channels: int, out_channels: int, attention: bool) -> Stage:
+            block = ResBlock(in_channels, out_channels, embedding, dropout)
+            return Stage([block, Attention(out_channels, num_heads)] if attention else [block])
+
+        down: list[Stage] = []
+        up: list[Stage] = []
+        width_now, skips = channels, [channels]
+        for i, (out, attention) in enumerate(levels):
+            for _ in range(num_res_blocks):
+                down.append(stage(width_now, out, attention))
+                width_now = out
+                skips.append(out)
+            if i < len(levels) - 1:
+                down.append(Stage([Downsample(out)]))
+                skips.append(out)
+
+        self.middle = Stage([*stage(width_now, width_now, True), *stage(width_now, width_now, False)])
+
+        for i, (out, attention) in reversed(list(enumerate(levels))):
+            for _ in range(num_res_blocks + 1):
+                up.append(stage(width_now + skips.pop(), out, attention))
+                width_now = out
+            if i > 0:
+                up[-1].append(Upsample(out))
+
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        self.output = nn.Sequential(group_norm(channels * channel_mult[0]), nn.SiLU(), zeroed(conv(width_now, pixels)))
+
+    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
+        """x (n, C, H, W), time (n,), labels y (n,) int64 with -1, or None for all, meaning no label."""
+        dtype = self.input.weight.dtype  # of the weights: a network cast to half takes float32 images all the same
+        embedding = self.time(sinusoidal_embedding(time, self.channels).to(dtype))
+        if self.label is not None:
+            y = torch.full_like(time, -1, dtype=torch.long) if y is None else y
+            embedding = embedding + self.label(torch.where(y < 0, self.label.num_embeddings - 1, y))
+        h = self.input(F.pixel_unshuffle(x.to(dtype), self.patch_size))
+        skips = [h]
+        for stage in self.down:
+            h = stage(h, embedding)
+            skips.append(h)
+        h = self.middle(h, embedding)
+        for stage in self.up:
+            h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+        return F.pixel_shuffle(self.output(h), self.patch_size)
+
+
+def _heights(height: int, width: int, levels: int, patch_size: int) -> list[int]:
+    """Heights of the levels' feature maps."""
+    multiple = patch_size * 2 ** (levels - 1)
+    if height % multiple or width % multiple:
+        near = [f"{max(n // multiple, 1) * multiple} or {-(-n // multiple) * multiple}" for n in (height, width)]
+        raise UserError(
+            f"data.shape: this model halves images {levels - 1} times after patches of {patch_size}, so height "
+            f"and width must be multiples of {multiple}, not {height} x {width}: use height {near[0]}, width {near[1]} "
+            "or fewer entries in model.channel_mult"
+        )
+    return [height // (patch_size * 2**level) for level in range(levels)]

@@ -1,0 +1,72 @@
+"""What a network regresses: y = a * x_0 + b * eps, two numbers for each (alpha, sigma).
+
+Together with x_t = alpha * x_0 + sigma * eps that is a 2x2 system with determinant det = alpha * b - sigma * a;
+where it vanishes y tells nothing that x_t does not, and the target is ill-posed.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from inkwash.process.forward import mix
+
+
+class Prediction(ABC):
+    """A regression target. Shapes: alpha, sigma, a, b (n, 1, 1, 1) float64; images (n, C, H, W)."""
+
+    name: str
+
+    @abstractmethod
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, b) of y = a * x_0 + b * eps."""
+
+    def det(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        a, b = self.coefficients(alpha, sigma)
+        return alpha * b - sigma * a
+
+    def target(self, x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        a, b = self.coefficients(alpha, sigma)
+        return mix(a, x_0, b, eps)
+
+    def decode(self, y: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Solve for (x_0, eps) given the network's y at x_t."""
+        a, b = self.coefficients(alpha, sigma)
+        det = alpha * b - sigma * a
+        return mix(b / det, x_t, -sigma / det, y), mix(-a / det, x_t, alpha / det, y)
+
+
+class Eps(Prediction):
+    """y = eps (Ho et al. 2020, eq. 14)."""
+
+    name = "eps"
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(alpha), torch.ones_like(sigma)
+
+
+class X0(Prediction):
+    """y = x_0."""
+
+    name = "x0"
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(alpha), torch.zeros_like(sigma)
+
+
+class V(Prediction):
+    """y = alpha * eps - sigma * x_0 (Salimans & Ho 2022, appendix D)."""
+
+    name = "v"
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return -sigma, alpha
+
+
+class Flow(Prediction):
+    """y = eps - x_0, the velocity dx_t/dt of the straight path (Liu et al. 2022; Lipman et al. 2022)."""
+
+    name = "flow"
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return -torch.ones_like(alpha), torch.ones_like(sigma)

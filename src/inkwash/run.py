@@ -1,0 +1,77 @@
+"""A finished or running training, from nothing but its directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.build import build_denoiser
+from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
+from inkwash.launch import read_config
+from inkwash.samplers.base import Sampler
+from inkwash.samplers.generate import generate, labels_for
+
+
+@dataclass
+class Run:
+    """A trained denoiser with what it needs to draw.
+
+    Attributes:
+        config: the resolved configuration.
+        denoiser: in evaluation mode, on the CPU until moved.
+        step: optimizer steps of the checkpoint.
+    """
+
+    config: dict[str, Any]
+    denoiser: Denoiser
+    step: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return tuple(self.config["data"]["shape"])
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.config["model"].get("num_classes")
+
+    def sample(self, sampler: Sampler, num_images: int, guidance: float = 1.0, seed: int = 0) -> Tensor:
+        """Images 0 .. num_images - 1 of the series `seed`, class i mod num_classes: uint8 (n, C, H, W)."""
+        indices = range(num_images)
+        device = next(self.denoiser.parameters()).device
+        labels = labels_for(indices, self.num_classes)
+        batches = generate(self.denoiser, sampler, self.shape, indices, labels, guidance, seed, device=device)
+        return torch.cat([images for _, images in batches])
+
+
+def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str = "ema") -> Run:
+    """Read a run directory, wherever it was moved.
+
+    Args:
+        checkpoint: a file of its checkpoints/ folder: last.ckpt or best.ckpt.
+        weights: ema or raw.
+
+    Raises:
+        UserError: the directory is no run, or the checkpoint does not fit its config.yaml.
+    """
+    directory = Path(directory)
+    path = directory / "checkpoints" / checkpoint
+    if weights not in ("ema", "raw"):
+        raise UserError(f"weights={weights} must be ema or raw")
+    if not (directory / "config.yaml").is_file():
+        raise UserError(f"run={directory} is no run directory: it has no config.yaml (make train prints the directory)")
+    if not path.is_file():
+        there = sorted(file.name for file in path.parent.glob("*.ckpt"))
+        raise UserError(f"{path} does not exist; {directory} has {', '.join(there) or 'no checkpoint yet'}")
+    config = read_config(directory)
+    denoiser = build_denoiser(config)
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    prefix = {"ema": "ema_denoiser.", "raw": "denoiser."}[weights]
+    state = {key.removeprefix(prefix): value for key, value in stored["state_dict"].items() if key.startswith(prefix)}
+    try:
+        denoiser.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path} is a checkpoint of another model than {directory}/config.yaml describes") from error
+    return Run(config, denoiser.eval().requires_grad_(False), stored["global_step"])

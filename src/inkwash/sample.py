@@ -1,0 +1,54 @@
+"""python -m inkwash.sample run=DIR [overrides]: draw images from a run, in a process of its own."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from inkwash import launch, schema
+from inkwash.check import check
+from inkwash.errors import UserError
+
+schema.register()
+
+
+def sample(config: DictConfig) -> None:
+    """Write OUT/grid.png and OUT/images/000000.png, ..., and say where."""
+    try:
+        check(config)
+        directory = find_run(config.run)
+        choice = HydraConfig.get().runtime.choices["sampler"]
+        out = (
+            Path(config.out)
+            if config.out
+            else directory / "samples" / f"{choice}-{config.num_images}-seed{config.seed}"
+        )
+        out.mkdir(parents=True, exist_ok=True)
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        plain["run"] = str(directory.resolve())
+        OmegaConf.save(OmegaConf.create(plain), out / "sample.yaml")
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    if status := launch.start("inkwash.draw", out, config.trainer.accelerator, 1):
+        sys.exit(status if status > 0 else 128 - status)
+    print(f"{out}/grid.png    and {config.num_images} images in {out}/images")
+
+
+def find_run(name: str) -> Path:
+    """The run directory: a path, or a name below runs/."""
+    for directory in (Path(name), launch.RUNS / name):
+        if (directory / "config.yaml").is_file():
+            return directory
+    raise UserError(f"run={name} is no run directory: neither {name} nor {launch.RUNS / name} has a config.yaml")
+
+
+def main() -> None:
+    hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="sample")(sample)()
+
+
+if __name__ == "__main__":
+    main()

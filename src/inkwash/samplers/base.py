@@ -1,0 +1,98 @@
+"""The loop that every sampler shares, and its noise."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.errors import UserError
+from inkwash.process.forward import mix
+from inkwash.process.schedules import Schedule
+from inkwash.process.spacing import Spacing
+from inkwash.random import Draws, generator
+
+
+class ImageNoise:
+    """Standard normal images, those of image i a function of (seed, i) and of how often it was asked.
+
+    So image i comes out the same at any batch size, on any number of ranks and on any device.
+    """
+
+    def __init__(
+        self, seed: int, indices: Sequence[int], shape: tuple[int, int, int], device: torch.device | str = "cpu"
+    ):
+        self.shape = (len(indices), *shape)
+        self.draws = Draws([generator(seed, "sample", offset=i) for i in indices], device)
+
+    def __call__(self) -> Tensor:
+        """The next (n, C, H, W), float32."""
+        return self.draws.normal(*self.shape)
+
+
+@dataclass
+class Sampling:
+    """One sampling run, as its steps see it.
+
+    Attributes:
+        schedule: the path.
+        denoise: (x_t, t) -> (x_0, eps), labels and clipping included.
+        noise: the next standard normal images.
+    """
+
+    schedule: Schedule
+    denoise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    noise: Callable[[], Tensor]
+
+
+class Sampler(ABC):
+    """Turns noise into images in `spacing` steps. A new sampler writes `step` only.
+
+    Args:
+        spacing: the times to visit.
+        clip: bound of the x_0 estimates, None for none; 1 suits pixels in [-1, 1], as in Ho et al.'s code.
+        rederive_eps: after clipping, take eps from the clipped x_0 and x_t, as improved-diffusion does; diffusers keeps
+            the network's unless told `use_clipped_model_output`.
+    """
+
+    def __init__(self, spacing: Spacing, clip: float | None = 1.0, rederive_eps: bool = True):
+        if clip is not None and clip <= 0:
+            raise UserError(f"sampler.clip={clip} must be positive, or null for no clipping")
+        self.spacing, self.clip, self.rederive_eps = spacing, clip, rederive_eps
+
+    @abstractmethod
+    def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
+        """x_s from x_t (n, C, H, W) for times s < t, (n,); s = 0 in the last step."""
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        denoiser: nn.Module,
+        noise: Callable[[], Tensor],
+        y: Tensor | None = None,
+        on_step: Callable[[], object] = lambda: None,
+    ) -> Tensor:
+        """Images x_0 (n, C, H, W) for labels y (n,); `on_step` is called after every step."""
+        schedule: Any = denoiser.schedule
+
+        def denoise(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            x_0, eps = denoiser(x_t, t, y)
+            return (x_0, eps) if self.clip is None else self._clip(schedule, x_0, eps, x_t, t)
+
+        x = schedule.prior_std * noise()
+        run = Sampling(schedule, denoise, noise)
+        for t, s in pairwise(self.spacing(schedule).to(x.device)):
+            x = self.step(x, t.expand(len(x)), s.expand(len(x)), run)
+            on_step()
+        return x
+
+    def _clip(self, schedule: Schedule, x_0: Tensor, eps: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.clip is not None
+        x_0 = x_0.clamp(-self.clip, self.clip)
+        if self.rederive_eps:
+            alpha, sigma = schedule(t)
+            eps = mix(1 / sigma, x_t, -alpha / sigma, x_0)
+        return x_0, eps

@@ -1,0 +1,33 @@
+"""Denoising diffusion implicit models (Song et al. 2020, eq. 12), on any path."""
+
+import torch
+from torch import Tensor
+
+from inkwash.errors import UserError
+from inkwash.process.forward import mix, transition
+from inkwash.process.spacing import Spacing
+from inkwash.samplers.base import Sampler, Sampling
+
+
+class DDIM(Sampler):
+    """x_s = alpha_s x_0 + sqrt(sigma_s^2 - eta^2 v) eps + eta sqrt(v) z, v the variance of q(x_s | x_t, x_0).
+
+    Args:
+        eta: 0 is deterministic (on the straight path this is Euler's method), 1 ancestral with the small variance.
+            It scales the standard deviation, as in the paper.
+    """
+
+    def __init__(self, spacing: Spacing, eta: float = 0.0, clip: float | None = 1.0, rederive_eps: bool = True):
+        super().__init__(spacing, clip, rederive_eps)
+        if not 0 <= eta <= 1:
+            raise UserError(f"sampler.eta={eta} must lie between 0 and 1")
+        self.eta = eta
+
+    def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
+        x_0, eps = run.denoise(x_t, t)
+        (alpha_s, sigma_s), (_, sigma_t) = run.schedule(s), run.schedule(t)
+        variance = self.eta**2 * transition(run.schedule, s, t)[1] * (sigma_s / sigma_t) ** 2
+        x_s = mix(alpha_s, x_0, (sigma_s**2 - variance).clamp(min=0).sqrt(), eps)
+        if self.eta == 0:
+            return x_s
+        return mix(torch.ones_like(variance), x_s, variance.sqrt(), run.noise())

@@ -1,0 +1,44 @@
+"""Generating many images: batches, labels and quantisation, the same for grids, metrics and `make sample`."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.denoiser import guided
+from inkwash.quantize import to_uint8
+from inkwash.samplers.base import ImageNoise, Sampler
+
+
+def labels_for(indices: Sequence[int], num_classes: int | None) -> Tensor | None:
+    """Image i is of class i mod num_classes, so a grid num_classes wide has a column for each. (n,) or None."""
+    return None if num_classes is None else torch.tensor([i % num_classes for i in indices])
+
+
+def generate(
+    denoiser: nn.Module,
+    sampler: Sampler,
+    shape: tuple[int, int, int],
+    indices: Sequence[int],
+    labels: Tensor | None = None,
+    guidance: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Yield (indices, images uint8 (n, C, H, W)) a batch at a time.
+
+    Args:
+        denoiser: on `device`.
+        shape: (C, H, W).
+        indices: which images of the endless series that `seed` names; a rank takes its share of them.
+        labels: (len(indices),) int64, or None.
+        guidance: classifier-free guidance scale, 1 for none.
+        on_step: called after every step of every batch, for progress bars.
+    """
+    denoiser = guided(denoiser, guidance)
+    for start in range(0, len(indices), batch_size):
+        batch = indices[start : start + batch_size]
+        y = None if labels is None else labels[start : start + batch_size].to(device)
+        yield batch, to_uint8(sampler(denoiser, ImageNoise(seed, batch, shape, device), y, on_step))

@@ -1,0 +1,59 @@
+"""The top level of a configuration: what keys there are, checked by Hydra itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Train:
+    """conf/train.yaml. `Any` nodes are groups: a `_target_` and its constructor's arguments."""
+
+    run: str | None = None
+    sweep: str | None = None
+    resume: str = "auto"
+    seed: int = 0
+    compile: bool = False
+    data: Any = MISSING
+    model: Any = MISSING
+    schedule: Any = MISSING
+    prediction: Any = MISSING
+    weighting: Any = MISSING
+    times: Any = MISSING
+    loss: Any = MISSING
+    sampler: Any = MISSING
+    spacing: Any = MISSING
+    optimizer: Any = MISSING
+    learning_rate: Any = MISSING
+    ema: Any = MISSING
+    metrics: Any = MISSING
+    callbacks: Any = MISSING
+    logger: Any = MISSING
+    trainer: Any = MISSING
+
+
+@dataclass
+class Sample:
+    """conf/sample.yaml."""
+
+    run: str = MISSING
+    checkpoint: str = "last.ckpt"
+    weights: str = "ema"
+    num_images: int = 64
+    columns: int | None = None
+    label: int | None = None
+    guidance: float | None = None
+    seed: int = 0
+    batch_size: int = 256
+    out: str | None = None
+    sampler: Any = MISSING
+    spacing: Any = MISSING
+    trainer: Any = MISSING
+
+
+def register() -> None:
+    """Make the schemas known to Hydra as train_schema and sample_schema."""
+    ConfigStore.instance().store(name="train_schema", node=Train)
+    ConfigStore.instance().store(name="sample_schema", node=Sample)

@@ -1,0 +1,46 @@
+"""A rank's share of generated images during training."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from inkwash.samplers.base import Sampler
+from inkwash.samplers.generate import generate, labels_for
+from inkwash.training.module import DiffusionModule
+from inkwash.training.precision import autocast
+
+
+def image_shape(trainer: L.Trainer) -> tuple[int, int, int]:
+    return tuple(trainer.datamodule.shape)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def generate_share(
+    trainer: L.Trainer,
+    module: DiffusionModule,
+    num_images: int,
+    sampler: Sampler,
+    guidance: float,
+    seed: int,
+    **options: Any,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Yield (indices, uint8 images (n, C, H, W)) of this rank's images out of 0 .. num_images - 1.
+
+    Ranks take every world-size-th image, so all of them finish together and together make exactly num_images. The
+    averaged weights draw, in the precision of the training.
+    """
+    indices = range(trainer.global_rank, num_images, trainer.world_size)
+    conditional = module.num_classes is not None
+    with autocast(str(trainer.precision), module.device):
+        yield from generate(
+            module.ema_denoiser,
+            sampler,
+            image_shape(trainer),
+            indices,
+            labels_for(indices, module.num_classes),
+            guidance=guidance if conditional else 1.0,
+            seed=seed,
+            device=module.device,
+            **options,
+        )

@@ -1,0 +1,64 @@
+"""A picture of what the model draws, from the same noise every time."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from inkwash.reports.pictures import grid, save_png
+from inkwash.samplers.base import Sampler
+from inkwash.training.callbacks.generation import generate_share, image_shape
+from inkwash.training.callbacks.periodic import Periodic, run_directory
+from inkwash.training.module import DiffusionModule
+
+
+class SampleGrid(Periodic):
+    """Writes samples/step-<step>.png in the run directory and sends it to the loggers that show pictures.
+
+    Image i starts from the same noise at every grid; a class-conditional model draws class i mod num_classes, so a grid
+    num_classes wide has one column for each. The averaged (EMA) weights draw it, on all ranks.
+
+    Args:
+        every_n_steps: the cadence.
+        num_images, columns: size and shape of the grid.
+        sampler: how to draw.
+        guidance: classifier-free guidance scale; unconditional models ignore it.
+        seed: names the noise.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int | None,
+        num_images: int,
+        columns: int,
+        sampler: Sampler,
+        guidance: float = 1.0,
+        seed: int = 0,
+    ):
+        super().__init__(every_n_steps)
+        self.num_images, self.columns, self.sampler, self.guidance, self.seed = (
+            num_images,
+            columns,
+            sampler,
+            guidance,
+            seed,
+        )
+
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        images = self._draw(trainer, module)
+        if trainer.is_global_zero:
+            sheet = grid(images, self.columns)
+            save_png(sheet, Path(run_directory(trainer)) / "samples" / f"step-{trainer.global_step:08d}.png")
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image("samples", [sheet.permute(1, 2, 0).numpy()], step=trainer.global_step)
+
+    def _draw(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
+        """All the images on every rank: uint8 (n, C, H, W)."""
+        images = torch.zeros(self.num_images, *image_shape(trainer), dtype=torch.int32, device=module.device)
+        for indices, batch in generate_share(trainer, module, self.num_images, self.sampler, self.guidance, self.seed):
+            images[list(indices)] = batch.int()
+        # Each image is somebody's and zero elsewhere, so the sum gathers them in order.
+        return trainer.strategy.reduce(images, reduce_op="sum").to("cpu", torch.uint8)

@@ -1,0 +1,119 @@
+"""The LightningModule: a batch, its loss, an optimizer step, an average of the weights."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from inkwash.denoiser import Denoiser
+from inkwash.loss import DiffusionLoss
+from inkwash.random import Draws, generator, seed_of
+from inkwash.training import ema
+
+# A global batch draws its noise from this many streams, so 1, 2, 4 or 8 processes draw the same numbers.
+NUM_SHARDS = 8
+
+
+class DiffusionModule(L.LightningModule):
+    """Wraps the network, the noise schedule and the loss.
+
+    Args:
+        denoiser: the network, the noise schedule it is trained on and what it regresses.
+        loss: one term for each image.
+        optimizer: called with the parameters.
+        learning_rate: step -> factor of the optimizer's learning rate.
+        decay: update number -> share of the weight average that is kept.
+        seed: names every random number of the training.
+
+    Attributes:
+        ema_denoiser: its average, what samples and metrics use; a second module, never swapped with the first.
+        scores: the latest value of every metric; `scores_step` is the step it belongs to.
+        config: the resolved configuration as plain types, stored in every checkpoint.
+        grad_norm: gradient norm of the latest step before clipping.
+        paused_seconds: time spent outside training steps (grids, metrics, checkpoints).
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        loss: DiffusionLoss,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        learning_rate: Callable[[int], float],
+        decay: ema.Decay,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.denoiser = denoiser
+        self.ema_denoiser = copy.deepcopy(self.denoiser).requires_grad_(False)
+        self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
+        self.loss, self.optimizer, self.learning_rate, self.decay, self.seed = (
+            loss,
+            optimizer,
+            learning_rate,
+            decay,
+            seed,
+        )
+        self.scores: dict[str, float] = {}
+        self.scores_step = -1
+        self.config: dict[str, Any] = {}
+        self.grad_norm = torch.zeros(())
+        self.paused_seconds = 0.0
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        x_0, y = batch
+        draws = self.draws(batch_idx % self.trainer.accumulate_grad_batches, len(x_0))
+        terms = self.loss(self.denoiser, x_0, None if self.num_classes is None else y, draws)
+        return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t}
+
+    def draws(self, micro: int, n: int) -> Draws:
+        """The random numbers for n images, the `micro`-th part of this rank's share of this step's global batch.
+
+        Also seeds the global generator, which dropout uses.
+        """
+        world, rank, step = self.trainer.world_size, self.trainer.global_rank, self.global_step
+        cells = world * self.trainer.accumulate_grad_batches
+        cell = micro * world + rank
+        shards = math.gcd(NUM_SHARDS, n * cells)
+        each = shards // cells if shards % cells == 0 else 1
+        # Counter-based generators are cheap on a GPU; elsewhere the CPU's serve.
+        device = self.device if self.device.type == "cuda" else torch.device("cpu")
+        generators = [
+            generator(self.seed, "train", step, shard, device=device) for shard in range(cell * each, (cell + 1) * each)
+        ]
+        torch.manual_seed(seed_of(self.seed, "dropout", step, cell))
+        return Draws(generators, self.device, first=cell * n, total=cells * n)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.denoiser.parameters())
+        return [optimizer], [{"scheduler": LambdaLR(optimizer, self.learning_rate), "interval": "step"}]
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        self.grad_norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or math.inf)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then average: once an optimizer step, however many batches it accumulates."""
+        super().optimizer_step(*args, **kwargs)
+        # global_step counts this step only after this hook.
+        ema.update(self.ema_denoiser.net, self.denoiser.net, self.decay(self.global_step + 1))
+
+    def train(self, mode: bool = True) -> "DiffusionModule":
+        """Training mode for the trained denoiser only: the average never drops anything out."""
+        super().train(mode)
+        self.ema_denoiser.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.config
+        checkpoint["scores"] = {"step": self.scores_step, **self.scores}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.scores = dict(checkpoint["scores"])
+        self.scores_step = self.scores.pop("step")

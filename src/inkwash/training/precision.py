@@ -1,0 +1,25 @@
+"""Which arithmetic a device does well."""
+
+import torch
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` is bf16-mixed where the hardware multiplies bf16 itself, else 32-true."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_multiplies_bf16()
+    return "bf16-mixed" if native else "32-true"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    return capabilities.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which networks of a run of that precision compute."""
+    dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision.endswith("mixed"))

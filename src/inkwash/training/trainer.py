@@ -1,0 +1,77 @@
+"""Lightning's Trainer with the settings that never vary here."""
+
+import os
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from inkwash.errors import UserError
+from inkwash.training.checkpoint_io import AtomicCheckpointIO
+from inkwash.training.precision import resolve_precision
+
+
+def build_trainer(
+    max_steps: int,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    precision: str = "auto",
+    accumulate_grad_batches: int = 1,
+    gradient_clip_val: float | None = 1.0,
+    options: dict[str, Any] | None = None,
+    **wiring: Any,
+) -> L.Trainer:
+    """A Trainer for one rank of a job whose processes are already there.
+
+    Args:
+        max_steps: optimizer steps; epochs mean nothing here.
+        accelerator: auto, cpu, gpu or mps.
+        devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
+        precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
+        options: anything else that Lightning's Trainer takes.
+        wiring: callbacks, logger and default_root_dir, from the caller.
+    """
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if devices != "auto" and int(devices) != local:
+        raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
+    if max_steps < 1:
+        raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
+    accelerator = resolve_accelerator(accelerator)
+    device = torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    strategy: str | Strategy = "auto"
+    if local * num_nodes > 1:
+        # Nothing here has buffers that training changes, so there are none to broadcast at every step.
+        strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return L.Trainer(
+        max_steps=max_steps,
+        max_epochs=-1,
+        accelerator=accelerator,
+        devices=local,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        precision=resolve_precision(precision, device),  # pyright: ignore[reportArgumentType]
+        accumulate_grad_batches=accumulate_grad_batches,
+        gradient_clip_val=gradient_clip_val,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        plugins=[AtomicCheckpointIO()],
+        **wiring,
+        **(options or {}),
+    )
+
+
+def resolve_accelerator(accelerator: str) -> str:
+    """`auto` is gpu where there is a CUDA device, else mps, else cpu."""
+    if accelerator != "auto":
+        return accelerator
+    if torch.cuda.is_available():
+        return "gpu"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,174 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from inkwash.data.decode import decode
+from inkwash.data.parquet import Parquet
+from inkwash.errors import UserError
+
+SHAPE = (3, 6, 5)
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """A Parquet source that caches below tmp_path."""
+    return lambda **kwargs: Parquet(**{"cache_dir": str(tmp_path / "cache")} | kwargs)
+
+
+def chw(pixels):
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("column", ["image", "img"])
+def test_a_training_and_a_test_file(noise, write_parquet, parquet, tmp_path, column):
+    pixels = noise(12, 6, 5, 3)
+    train = write_parquet(tmp_path / "train.parquet", pixels[:8], range(8), column)
+    test = write_parquet(tmp_path / "test.parquet", pixels[8:], range(4), column)
+    source = parquet(heldout_path=test)
+    images, heldout = source.load("train", SHAPE, train), source.load("heldout", SHAPE, train)
+    assert torch.equal(images.images, chw(pixels[:8]))
+    assert torch.equal(heldout.images, chw(pixels[8:]))
+    assert (images.labels.tolist(), images.labels.dtype) == (list(range(8)), torch.int64)
+
+
+def test_without_a_test_file_a_fixed_part_is_held_out(noise, write_parquet, parquet, tmp_path):
+    path = write_parquet(tmp_path / "all.parquet", noise(20, 6, 5, 3), range(20))
+    splits = [parquet(heldout_fraction=0.25).load(split, SHAPE, path).labels.tolist() for split in ("train", "heldout")]
+    assert [len(split) for split in splits] == [15, 5]
+    assert sorted(splits[0] + splits[1]) == list(range(20))
+    assert splits[1] != list(range(15, 20))  # files are often sorted by class
+
+
+def test_shards_are_read_in_order_from_a_folder_or_a_glob(noise, write_parquet, parquet, tmp_path):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for shard in (1, 0):
+        labels = range(10 * shard, 10 * shard + 10)
+        write_parquet(shards / f"train-{shard}.parquet", noise(10, 6, 5, 3), labels)
+    for path in (shards, shards / "train-*.parquet"):
+        labels = parquet(heldout_path=str(shards / "train-0.parquet")).load("train", SHAPE, str(path)).labels
+        assert labels.tolist() == list(range(20))
+
+
+def test_labels_may_be_missing(noise, write_parquet, parquet, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3))
+    assert set(parquet(label_column=None).load("train", SHAPE, path).labels.tolist()) == {-1}
+    with pytest.raises(UserError, match=r"data\.source\.label_column=label .*null"):
+        parquet().load("train", SHAPE, path)
+
+
+def test_the_second_time_nothing_is_decoded(noise, write_parquet, parquet, tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
+    before = parquet().load("train", SHAPE, path)
+    monkeypatch.setattr("inkwash.data.encoded.decode", None)  # calling it would fail
+    after = parquet().load("train", SHAPE, path)
+    assert torch.equal(before.images, after.images)
+    assert before.fingerprint == after.fingerprint
+
+
+def test_the_cache_notices_other_files_and_other_options(noise, write_parquet, parquet, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
+    before = parquet().load("train", SHAPE, path).fingerprint
+    resized = [parquet(resize=True).load("train", shape, path).fingerprint for shape in ((3, 3, 3), (3, 2, 4))]
+    assert len({before, *resized}) == 3
+    assert len(parquet(heldout_fraction=0.5).load("train", SHAPE, path)) == 5
+    write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
+    assert parquet().load("train", SHAPE, path).fingerprint != before
+
+
+LOAD_SLOWLY = """
+import sys, time
+import inkwash.data.encoded as encoded
+from inkwash.data.decode import decode
+from inkwash.data.parquet import Parquet
+decode, decoded = encoded.decode, []
+def slow(source, *args):
+    decoded.append(time.sleep(0.05))
+    return decode(source, *args)
+encoded.decode = slow
+print("ready", flush=True)
+sys.stdin.readline()
+images = Parquet(cache_dir=sys.argv[2]).load("train", (3, 6, 5), sys.argv[1])
+print(len(decoded), len(images), images.fingerprint)
+"""
+
+
+def test_of_two_processes_one_decodes_and_both_see_the_same(noise, write_parquet, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", noise(20, 6, 5, 3), range(20))
+    command = [sys.executable, "-c", LOAD_SLOWLY, path, str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    jobs = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    assert [job.stdout.readline() for job in jobs] == ["ready\n"] * 2
+    for job in jobs:
+        job.stdin.write("go\n")
+        job.stdin.flush()
+    (decoded, *seen), (decoded_too, *seen_too) = [job.communicate(timeout=60)[0].split() for job in jobs]
+    assert {decoded, decoded_too} == {"0", "18"}
+    assert seen == seen_too
+
+
+def test_a_job_killed_while_decoding_leaves_no_half_cache(noise, write_parquet, parquet, tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
+
+    decoded = []
+
+    def killed_at_the_fourth(source, *args):
+        if len(decoded) == 3:
+            raise KeyboardInterrupt
+        decoded.append(source)
+        return decode(source, *args)
+
+    monkeypatch.setattr("inkwash.data.encoded.decode", killed_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        parquet().load("train", SHAPE, path)
+    monkeypatch.undo()
+    assert len(parquet().load("train", SHAPE, path)) == 9
+
+
+def test_corrupt_rows_are_named_or_skipped(noise, write_parquet, parquet, tmp_path):
+    images = [*noise(8, 6, 5, 3), b"no image", None]
+    path = write_parquet(tmp_path / "a.parquet", images, range(10))
+    with pytest.raises(UserError, match=r"row 8 of .*a\.parquet cannot be read.*data\.source\.skip_corrupt=true"):
+        parquet(heldout_path=path).load("train", SHAPE, path)
+    kept = parquet(heldout_path=path, skip_corrupt=True).load("train", SHAPE, path)
+    assert kept.labels.tolist() == list(range(8))
+    assert torch.equal(kept.images, chw(np.stack(images[:8])))
+
+
+def test_nothing_but_corrupt_rows_is_an_error(write_parquet, parquet, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", [b"no image"] * 10, range(10))
+    with pytest.raises(UserError, match="none of the 9 images can be read"):
+        parquet(skip_corrupt=True).load("train", SHAPE, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "kwargs", "message"),
+    [
+        (None, {}, r"data\.path is missing"),
+        ("nowhere.parquet", {}, r"data\.path=.*nowhere\.parquet finds no file"),
+        ("empty", {}, r"data\.path=.*empty finds no file"),
+        ("text.parquet", {}, r"text\.parquet cannot be read as a Parquet file"),
+        ("a.parquet", {"image_column": "label"}, r"data\.source\.image_column=label"),
+        ("a.parquet", {"label_column": "image"}, r"data\.source\.label_column=image"),
+        ("a.parquet", {"heldout_path": "nowhere"}, r"data\.source\.heldout_path=.*nowhere finds no file"),
+        ("a.parquet", {"heldout_fraction": 0.0}, r"data\.source\.heldout_fraction=0\.0 of 10 images"),
+        ("a.parquet", {"cache_dir": "text.parquet/cache"}, r"data\.source\.cache_dir=.* cannot be written"),
+    ],
+)
+def test_mistakes_are_named(noise, write_parquet, parquet, tmp_path, monkeypatch, path, kwargs, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.parquet").write_text("hello")
+    write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
+    with pytest.raises(UserError, match=message):
+        parquet(**kwargs).load("heldout", SHAPE, path)
+
+
+def test_a_full_disk_is_foreseen(noise, write_parquet, parquet, tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
+    with pytest.raises(UserError, match=r"data\.source\.cache_dir=.* has 0\.0 GB left"):
+        parquet().load("train", SHAPE, path)

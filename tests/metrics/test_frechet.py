@@ -1,0 +1,132 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import nn
+from torchmetrics.image.fid import _compute_fid
+
+from inkwash.errors import UserError
+from inkwash.metrics.frechet import FeatureStatistics, FrechetDistance, frechet_distance
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def moments_of(features):
+    statistics = FeatureStatistics(features.shape[1])
+    statistics.update(features)
+    return statistics.compute()
+
+
+def distance(x, y):
+    a, b = moments_of(x), moments_of(y)
+    return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+
+
+def sqrtm_distance(x, y):
+    """Heusel et al. 2017, eq. 6, word for word."""
+    x, y = x.numpy(), y.numpy()
+    C_1, C_2 = np.cov(x.T), np.cov(y.T)
+    root = scipy.linalg.sqrtm(C_1 @ C_2).real
+    return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(C_1 + C_2 - 2 * root)
+
+
+def test_two_isotropic_gaussians():
+    d, mu = 5, torch.arange(5.0)
+    value = frechet_distance(mu, 4 * torch.eye(d), 0 * mu, 9 * torch.eye(d))
+    assert value == pytest.approx(30 + d * (3 - 2) ** 2, rel=1e-12)
+
+
+def test_two_gaussians_whose_covariances_do_not_commute():
+    C_1, C_2 = torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[5.0, -2.0], [-2.0, 1.0]])
+    product = C_1 @ C_2  # 2 x 2: tr(A^(1/2)) = (tr A + 2 det(A)^(1/2))^(1/2)
+    trace_root = math.sqrt(product.trace() + 2 * math.sqrt(torch.linalg.det(product)))
+    value = frechet_distance(torch.zeros(2), C_1, torch.zeros(2), C_2)
+    assert value == pytest.approx(5 + 6 - 2 * trace_root, rel=1e-6)
+
+
+def test_a_singular_covariance_against_its_closed_form():
+    C_1, C_2 = torch.diag(torch.tensor([4.0, 0.0, 1.0])), torch.diag(torch.tensor([9.0, 2.0, 0.0]))
+    for A, B in ((C_1, C_2), (C_2, C_1)):
+        assert frechet_distance(torch.zeros(3), A, torch.zeros(3), B) == pytest.approx(1 + 2 + 1, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "offset"), [(500, 0.0), (40, 100.0)], ids=["full rank", "rank-deficient, offset"])
+def test_agrees_with_scipy_and_torchmetrics(n, offset):
+    scale = torch.linspace(0.1, 3, 64)
+    x, y = normal(n, 64) * scale + offset, normal(n, 64, seed=1) * scale.flip(0) + offset + 0.1
+    value = distance(x, y)
+    assert value == pytest.approx(sqrtm_distance(x, y), rel=1e-6)
+    other = _compute_fid(x.mean(0), torch.cov(x.T), y.mean(0), torch.cov(y.T))
+    assert value == pytest.approx(other.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [30, 1000])
+def test_is_symmetric_and_zero_for_equal_sets(n):
+    x, y = 10 + normal(n, 48), 10.5 + 2 * normal(n, 48, seed=1)
+    assert distance(x, y) == pytest.approx(distance(y, x), rel=1e-7)
+    assert 0 <= distance(x, x) < 1e-3
+
+
+@pytest.mark.parametrize("sizes", [[1] * 100, [7, 0, 60, 33], [99, 1]], ids=str)
+def test_streaming_equals_one_shot(sizes):
+    features = 5 + normal(100, 16)
+    statistics = FeatureStatistics(16)
+    for batch in features.split(sizes):
+        statistics.update(batch)
+    n, mean, covariance = statistics.compute()
+    assert n == 100
+    torch.testing.assert_close(mean, features.mean(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(covariance, torch.cov(features.T), rtol=1e-10, atol=1e-12)
+
+
+def test_float32_features_are_summed_in_float64():
+    features = (1000 + normal(4096, 4)).float()  # in float32, sums of squares of 1000 lose the variance of 1
+    torch.testing.assert_close(moments_of(features).covariance, torch.cov(features.double().T), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("cast", [nn.Module.half, nn.Module.bfloat16, lambda m: m.to(torch.bfloat16)])
+def test_sums_stay_float64_under_casts(cast):
+    module = nn.Module()
+    module.linear, module.metric = nn.Linear(2, 2), FeatureStatistics(4)
+    cast(module)
+    assert module.linear.weight.dtype != torch.float32
+    assert {module.metric.total.dtype, module.metric.outer.dtype} == {torch.float64}
+    module.metric.reset()
+    assert module.metric.outer.dtype == torch.float64
+
+
+def test_sums_follow_the_device():
+    assert FeatureStatistics(4).to("meta").outer.device.type == "meta"
+
+
+def test_distance_of_a_shifted_set_and_reset():
+    real = normal(200, 8)
+    metric = FrechetDistance(moments_of(real))
+    metric.update(real + 2)
+    assert metric.compute() == pytest.approx(8 * 4, rel=1e-9)
+    metric.reset()
+    metric.update(real)
+    assert metric.compute() == pytest.approx(0, abs=1e-9)
+    assert metric.state_dict() == {}
+
+
+def test_features_that_are_not_finite_are_refused_with_their_count():
+    features = normal(64, 4)
+    features[3, 1], features[5, 0], features[5, 2] = math.nan, math.inf, math.nan
+    statistics = FeatureStatistics(4)
+    with pytest.raises(UserError, match="2 of 64 feature vectors"):
+        statistics.update(features)
+    assert statistics.n == 0
+
+
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_fewer_than_two_images_are_refused(n):
+    statistics = FeatureStatistics(4)
+    statistics.update(normal(n, 4))
+    with pytest.raises(UserError, match=f"at least 2 images on each side, got {n}"):
+        statistics.compute()

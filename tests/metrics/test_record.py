@@ -1,0 +1,39 @@
+import inspect
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.utils import get_class
+
+from inkwash.metrics.features import FeatureExtractor, InceptionFeatures
+from inkwash.metrics.record import MetricRecord, frechet_name
+
+YAMLS = sorted((Path(__file__).parents[2] / "conf" / "metrics").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("n", "count"), [(10_000, "10k"), (50_000, "50k"), (2000, "2k"), (1350, "1350"), (450, "450"), (10_500, "10500")]
+)
+def test_names_tell_extractor_and_number(n, count):
+    inception, other = InceptionFeatures(), FeatureExtractor()
+    inception.hash, other.hash, other.name = "6726825d0af5", "6726825d0af5", "classifier"
+    assert frechet_name(inception, n) == f"fid_{count}"
+    assert frechet_name(other, n) == f"fd_classifier_{count}"
+    inception.hash = "0123456789ab"  # other weights in the same network
+    assert frechet_name(inception, n) == f"fd_inception_{count}"
+
+
+def test_a_record_is_plain():
+    record = MetricRecord("fd_classifier_2k", 0.5, 450, 2000, "classifier", "0a", "heldout", "ema", "ddim", 50, 1.0)
+    assert json.loads(json.dumps(asdict(record)))["n_fake"] == 2000
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_every_yaml_is_an_extractor_and_its_arguments(path):
+    node = yaml.safe_load(path.read_text())
+    extractor = get_class(node.pop("_target_"))
+    assert issubclass(extractor, FeatureExtractor)
+    assert set(node) == set(inspect.signature(extractor).parameters)
+    assert extractor.name == path.stem

@@ -1,0 +1,26 @@
+"""Every path the package has, for tests that hold on all of them."""
+
+import inspect
+
+from inkwash.process import betas, schedules
+from inkwash.process.schedules import BetaSchedule, FlowSchedule, Schedule
+
+PATHS: dict[str, Schedule] = {
+    "linear": BetaSchedule(betas.linear(1000)),
+    "linear-4000": BetaSchedule(betas.linear(4000, scale_with_T=True)),
+    "quadratic": BetaSchedule(betas.quadratic(1000)),
+    "cosine": BetaSchedule(betas.cosine(1000)),
+    "cosine-10": BetaSchedule(betas.cosine(10)),
+    "sigmoid": BetaSchedule(betas.sigmoid(1000)),
+    "flow": FlowSchedule(),
+}
+
+
+def subclasses(module, base):
+    """The concrete classes of a module that implement `base`."""
+    members = inspect.getmembers(module, inspect.isclass)
+    return [c for _, c in members if issubclass(c, base) and c is not base and not inspect.isabstract(c)]
+
+
+# A new path is to be covered here.
+assert {type(path) for path in PATHS.values()} == set(subclasses(schedules, Schedule))

@@ -1,0 +1,38 @@
+"""Targets and their inverse, on every path."""
+
+import pytest
+import torch
+from paths import PATHS, subclasses
+
+from inkwash.process import predictions
+from inkwash.process.forward import q_sample
+from inkwash.process.predictions import Eps, Flow, Prediction, V, X0
+
+ALL = [cls() for cls in subclasses(predictions, Prediction)]
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("prediction", ALL, ids=lambda p: p.name)
+def test_decode_inverts_target(prediction, path):
+    gen = torch.Generator().manual_seed(0)
+    t = path.time_at(torch.linspace(0.02, 0.98, 8, dtype=torch.float64))
+    x_0, eps = torch.randn(2, 8, 3, 4, 4, generator=gen, dtype=torch.float64)
+    alpha, sigma = path(t)
+    y = prediction.target(x_0, eps, alpha, sigma)
+    decoded = prediction.decode(y, q_sample(path, x_0, t, eps), alpha, sigma)
+    torch.testing.assert_close(torch.stack(decoded), torch.stack([x_0, eps]), rtol=1e-9, atol=1e-9)
+
+
+def test_targets_are_those_of_the_papers():
+    x_0, eps = torch.randn(2, 1, 1, 2, 2, dtype=torch.float64)
+    alpha, sigma = (torch.full((1, 1, 1, 1), x, dtype=torch.float64) for x in (0.8, 0.6))
+    assert torch.equal(Eps().target(x_0, eps, alpha, sigma), eps)
+    assert torch.equal(X0().target(x_0, eps, alpha, sigma), x_0)
+    torch.testing.assert_close(V().target(x_0, eps, alpha, sigma), 0.8 * eps - 0.6 * x_0)
+    torch.testing.assert_close(Flow().target(x_0, eps, alpha, sigma), eps - x_0)
+
+
+def test_det_marks_what_is_ill_posed():
+    alpha, sigma = PATHS["flow"](torch.tensor([1.0]))
+    assert Eps().det(alpha, sigma).item() == 0
+    assert abs(Flow().det(alpha, sigma).item()) == 1

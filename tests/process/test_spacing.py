@@ -1,0 +1,62 @@
+"""Sampling times against the published lists, counted from 1."""
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from paths import PATHS, subclasses
+
+from inkwash.errors import UserError
+from inkwash.process import spacing
+from inkwash.process.betas import linear
+from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.spacing import Leading, Linspace, Spacing, Trailing
+
+SCHEDULE = BetaSchedule(linear(1000))
+ALL = subclasses(spacing, Spacing)
+
+
+@pytest.mark.parametrize(("cls", "expected"), [
+    (Leading, [901, 801, 701, 601, 501, 401, 301, 201, 101, 1, 0]),       # DDIM's code, improved-diffusion "ddim10"
+    (Trailing, [1000, 900, 800, 700, 600, 500, 400, 300, 200, 100, 0]),   # Lin et al. 2023
+    (Linspace, [1000, 889, 778, 667, 556, 445, 334, 223, 112, 1, 0]),     # improved-diffusion "10"
+])  # fmt: skip
+def test_ten_of_a_thousand(cls, expected):
+    assert cls(10)(SCHEDULE).tolist() == expected
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50, 333, 1000])
+@pytest.mark.parametrize("cls", [Leading, Trailing, Linspace])
+def test_lists_are_those_of_diffusers(cls, steps):
+    scheduler = DDPMScheduler(timestep_spacing=cls.__name__.lower())
+    scheduler.set_timesteps(steps)
+    ours = (cls(steps)(SCHEDULE)[:-1] - 1).tolist()
+    if cls is Linspace and steps == 1:
+        assert ours == [999]  # diffusers starts a single step at t = 0, where there is nothing to do
+    else:
+        assert ours == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_times_fall_strictly_to_zero(cls, path, steps):
+    times = cls(steps)(path)
+    assert times.dtype == torch.float64
+    assert len(times) == steps + 1
+    assert times[-1] == 0
+    assert bool((times.diff() < 0).all())
+    assert times[0] <= path.t_max
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_no_number_means_every_step(cls):
+    assert cls(None)(SCHEDULE).tolist() == list(range(1000, -1, -1))
+
+
+def test_bad_numbers_are_refused():
+    with pytest.raises(UserError, match="spacing.steps=0"):
+        Trailing(0)
+    with pytest.raises(UserError, match="more than the schedule's T=1000"):
+        Trailing(1001)(SCHEDULE)
+    with pytest.raises(UserError, match="continuous"):
+        Trailing(None)(FlowSchedule())
