@@ -1,13 +1,22 @@
 """Shared by all tests: one folder for caches, small denoisers with known answers."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from inkwash import launch, train
+from inkwash.check import check
 from inkwash.process.schedules import Schedule
+
+# Threads of small operations that wait for a busy core cost far more than they bring; the suite's processes inherit it.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,3 +60,47 @@ class PixelNoise:
 @pytest.fixture(scope="session")
 def pixel_noise():
     return PixelNoise
+
+
+def composed(*overrides: str, config_name: str = "train") -> dict:
+    """The resolved configuration that a command line would give, checked as the launcher checks it."""
+    assert train  # its import makes the schema and the resolver known
+    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+        config = compose(config_name, list(overrides))
+    check(config)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return plain
+
+
+@pytest.fixture(scope="session")
+def compose_config():
+    return composed
+
+
+def write_run(directory: Path, *overrides: str) -> Path:
+    """A run directory as the launcher leaves it for the ranks."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = {key: value for key, value in composed(*overrides).items() if key not in ("run", "sweep", "resume")}
+    launch.write_config(directory, config)
+    about = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **launch.provenance()}
+    (directory / "run.json").write_text(json.dumps(about))
+    return directory
+
+
+# Seconds of training on a tiny network; what a test needs more of it overrides.
+QUICK = (
+    "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "model.channels=8", "data.batch_size=16",
+)  # fmt: skip
+
+
+@pytest.fixture
+def fit_run(tmp_path):
+    """fit_run(name, *overrides): train in this process; returns (directory, trainer, module)."""
+    from inkwash.fit import fit
+
+    def run(name: str, *overrides: str):
+        directory = write_run(tmp_path / name, *QUICK, *overrides)
+        return directory, *fit(directory)
+
+    return run

@@ -8,7 +8,7 @@ from inkwash.denoiser import Denoiser, GuidedDenoiser, guided
 from inkwash.errors import UserError
 from inkwash.process.betas import linear
 from inkwash.process.forward import q_sample
-from inkwash.process.predictions import Eps, Flow, V, X0
+from inkwash.process.predictions import X0, Eps, Flow, V
 from inkwash.process.schedules import BetaSchedule, FlowSchedule
 
 SCHEDULE = BetaSchedule(linear(1000))

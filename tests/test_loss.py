@@ -8,7 +8,7 @@ from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.loss import L1, L2, DiffusionLoss, Huber
 from inkwash.process.betas import linear
-from inkwash.process.predictions import Eps, V, X0
+from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule
 from inkwash.process.times import Stratified
 from inkwash.process.times import Uniform as UniformTimes

@@ -37,8 +37,8 @@ def _check_node(key: str, node: Any) -> None:
         near = difflib.get_close_matches(unknown[0], arguments, 1)
         hint = f"did you mean {key}.{near[0]}?" if near else f"it takes {', '.join(arguments)}"
         raise UserError(f"{key}.{unknown[0]}: {target.rsplit('.', 1)[1]} has no such argument; {hint}")
-    for name in given:
-        _check_node(f"{key}.{name}", node[name])
+    for name, value in node.items():
+        _check_node(f"{key}.{name}", value)
 
 
 @cache

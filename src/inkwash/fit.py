@@ -34,7 +34,7 @@ class DefaultSignals(L.Callback):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def fit(directory: Path) -> None:
+def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
     """Train the configuration in directory/config.yaml, from its last checkpoint if there is one."""
     started = time.perf_counter()
     rank, local_world = int(os.environ.get("RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -68,6 +68,7 @@ def fit(directory: Path) -> None:
         tracking.finish(failed=sys.exc_info()[0] is not None)
     if trainer.is_global_zero:
         summarize(directory, trainer, module, facts, time.perf_counter() - started)
+    return trainer, module
 
 
 def set_up_process(directory: Path, rank: int, local_world: int) -> None:

@@ -10,7 +10,9 @@ from inkwash.nets.unet import UNet
 
 
 def small(shape=(1, 8, 8), **options):
-    return UNet(shape, **{"channels": 32, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_resolutions": []} | options)
+    return UNet(
+        shape, **{"channels": 32, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_resolutions": []} | options
+    )
 
 
 def trained_like(net):
@@ -42,7 +44,11 @@ def test_starts_at_zero():
 
 def test_images_of_a_batch_do_not_mix():
     net = trained_like(small(num_classes=10)).double()
-    x, t, y = torch.randn(4, 1, 8, 8, dtype=torch.float64), torch.tensor([1.0, 10, 100, 900]), torch.tensor([0, 1, 2, -1])
+    x, t, y = (
+        torch.randn(4, 1, 8, 8, dtype=torch.float64),
+        torch.tensor([1.0, 10, 100, 900]),
+        torch.tensor([0, 1, 2, -1]),
+    )
     alone = torch.cat([net(x[i : i + 1], t[i : i + 1].double(), y[i : i + 1]) for i in range(4)])
     torch.testing.assert_close(net(x, t.double(), y), alone, rtol=1e-10, atol=1e-10)
 

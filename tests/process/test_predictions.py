@@ -6,7 +6,7 @@ from paths import PATHS, subclasses
 
 from inkwash.process import predictions
 from inkwash.process.forward import q_sample
-from inkwash.process.predictions import Eps, Flow, Prediction, V, X0
+from inkwash.process.predictions import X0, Eps, Flow, Prediction, V
 
 ALL = [cls() for cls in subclasses(predictions, Prediction)]
 

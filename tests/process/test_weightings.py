@@ -5,7 +5,7 @@ import torch
 
 from inkwash.errors import UserError
 from inkwash.process.betas import linear
-from inkwash.process.predictions import Eps, V, X0
+from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule
 from inkwash.process.weightings import MinSNR, Uniform, snr
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoiser import guided
+from inkwash.errors import UserError
 from inkwash.quantize import to_uint8
 from inkwash.samplers.base import ImageNoise, Sampler
 
@@ -36,9 +37,18 @@ def generate(
         labels: (len(indices),) int64, or None.
         guidance: classifier-free guidance scale, 1 for none.
         on_step: called after every step of every batch, for progress bars.
+
+    Raises:
+        UserError: an image has NaN or infinite pixels.
     """
     denoiser = guided(denoiser, guidance)
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
         y = None if labels is None else labels[start : start + batch_size].to(device)
-        yield batch, to_uint8(sampler(denoiser, ImageNoise(seed, batch, shape, device), y, on_step))
+        images = sampler(denoiser, ImageNoise(seed, batch, shape, device), y, on_step)
+        # Quantising would turn NaN into black pixels that look like data.
+        if bad := len(images) - int(images.isfinite().flatten(1).all(dim=1).sum()):
+            raise UserError(
+                f"{bad} of {len(images)} images are not numbers: the weights diverged, or sampler.clip is null"
+            )
+        yield batch, to_uint8(images)

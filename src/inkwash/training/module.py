@@ -91,7 +91,10 @@ class DiffusionModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.denoiser.parameters())
-        return [optimizer], [{"scheduler": LambdaLR(optimizer, self.learning_rate), "interval": "step"}]
+        # A plain function, because LambdaLR saves the fields of other callables: a resume with more steps would keep
+        # the old total_steps and train on at a learning rate of 0.
+        scheduler = LambdaLR(optimizer, lambda step: self.learning_rate(step))
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -1,0 +1,62 @@
+"""Parts that tests put into configurations in place of real ones."""
+
+import lightning as L
+import torch
+
+from inkwash.data.images import Images
+
+
+class Pictures:
+    """A source of n images of smooth blobs, of any shape; class i mod 10."""
+
+    def __init__(self, n: int = 60):
+        self.n = n
+
+    def load(self, split, shape, path):
+        generator = torch.Generator().manual_seed(len(split))
+        coarse = torch.rand(self.n, shape[0], 2, 2, generator=generator)
+        images = torch.nn.functional.interpolate(coarse, shape[1:], mode="bilinear")
+        return Images((255 * images).to(torch.uint8), torch.arange(self.n) % 10)
+
+
+class Bomb(L.Callback):
+    """Raises in one rank after a step."""
+
+    def __init__(self, rank: int, step: int):
+        self.rank, self.step = rank, step
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_rank == self.rank and trainer.global_step == self.step:
+            raise RuntimeError("the bomb went off")
+
+
+class Ruin(L.Callback):
+    """Puts NaN into the weights before a step, on every rank."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, *args):
+        if trainer.global_step == self.step:
+            next(module.denoiser.parameters()).data.fill_(float("nan"))
+
+
+class Witness(L.Callback):
+    """Records what each rank drew and which images it saw, in files of the run directory."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        record = {"t": outputs["t"], "losses": outputs["losses"], "images": batch[0], "labels": batch[1]}
+        torch.save(record, f"{trainer.default_root_dir}/witness-{trainer.global_rank}-{batch_idx}.pt")
+        weights = torch.cat([p.detach().flatten() for p in module.denoiser.parameters()])
+        torch.save(weights, f"{trainer.default_root_dir}/weights-{trainer.global_rank}-{batch_idx}.pt")
+
+
+class FixedScores(L.Callback):
+    """Pretends that metrics were measured: scores[step] at the steps it lists."""
+
+    def __init__(self, scores: dict):
+        self.scores = {int(step): value for step, value in scores.items()}
+
+    def on_train_batch_end(self, trainer, module, *args):
+        if trainer.global_step in self.scores:
+            module.scores, module.scores_step = {"fd_test_8": self.scores[trainer.global_step]}, trainer.global_step
