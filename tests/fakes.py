@@ -46,9 +46,10 @@ class Witness(L.Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         record = {"t": outputs["t"], "losses": outputs["losses"], "images": batch[0], "labels": batch[1]}
-        torch.save(record, f"{trainer.default_root_dir}/witness-{trainer.global_rank}-{batch_idx}.pt")
+        name = f"{trainer.global_rank}-{trainer.global_step}.pt"
+        torch.save(record, f"{trainer.default_root_dir}/witness-{name}")
         weights = torch.cat([p.detach().flatten() for p in module.denoiser.parameters()])
-        torch.save(weights, f"{trainer.default_root_dir}/weights-{trainer.global_rank}-{batch_idx}.pt")
+        torch.save(weights, f"{trainer.default_root_dir}/weights-{name}")
 
 
 class FixedScores(L.Callback):

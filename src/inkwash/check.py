@@ -15,13 +15,21 @@ PACKAGE = Path(__file__).parent
 
 def check(config: DictConfig) -> None:
     """Raise UserError for a missing value, an argument that its target does not take, or an impossible batch size."""
-    if missing := sorted(OmegaConf.missing_keys(config)):
+    # OmegaConf.missing_keys stops at an interpolation of a missing value.
+    if missing := _missing("", OmegaConf.to_container(config, resolve=False)):
         raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
     plain: Any = OmegaConf.to_container(config, resolve=True)
     for key, node in plain.items():
         _check_node(str(key), node)
     if "data" in plain:
         _check_batch(plain)
+
+
+def _missing(key: str, node: Any) -> list[str]:
+    """Keys whose value is ???, in the order of the configuration."""
+    if isinstance(node, dict):
+        return [found for name, value in node.items() for found in _missing(f"{key}.{name}".lstrip("."), value)]
+    return [key] if node == "???" else []
 
 
 def _check_node(key: str, node: Any) -> None:

@@ -8,14 +8,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inkwash import launch
-
-# Jobs that ended before they had a directory.
+# The sweep of this process, and its jobs that ended before they had a directory.
+_directory: Path | None = None
 _failures: list[tuple[list[str], str]] = []
 
 
 def is_multirun(arguments: list[str]) -> bool:
     return any(argument in ("-m", "--multirun") for argument in arguments)
+
+
+def note_directory(directory: Path) -> None:
+    """Remember where this process's sweep puts its jobs."""
+    global _directory
+    _directory = directory
 
 
 def note_failure(overrides: list[str], error: str) -> None:
@@ -25,7 +30,9 @@ def note_failure(overrides: list[str], error: str) -> None:
 
 def finish() -> int:
     """Print the table, write sweep.csv beside the jobs, return the exit status: 1 when any job failed."""
-    directory = launch.RUNS / launch.sweep_name(None)
+    assert _directory is not None, "a sweep has at least one job"
+    directory = _directory
+    directory.mkdir(parents=True, exist_ok=True)
     rows = [*_jobs(directory), *({"job": " ".join(o), "state": "failed", "error": e} for o, e in _failures)]
     metric = next((name for row in rows for name in row.get("metrics", {})), None)
     rows.sort(key=lambda row: row.get("metrics", {}).get(metric, float("inf")))

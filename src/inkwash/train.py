@@ -25,6 +25,8 @@ OmegaConf.register_new_resolver("sweep_name", launch.sweep_name, replace=True)
 def train(config: DictConfig) -> float:
     """One job; returns its first metric, or NaN when it failed, for sweepers."""
     multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    if multirun:
+        sweep.note_directory(Path(HydraConfig.get().sweep.dir))
     try:
         check(config)
         directory = decide_directory(config)
@@ -85,7 +87,7 @@ def prepare(directory: Path, config: DictConfig) -> None:
         # Of the run, not of this start: a resumed run is the same run to W&B.
         "id": json.loads(before.read_text())["id"] if before.exists() else uuid.uuid4().hex[:8],
         "overrides": list(settings.overrides.task),
-        "sweep": launch.sweep_name(config.sweep) if settings.mode == RunMode.MULTIRUN else None,
+        "sweep": Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None,
         "resume": config.resume,
         **launch.provenance(),
     }

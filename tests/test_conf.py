@@ -1,0 +1,111 @@
+"""Every YAML of conf/ composes, instantiates, and sets only what its target takes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from inkwash import launch
+from inkwash.build import build, build_module
+from inkwash.check import check
+from inkwash.errors import UserError
+from inkwash.training.module import DiffusionModule
+
+CONF = Path(launch.config_dir())
+CHOICES = sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml"))
+# What a choice needs beside it.
+ALONG = {
+    ("data", "parquet"): ("data.path=x", "data.shape=[3,16,16]"),
+    ("data", "folder"): ("data.path=x", "data.shape=[3,16,16]"),
+    ("model", "unet_cifar10"): ("data.shape=[3,32,32]",),
+    ("schedule", "flow"): ("prediction=v",),
+    ("spacing", "linspace"): ("sampler=ancestral",),
+}
+
+
+def test_the_groups_are_those_of_the_defaults():
+    groups = {group for group, _ in CHOICES}
+    lines = (CONF / "train.yaml").read_text().splitlines()
+    defaults = {line.split()[1].rstrip(":") for line in lines if line.startswith("  - ") and ": " in line}
+    assert groups == defaults - {"override"}
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] not in ("experiment", "debug", "logger")])
+def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
+    config = compose_config(f"{group}={choice}", *ALONG.get((group, choice), ()))
+    monkeypatch.setenv(
+        "LOCAL_WORLD_SIZE", "1" if config["trainer"]["devices"] == "auto" else str(config["trainer"]["devices"])
+    )
+    if group == "trainer":
+        if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
+            with pytest.raises(Exception, match=r"No supported gpu backend|GPU"):
+                build(config["trainer"])
+        else:
+            assert build(config["trainer"]).max_steps == config["trainer"]["max_steps"]
+    elif group == "callbacks":
+        assert all(build(node) for node in config["callbacks"].values())
+    else:
+        with torch.device("meta" if choice == "unet_cifar10" else "cpu"):
+            assert instantiate(config[group], _convert_="all") is not None
+
+
+@pytest.mark.parametrize("choice", [c for g, c in CHOICES if g == "logger"])
+def test_loggers_instantiate(choice, compose_config, tmp_path):
+    (tmp_path / "run.json").write_text('{"id": "abc", "sweep": null}')
+    config = compose_config(f"logger={choice}")
+    assert all(build(node, directory=str(tmp_path)) for node in config["logger"].values())
+
+
+SCHEDULES, PREDICTIONS = ([c for g, c in CHOICES if g == group] for group in ("schedule", "prediction"))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_pair_builds_or_is_refused(schedule, prediction, compose_config):
+    config = compose_config(f"schedule={schedule}", f"prediction={prediction}", "model.channels=8")
+    if (schedule, prediction) == ("flow", "eps"):
+        with pytest.raises(UserError, match="ill-posed"):
+            build_module(config)
+    else:
+        assert isinstance(build_module(config), DiffusionModule)
+
+
+@pytest.mark.parametrize("experiment", [c for g, c in CHOICES if g == "experiment"])
+def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch):
+    """A few steps of the whole recipe, on made-up images of its shape, judged by a made-up classifier."""
+    from inkwash.metrics import classifier
+
+    monkeypatch.setattr(classifier, "STEPS", 5)
+    classes = compose_config(f"experiment={experiment}")["data"]["num_classes"]
+    source = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 40}", f"data.num_classes={classes}")
+    steps = ("trainer.max_steps=2", "callbacks.fid.every_n_steps=2", "data.batch_size=8", "model.channels=16")
+    directory, trainer, module = fit_run(experiment, f"experiment={experiment}", *source, *steps, "metrics=classifier")
+    assert trainer.global_step == 2
+    assert module.scores["fd_classifier_8"] >= 0
+    assert (directory / "samples" / "step-00000002.png").exists()
+
+
+def test_cifar10_recipe_is_ho_et_als(compose_config):
+    config = compose_config("experiment=cifar10")
+    assert config["trainer"]["max_steps"] == 800_000
+    assert (config["data"]["batch_size"], config["data"]["flip"]) == (128, True)
+    assert (config["optimizer"]["lr"], config["learning_rate"]["warmup_steps"]) == (2e-4, 5000)
+    assert (config["ema"]["decay"], config["model"]["dropout"]) == (0.9999, 0.1)
+    assert config["weighting"]["_target_"].endswith("Uniform")
+    with torch.device("meta"):
+        net = instantiate(config["model"], _convert_="all")
+    assert sum(p.numel() for p in net.parameters()) == 35_746_307
+
+
+def test_check_knows_every_argument_of_every_target():
+    from omegaconf import OmegaConf
+
+    bad = OmegaConf.create({"a": {"b": [{"_target_": "inkwash.samplers.ddim.DDIM", "spacing": None, "etta": 0}]}})
+    with pytest.raises(UserError, match=r"a.b\[0\].etta: DDIM has no such argument; did you mean a.b\[0\].eta\?"):
+        check(bad)
+    inherited = OmegaConf.create({"spacing": {"_target_": "inkwash.process.spacing.Trailing", "stps": 3}})
+    with pytest.raises(UserError, match=r"did you mean spacing.steps\?"):
+        check(inherited)
+    with pytest.raises(UserError, match="there is no module inkwash.nope"):
+        check(OmegaConf.create({"x": {"_target_": "inkwash.nope.Thing"}}))
