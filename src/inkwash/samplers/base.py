@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -41,11 +41,13 @@ class Sampling:
         schedule: the path.
         denoise: (x_t, t) -> (x_0, eps), labels and clipping included.
         noise: the next standard normal images.
+        memory: what a multistep method keeps from one step to the next.
     """
 
     schedule: Schedule
     denoise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     noise: Callable[[], Tensor]
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Sampler(ABC):
