@@ -7,16 +7,18 @@ from inkwash.data.images import Images
 
 
 class Pictures:
-    """A source of n images of smooth blobs, of any shape; class i mod 10."""
+    """A source of n images of smooth blobs, of any shape; class i mod 10, or none."""
 
-    def __init__(self, n: int = 60):
-        self.n = n
+    def __init__(self, n: int = 60, labelled: bool = True):
+        self.n, self.labelled = n, labelled
 
     def load(self, split, shape, path):
         generator = torch.Generator().manual_seed(len(split))
         coarse = torch.rand(self.n, shape[0], 2, 2, generator=generator)
         images = torch.nn.functional.interpolate(coarse, shape[1:], mode="bilinear")
-        return Images((255 * images).to(torch.uint8), torch.arange(self.n) % 10)
+        return Images(
+            (255 * images).to(torch.uint8), torch.arange(self.n) % 10 if self.labelled else torch.full((self.n,), -1)
+        )
 
 
 class Bomb(L.Callback):

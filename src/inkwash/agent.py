@@ -21,11 +21,12 @@ def main() -> None:
     module, directory, accelerator, devices = sys.argv[1:]
     import logging
 
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
-    for stale in Path(directory).glob("error-rank-*.txt"):
+    for stale in Path(directory).glob("error*.txt"):
         stale.unlink()
     config = LaunchConfig(
         min_nodes=1,
@@ -33,15 +34,20 @@ def main() -> None:
         nproc_per_node=count_devices(accelerator, devices),
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # any free port, so jobs beside each other never meet
+        rdzv_endpoint="127.0.0.1:0",  # any free port, so jobs beside each other never meet
+        local_addr="127.0.0.1",  # the machine's own name may not resolve on a laptop
         max_restarts=0,
         monitor_interval=0.2,
     )
     try:
         elastic_launch(config, sys.executable)("-u", "-m", module, directory)
     except ChildFailedError as error:
-        print(first_error(Path(directory), {rank: f.exitcode for rank, f in error.failures.items()}), file=sys.stderr)
+        text = first_error(Path(directory), {rank: f.exitcode for rank, f in error.failures.items()})
+        (Path(directory) / "error.txt").write_text(text + "\n", "utf-8")
+        print(text, file=sys.stderr)
         sys.exit(1)
+    except SignalException as error:
+        sys.exit(128 + error.sigval)
 
 
 def count_devices(accelerator: str, devices: str) -> int:
@@ -61,8 +67,8 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     rank, code = min(exit_codes.items(), key=lambda item: item[1])
     if code < 0:
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}; see {directory}/train.log"
-    return f"error: rank {rank} ended with status {code}; see {directory}/train.log"
+        return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}"
+    return f"error: rank {rank} ended with status {code} and said nothing"
 
 
 @contextlib.contextmanager
@@ -76,6 +82,8 @@ def reporting(directory: Path) -> Iterator[None]:
         mistake = user_error(error)
         text = f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}"
         (directory / f"error-rank-{rank}.txt").write_text(text + "\n", "utf-8")
+        with open(directory / "train.log", "a") as file:
+            file.write(text + "\n")
         # Not sys.exit: threads of data loaders and process groups must not delay the news.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,19 +1,27 @@
 """From a resolved configuration to objects."""
 
 import functools
+import inspect
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
 from inkwash.random import seed_of
 from inkwash.training.module import DiffusionModule
 
 
 def build(node: Any, **more: Any) -> Any:
-    """Instantiate a node with plain containers inside."""
-    return instantiate(node, _convert_="all", **more)
+    """Instantiate a node with plain containers inside. Raises UserError for arguments that its target does not take."""
+    try:
+        return instantiate(node, _convert_="all", **more)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, TypeError) and "argument" in str(error.__cause__):
+            raise UserError(f"{node.get('_target_')}: {error.__cause__}") from error
+        raise
 
 
 def build_denoiser(config: dict[str, Any]) -> Denoiser:
@@ -26,6 +34,10 @@ def build_denoiser(config: dict[str, Any]) -> Denoiser:
 def build_module(config: dict[str, Any]) -> DiffusionModule:
     """The LightningModule of a configuration, which it keeps for its checkpoints."""
     optimizer = build(config["optimizer"])
+    try:
+        inspect.signature(optimizer.func).bind([], **optimizer.keywords)
+    except TypeError as error:
+        raise UserError(f"optimizer: {config['optimizer']['_target_']}: {error}") from error
     module = DiffusionModule(
         build_denoiser(config),
         loss=build(config["loss"]),

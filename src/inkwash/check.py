@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.errors import UserError
 
@@ -18,11 +19,16 @@ def check(config: DictConfig) -> None:
     # OmegaConf.missing_keys stops at an interpolation of a missing value.
     if missing := _missing("", OmegaConf.to_container(config, resolve=False)):
         raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
     for key, node in plain.items():
         _check_node(str(key), node)
     if "data" in plain:
+        _check_trainer(plain["trainer"])
         _check_batch(plain)
+        _check_classes(plain)
 
 
 def _missing(key: str, node: Any) -> list[str]:
@@ -79,6 +85,22 @@ def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> 
             if str(imported.module).startswith("inkwash") and base in {alias.name for alias in imported.names}:
                 return _arguments(f"{imported.module}.{base}")
     return ()
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    devices = trainer.get("devices")
+    if devices != "auto" and not (isinstance(devices, int) and devices >= 1):
+        raise UserError(f"trainer.devices={devices} must be a number of processes, or auto for one on each GPU")
+    if trainer.get("num_nodes") != 1:
+        raise UserError(
+            f"trainer.num_nodes={trainer.get('num_nodes')}: training on several machines is not supported yet"
+        )
+
+
+def _check_classes(config: dict[str, Any]) -> None:
+    classes, there = config["model"].get("num_classes"), config["data"].get("num_classes")
+    if classes is not None and classes != there:
+        raise UserError(f"model.num_classes={classes}, but data.num_classes={there}: the network must know every label")
 
 
 def _check_batch(config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
@@ -10,11 +11,11 @@ from tqdm import tqdm
 from inkwash.agent import reporting
 from inkwash.build import build
 from inkwash.errors import UserError
-from inkwash.reports.pictures import grid, save_png
+from inkwash.reports.pictures import grid, save_png, visible
 from inkwash.run import Run, load_run
 from inkwash.samplers.generate import generate, labels_for
 from inkwash.training.precision import autocast, resolve_precision
-from inkwash.training.trainer import resolve_accelerator
+from inkwash.training.trainer import resolve_device
 
 
 def draw(directory: Path) -> None:
@@ -23,15 +24,15 @@ def draw(directory: Path) -> None:
     assert isinstance(config, dict)
     run = load_run(config["run"], config["checkpoint"], config["weights"])
     sampler, count, seed = build(config["sampler"]), config["num_images"], config["seed"]
-    if count < 1:
-        raise UserError(f"num_images={count} must be at least 1")
     labels = choose_labels(run, count, config["label"])
     guidance = choose_guidance(run, config["guidance"])
-    device = torch.device({"gpu": "cuda"}.get(name := resolve_accelerator(config["trainer"]["accelerator"]), name))
+    device = resolve_device(config["trainer"]["accelerator"])
     precision = config["trainer"]["precision"] or run.config["trainer"]["precision"]
     steps = len(sampler.spacing(run.denoiser.schedule)) - 1
     batches = -(-count // config["batch_size"])
     (directory / "images").mkdir(exist_ok=True)
+    for stale in (directory / "images").glob("*.png"):
+        stale.unlink()
     images = torch.empty(count, *run.shape, dtype=torch.uint8)
     with (
         autocast(resolve_precision(precision, device), device),
@@ -43,9 +44,11 @@ def draw(directory: Path) -> None:
         ):  # fmt: skip
             images[list(indices)] = batch.cpu()
             for i in indices:
-                save_png(images[i], directory / "images" / f"{i:06d}.png")
+                save_png(visible(images[i : i + 1])[0], directory / "images" / f"{i:06d}.png")
     columns = config["columns"] or run.num_classes or max(1, round(count**0.5))
     save_png(grid(images, columns), directory / "grid.png")
+    if run.shape[0] not in (1, 3):
+        np.save(directory / "images.npy", images.numpy())  # no picture file holds these channels
 
 
 def choose_labels(run: Run, count: int, label: int | None) -> torch.Tensor | None:

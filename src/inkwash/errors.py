@@ -14,5 +14,5 @@ def user_error(error: BaseException | None) -> UserError | None:
     while error is not None:
         if isinstance(error, UserError):
             return error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None

@@ -19,8 +19,8 @@ from inkwash.agent import reporting
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
 from inkwash.random import seed_of
+from inkwash.run import read_checkpoint
 from inkwash.training import tracking
-from inkwash.training.callbacks.training_log import TrainingLog
 from inkwash.training.metrics_csv import MetricsCsv
 from inkwash.training.module import DiffusionModule
 
@@ -60,8 +60,9 @@ def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
         logger.log_hyperparams({**config, "run": facts})
 
     checkpoint = directory / "checkpoints" / "last.ckpt"
-    if checkpoint.exists():
-        resume(checkpoint, loggers)
+    if checkpoint.exists() and resume(checkpoint, config, loggers) >= config["trainer"]["max_steps"]:
+        log.info("nothing to do: trainer.max_steps=%d is reached", config["trainer"]["max_steps"])
+        return trainer, module
     try:
         trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     finally:
@@ -87,7 +88,7 @@ def set_up_process(directory: Path, rank: int, local_world: int) -> None:
 
 
 def seed_process(seed: int, rank: int) -> None:
-    """Different streams in every rank for whatever draws from a global generator (nothing of ours does)."""
+    """Different streams in every rank for whatever draws from a global generator; dropout is seeded anew each step."""
     value = seed_of(seed, "process", rank)
     random.seed(value)
     np.random.seed(value % 2**32)
@@ -121,31 +122,37 @@ def describe(
     return facts
 
 
-def resume(checkpoint: Path, loggers: list[Any]) -> None:
-    """Say where training goes on, and have metrics.csv forget what came after."""
-    try:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise UserError(f"{checkpoint} cannot be read ({error}): delete it to start afresh") from error
-    log.info("resuming     from step %d", stored["global_step"])
+def resume(checkpoint: Path, config: dict[str, Any], loggers: list[Any]) -> int:
+    """Say where training goes on, and have the records forget what came after; returns the step."""
+    stored = read_checkpoint(checkpoint)
+    for key in ("model", "schedule", "prediction"):
+        if stored.get("config", {}).get(key) != config[key]:
+            raise UserError(
+                f"{checkpoint} is a checkpoint of another {key} than config.yaml's: choose another run=NAME"
+            )
+    step = stored["global_step"]
+    log.info("resuming     from step %d", step)
     for logger in loggers:
         if isinstance(logger, MetricsCsv):
-            logger.forget_after(stored["global_step"])
+            logger.forget_after(step)
+    records = checkpoint.parents[1] / "metrics.jsonl"
+    if records.exists():
+        kept = [line for line in records.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
+        launch.write_text(records, "".join(kept))
+    return step
 
 
 def summarize(
     directory: Path, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
 ) -> None:
     """summary.json, and the last lines of the output."""
-    logs = [c.latest for c in trainer.callbacks if isinstance(c, TrainingLog)]  # pyright: ignore[reportAttributeAccessIssue]
-    latest = logs[0] if logs else {}
     records = directory / "metrics.jsonl"
     lines = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
     summary = {
         "steps": trainer.global_step,
         "images": trainer.global_step * facts["global_batch_size"],
-        "loss": latest.get("train/loss"),
-        "images_per_second": latest.get("train/images_per_second"),
+        "loss": module.latest.get("train/loss"),
+        "images_per_second": module.latest.get("train/images_per_second"),
         "seconds": round(seconds, 1),
         "seconds_outside_training": round(module.paused_seconds, 1),
         "metrics": {record["name"]: record for record in lines},  # the last of each name

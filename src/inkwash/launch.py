@@ -1,6 +1,7 @@
 """A job is a directory and a group of processes: this side decides the first and starts the second, without torch."""
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -22,8 +23,16 @@ from inkwash.errors import UserError
 
 RUNS = Path("runs")
 SAFE = re.compile(r"[A-Za-z0-9._-]+")
-# Lets `--config-dir RUN --config-name config` compose config.yaml again as conf/train.yaml would.
-HYDRA = {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}}
+# Lets `--config-dir RUN --config-name config` run config.yaml again as conf/train.yaml would.
+HEADER = {
+    "defaults": [
+        "train_schema",
+        *({f"override hydra/{log}": "none"} for log in ("job_logging", "hydra_logging")),
+        "_self_",
+    ],
+    "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
+}
+OF_THE_LAUNCH = {"run": None, "sweep": None, "resume": "auto"}
 GRACE_SECONDS = 45
 
 
@@ -47,8 +56,10 @@ def sweep_name(name: str | None) -> str:
 
 def safe_name(key: str, name: str) -> str:
     """The name, if it can be a directory that no shell and no Hydra command line stumbles over."""
-    if not SAFE.fullmatch(name) or name.startswith((".", "-")):
-        raise UserError(f"{key}={name} must be letters, digits, '.', '_' and '-', the first a letter or digit")
+    if not SAFE.fullmatch(name) or name.startswith((".", "-")) or name == "latest":
+        raise UserError(
+            f"{key}={name} must be letters, digits, '.', '_' and '-', the first a letter or digit, and not `latest`"
+        )
     return name
 
 
@@ -72,24 +83,29 @@ def point_latest(directory: Path) -> None:
 
 def job_name(overrides: list[str]) -> str:
     """A directory name for a sweep's job, from its overrides and so the same in a repeated sweep."""
-    text = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", override).strip("-") for override in overrides) or "job"
-    if len(text) <= 120:
+    exact = "_".join(overrides)
+    text = re.sub(r"[^A-Za-z0-9._-]+", "-", exact).strip("-_.") or "job"
+    if len(text) <= 120 and not set(exact) - set(text) - {"="}:
         return text
-    return f"{text[:100]}-{random.Random(text).getrandbits(32):08x}"
+    # Cut short or with characters replaced it may not be the only one of its name.
+    return f"{text[:100]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
 
 
 def write_config(directory: Path, config: dict[str, Any]) -> None:
     """config.yaml: resolved, all that sampling and a repetition need."""
-    defaults = [{f"override hydra/{log}": "none"} for log in ("job_logging", "hydra_logging")]
-    text = OmegaConf.to_yaml({"defaults": [*defaults, "_self_"], "hydra": HYDRA, **config})
-    write_text(directory / "config.yaml", text)
+    write_text(directory / "config.yaml", OmegaConf.to_yaml({**HEADER, **OF_THE_LAUNCH, **config}))
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """What write_config was given."""
     config = OmegaConf.to_container(OmegaConf.load(directory / "config.yaml"))
     assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items() if key not in ("defaults", "hydra")}
+    return {str(key): value for key, value in config.items() if key not in {**HEADER, **OF_THE_LAUNCH}}
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """12 hexadecimal digits that name a resolved configuration, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -125,25 +141,33 @@ def write_status(directory: Path, state: str, **more: Any) -> None:
 def start(module: str, directory: Path, accelerator: str, devices: int | str) -> int:
     """Run `python -m module directory` on every rank, wait, and return the exit status.
 
-    The processes form a session of their own, so that nothing of theirs stays behind and nothing of one job reaches
-    the next. SIGINT and SIGTERM are passed on.
+    The processes form sessions of their own, so that nothing of one job reaches the next. SIGINT and SIGTERM are passed
+    on, and end this process too once the job is over.
     """
     command = [sys.executable, "-u", "-m", "inkwash.agent", module, str(directory), accelerator, str(devices)]
     agent = subprocess.Popen(command, start_new_session=True)
-    with _forwarding(agent):
-        return agent.wait()
+    with _forwarding(agent) as received:
+        status = agent.wait()
+    if received:
+        # Not an exception: a sweep would go on with its next job.
+        sys.exit(128 + received[0])
+    return status
 
 
 @contextlib.contextmanager
-def _forwarding(agent: subprocess.Popen) -> Iterator[None]:
+def _forwarding(agent: subprocess.Popen) -> Iterator[list[int]]:
+    """Pass signals on to the agent, and list them."""
+    received: list[int] = []
+
     def forward(number: int, _frame: Any) -> None:
+        received.append(number)
         agent.send_signal(number)
         signal.signal(signal.SIGALRM, lambda *_: os.killpg(agent.pid, signal.SIGKILL))
         signal.alarm(GRACE_SECONDS)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield received
     finally:
         signal.alarm(0)
         for number, handler in before.items():

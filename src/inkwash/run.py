@@ -15,6 +15,15 @@ from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, plain types and tensors only. Raises UserError for a file that is none."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle raises anything, a KeyError for one
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another") from error
+
+
 @dataclass
 class Run:
     """A trained denoiser with what it needs to draw.
@@ -67,7 +76,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
         raise UserError(f"{path} does not exist; {directory} has {', '.join(there) or 'no checkpoint yet'}")
     config = read_config(directory)
     denoiser = build_denoiser(config)
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = read_checkpoint(path)
     prefix = {"ema": "ema_denoiser.", "raw": "denoiser."}[weights]
     state = {key.removeprefix(prefix): value for key, value in stored["state_dict"].items() if key.startswith(prefix)}
     try:

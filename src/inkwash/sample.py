@@ -20,12 +20,10 @@ def sample(config: DictConfig) -> None:
     try:
         check(config)
         directory = find_run(config.run)
-        choice = HydraConfig.get().runtime.choices["sampler"]
-        out = (
-            Path(config.out)
-            if config.out
-            else directory / "samples" / f"{choice}-{config.num_images}-seed{config.seed}"
-        )
+        if min(config.num_images, config.batch_size) < 1:
+            raise UserError(f"num_images={config.num_images} and batch_size={config.batch_size} must be at least 1")
+        name = f"{HydraConfig.get().runtime.choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
+        out = Path(config.out) if config.out else launch.new_directory(directory / "samples", name)
         out.mkdir(parents=True, exist_ok=True)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(directory.resolve())

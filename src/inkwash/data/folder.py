@@ -20,7 +20,7 @@ class Folder(EncodedSource):
     def __init__(
         self,
         heldout_fraction: float = 0.1,
-        resize: bool = False,
+        resize: bool = True,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
     ):

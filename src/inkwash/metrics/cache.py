@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from inkwash.errors import UserError
+
 
 def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The dictionary of tensors and plain values stored at `path`, made and stored first if it is not there.
@@ -16,7 +18,14 @@ def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     whole whenever it exists, and an existing file needs no lock: a cache may be read-only.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".tmp").touch()
+        except OSError as error:
+            raise UserError(
+                f"{path.parent} cannot be written ({error.strerror}): set INKWASH_DATA to a folder"
+            ) from error
+        path.with_suffix(".tmp").unlink(missing_ok=True)
         with FileLock(f"{path}.lock"):
             if not path.exists():
                 temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inkwash.errors import UserError
 from inkwash.metrics.cache import cached
-from inkwash.metrics.features import FeatureExtractor, ImageSplit
+from inkwash.metrics.features import FeatureExtractor, ImageSplit, NotApplicableError
 from inkwash.quantize import to_float
 from inkwash.random import generator, seed_of
 
@@ -40,7 +39,6 @@ class ClassifierFeatures(FeatureExtractor):
 
     name = "classifier"
     dim = 64
-    heldout_accuracy: float
     num_classes: int
 
     def __init__(self, cache_dir: str):
@@ -49,7 +47,7 @@ class ClassifierFeatures(FeatureExtractor):
         self.network: Classifier | None = None
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
-        """Load the classifier of this data set, training it if no run has. Raises UserError for unlabelled data."""
+        """Load the classifier of this data set, training it if no run has; NotApplicableError without labels."""
         if self.network is not None:
             return
         shape = tuple(train.__getitems__([0])[0].shape[1:])
@@ -103,12 +101,12 @@ def _convolution(channels: int, width: int) -> list[nn.Module]:
 
 def _check(train: ImageSplit, shape: tuple[int, ...]) -> None:
     if int(train.labels.min()) < 0 or int(train.labels.max()) < 1:
-        raise UserError(
+        raise NotApplicableError(
             "metrics=classifier needs labels of at least two classes, which this data set does not have: "
             "use metrics=inception, or switch the metric off with ~callbacks.fid"
         )
     if min(shape[1:]) < 8:
-        raise UserError(f"metrics=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}")
+        raise NotApplicableError(f"metrics=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}")
 
 
 @contextmanager

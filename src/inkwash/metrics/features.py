@@ -30,6 +30,10 @@ class ImageSplit(Protocol):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]: ...  # uint8 (B, C, H, W), int64 (B,)
 
 
+class NotApplicableError(UserError):
+    """The extractor has no meaning for these images; training can go on without the metric."""
+
+
 class FeatureExtractor(nn.Module):
     """ImageSplit to feature vectors; a new extractor writes `features`, and `prepare` where it has weights to find.
 
@@ -37,11 +41,13 @@ class FeatureExtractor(nn.Module):
         name: for metric names and records.
         hash: 12 hexadecimal digits that change with the weights; known after `prepare`.
         dim: length d of a feature vector.
+        heldout_accuracy: of an extractor that is a classifier of the data set's own classes, else None.
     """
 
     name: str
     hash: str
     dim: int
+    heldout_accuracy: float | None = None
 
     @property
     def metric_name(self) -> str:
@@ -54,6 +60,10 @@ class FeatureExtractor(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 (B, d)."""
         raise NotImplementedError
+
+    def logits(self, features: Tensor) -> Tensor | None:
+        """Class scores (B, K) from features (B, d), None for extractors that do not know the data set's classes."""
+        return None
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -88,16 +98,20 @@ class InceptionFeatures(FeatureExtractor):
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Load the weights. Raises UserError when they can be neither found nor downloaded, or are not Inception's."""
+        _check_channels(train.__getitems__([0])[0])
         if self.network is None:
             path = Path(self.weights_path) if self.weights_path else _downloaded_inception()
             self.network, self.hash = _load_inception(path)
 
     def features(self, images: Tensor) -> Tensor:
         assert self.network is not None, "call prepare first"
-        channels = images.shape[1]
-        if channels not in (1, 3):
-            raise UserError(f"Inception sees 1 or 3 channels, not {channels}: use metrics=classifier")
+        _check_channels(images)
         return self.network(images.expand(-1, 3, -1, -1))[0]
+
+
+def _check_channels(images: Tensor) -> None:
+    if images.shape[1] not in (1, 3):
+        raise NotApplicableError(f"Inception sees 1 or 3 channels, not {images.shape[1]}: use metrics=classifier")
 
 
 def _load_inception(path: Path) -> tuple[FeatureExtractorInceptionV3, str]:

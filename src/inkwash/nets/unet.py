@@ -60,6 +60,8 @@ class UNet(nn.Module):
                 f"{heights} pixels high; choose among those or pass model.attention_resolutions=[]"
             )
         levels = [(channels * mult, h in attention_resolutions) for mult, h in zip(channel_mult, heights, strict=True)]
+        if any(width % num_heads for width, _ in levels):
+            raise UserError(f"model.num_heads={num_heads} must divide the channels {[width for width, _ in levels]}")
         pixels = image_channels * patch_size**2
         embedding = 4 * channels
 

@@ -31,9 +31,15 @@ def q_step(schedule: Schedule, x_s: Tensor, s: Tensor, t: Tensor, eps: Tensor) -
     return mix(scale, x_s, variance.sqrt(), eps)
 
 
+def posterior_variance(schedule: Schedule, s: Tensor, t: Tensor) -> Tensor:
+    """That of q(x_s | x_t, x_0), (n, 1, 1, 1): beta tilde_t for s = t - 1 (Ho et al. 2020, eq. 7)."""
+    (_, sigma_s), (_, sigma_t) = schedule(s), schedule(t)
+    return transition(schedule, s, t)[1] * (sigma_s / sigma_t) ** 2
+
+
 def q_posterior(schedule: Schedule, x_0: Tensor, x_t: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (n, C, H, W) and variance (n, 1, 1, 1) of q(x_s | x_t, x_0), s < t (Ho et al. 2020, eq. 6 and 7)."""
     (alpha_s, sigma_s), (_, sigma_t) = schedule(s), schedule(t)
     scale, variance = transition(schedule, s, t)
     mean = mix(alpha_s * variance / sigma_t**2, x_0, scale * sigma_s**2 / sigma_t**2, x_t)
-    return mean, variance * sigma_s**2 / sigma_t**2
+    return mean, posterior_variance(schedule, s, t)

@@ -11,13 +11,10 @@ from torch import Tensor
 def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tensor:
     """Lay uint8 images (n, C, H, W) out row by row on white: uint8 (3, height, width).
 
-    Small images are enlarged by whole factors until their shorter side has min_side pixels: pixels stay pixels. One
-    channel becomes grey; of other than 1 or 3 channels the first three are shown.
+    Small images are enlarged by whole factors until their shorter side has min_side pixels: pixels stay pixels.
     """
-    n, channels, height, width = images.shape
-    images = images.expand(-1, 3, -1, -1) if channels == 1 else images[:, :3]
-    if channels == 2:
-        images = torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)
+    images = visible(images).expand(-1, 3, -1, -1)
+    n, _, height, width = images.shape
     factor = max(1, -(-min_side // min(height, width)))
     images = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     rows, (height, width) = -(-n // columns), images.shape[2:]
@@ -28,10 +25,15 @@ def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tens
     return sheet
 
 
+def visible(images: Tensor) -> Tensor:
+    """What can be shown of images (n, C, H, W): 1 or 3 channels as they are, 2 and a black one, else the first 3."""
+    if images.shape[1] == 2:
+        return torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)
+    return images if images.shape[1] == 1 else images[:, :3]
+
+
 def save_png(image: Tensor, path: Path) -> None:
-    """Write a uint8 image (1, 3 or 4, H, W) as PNG, whole or not at all."""
-    if len(image) == 2:
-        raise ValueError("PNG has no two-channel pictures")
+    """Write a uint8 image (1 or 3, H, W) as PNG, whole or not at all."""
     pixels = image.permute(1, 2, 0).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

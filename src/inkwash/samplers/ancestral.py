@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from inkwash.process.forward import mix, q_posterior, transition
+from inkwash.process.forward import mix, posterior_variance, q_posterior, transition
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
@@ -23,8 +23,7 @@ class FixedSmall(Variance):
     """That of q(x_s | x_t, x_0), beta tilde_t: right when x_0 is a single point."""
 
     def __call__(self, schedule: Schedule, s: Tensor, t: Tensor) -> Tensor:
-        (_, sigma_s), (_, sigma_t) = schedule(s), schedule(t)
-        return transition(schedule, s, t)[1] * (sigma_s / sigma_t) ** 2
+        return posterior_variance(schedule, s, t)
 
 
 class FixedLarge(Variance):

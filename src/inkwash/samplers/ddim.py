@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.process.forward import mix, transition
+from inkwash.process.forward import mix, posterior_variance
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
 
@@ -25,8 +25,8 @@ class DDIM(Sampler):
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         x_0, eps = run.denoise(x_t, t)
-        (alpha_s, sigma_s), (_, sigma_t) = run.schedule(s), run.schedule(t)
-        variance = self.eta**2 * transition(run.schedule, s, t)[1] * (sigma_s / sigma_t) ** 2
+        alpha_s, sigma_s = run.schedule(s)
+        variance = self.eta**2 * posterior_variance(run.schedule, s, t)
         x_s = mix(alpha_s, x_0, (sigma_s**2 - variance).clamp(min=0).sqrt(), eps)
         if self.eta == 0:
             return x_s

@@ -3,12 +3,13 @@
 Both rules start at decay(1) = 0 or close to it, so a short run's average is never the random initialisation.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 
 import torch
 from torch import nn
 
+from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 
 
@@ -45,9 +46,25 @@ class ConstantDecay(Decay):
         return 0.0 if n == 1 else min(self.decay, n / (9 + n))
 
 
+class AverageDenoiser(Denoiser):
+    """A denoiser of averaged weights: they move between devices, but stay in the precision they were made in.
+
+    A bf16 average stands still: (1 - decay) of a small difference is less than the last of its 8 bits.
+    """
+
+    @classmethod
+    def of(cls, denoiser: Denoiser) -> "AverageDenoiser":
+        """A copy of the denoiser that takes no gradient."""
+        average = cls(copy.deepcopy(denoiser.net), denoiser.schedule, denoiser.prediction)
+        return average.requires_grad_(False).eval()
+
+    def _apply(self, fn, recurse=True):
+        return super()._apply(lambda t: t.to(fn(torch.empty(0, device=t.device)).device), recurse)
+
+
 @torch.no_grad()
 def update(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, parameter by parameter."""
-    pairs: Iterable = zip(average.parameters(), model.parameters(), strict=True)
-    averages, values = zip(*pairs, strict=True)
+    averages: list[torch.Tensor] = list(average.parameters())
+    values = [value.to(mean.dtype) for value, mean in zip(model.parameters(), averages, strict=True)]
     torch._foreach_lerp_(averages, values, 1 - decay)

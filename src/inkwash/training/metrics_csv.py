@@ -40,6 +40,7 @@ class MetricsCsv(Logger):
     def forget_after(self, step: int) -> None:
         """Drop rows of a later step: a resumed run writes them again."""
         self.rows = {at: row for at, row in self.rows.items() if at <= step}
+        self._rewrite()
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -1,6 +1,5 @@
 """The LightningModule: a batch, its loss, an optimizer step, an average of the weights."""
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
 from inkwash.loss import DiffusionLoss
 from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
@@ -33,6 +33,8 @@ class DiffusionModule(L.LightningModule):
 
     Attributes:
         ema_denoiser: its average, what samples and metrics use; a second module, never swapped with the first.
+        latest: what was logged last of the training itself.
+        score_names: metrics that this run will measure.
         scores: the latest value of every metric; `scores_step` is the step it belongs to.
         config: the resolved configuration as plain types, stored in every checkpoint.
         grad_norm: gradient norm of the latest step before clipping.
@@ -50,7 +52,7 @@ class DiffusionModule(L.LightningModule):
     ):
         super().__init__()
         self.denoiser = denoiser
-        self.ema_denoiser = copy.deepcopy(self.denoiser).requires_grad_(False)
+        self.ema_denoiser = ema.AverageDenoiser.of(denoiser)
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
         self.loss, self.optimizer, self.learning_rate, self.decay, self.seed = (
             loss,
@@ -59,6 +61,8 @@ class DiffusionModule(L.LightningModule):
             decay,
             seed,
         )
+        self.latest: dict[str, float] = {}
+        self.score_names: list[str] = []
         self.scores: dict[str, float] = {}
         self.scores_step = -1
         self.config: dict[str, Any] = {}
@@ -91,6 +95,9 @@ class DiffusionModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.denoiser.parameters())
+        if self.trainer.precision == "16-mixed" and optimizer.defaults.get("fused"):
+            # A fused optimizer unscales inside its step, after the gradients were clipped.
+            raise UserError("trainer.precision=16-mixed clips right only with optimizer.fused=false")
         # A plain function, because LambdaLR saves the fields of other callables: a resume with more steps would keep
         # the old total_steps and train on at a learning rate of 0.
         scheduler = LambdaLR(optimizer, lambda step: self.learning_rate(step))

@@ -2,9 +2,15 @@
 
 import torch
 
+from inkwash.errors import UserError
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
 
 def resolve_precision(precision: str, device: torch.device) -> str:
     """`auto` is bf16-mixed where the hardware multiplies bf16 itself, else 32-true."""
+    if precision not in PRECISIONS:
+        raise UserError(f"trainer.precision={precision} must be one of {', '.join(PRECISIONS)}")
     if precision != "auto":
         return precision
     if device.type == "cuda":

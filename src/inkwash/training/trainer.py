@@ -27,7 +27,7 @@ def build_trainer(
 
     Args:
         max_steps: optimizer steps; epochs mean nothing here.
-        accelerator: auto, cpu, gpu or mps.
+        accelerator: auto, cpu or gpu.
         devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
         precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
         options: anything else that Lightning's Trainer takes.
@@ -38,8 +38,7 @@ def build_trainer(
         raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
-    accelerator = resolve_accelerator(accelerator)
-    device = torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
+    device = resolve_device(accelerator)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     strategy: str | Strategy = "auto"
@@ -49,7 +48,7 @@ def build_trainer(
     return L.Trainer(
         max_steps=max_steps,
         max_epochs=-1,
-        accelerator=accelerator,
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=local,
         num_nodes=num_nodes,
         strategy=strategy,
@@ -68,10 +67,10 @@ def build_trainer(
     )
 
 
-def resolve_accelerator(accelerator: str) -> str:
-    """`auto` is gpu where there is a CUDA device, else mps, else cpu."""
-    if accelerator != "auto":
-        return accelerator
-    if torch.cuda.is_available():
-        return "gpu"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def resolve_device(accelerator: str) -> torch.device:
+    """cpu or cuda; `auto` is cuda where there is one. Apple's mps has no float64, which times and tables are in."""
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise UserError(f"trainer.accelerator={accelerator} must be auto, cpu or gpu")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu, but torch sees no GPU here: use trainer.accelerator=auto")
+    return torch.device("cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda")

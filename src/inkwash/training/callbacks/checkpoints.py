@@ -1,6 +1,7 @@
 """Two files apart: the newest state, to resume from, and the best one, to keep."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 
@@ -41,13 +42,16 @@ class BestCheckpoint(Periodic):
         self.sign = 1 if mode == "min" else -1
         self.best: float | None = None
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        names = pl_module.score_names
+        if names and not any(name.startswith(self.monitor or "") for name in names):
+            raise UserError(f"callbacks.best.monitor={self.monitor} is none of the metrics {', '.join(names)}")
+
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if module.scores_step != trainer.global_step:
             return
-        names = [name for name in module.scores if name.startswith(self.monitor or "")]
-        if not names:
-            raise UserError(f"callbacks.best.monitor={self.monitor} is none of the metrics {', '.join(module.scores)}")
-        score = module.scores[names[0]]
+        score = next(score for name, score in module.scores.items() if name.startswith(self.monitor or ""))
         if self.best is None or self.sign * score < self.sign * self.best:
             self.best = score
             save(trainer, module, "best.ckpt")

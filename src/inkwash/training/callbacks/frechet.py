@@ -4,14 +4,13 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.classifier import ClassifierFeatures
-from inkwash.metrics.features import FeatureExtractor
+from inkwash.metrics.features import FeatureExtractor, NotApplicableError
 from inkwash.metrics.frechet import FrechetDistance
 from inkwash.metrics.record import MetricRecord, frechet_name
 from inkwash.metrics.reference import frechet_floor, reference_statistics
@@ -57,46 +56,56 @@ class Frechet(Periodic):
             raise UserError(f"callbacks.fid.num_images={num_images} must be at least {MIN_IMAGES}")
         self.num_images, self.sampler, self.extractor, self.cache_dir = num_images, sampler, extractor, cache_dir
         self.guidance, self.seed, self.batch_size = guidance, seed, batch_size
+        self.name: str | None = None  # until on_fit_start; for good where the extractor cannot see this data
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Find the extractor's weights and the reference before training, where a failure costs nothing."""
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Find the sampling times, the extractor's weights and the reference, where a failure costs nothing yet."""
+        self.sampler.spacing(pl_module.denoiser.schedule)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        self.extractor.prepare(data.train, data.heldout)
+        try:
+            self.extractor.prepare(data.train, data.heldout)
+        except NotApplicableError as error:
+            log.warning("no Frechet distance: %s", error)
+            return
         self.extractor.to(pl_module.device)
         self.reference = reference_statistics(self.extractor, data.heldout, self.cache_dir)
         self.name = frechet_name(self.extractor, self.num_images)
+        pl_module.score_names.append(self.name)
         floor = frechet_floor(self.extractor, data.train, self.reference, self.cache_dir, self.num_images)
+        self.extractor.to("cpu")
         context = {f"{self.name}_of_train_images": floor}
-        if isinstance(self.extractor, ClassifierFeatures):
-            context["classifier_heldout_accuracy"] = self.extractor.heldout_accuracy
-        log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
-        if trainer.is_global_zero:
-            log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
+        if self.extractor.heldout_accuracy is not None:
+            context[f"{self.extractor.name}_heldout_accuracy"] = self.extractor.heldout_accuracy
+        log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
+        if trainer.global_step == 0:
+            log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        distance = FrechetDistance(self.reference)
+        if self.name is None:
+            return
+        self.extractor.to(module.device)
+        # NCCL reduces nothing that lies on the CPU.
+        distance = FrechetDistance(self.reference).to(module.device)
         right = torch.zeros((), dtype=torch.int64, device=module.device)
         for indices, images in generate_share(
             trainer, module, self.num_images, self.sampler, self.guidance, self.seed, batch_size=self.batch_size
         ):
             features = self.extractor(images)
             distance.update(features)
-            right += self._right(features, labels_for(indices, module.num_classes))
+            logits, labels = self.extractor.logits(features), labels_for(indices, module.num_classes)
+            if logits is not None and labels is not None:
+                right += (logits.argmax(dim=1) == labels.to(logits.device)).sum()
+        self.extractor.to("cpu")  # training has the device's memory to itself
         # Every rank must take the same decisions from the value, whatever its own last digits.
         value = trainer.strategy.broadcast(distance.compute())
         right = trainer.strategy.reduce(right, reduce_op="sum")
         module.scores = {self.name: value}
-        if module.num_classes is not None and isinstance(self.extractor, ClassifierFeatures):
+        if module.num_classes is not None and self.extractor.heldout_accuracy is not None:
             module.scores[f"accuracy_{self.extractor.name}_{self.num_images}"] = int(right) / self.num_images
         module.scores_step = trainer.global_step
         log_metrics(trainer, {f"metrics/{name}": score for name, score in module.scores.items()})
         if trainer.is_global_zero:
             self._record(trainer, module)
-
-    def _right(self, features: Tensor, labels: Tensor | None) -> int:
-        if labels is None or not isinstance(self.extractor, ClassifierFeatures):
-            return 0
-        return int((self.extractor.logits(features).argmax(dim=1) == labels.to(features.device)).sum())
 
     def _record(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         """Append one line for each value to metrics.jsonl."""

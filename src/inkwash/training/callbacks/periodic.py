@@ -25,7 +25,7 @@ class Periodic(L.Callback, ABC):
         if every_n_steps is not None and every_n_steps < 1:
             raise UserError(f"every_n_steps={every_n_steps} must be at least 1, or null for only at the end")
         self.every_n_steps = every_n_steps
-        self._seen = 0
+        self._seen = self._ran = 0
 
     @abstractmethod
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None: ...
@@ -34,8 +34,8 @@ class Periodic(L.Callback, ABC):
         step = trainer.global_step
         return step == trainer.max_steps or (self.every_n_steps is not None and step % self.every_n_steps == 0)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._seen = trainer.global_step
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._seen = self._ran = trainer.global_step
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
         """Look at what training_step returned, after every micro-batch; must not wait for the device."""
@@ -47,10 +47,19 @@ class Periodic(L.Callback, ABC):
             return
         self._seen = trainer.global_step
         if self.due(trainer):
-            start = time.perf_counter()
-            self.run(trainer, pl_module)
-            if self.pauses_training:
-                pl_module.paused_seconds += time.perf_counter() - start
+            self._run(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        # Something else than max_steps ended the training, a time limit for example.
+        if trainer.global_step != self._ran:
+            self._run(trainer, pl_module)
+
+    def _run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        start = time.perf_counter()
+        self.run(trainer, module)
+        self._ran = trainer.global_step
+        if self.pauses_training:
+            module.paused_seconds += time.perf_counter() - start
 
 
 def log_metrics(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:

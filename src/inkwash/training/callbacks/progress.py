@@ -7,8 +7,6 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
-from inkwash.training.callbacks.training_log import TrainingLog
-
 
 class Progress(L.Callback):
     """A tqdm bar over optimizer steps with loss, images a second, the latest metric and the time left.
@@ -45,9 +43,7 @@ class Progress(L.Callback):
         done = trainer.global_step - self.bar.n
         if done <= 0:
             return
-        logs = [c for c in trainer.callbacks if isinstance(c, TrainingLog)]  # pyright: ignore[reportAttributeAccessIssue]
-        latest = logs[0].latest if logs else {}
-        if latest:
+        if latest := pl_module.latest:
             scores = [f"{name} {value:.3g}" for name, value in pl_module.scores.items()]
             text = [f"loss {latest['train/loss']:.4f}", f"{latest['train/images_per_second']:.0f} images/s", *scores]
             self.bar.set_postfix_str(", ".join(text), refresh=False)

@@ -1,6 +1,7 @@
 """A picture of what the model draws, from the same noise every time."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -45,6 +46,10 @@ class SampleGrid(Periodic):
             guidance,
             seed,
         )
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Find the sampling times, where a failure costs nothing yet."""
+        self.sampler.spacing(pl_module.denoiser.schedule)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = self._draw(trainer, module)

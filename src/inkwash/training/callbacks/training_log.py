@@ -21,7 +21,6 @@ class TrainingLog(Periodic):
 
     def __init__(self, every_n_steps: int = 50):
         super().__init__(every_n_steps)
-        self.latest: dict[str, float] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         super().on_train_start(trainer, pl_module)
@@ -34,13 +33,13 @@ class TrainingLog(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         total, images = trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
         seconds = time.perf_counter() - self._start - (module.paused_seconds - self._paused)
-        self.latest = {
+        module.latest = {
             "train/loss": total / images,
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "train/grad_norm": float(module.grad_norm),
             "train/images_per_second": images / seconds,
         }
-        log_metrics(trainer, self.latest)
+        log_metrics(trainer, module.latest)
         self._restart(module)
 
     def _restart(self, module: DiffusionModule) -> None:
