@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def set_up_process(directory: Path, rank: int, local_world: int) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world))
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Lightning's own: of its tree utilities, and of the averaged denoiser, which is in evaluation mode on purpose.
+    for text in (".*isinstance.treespec, LeafSpec.*", "Found .* in eval mode.*", ".*does not have many workers.*"):
+        warnings.filterwarnings("ignore", text)
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
     if rank == 0:

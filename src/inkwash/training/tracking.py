@@ -28,7 +28,7 @@ def wandb_logger(
     about = json.loads((Path(directory) / "run.json").read_text())
     mode = mode or os.environ.get("WANDB_MODE") or ("online" if has_api_key() else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
-    return WandbLogger(
+    logger = WandbLogger(
         project=project,
         name=name or Path(directory).name,
         id=about["id"],
@@ -38,6 +38,8 @@ def wandb_logger(
         mode=mode,
         resume="allow",
     )
+    logger._wandb_init.pop("anonymous", None)  # WandbLogger always passes it, and W&B always complains
+    return logger
 
 
 def has_api_key() -> bool:
