@@ -31,7 +31,7 @@ class Denoiser(nn.Module):
 
     def predict(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """The network's output at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32."""
-        out = self.net(x_t, self.schedule.time_input(t), y)
+        out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y)
         return out.to(torch.promote_types(out.dtype, torch.float32))
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:

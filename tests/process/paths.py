@@ -3,7 +3,14 @@
 import inspect
 
 from inkwash.process import betas, schedules
-from inkwash.process.schedules import BetaSchedule, FlowSchedule, Schedule
+from inkwash.process.schedules import (
+    BetaSchedule,
+    CosineSchedule,
+    EDMSchedule,
+    FlowSchedule,
+    Schedule,
+    VPSchedule,
+)
 
 PATHS: dict[str, Schedule] = {
     "linear": BetaSchedule(betas.linear(1000)),
@@ -13,6 +20,10 @@ PATHS: dict[str, Schedule] = {
     "cosine-10": BetaSchedule(betas.cosine(10)),
     "sigmoid": BetaSchedule(betas.sigmoid(1000)),
     "flow": FlowSchedule(),
+    "edm": EDMSchedule(),
+    "vp": VPSchedule(),
+    "cosine shifted": CosineSchedule(image_size=64, noise_size=32),
+    "cosine interpolated": CosineSchedule(image_size=256, noise_size=32, noise_size_low=256),
 }
 
 

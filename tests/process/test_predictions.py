@@ -6,7 +6,7 @@ from paths import PATHS, subclasses
 
 from inkwash.process import predictions
 from inkwash.process.forward import q_sample
-from inkwash.process.predictions import X0, Eps, Flow, Prediction, V
+from inkwash.process.predictions import EDM, X0, Eps, Flow, Prediction, V
 
 ALL = [cls() for cls in subclasses(predictions, Prediction)]
 
@@ -30,6 +30,23 @@ def test_targets_are_those_of_the_papers():
     assert torch.equal(X0().target(x_0, eps, alpha, sigma), x_0)
     torch.testing.assert_close(V().target(x_0, eps, alpha, sigma), 0.8 * eps - 0.6 * x_0)
     torch.testing.assert_close(Flow().target(x_0, eps, alpha, sigma), eps - x_0)
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.5, 80.0])
+def test_edm_prediction_is_karras_et_als(sigma):
+    """D = c_skip x + c_out F with their c_skip and c_out."""
+    sigma_data, F, x_t = 0.5, torch.randn(1, 1, 2, 2, dtype=torch.float64), torch.randn(1, 1, 2, 2, dtype=torch.float64)
+    c_skip = sigma_data**2 / (sigma**2 + sigma_data**2)
+    c_out = sigma * sigma_data / (sigma**2 + sigma_data**2) ** 0.5
+    x_0, eps = EDM(sigma_data).decode(F, x_t, *PATHS["edm"](torch.tensor([sigma], dtype=torch.float64)))
+    torch.testing.assert_close(x_0, c_skip * x_t + c_out * F)
+    torch.testing.assert_close(eps, (x_t - x_0) / sigma)
+
+
+def test_edm_prediction_at_sigma_data_1_is_minus_v_on_a_variance_preserving_path():
+    alpha, sigma = PATHS["cosine"](torch.tensor([300]))
+    a, b = EDM(1.0).coefficients(alpha, sigma)
+    torch.testing.assert_close(torch.stack([-a, -b]), torch.stack(V().coefficients(alpha, sigma)))
 
 
 def test_det_marks_what_is_ill_posed():

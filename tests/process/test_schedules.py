@@ -1,12 +1,14 @@
 """Paths: what holds for all of them, and precision that nothing may take away."""
 
+import math
+
 import pytest
 import torch
 from paths import PATHS
 
 from inkwash.errors import UserError
 from inkwash.process.betas import cosine, linear
-from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
 
 
 def f64(*values):
@@ -24,17 +26,18 @@ def test_paths_run_from_data_to_noise(path):
     assert bool((alpha.flatten().diff() <= 0).all())
 
 
-@pytest.mark.parametrize("name", [name for name in PATHS if name != "flow"])
-def test_beta_paths_preserve_variance(name):
-    alpha, sigma = PATHS[name](torch.arange(int(PATHS[name].t_max) + 1))
+@pytest.mark.parametrize("name", [name for name in PATHS if name not in ("flow", "edm")])
+def test_variance_is_preserved(name):
+    path = PATHS[name]
+    alpha, sigma = path(path.time_at(torch.linspace(0, 0.999, 500, dtype=torch.float64)))
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha), rtol=0, atol=1e-14)
 
 
 def test_sampling_starts_from_the_paths_own_noise():
-    """N(0, I) on a chain, as Algorithm 2 says, whatever little signal is left; sigma(t_max) elsewhere."""
-    assert PATHS["quadratic"].prior_std == 1
-    assert PATHS["flow"].prior_std == 1
-    assert FlowSchedule()(f64(FlowSchedule().t_max))[1].item() == 1
+    """N(0, I) on a chain, as Algorithm 2 says, whatever little signal is left; sigma(t) elsewhere."""
+    assert PATHS["quadratic"].prior_std(1000) == 1
+    assert PATHS["flow"].prior_std(0.75) == 0.75
+    assert PATHS["edm"].prior_std(80) == 80
 
 
 def test_flow_is_straight():
@@ -79,9 +82,49 @@ def test_a_chain_that_keeps_signal_warns():
         BetaSchedule(linear(100))
 
 
-def test_zero_terminal_snr_is_a_legal_path():
-    alpha, sigma = BetaSchedule(torch.cat([linear(1000)[:-1], f64(1.0)]))(f64(1000))
-    assert (alpha.item(), sigma.item()) == (0, 1)
+@pytest.mark.parametrize("betas", [linear(1000), cosine(1000), cosine(10)])
+def test_zero_terminal_snr(betas):
+    """Lin et al. 2023, Algorithm 1: sqrt(alpha_bar) keeps its first value, ends at 0, and is linear in the old one."""
+    old, new = BetaSchedule(betas), BetaSchedule(betas, zero_terminal_snr=True)
+    assert (new.alpha[-1].item(), new.sigma[-1].item()) == (0, 1)
+    torch.testing.assert_close(new.alpha[1], old.alpha[1])
+    slope = new.alpha[1:].diff() / old.alpha[1:].diff()
+    torch.testing.assert_close(slope, torch.full_like(slope, slope[0].item()), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_time_of_inverts_ratio(path):
+    t = path.time_at(torch.linspace(0.01, 0.97, 20, dtype=torch.float64)).unique()
+    torch.testing.assert_close(path.time_of(path.ratio(t)), t, rtol=1e-9, atol=1e-9)
+    ends = path.time_of(f64(1e-12, 1e12))
+    torch.testing.assert_close(ends, f64(path.t_min, path.t_max), rtol=1e-9, atol=1e-9)
+
+
+def test_edm_is_karras_et_al():
+    path = EDMSchedule(sigma_data=0.5)
+    assert [c.item() for c in path(f64(3.0))] == [1, 3]
+    assert path.input_scale(f64(3.0)).item() == pytest.approx(1 / (9 + 0.25) ** 0.5)
+    assert path.time_input(f64(3.0)).item() == pytest.approx(1000 * math.log(3) / 4, rel=1e-6)
+
+
+def test_vp_is_the_limit_of_ddpms_linear_chain():
+    """beta_i = beta(i / T) / T: 4,000 steps differ from the limit by about 1 / T."""
+    T = 4000
+    u = torch.arange(1, T + 1, dtype=torch.float64) / T
+    chain, path = BetaSchedule((0.1 + 19.9 * u) / T), VPSchedule()
+    torch.testing.assert_close(chain(u * T)[0], path(u)[0], rtol=0, atol=1e-3)
+    assert [path.ratio(f64(t)).item() for t in (0.001, 1.0)] == pytest.approx([0.0105, 152.2], rel=0.01)
+
+
+def test_shifted_cosine_is_the_cosine_with_the_snr_of_averaged_pixels():
+    """At twice the size an average of 2 x 2 pixels has 4 times the SNR: the shift takes that back."""
+    plain, shifted = CosineSchedule(32, 32), CosineSchedule(64, 32)
+    t = f64(0.1, 0.5, 0.9)
+    torch.testing.assert_close(shifted.ratio(t) ** 2, 4 * plain.ratio(t) ** 2)
+    assert plain.ratio(f64(0.5)).item() == pytest.approx(1)
+    between = CosineSchedule(64, 32, noise_size_low=64)
+    logs = [(between.ratio(f64(t)) / plain.ratio(f64(t))).log().item() for t in (1e-9, 0.5, 1.0)]
+    assert logs == pytest.approx([0, math.log(2) / 2, math.log(2)], abs=1e-6)
 
 
 @pytest.mark.parametrize("betas", [f64(), f64(0.1, -0.1), f64(0.1, 1.5), f64(0.1, float("nan")), torch.zeros(2, 2)])

@@ -9,7 +9,7 @@ from inkwash.errors import UserError
 from inkwash.process import spacing
 from inkwash.process.betas import linear
 from inkwash.process.schedules import BetaSchedule, FlowSchedule
-from inkwash.process.spacing import Leading, Linspace, Spacing, Trailing
+from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Spacing, Trailing
 
 SCHEDULE = BetaSchedule(linear(1000))
 ALL = subclasses(spacing, Spacing)
@@ -40,6 +40,11 @@ def test_lists_are_those_of_diffusers(cls, steps):
 @pytest.mark.parametrize("cls", ALL)
 @pytest.mark.parametrize("steps", [1, 3, 10])
 def test_times_fall_strictly_to_zero(cls, path, steps):
+    if cls in (Karras, LogSNR) and path is PATHS["cosine-10"] and steps == 10:
+        # Of ten times none can be left out.
+        with pytest.raises(UserError, match="same times"):
+            cls(steps)(path)
+        return
     times = cls(steps)(path)
     assert times.dtype == torch.float64
     assert len(times) == steps + 1
@@ -48,9 +53,25 @@ def test_times_fall_strictly_to_zero(cls, path, steps):
     assert times[0] <= path.t_max
 
 
-@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("cls", [Leading, Trailing, Linspace])
 def test_no_number_means_every_step(cls):
     assert cls(None)(SCHEDULE).tolist() == list(range(1000, -1, -1))
+
+
+def test_karras_is_the_paper_on_edms_path():
+    i = torch.arange(18, dtype=torch.float64)
+    expected = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    torch.testing.assert_close(Karras(18)(PATHS["edm"])[:-1], expected)
+
+
+def test_karras_and_log_snr_are_even_in_what_they_say():
+    path = PATHS["vp"]
+    roots = path.ratio(Karras(10)(path)[:-1]) ** (1 / 7)
+    logs = path.ratio(LogSNR(10)(path)[:-1]).log()
+    for x in (roots, logs):
+        torch.testing.assert_close(x.diff(), x.diff().mean().expand(9), rtol=1e-6, atol=0)
+    bounded = path.ratio(LogSNR(5, sigma_min=0.1, sigma_max=10)(path)[:-1])
+    assert bounded[[0, -1]].tolist() == pytest.approx([10, 0.1])
 
 
 def test_bad_numbers_are_refused():
@@ -58,5 +79,7 @@ def test_bad_numbers_are_refused():
         Trailing(0)
     with pytest.raises(UserError, match="more than the schedule's T=1000"):
         Trailing(1001)(SCHEDULE)
+    with pytest.raises(UserError, match="set spacing.sigma_min and spacing.sigma_max"):
+        Karras(5, sigma_max=None)(FlowSchedule())
     with pytest.raises(UserError, match="continuous"):
         Trailing(None)(FlowSchedule())

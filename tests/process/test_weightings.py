@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from inkwash.errors import UserError
+from inkwash.process import predictions
 from inkwash.process.betas import linear
 from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule
-from inkwash.process.weightings import MinSNR, Uniform, snr
+from inkwash.process.weightings import EDM, P2, MinSNR, Sigmoid, SoftMinSNR, Uniform, snr
 
 SCHEDULE = BetaSchedule(linear(1000))
 ALPHA, SIGMA = SCHEDULE(torch.arange(1, 1001))
@@ -23,6 +24,37 @@ CASES = {
 def test_min_snr_is_hang_et_al(prediction, expected):
     weight = MinSNR(5.0)(ALPHA, SIGMA, prediction.det(ALPHA, SIGMA))
     torch.testing.assert_close(weight, expected, rtol=1e-12, atol=0)
+
+
+def relative_to_eps(weighting):
+    return weighting(ALPHA, SIGMA, Eps().det(ALPHA, SIGMA))
+
+
+def test_published_weights_of_the_eps_loss():
+    torch.testing.assert_close(relative_to_eps(P2(1.0, 1.0)), 1 / (1 + S))
+    torch.testing.assert_close(relative_to_eps(Sigmoid(2.0)), torch.sigmoid(2 - S.log()))
+    torch.testing.assert_close(relative_to_eps(SoftMinSNR(4.0)), 4 / (S + 4))
+
+
+def test_edm_weight_is_lambda_and_makes_its_own_prediction_plain():
+    """lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 on the x_0 error is 1 on F."""
+    sigma = torch.tensor([0.002, 0.5, 80.0], dtype=torch.float64).view(-1, 1, 1, 1)
+    alpha = torch.ones_like(sigma)
+    expected = (sigma**2 + 0.25) / (sigma * 0.5) ** 2
+    torch.testing.assert_close(EDM(0.5)(alpha, sigma, X0().det(alpha, sigma)), expected)
+    on_f = EDM(0.5)(alpha, sigma, predictions.EDM(0.5).det(alpha, sigma))
+    torch.testing.assert_close(on_f, torch.ones_like(on_f))
+
+
+@pytest.mark.parametrize("prediction", [X0(), V(), predictions.EDM(0.7)], ids=["x0", "v", "edm"])
+@pytest.mark.parametrize("weighting", [MinSNR(), SoftMinSNR(), P2(), Sigmoid(), EDM()], ids=lambda w: type(w).__name__)
+def test_a_weight_means_the_same_for_every_prediction(weighting, prediction):
+    """The same error in x_0, seen in another target space, costs the same."""
+    e = 0.1
+    e_eps, e_y = -ALPHA / SIGMA * e, -prediction.det(ALPHA, SIGMA) / SIGMA * e
+    loss_eps = relative_to_eps(weighting) * e_eps**2
+    loss_y = weighting(ALPHA, SIGMA, prediction.det(ALPHA, SIGMA)) * e_y**2
+    torch.testing.assert_close(loss_y, loss_eps, rtol=1e-9, atol=0)
 
 
 def test_snr_is_squared():

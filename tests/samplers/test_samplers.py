@@ -33,7 +33,7 @@ def test_ddim_converges_to_the_ode_with_first_order(path, gaussian_denoiser):
     """The ODE takes x to mu alpha_s + (x - mu alpha_t) std_s / std_t; halving the steps halves the error."""
     x_T = torch.linspace(-2, 2, 9, dtype=torch.float64).view(-1, 1, 1, 1)
     alpha, sigma = path(f64(path.t_max))
-    x_t = path.prior_std * x_T
+    x_t = path.prior_std(path.t_max) * x_T
     exact = MU + (x_t - alpha * MU) * S / (alpha**2 * S**2 + sigma**2).sqrt()
     errors = []
     for steps in (50, 100, 200):

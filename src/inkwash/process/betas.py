@@ -62,6 +62,17 @@ def from_alpha_bar(alpha_bar: Callable[[Tensor], Tensor], T: int, beta_max: floa
     return (1 - curve[1:] / curve[:-1]).clamp(max=beta_max)
 
 
+def zero_terminal_snr(betas: Tensor) -> Tensor:
+    """Shift and stretch sqrt(alpha_bar) so that it starts where it did and ends at 0 (Lin et al. 2023, Algorithm 1).
+
+    The last step then is pure noise, which eps-prediction cannot be decoded from.
+    """
+    root = torch.cumprod(1 - betas.double(), 0).sqrt()
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), root**2])
+    return 1 - alpha_bar[1:] / alpha_bar[:-1]
+
+
 def _steps(T: int) -> int:
     if not isinstance(T, int) or T < 1:
         raise UserError(f"schedule.betas.T={T} must be a whole number of steps, at least 1")

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from inkwash.errors import UserError
 from inkwash.process.forward import mix
 
 
@@ -61,6 +62,25 @@ class V(Prediction):
 
     def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return -sigma, alpha
+
+
+class EDM(Prediction):
+    """y = F of D = c_skip x_t + c_out F (Karras et al. 2022, eq. 7 and table 1): target and input have unit variance.
+
+    Written for any path: y = (sigma c x_0 / sigma_data) - alpha c sigma_data eps with
+    c = 1 / sqrt(alpha^2 sigma_data^2 + sigma^2).
+    """
+
+    name = "edm"
+
+    def __init__(self, sigma_data: float = 0.5):
+        if sigma_data <= 0:
+            raise UserError(f"prediction.sigma_data={sigma_data} must be positive")
+        self.sigma_data = sigma_data
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        c = (alpha**2 * self.sigma_data**2 + sigma**2).rsqrt()
+        return sigma * c / self.sigma_data, -alpha * c * self.sigma_data
 
 
 class Flow(Prediction):

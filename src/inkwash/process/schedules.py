@@ -3,6 +3,7 @@
 `alpha` is the factor of the data, sqrt(alpha_bar_t) in DDPM's words; DDPM's alpha_t = 1 - beta_t has no name here.
 """
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
+from inkwash.process.betas import zero_terminal_snr as rescale_to_zero_terminal_snr
 
 
 class Schedule(nn.Module, ABC):
@@ -18,7 +20,6 @@ class Schedule(nn.Module, ABC):
     Attributes:
         t_min, t_max: the least and the most noisy time a network is trained on.
         discrete: whether times are the whole numbers t_min..t_max.
-        prior_std: standard deviation of the noise that sampling starts from.
     """
 
     t_min: float
@@ -33,9 +34,28 @@ class Schedule(nn.Module, ABC):
     def time_input(self, t: Tensor) -> Tensor:
         """What the network's time embedding is given for t of shape (n,): float32, (n,), about 0..1000."""
 
-    @property
-    def prior_std(self) -> float:
-        return float(self(torch.tensor([self.t_max], dtype=torch.float64))[1])
+    def prior_std(self, t: float) -> float:
+        """Standard deviation of the noise that stands for x_t when sampling starts at t."""
+        return float(self(torch.tensor([t], dtype=torch.float64))[1])
+
+    def input_scale(self, t: Tensor) -> Tensor:
+        """What x_t is multiplied by before the network sees it, (n, 1, 1, 1); 1 where x_t has unit variance anyway."""
+        return torch.ones(len(t), 1, 1, 1, dtype=torch.float64, device=t.device)
+
+    def ratio(self, t: Tensor) -> Tensor:
+        """sigma / alpha at times (n,): float64, (n,), EDM's sigma; grows with t, perhaps to infinity."""
+        alpha, sigma = self(t)
+        return (sigma / alpha).flatten()
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        """The time in [t_min, t_max], float64, (n,), at which sigma / alpha has these values: by bisection."""
+        low = torch.full_like(ratio, self.t_min, dtype=torch.float64)
+        high = torch.full_like(low, self.t_max)
+        for _ in range(100):
+            middle = (low + high) / 2
+            below = self.ratio(middle) < ratio
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
 
     def time_at(self, u: Tensor) -> Tensor:
         """The time, float64, at fraction u in [0, 1) of the training range."""
@@ -59,6 +79,7 @@ class BetaSchedule(Schedule):
 
     Args:
         betas: float64, (T,), in (0, 1]; beta_T = 1 makes x_T pure noise.
+        zero_terminal_snr: rescale them so that it is (betas.py).
     """
 
     discrete = True
@@ -66,8 +87,10 @@ class BetaSchedule(Schedule):
     sigma: Tensor
     betas: Tensor
 
-    def __init__(self, betas: Tensor):
+    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False):
         super().__init__()
+        if zero_terminal_snr:
+            betas = rescale_to_zero_terminal_snr(betas)
         if betas.dim() != 1 or len(betas) < 1 or not bool(((betas > 0) & (betas <= 1)).all()):
             raise UserError("schedule.betas must be a list of at least one variance in (0, 1]")
         betas = betas.double()
@@ -86,10 +109,16 @@ class BetaSchedule(Schedule):
                 stacklevel=2,
             )
 
-    @property
-    def prior_std(self) -> float:
+    def prior_std(self, t: float) -> float:
         """1: x_T ~ N(0, I), as Algorithm 2 says."""
         return 1.0
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        """The nearest whole time, measured in log(sigma / alpha)."""
+        table = (self.sigma[1:] / self.alpha[1:]).log()
+        index = torch.searchsorted(table, ratio.double().log()).clamp(1, len(table) - 1)
+        nearer_below = ratio.log() - table[index - 1] < table[index] - ratio.log()
+        return (index + 1 - nearer_below.long()).double()
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
         index = t.long().view(-1, 1, 1, 1)
@@ -115,6 +144,102 @@ class FlowSchedule(Schedule):
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
         t = t.double().view(-1, 1, 1, 1)
         return 1 - t, t
+
+    def time_input(self, t: Tensor) -> Tensor:
+        return (1000 * t).float()
+
+
+class EDMSchedule(Schedule):
+    """x_t = x_0 + t * eps: time is the noise level itself (Karras et al. 2022, table 1, "ours").
+
+    Args:
+        sigma_data: standard deviation of the data, which the input scale makes up for.
+        sigma_min, sigma_max: range of noise levels.
+    """
+
+    def __init__(self, sigma_data: float = 0.5, sigma_min: float = 0.002, sigma_max: float = 80.0):
+        super().__init__()
+        if not (0 < sigma_min < sigma_max and sigma_data > 0):
+            raise UserError("schedule: edm needs 0 < sigma_min < sigma_max and sigma_data > 0")
+        self.sigma_data, self.t_min, self.t_max = sigma_data, sigma_min, sigma_max
+
+    def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        t = t.double().view(-1, 1, 1, 1)
+        return torch.ones_like(t), t
+
+    def input_scale(self, t: Tensor) -> Tensor:
+        """c_in = 1 / sqrt(sigma^2 + sigma_data^2)."""
+        return (t.double() ** 2 + self.sigma_data**2).rsqrt().view(-1, 1, 1, 1)
+
+    def time_input(self, t: Tensor) -> Tensor:
+        """1000 c_noise = 250 ln(sigma)."""
+        return (250 * t.double().log()).float()
+
+    def time_at(self, u: Tensor) -> Tensor:
+        """Log-uniform."""
+        return self.t_min * (self.t_max / self.t_min) ** u
+
+
+class VPSchedule(Schedule):
+    """The variance preserving SDE in continuous time: alpha = exp(-t^2 (beta_max - beta_min) / 4 - t beta_min / 2).
+
+    Source: Song et al. 2021, eq. 32 and 33; DDPM's linear schedule of 1000 steps with t for t / T.
+    """
+
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, t_min: float = 1e-3):
+        super().__init__()
+        if not (0 < beta_min <= beta_max and 0 < t_min < 1):
+            raise UserError("schedule: vp needs 0 < beta_min <= beta_max and 0 < t_min < 1")
+        self.beta_min, self.beta_max, self.t_min, self.t_max = beta_min, beta_max, t_min, 1.0
+
+    def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        t = t.double().view(-1, 1, 1, 1)
+        log_alpha = -(t**2) * (self.beta_max - self.beta_min) / 4 - t * self.beta_min / 2
+        return log_alpha.exp(), (-torch.expm1(2 * log_alpha)).sqrt()
+
+    def prior_std(self, t: float) -> float:
+        """1, the variance that the path preserves."""
+        return 1.0
+
+    def time_input(self, t: Tensor) -> Tensor:
+        return (1000 * t).float()
+
+
+class CosineSchedule(Schedule):
+    """The cosine path in continuous time, shifted for the image size (Hoogeboom et al. 2023, section 3.1).
+
+    log SNR = -2 log tan(pi t / 2), within +-15, plus 2 log(noise_size / image_size): noise is added as if the image
+    were noise_size pixels wide. With noise_size_low the shift is interpolated from that, at t = 0, to noise_size.
+
+    Args:
+        image_size: width of the images in pixels.
+        noise_size: the width for which the cosine path is right, 32 or 64.
+        noise_size_low: the width near the data, where detail matters; None for noise_size.
+    """
+
+    MAX_LOG_SNR = 15.0
+
+    def __init__(self, image_size: int, noise_size: int, noise_size_low: int | None = None, t_min: float = 1e-3):
+        super().__init__()
+        if min(image_size, noise_size, noise_size_low or 1) < 1 or not 0 < t_min < 1:
+            raise UserError("schedule: cosine_shifted needs sizes of at least 1 and 0 < t_min < 1")
+        self.t_min, self.t_max = t_min, 1.0
+        self.shift = 2 * math.log(noise_size / image_size)
+        self.shift_low = 2 * math.log((noise_size_low or noise_size) / image_size)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        first, last = (math.atan(math.exp(-sign * self.MAX_LOG_SNR / 2)) for sign in (1, -1))
+        shift = self.shift_low + (self.shift - self.shift_low) * t
+        return -2 * torch.log(torch.tan(first + (last - first) * t)) + shift
+
+    def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        t = t.double().view(-1, 1, 1, 1)
+        log_snr = torch.where(t > 0, self.log_snr(t), torch.inf)
+        return torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt()
+
+    def prior_std(self, t: float) -> float:
+        """1, the variance that the path preserves."""
+        return 1.0
 
     def time_input(self, t: Tensor) -> Tensor:
         return (1000 * t).float()

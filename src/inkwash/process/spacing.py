@@ -3,6 +3,7 @@
 Names are those of Lin et al. 2023, table 2, counted here from 1: DDPM's index t - 1 is our t.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -66,3 +67,68 @@ class Linspace(Spacing):
         times = torch.linspace(schedule.t_max, schedule.t_min, steps, dtype=torch.float64)
         # Halves are rounded as DDPM's index t - 1 is, to the even neighbour.
         return (times - 1).round() + 1 if schedule.discrete else times
+
+
+class Karras(Spacing):
+    """sigma / alpha^(1/rho) evenly spaced (Karras et al. 2022, eq. 5): more steps where there is little noise.
+
+    Args:
+        rho: 7 in the paper; 1 is even in sigma / alpha.
+        sigma_min, sigma_max: its ends, within what the path has; None for the path's own.
+    """
+
+    def __init__(
+        self,
+        steps: int | None = None,
+        rho: float = 7.0,
+        sigma_min: float | None = 0.002,
+        sigma_max: float | None = 80.0,
+    ):
+        super().__init__(steps)
+        if rho <= 0:
+            raise UserError(f"spacing.rho={rho} must be positive")
+        self.rho, self.sigma_min, self.sigma_max = rho, sigma_min, sigma_max
+
+    def times(self, schedule: Schedule, steps: int) -> Tensor:
+        low, high = _ratios(schedule, self.sigma_min, self.sigma_max)
+        roots = torch.linspace(high ** (1 / self.rho), low ** (1 / self.rho), steps, dtype=torch.float64)
+        return _distinct(schedule, schedule.time_of(roots**self.rho))
+
+
+class LogSNR(Spacing):
+    """log(sigma / alpha) evenly spaced, so log SNR is too (Lu et al. 2022a, section 3.4).
+
+    Args:
+        sigma_min, sigma_max: ends of sigma / alpha, within what the path has; None for the path's own.
+    """
+
+    def __init__(self, steps: int | None = None, sigma_min: float | None = 0.002, sigma_max: float | None = 80.0):
+        super().__init__(steps)
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+
+    def times(self, schedule: Schedule, steps: int) -> Tensor:
+        low, high = _ratios(schedule, self.sigma_min, self.sigma_max)
+        logs = torch.linspace(math.log(high), math.log(low), steps, dtype=torch.float64)
+        return _distinct(schedule, schedule.time_of(logs.exp()))
+
+
+def _ratios(schedule: Schedule, sigma_min: float | None, sigma_max: float | None) -> tuple[float, float]:
+    """The ends of sigma / alpha that are wanted and that the path has."""
+    ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
+    low, high = schedule.ratio(ends).tolist()
+    low, high = max(low, sigma_min or 0.0), min(high, sigma_max or math.inf)
+    if not (0 < low < high < math.inf):
+        raise UserError(
+            f"spacing: sigma / alpha cannot run from {high:g} to {low:g} on this schedule: set spacing.sigma_min and "
+            "spacing.sigma_max within its range"
+        )
+    return low, high
+
+
+def _distinct(schedule: Schedule, times: Tensor) -> Tensor:
+    if schedule.discrete and len(times.unique()) < len(times):
+        raise UserError(
+            f"spacing.steps={len(times)}: so many steps fall on the same times of a schedule of "
+            f"T={int(schedule.t_max)}: use fewer, or spacing=trailing"
+        )
+    return times

@@ -31,3 +31,23 @@ class Stratified(Times):
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         return schedule.time_at(draws.strata(n))
+
+
+class LogNormal(Times):
+    """log(sigma / alpha) ~ N(mean, std^2), within the path's range (Karras et al. 2022, table 1: -1.2 and 1.2)."""
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2):
+        self.mean, self.std = mean, std
+
+    def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
+        return schedule.time_of((self.mean + self.std * draws.normal(n).double()).exp())
+
+
+class LogitNormal(Times):
+    """A fraction sigmoid(N(mean, std^2)) of the path's range of times (Esser et al. 2024, eq. 19)."""
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0):
+        self.mean, self.std = mean, std
+
+    def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
+        return schedule.time_at((self.mean + self.std * draws.normal(n).double()).sigmoid())

@@ -18,27 +18,78 @@ def snr(alpha: Tensor, sigma: Tensor) -> Tensor:
 
 
 class Weighting(ABC):
-    """Multiplies the loss in target space."""
+    """Multiplies the loss in target space. A new one writes `of_x_0`, the weight of the squared x_0 error."""
 
     @abstractmethod
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        """The weight of the squared x_0 error at a signal to noise ratio, float64."""
+
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
-        """The weight, float64, of the shape of its arguments."""
+        """The weight of the squared error in target space, float64, of the shape of its arguments."""
+        return self.of_x_0(snr(alpha, sigma)) * (sigma / det) ** 2
 
 
 class Uniform(Weighting):
     """1: the simple loss (Ho et al. 2020, eq. 14), whatever is predicted."""
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        raise TypeError("what the simple loss says of x_0 depends on the prediction")
 
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
         return torch.ones_like(alpha)
 
 
 class MinSNR(Weighting):
-    """min(SNR, gamma) on the x_0 error: min(SNR, gamma) / SNR for eps, / (SNR + 1) for v (Hang et al. 2023)."""
+    """min(SNR, gamma): min(SNR, gamma) / SNR for eps, / (SNR + 1) for v (Hang et al. 2023)."""
 
     def __init__(self, gamma: float = 5.0):
-        if gamma <= 0:
-            raise UserError(f"weighting.gamma={gamma} must be positive")
-        self.gamma = gamma
+        self.gamma = _positive("gamma", gamma)
 
-    def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
-        return snr(alpha, sigma).clamp(max=self.gamma) * (sigma / det) ** 2
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return snr.clamp(max=self.gamma)
+
+
+class SoftMinSNR(Weighting):
+    """gamma SNR / (SNR + gamma), min-SNR with its corner rounded (Crowson et al. 2024, section 4.2)."""
+
+    def __init__(self, gamma: float = 4.0):
+        self.gamma = _positive("gamma", gamma)
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return self.gamma * snr / (snr + self.gamma)
+
+
+class P2(Weighting):
+    """SNR / (k + SNR)^gamma, that is 1 / (k + SNR)^gamma for eps (Choi et al. 2022, eq. 8)."""
+
+    def __init__(self, gamma: float = 1.0, k: float = 1.0):
+        self.gamma, self.k = gamma, _positive("k", k)
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return snr / (self.k + snr) ** self.gamma
+
+
+class Sigmoid(Weighting):
+    """SNR * sigmoid(bias - log SNR), that is sigmoid(bias - log SNR) for eps (Hoogeboom et al. 2024, SiD2)."""
+
+    def __init__(self, bias: float = 2.0):
+        self.bias = bias
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return snr * torch.sigmoid(self.bias - snr.log())
+
+
+class EDM(Weighting):
+    """SNR + 1 / sigma_data^2 (Karras et al. 2022, table 1): 1 for EDM's prediction, and for v at sigma_data = 1."""
+
+    def __init__(self, sigma_data: float = 0.5):
+        self.sigma_data = _positive("sigma_data", sigma_data)
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return snr + 1 / self.sigma_data**2
+
+
+def _positive(name: str, value: float) -> float:
+    if value <= 0:
+        raise UserError(f"weighting.{name}={value} must be positive")
+    return value

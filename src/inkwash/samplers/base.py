@@ -84,9 +84,10 @@ class Sampler(ABC):
             x_0, eps = denoiser(x_t, t, y)
             return (x_0, eps) if self.clip is None else self._clip(schedule, x_0, eps, x_t, t)
 
-        x = schedule.prior_std * noise()
+        times = self.spacing(schedule)
+        x = schedule.prior_std(float(times[0])) * noise()
         run = Sampling(schedule, denoise, noise)
-        for t, s in pairwise(self.spacing(schedule).to(x.device)):
+        for t, s in pairwise(times.to(x.device)):
             x = self.step(x, t.expand(len(x)), s.expand(len(x)), run)
             on_step()
         return x
