@@ -194,14 +194,17 @@ def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
     assert ours("runs/bombed") == []
 
 
-def test_ctrl_c_leaves_nothing_behind(workplace):
+@pytest.mark.parametrize("sweep", [False, True], ids=["train", "sweep"])
+def test_ctrl_c_leaves_nothing_behind(sweep, tmp_path):
+    """Nor does it start a sweep's next job."""
+    many = ("--multirun", "sweep=stopped", "seed=1,2") if sweep else ("run=stopped",)
+    endless = ("logger=csv", "~callbacks.fid", "trainer.max_steps=99999")
     process = subprocess.Popen(
-        [sys.executable, "-m", "inkwash.train", *QUICK, "logger=csv", "~callbacks.fid", "trainer.max_steps=100000",
-         "run=stopped"],
-        cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "inkwash.train", *many, *QUICK, *endless],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not (workplace / "runs/stopped/checkpoints/last.ckpt").exists():
+    while not list(tmp_path.glob("runs/**/last.ckpt")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.2)
@@ -209,7 +212,8 @@ def test_ctrl_c_leaves_nothing_behind(workplace):
     _, errors = process.communicate(timeout=50)
     assert process.returncode == 130
     assert "Traceback" not in errors, errors
-    assert ours("runs/stopped") == []
+    assert ours("stopped") == []
+    assert len(list(tmp_path.glob("runs/**/run.json"))) == 1
 
 
 # --- Sweeps -----------------------------------------------------------------------------------------------------------
