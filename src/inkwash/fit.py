@@ -38,8 +38,8 @@ class DefaultSignals(L.Callback):
 def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
     """Train the configuration in directory/config.yaml, from its last checkpoint if there is one."""
     started = time.perf_counter()
-    rank, local_world = int(os.environ.get("RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    set_up_process(directory, rank, local_world)
+    rank = int(os.environ.get("RANK", 0))
+    set_up_logging(directory, rank)
     config, about = launch.read_config(directory), json.loads((directory / "run.json").read_text())
     seed_process(config["seed"], rank)
 
@@ -73,10 +73,8 @@ def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
     return trainer, module
 
 
-def set_up_process(directory: Path, rank: int, local_world: int) -> None:
-    """Threads and logging of this rank: messages of rank 0 go to the console and to train.log."""
-    if local_world > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world))
+def set_up_logging(directory: Path, rank: int) -> None:
+    """Logging of this rank: messages of rank 0 go to the console and to train.log."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Lightning's own: of its tree utilities, and of the averaged denoiser, which is in evaluation mode on purpose.

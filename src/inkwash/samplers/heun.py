@@ -3,8 +3,12 @@
 import torch
 from torch import Tensor
 
+from inkwash.errors import UserError
 from inkwash.process.forward import mix
 from inkwash.samplers.base import Sampler, Sampling
+
+# EDM starts at 80, DDPM's linear chain at 157; a cosine chain at 20,000.
+MAX_RATIO = 1000.0
 
 
 class Heun(Sampler):
@@ -16,6 +20,13 @@ class Heun(Sampler):
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         (alpha_s, sigma_s), (alpha_t, sigma_t) = run.schedule(s), run.schedule(t)
+        if "first" not in run.memory:
+            run.memory["first"] = ratio = (sigma_t / alpha_t).max()
+            if MAX_RATIO < float(ratio) < float("inf"):
+                raise UserError(
+                    f"sampler=heun steps in sigma / alpha, which starts at {float(ratio):.2g} here, and one slope "
+                    "cannot stand for such a step: use spacing=karras, or sampler=dpmpp_2m"
+                )
         x_0, eps = run.denoise(x_t, t)
         x_s = mix(alpha_s, x_0, sigma_s, eps)
         if bool((sigma_s == 0).all()):

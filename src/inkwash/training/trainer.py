@@ -1,5 +1,6 @@
 """Lightning's Trainer with the settings that never vary here."""
 
+import logging
 import os
 from typing import Any
 
@@ -11,6 +12,8 @@ from inkwash.errors import UserError
 from inkwash.training.checkpoint_io import AtomicCheckpointIO
 from inkwash.training.precision import resolve_precision
 
+log = logging.getLogger(__name__)
+
 
 def build_trainer(
     max_steps: int,
@@ -20,6 +23,7 @@ def build_trainer(
     precision: str = "auto",
     accumulate_grad_batches: int = 1,
     gradient_clip_val: float | None = 1.0,
+    threads: int | None = None,
     options: dict[str, Any] | None = None,
     **wiring: Any,
 ) -> L.Trainer:
@@ -30,6 +34,7 @@ def build_trainer(
         accelerator: auto, cpu or gpu.
         devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
         precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
+        threads: CPU threads of each process; None for torch's own number divided by the processes.
         options: anything else that Lightning's Trainer takes.
         wiring: callbacks, logger and default_root_dir, from the caller.
     """
@@ -39,6 +44,7 @@ def build_trainer(
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
     device = resolve_device(accelerator)
+    set_threads(threads, local)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     strategy: str | Strategy = "auto"
@@ -65,6 +71,14 @@ def build_trainer(
         **wiring,
         **(options or {}),
     )
+
+
+def set_threads(threads: int | None, processes: int) -> None:
+    """Share the cores out. Threads that wait for a core that something else keeps busy can be 100 times slower."""
+    torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    if threads is None and load > cores / 2:
+        log.warning("the machine is busy (load %.1f on %d cores): trainer.threads=1 may be much faster", load, cores)
 
 
 def resolve_device(accelerator: str) -> torch.device:
