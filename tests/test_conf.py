@@ -31,6 +31,11 @@ def test_the_groups_are_those_of_the_defaults():
     assert groups == defaults - {"override"}
 
 
+def test_the_readme_lists_every_choice():
+    readme = (CONF.parent / "README.md").read_text()
+    assert [choice for group, choice in CHOICES if group != "experiment" and f"`{choice}`" not in readme] == []
+
+
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] not in ("experiment", "debug", "logger")])
 def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
     config = compose_config(f"{group}={choice}", *ALONG.get((group, choice), ()))
