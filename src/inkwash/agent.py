@@ -56,7 +56,7 @@ def count_devices(accelerator: str, devices: str) -> int:
         return int(devices)
     import torch
 
-    return max(torch.cuda.device_count(), 1) if accelerator in ("auto", "gpu", "cuda") else 1
+    return max(torch.cuda.device_count(), 1) if accelerator in ("auto", "gpu") else 1
 
 
 def first_error(directory: Path, exit_codes: dict[int, int]) -> str:

@@ -127,11 +127,8 @@ def describe(
 def resume(checkpoint: Path, config: dict[str, Any], loggers: list[Any]) -> int:
     """Say where training goes on, and have the records forget what came after; returns the step."""
     stored = read_checkpoint(checkpoint)
-    for key in ("model", "schedule", "prediction"):
-        if stored.get("config", {}).get(key) != config[key]:
-            raise UserError(
-                f"{checkpoint} is a checkpoint of another {key} than config.yaml's: choose another run=NAME"
-            )
+    if key := launch.other_model(stored.get("config", {}), config):
+        raise UserError(f"{checkpoint} is a checkpoint of another {key} than config.yaml's: choose another run=NAME")
     step = stored["global_step"]
     log.info("resuming     from step %d", step)
     for logger in loggers:

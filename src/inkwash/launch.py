@@ -103,6 +103,16 @@ def read_config(directory: Path) -> dict[str, Any]:
     return {str(key): value for key, value in config.items() if key not in {**HEADER, **OF_THE_LAUNCH}}
 
 
+def other_model(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first key in which two configurations differ so that a checkpoint of one cannot continue in the other."""
+    return next((key for key in ("model", "schedule", "prediction") if old.get(key) != new[key]), None)
+
+
+def exit_code(status: int) -> int:
+    """A process's status as a shell gives it: 128 + n for one that signal n ended."""
+    return status if status >= 0 else 128 - status
+
+
 def config_hash(config: dict[str, Any]) -> str:
     """12 hexadecimal digits that name a resolved configuration, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

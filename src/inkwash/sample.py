@@ -32,7 +32,7 @@ def sample(config: DictConfig) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     if status := launch.start("inkwash.draw", out, config.trainer.accelerator, 1):
-        sys.exit(status if status > 0 else 128 - status)
+        sys.exit(launch.exit_code(status))
     print(f"{out}/grid.png    and {config.num_images} images in {out}/images")
 
 

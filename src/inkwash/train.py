@@ -39,7 +39,7 @@ def train(config: DictConfig) -> float:
         error = report.read_text("utf-8").strip() if report.exists() else "its processes were killed"
         launch.write_status(directory, "failed", error=error)
         if not multirun:
-            sys.exit(status if status > 0 else 128 - status)
+            sys.exit(launch.exit_code(status))
         return float("nan")
     launch.write_status(directory, "finished")
     summary = json.loads((directory / "summary.json").read_text())
@@ -99,12 +99,11 @@ def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
     if resume == "never":
         raise UserError(f"resume=never, but {directory} already holds a run: choose another run=NAME or delete it")
     old = launch.read_config(directory)
-    for key in ("model", "schedule", "prediction"):
-        if old[key] != config[key]:
-            raise UserError(
-                f"{directory} holds a checkpoint of another {key} ({old[key]} there, {config[key]} now): "
-                "choose another run=NAME"
-            )
+    if key := launch.other_model(old, config):
+        raise UserError(
+            f"{directory} holds a checkpoint of another {key} ({old[key]} there, {config[key]} now): "
+            "choose another run=NAME"
+        )
 
 
 def write_about(directory: Path, resume: str, config_hash: str | None) -> None:

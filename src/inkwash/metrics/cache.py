@@ -20,13 +20,12 @@ def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".tmp").touch()
+            lock = FileLock(f"{path}.lock").acquire()
         except OSError as error:
             raise UserError(
                 f"{path.parent} cannot be written ({error.strerror}): set INKWASH_DATA to a folder"
             ) from error
-        path.with_suffix(".tmp").unlink(missing_ok=True)
-        with FileLock(f"{path}.lock"):
+        with lock:
             if not path.exists():
                 temporary = path.with_suffix(f".{os.getpid()}.tmp")
                 torch.save(make(), temporary)

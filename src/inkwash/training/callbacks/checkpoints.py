@@ -1,6 +1,5 @@
 """Two files apart: the newest state, to resume from, and the best one, to keep."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,7 +12,7 @@ from inkwash.training.module import DiffusionModule
 def save(trainer: L.Trainer, module: DiffusionModule, name: str) -> None:
     """Write checkpoints/<name> unless the weights are no longer numbers: a good file is never replaced by a bad one."""
     if all(bool(parameter.isfinite().all()) for parameter in module.denoiser.parameters()):
-        trainer.save_checkpoint(Path(run_directory(trainer)) / "checkpoints" / name)
+        trainer.save_checkpoint(run_directory(trainer) / "checkpoints" / name)
 
 
 class ResumeCheckpoint(Periodic):

@@ -3,7 +3,6 @@
 import json
 import logging
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -125,5 +124,5 @@ class Frechet(Periodic):
                 guidance=self.guidance if module.num_classes is not None else 1.0,
             )
             lines.append(json.dumps({"step": trainer.global_step, **asdict(record)}) + "\n")
-        with open(Path(run_directory(trainer)) / "metrics.jsonl", "a") as file:
+        with open(run_directory(trainer) / "metrics.jsonl", "a") as file:
             file.writelines(lines)

@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -68,5 +69,5 @@ def log_metrics(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:
         logger.log_metrics(dict(metrics), step=trainer.global_step)
 
 
-def run_directory(trainer: L.Trainer) -> str:
-    return trainer.default_root_dir
+def run_directory(trainer: L.Trainer) -> Path:
+    return Path(trainer.default_root_dir)

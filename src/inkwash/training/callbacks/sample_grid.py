@@ -1,6 +1,5 @@
 """A picture of what the model draws, from the same noise every time."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -55,7 +54,7 @@ class SampleGrid(Periodic):
         images = self._draw(trainer, module)
         if trainer.is_global_zero:
             sheet = grid(images, self.columns)
-            save_png(sheet, Path(run_directory(trainer)) / "samples" / f"step-{trainer.global_step:08d}.png")
+            save_png(sheet, run_directory(trainer) / "samples" / f"step-{trainer.global_step:08d}.png")
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image("samples", [sheet.permute(1, 2, 0).numpy()], step=trainer.global_step)
