@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inkwash import launch, train
 from inkwash.check import check
+from inkwash.denoiser import Estimate
 from inkwash.process.schedules import Schedule
 
 # Threads of small operations that wait for a busy core cost far more than they bring; the suite's processes inherit it.
@@ -35,11 +36,11 @@ class GaussianDenoiser(nn.Module):
         super().__init__()
         self.schedule, self.mu, self.s = schedule, mu, s
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
         alpha, sigma = (c.to(x_t.dtype) for c in self.schedule(t))
         gain = alpha * self.s**2 / (alpha**2 * self.s**2 + sigma**2)
         x_0 = self.mu + gain * (x_t - alpha * self.mu)
-        return x_0, (x_t - alpha * x_0) / sigma
+        return Estimate(x_0, (x_t - alpha * x_0) / sigma)
 
 
 @pytest.fixture(scope="session")

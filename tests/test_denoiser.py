@@ -31,7 +31,7 @@ def test_a_perfect_network_gives_back_x_0_and_eps(prediction):
     t = torch.tensor([1.0, 10, 500, 1000], dtype=torch.float64)
     y = prediction.target(x_0, eps, *SCHEDULE(t))
     found = Denoiser(Answer(y), SCHEDULE, prediction)(q_sample(SCHEDULE, x_0, t, eps), t)
-    torch.testing.assert_close(torch.stack(found), torch.stack([x_0, eps]), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(torch.stack([*found]), torch.stack([x_0, eps]), rtol=1e-8, atol=1e-8)
 
 
 def test_network_sees_ddpms_index():

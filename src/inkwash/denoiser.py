@@ -1,5 +1,8 @@
 """Denoisers: from a noisy image to estimates of (x_0, eps), all that a sampler asks for."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,24 @@ from inkwash.process.schedules import Schedule
 
 # Below this a float32 solve for (x_0, eps) returns mostly rounding noise.
 MIN_DET = 1e-6
+
+
+@dataclass
+class Estimate:
+    """What a denoiser makes of x_t. It unpacks as (x_0, eps).
+
+    Attributes:
+        x_0, eps: (n, C, H, W).
+        share: where the reverse step's log variance lies between its two bounds, 0 to 1, (n, C, H, W); None unless the
+            network learns it (see process/variances.py).
+    """
+
+    x_0: Tensor
+    eps: Tensor
+    share: Tensor | None = None
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.x_0, self.eps))
 
 
 class Denoiser(nn.Module):
@@ -29,15 +50,22 @@ class Denoiser(nn.Module):
                     f"and eps means dividing by {det:.1g}; use prediction=v"
                 )
 
-    def predict(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        """The network's output at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32."""
-        out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y)
-        return out.to(torch.promote_types(out.dtype, torch.float32))
+    def predict(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The network's two heads at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32.
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Estimates of (x_0, eps), each (n, C, H, W)."""
-        alpha, sigma = self.schedule(t)
-        return self.prediction.decode(self.predict(x_t, t, y), x_t, alpha, sigma)
+        Returns:
+            What is regressed, (n, C, H, W), and the share of a learned variance, None from a network of one head.
+        """
+        out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y)
+        out = out.to(torch.promote_types(out.dtype, torch.float32))
+        channels = x_t.shape[1]
+        # Nichol & Dhariwal's code: an output of -1 means the lower bound, 1 the upper one.
+        return (out, None) if out.shape[1] == channels else (out[:, :channels], (out[:, channels:] + 1) / 2)
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
+        """Estimates of (x_0, eps), each (n, C, H, W), and the share of a learned variance."""
+        prediction, share = self.predict(x_t, t, y)
+        return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), share)
 
 
 class GuidedDenoiser(nn.Module):
@@ -52,12 +80,13 @@ class GuidedDenoiser(nn.Module):
         self.denoiser, self.scale = denoiser, scale
         self.schedule = denoiser.schedule
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
         if y is None:
             raise UserError("guidance needs class labels: train with model.num_classes, or sample with guidance=1")
         twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, -1)]))
         (x_0, x_0_free), (eps, eps_free) = (pair.chunk(2) for pair in twice)
-        return torch.lerp(x_0_free, x_0, self.scale), torch.lerp(eps_free, eps, self.scale)
+        share = None if twice.share is None else twice.share.chunk(2)[0]  # guidance says nothing of the variance
+        return Estimate(torch.lerp(x_0_free, x_0, self.scale), torch.lerp(eps_free, eps, self.scale), share)
 
 
 def guided(denoiser: nn.Module, scale: float) -> nn.Module:

@@ -81,7 +81,7 @@ class DiffusionLoss:
             y = torch.where(draws.uniform(n) < self.label_dropout, -1, y)
         alpha, sigma = denoiser.schedule(t)
         target = denoiser.prediction.target(x_0, eps, alpha, sigma)
-        prediction = denoiser.predict(mix(alpha, x_0, sigma, eps), t, y)
+        prediction, _ = denoiser.predict(mix(alpha, x_0, sigma, eps), t, y)
         weight = self.weighting(alpha, sigma, denoiser.prediction.det(alpha, sigma))
         # float32 whatever the network computed in: bf16 keeps 8 bits of a sum over thousands of pixels.
         return LossTerms(self.distance(prediction, target).float().mean(dim=(1, 2, 3)) * weight.float().flatten(), t)

@@ -11,7 +11,8 @@ from inkwash.process.betas import cosine, linear
 from inkwash.process.predictions import Eps
 from inkwash.process.schedules import BetaSchedule, FlowSchedule
 from inkwash.process.spacing import Leading, Trailing
-from inkwash.samplers.ancestral import Ancestral, FixedLarge, FixedSmall
+from inkwash.process.variances import FixedLarge, FixedSmall
+from inkwash.samplers.ancestral import Ancestral
 from inkwash.samplers.base import ImageNoise, Sampling
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.generate import generate, labels_for
@@ -154,8 +155,8 @@ def test_ddim_chain_equals_diffusers(eta, rederive):
 
 def one_step(sampler, x, t, s, z):
     def denoise(x_t, time):
-        x_0, eps = DENOISER(x_t, time)
-        return (x_0, eps) if sampler.clip is None else sampler._clip(LINEAR, x_0, eps, x_t, time)
+        estimate = DENOISER(x_t, time)
+        return estimate if sampler.clip is None else sampler._clip(LINEAR, estimate, x_t, time)
 
     times = (torch.full((len(x),), float(v), dtype=torch.float64) for v in (t, s))
     return sampler.step(x, *times, Sampling(LINEAR, denoise, lambda: z))

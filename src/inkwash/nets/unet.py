@@ -31,6 +31,7 @@ class UNet(nn.Module):
         num_heads: attention heads.
         dropout: dropout inside residual blocks.
         num_classes: number of classes, None for an unconditional network.
+        learn_variance: give as many output channels again, for the share of a learned variance.
         patch_size: fold patch_size x patch_size pixels into channels first and unfold them last: the network then
             works at 1 / patch_size of the resolution, which is what a CPU can afford at 28 x 28.
 
@@ -49,6 +50,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         num_classes: int | None = None,
         patch_size: int = 1,
+        learn_variance: bool = False,
     ):
         super().__init__()
         image_channels, height, width = shape
@@ -96,7 +98,9 @@ class UNet(nn.Module):
                 up[-1].append(Upsample(out))
 
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
-        self.output = nn.Sequential(group_norm(channels * channel_mult[0]), nn.SiLU(), zeroed(conv(width_now, pixels)))
+        self.output = nn.Sequential(
+            group_norm(channels * channel_mult[0]), nn.SiLU(), zeroed(conv(width_now, pixels * (1 + learn_variance)))
+        )
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
         """x (n, C, H, W), time (n,), labels y (n,) int64 with -1, or None for all, meaning no label."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inkwash.denoiser import Estimate
 from inkwash.errors import UserError
 from inkwash.process.forward import mix
 from inkwash.process.schedules import Schedule
@@ -39,13 +40,13 @@ class Sampling:
 
     Attributes:
         schedule: the path.
-        denoise: (x_t, t) -> (x_0, eps), labels and clipping included.
+        denoise: (x_t, t) -> Estimate, which unpacks as (x_0, eps); labels and clipping included.
         noise: the next standard normal images.
         memory: what a multistep method keeps from one step to the next.
     """
 
     schedule: Schedule
-    denoise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    denoise: Callable[[Tensor, Tensor], Estimate]
     noise: Callable[[], Tensor]
     memory: dict[str, Tensor] = field(default_factory=dict)
 
@@ -80,9 +81,9 @@ class Sampler(ABC):
         """Images x_0 (n, C, H, W) for labels y (n,); `on_step` is called after every step."""
         schedule: Any = denoiser.schedule
 
-        def denoise(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            x_0, eps = denoiser(x_t, t, y)
-            return (x_0, eps) if self.clip is None else self._clip(schedule, x_0, eps, x_t, t)
+        def denoise(x_t: Tensor, t: Tensor) -> Estimate:
+            estimate = denoiser(x_t, t, y)
+            return estimate if self.clip is None else self._clip(schedule, estimate, x_t, t)
 
         times = self.spacing(schedule)
         x = schedule.prior_std(float(times[0])) * noise()
@@ -92,10 +93,10 @@ class Sampler(ABC):
             on_step()
         return x
 
-    def _clip(self, schedule: Schedule, x_0: Tensor, eps: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def _clip(self, schedule: Schedule, estimate: Estimate, x_t: Tensor, t: Tensor) -> Estimate:
         assert self.clip is not None
-        x_0 = x_0.clamp(-self.clip, self.clip)
+        x_0, eps = estimate.x_0.clamp(-self.clip, self.clip), estimate.eps
         if self.rederive_eps:
             alpha, sigma = schedule(t)
             eps = mix(1 / sigma, x_t, -alpha / sigma, x_0)
-        return x_0, eps
+        return Estimate(x_0, eps, estimate.share)

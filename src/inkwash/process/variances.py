@@ -1,0 +1,76 @@
+"""Variances of p(x_s | x_t), the reverse step's Gaussian, for any pair of times s < t of any path."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from inkwash.errors import UserError
+from inkwash.process.forward import posterior_variance, transition
+from inkwash.process.schedules import Schedule
+
+
+class Variance(ABC):
+    """The variance of p(x_s | x_t).
+
+    Attributes:
+        learned: whether it needs the network's second head (model.learn_variance).
+    """
+
+    learned = False
+
+    @abstractmethod
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+        """Log variance, float64, (n, 1, 1, 1), or (n, C, H, W) when it is learned; -inf for 0.
+
+        Args:
+            share: the network's second head (n, C, H, W), None when it has none.
+        """
+
+    def __call__(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+        """Variance, float64, of the shape of `log`."""
+        return self.log(schedule, s, t, share).exp()
+
+
+class FixedSmall(Variance):
+    """That of q(x_s | x_t, x_0), beta tilde_t: right when x_0 is a single point (Ho et al. 2020, section 3.2)."""
+
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+        return posterior_variance(schedule, s, t).log()
+
+
+class FixedLarge(Variance):
+    """That of q(x_t | x_s), beta_t: right when x_0 ~ N(0, I) (Ho et al. 2020, section 3.2)."""
+
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+        return transition(schedule, s, t)[1].log()
+
+
+class LearnedRange(Variance):
+    """exp(v log beta_t + (1 - v) log beta tilde_t), v the network's share, not bounded to [0, 1].
+
+    Source: Nichol & Dhariwal 2021, eq. 15. Where s = 0, beta tilde is 0 and `first_log_variance` stands for its log.
+    """
+
+    learned = True
+
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+        if share is None:
+            raise UserError("a learned variance needs a network that learns it: train with model.learn_variance=true")
+        small = torch.where(
+            (s > 0).view(-1, 1, 1, 1), posterior_variance(schedule, s, t).log(), first_log_variance(schedule, t)
+        )
+        large = transition(schedule, s, t)[1].log()
+        share = share.double()
+        return share * large + (1 - share) * small
+
+
+def first_log_variance(schedule: Schedule, t: Tensor) -> Tensor:
+    """What stands for log beta tilde of the step from t to 0, (n, 1, 1, 1): that of a step as long, from 2 t to t.
+
+    So on a whole chain beta tilde_2 stands for beta tilde_1 = 0, as in Ho et al.'s and improved-diffusion's code.
+    """
+    end = torch.as_tensor(schedule.t_max, dtype=t.dtype, device=t.device)
+    before = posterior_variance(schedule, t, torch.minimum(2 * t, end))
+    # A chain of a single step has no other: there beta is all there is.
+    return torch.where(before > 0, before, transition(schedule, torch.zeros_like(t), t)[1]).log()
