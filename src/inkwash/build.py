@@ -19,6 +19,8 @@ def build(node: Any, **more: Any) -> Any:
     try:
         return instantiate(node, _convert_="all", **more)
     except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
         if isinstance(error.__cause__, TypeError) and "argument" in str(error.__cause__):
             raise UserError(f"{node.get('_target_')}: {error.__cause__}") from error
         raise
@@ -38,9 +40,11 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
         inspect.signature(optimizer.func).bind([], **optimizer.keywords)
     except TypeError as error:
         raise UserError(f"optimizer: {config['optimizer']['_target_']}: {error}") from error
+    denoiser, loss = build_denoiser(config), build(config["loss"])
+    loss.check(denoiser, bool(config["model"].get("learn_variance")))
     module = DiffusionModule(
-        build_denoiser(config),
-        loss=build(config["loss"]),
+        denoiser,
+        loss=loss,
         # Hydra's partial costs hundreds of Python calls; a plain one does not.
         optimizer=functools.partial(optimizer.func, *optimizer.args, **optimizer.keywords),
         learning_rate=build(config["learning_rate"]),

@@ -4,11 +4,12 @@ import pytest
 import torch
 from paths import PATHS, subclasses
 
+from inkwash.errors import UserError
 from inkwash.process import predictions
-from inkwash.process.forward import q_sample
-from inkwash.process.predictions import EDM, X0, Eps, Flow, Prediction, V
+from inkwash.process.forward import q_posterior, q_sample
+from inkwash.process.predictions import EDM, X0, Eps, Flow, Mu, Prediction, V
 
-ALL = [cls() for cls in subclasses(predictions, Prediction)]
+ALL = [cls() for cls in subclasses(predictions, Prediction) if cls is not Mu]
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
@@ -21,6 +22,28 @@ def test_decode_inverts_target(prediction, path):
     y = prediction.target(x_0, eps, alpha, sigma)
     decoded = prediction.decode(y, q_sample(path, x_0, t, eps), alpha, sigma)
     torch.testing.assert_close(torch.stack(decoded), torch.stack([x_0, eps]), rtol=1e-9, atol=1e-9)
+
+
+CHAINS = {name: path for name, path in PATHS.items() if path.discrete}
+
+
+@pytest.mark.parametrize("path", CHAINS.values(), ids=CHAINS)
+def test_mu_is_the_posterior_mean(path):
+    """Its target is q_posterior's mean at every t, and decoding gives x_0 and eps back."""
+    t = torch.arange(1, path.t_max + 1, dtype=torch.float64)
+    gen = torch.Generator().manual_seed(0)
+    x_0, eps = torch.randn(2, len(t), 1, 2, 2, generator=gen, dtype=torch.float64)
+    alpha, sigma = path(t)
+    x_t, mu = q_sample(path, x_0, t, eps), Mu(path)
+    y = mu.target(x_0, eps, alpha, sigma)
+    torch.testing.assert_close(y, q_posterior(path, x_0, x_t, t - 1, t)[0], rtol=1e-9, atol=1e-9)
+    decoded = mu.decode(y, x_t, alpha, sigma)
+    torch.testing.assert_close(torch.stack(decoded), torch.stack([x_0, eps]), rtol=1e-5, atol=1e-5)
+
+
+def test_mu_needs_a_chain():
+    with pytest.raises(UserError, match="prediction=mu needs a chain"):
+        Mu(PATHS["flow"])
 
 
 def test_targets_are_those_of_the_papers():

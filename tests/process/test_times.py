@@ -1,11 +1,12 @@
-"""Training times: uniform, and stratified over the global batch."""
+"""Training times: their distributions, and what they do with a global batch."""
 
 import pytest
 import torch
 
-from inkwash.process.betas import linear
+from inkwash.errors import UserError
+from inkwash.process.betas import cosine, linear
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
-from inkwash.process.times import LogitNormal, LogNormal, Stratified, Uniform
+from inkwash.process.times import LogitNormal, LogNormal, SecondMoment, Stratified, Uniform
 from inkwash.random import Draws, generator
 
 SCHEDULE = BetaSchedule(linear(1000))
@@ -53,3 +54,61 @@ def test_continuous_paths_draw_above_t_min():
     t = Uniform()(FlowSchedule(t_min=0.1), 10_000, draws())
     assert 0.1 <= t.min() < 0.102
     assert 0.998 < t.max() < 1
+
+
+# --- Importance sampling ----------------------------------------------------------------------------------------------
+
+
+def taught(T=10, history=4):
+    """Each t has been seen `history` times with losses of second moment t^2."""
+    times = SecondMoment(T, history, uniform=0.01)
+    t = torch.arange(1, T + 1, dtype=torch.float64).repeat(history)
+    times.learn(t, t * torch.tensor([1.0, -1.0] * (len(t) // 2)))
+    return times
+
+
+def test_importance_is_the_root_of_the_second_moment():
+    """p(t) = 0.99 t / 55 + 0.001, and the times of a batch are drawn from it."""
+    expected = 0.99 * torch.arange(1, 11, dtype=torch.float64) / 55 + 0.001
+    times, schedule = taught(), BetaSchedule(cosine(10))
+    torch.testing.assert_close(times.probabilities(), expected)
+    t = times(schedule, 100_000, draws())
+    found = torch.bincount(t.long(), minlength=11)[1:] / 100_000
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-4)  # stratified: better than 1 / sqrt(n)
+    torch.testing.assert_close(times.weight(schedule, t), 1 / (10 * expected[t.long() - 1]))
+
+
+def test_importance_is_uniform_until_every_t_is_known():
+    times = SecondMoment(10, history=4)
+    times.learn(torch.arange(1.0, 10.0).repeat(4), torch.ones(36))
+    times.learn(torch.tensor([10.0] * 3), torch.ones(3))
+    torch.testing.assert_close(times.probabilities(), torch.full((10,), 0.1, dtype=torch.float64))
+    times.learn(torch.tensor([10.0]), torch.full((1,), 9.0))
+    assert times.probabilities()[-1] > 0.3
+
+
+def test_importance_forgets_what_is_old_and_survives_silence():
+    times = taught(history=4)
+    times.learn(torch.full((4,), 3.0), torch.full((4,), 100.0))
+    assert times.probabilities().argmax().item() == 2
+    silent = SecondMoment(3, history=1)
+    silent.learn(torch.tensor([1.0, 2, 3]), torch.zeros(3))
+    torch.testing.assert_close(silent.probabilities(), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+def test_importance_is_in_the_checkpoint_and_never_halved():
+    times = taught()
+    again = SecondMoment(10, history=4, uniform=0.01)
+    again.load_state_dict(times.half().state_dict())
+    assert times.losses.dtype == torch.float64
+    assert torch.equal(again.probabilities(), times.probabilities())
+    assert torch.equal(again.counts, times.counts)
+
+
+def test_importance_needs_the_chain_it_was_made_for():
+    with pytest.raises(UserError, match="needs a chain of as many"):
+        SecondMoment(10)(SCHEDULE, 4, draws())
+    with pytest.raises(UserError, match="needs a chain of as many"):
+        SecondMoment(1)(FlowSchedule(), 4, draws())
+    with pytest.raises(UserError, match="uniform in"):
+        SecondMoment(10, uniform=0)

@@ -7,8 +7,9 @@ from inkwash.errors import UserError
 from inkwash.process import predictions
 from inkwash.process.betas import linear
 from inkwash.process.predictions import X0, Eps, V
-from inkwash.process.schedules import BetaSchedule
-from inkwash.process.weightings import EDM, P2, MinSNR, Sigmoid, SoftMinSNR, Uniform, snr
+from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
+from inkwash.process.weightings import EDM, P2, VLB, MinSNR, Sigmoid, SoftMinSNR, Uncertainty, Uniform, snr
 
 SCHEDULE = BetaSchedule(linear(1000))
 ALPHA, SIGMA = SCHEDULE(torch.arange(1, 1001))
@@ -24,6 +25,9 @@ CASES = {
 def test_min_snr_is_hang_et_al(prediction, expected):
     weight = MinSNR(5.0)(ALPHA, SIGMA, prediction.det(ALPHA, SIGMA))
     torch.testing.assert_close(weight, expected, rtol=1e-12, atol=0)
+
+
+SAME_FOR_ALL = [MinSNR(), SoftMinSNR(), P2(), Sigmoid(), EDM(), VLB(SCHEDULE, FixedLarge())]
 
 
 def relative_to_eps(weighting):
@@ -47,7 +51,11 @@ def test_edm_weight_is_lambda_and_makes_its_own_prediction_plain():
 
 
 @pytest.mark.parametrize("prediction", [X0(), V(), predictions.EDM(0.7)], ids=["x0", "v", "edm"])
-@pytest.mark.parametrize("weighting", [MinSNR(), SoftMinSNR(), P2(), Sigmoid(), EDM()], ids=lambda w: type(w).__name__)
+@pytest.mark.parametrize(
+    "weighting",
+    [MinSNR(), SoftMinSNR(), P2(), Sigmoid(), EDM(), VLB(SCHEDULE, FixedLarge())],
+    ids=lambda w: type(w).__name__,
+)
 def test_a_weight_means_the_same_for_every_prediction(weighting, prediction):
     """The same error in x_0, seen in another target space, costs the same."""
     e = 0.1
@@ -55,6 +63,44 @@ def test_a_weight_means_the_same_for_every_prediction(weighting, prediction):
     loss_eps = relative_to_eps(weighting) * e_eps**2
     loss_y = weighting(ALPHA, SIGMA, prediction.det(ALPHA, SIGMA)) * e_y**2
     torch.testing.assert_close(loss_y, loss_eps, rtol=1e-9, atol=0)
+
+
+def test_vlb_weight_is_ho_et_als_equation_12():
+    """T beta_t^2 / (2 sigma_t^2 (1 - beta_t) (1 - alpha_bar_t)) of the eps error, with sigma_t^2 = beta_t."""
+    beta, alpha_bar = SCHEDULE.betas.view(-1, 1, 1, 1), ALPHA**2
+    found = relative_to_eps(VLB(SCHEDULE, FixedLarge()))
+    expected = 1000 * beta / (2 * (1 - beta) * (1 - alpha_bar))
+    torch.testing.assert_close(found[1:], expected[1:], rtol=1e-9, atol=0)
+    # At t = 1 the decoder's variance is beta tilde_2, as in Ho et al.'s code.
+    tilde_2 = beta[1] * (1 - alpha_bar[0]) / (1 - alpha_bar[1])
+    torch.testing.assert_close(found[0], expected[0] * beta[0] / tilde_2, rtol=1e-9, atol=0)
+
+
+def test_vlb_weight_with_the_small_variance_is_the_fall_of_the_snr():
+    """(SNR(s) - SNR(t)) / 2 of the x_0 error (Kingma et al. 2021, eq. 13)."""
+    found = VLB(SCHEDULE, FixedSmall())(ALPHA, SIGMA, X0().det(ALPHA, SIGMA))
+    torch.testing.assert_close(found[1:], 1000 * (S[:-1] - S[1:]) / 2, rtol=1e-7, atol=0)
+
+
+def test_vlb_weight_needs_a_chain_and_a_fixed_variance():
+    with pytest.raises(UserError, match="weighting=vlb needs a chain"):
+        VLB(FlowSchedule(), FixedLarge())
+    with pytest.raises(UserError, match="weighting=vlb needs a fixed variance"):
+        VLB(SCHEDULE, LearnedRange())
+
+
+def test_uncertainty_divides_and_adds():
+    """error w / exp(u) + u, u a function of sigma / alpha alone and the same in every process."""
+    weighting, again = Uncertainty(MinSNR()), Uncertainty(MinSNR())
+    torch.nn.init.normal_(weighting.linear.weight)
+    again.load_state_dict(weighting.state_dict())
+    error, det = torch.rand(1000), V().det(ALPHA, SIGMA)
+    u = weighting.log_error(ALPHA, SIGMA)
+    assert u.std() > 0.3
+    expected = error * MinSNR()(ALPHA, SIGMA, det).flatten().float() / u.exp() + u
+    torch.testing.assert_close(weighting.weigh(error, ALPHA, SIGMA, det), expected)
+    assert torch.equal(again.log_error(2 * ALPHA, 2 * SIGMA), again.log_error(ALPHA, SIGMA))
+    torch.testing.assert_close(again.log_error(ALPHA, SIGMA), u)
 
 
 def test_snr_is_squared():

@@ -54,6 +54,11 @@ def sigmoid(T: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0, bet
     return from_alpha_bar(alpha_bar, T, beta_max)
 
 
+def listed(values: list[float]) -> Tensor:
+    """Betas as they are written, for a chain that comes from elsewhere."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def from_alpha_bar(alpha_bar: Callable[[Tensor], Tensor], T: int, beta_max: float = 0.999) -> Tensor:
     """beta_t = min(1 - alpha_bar(t / T) / alpha_bar((t - 1) / T), beta_max)."""
     if not 0 < beta_max < 1:

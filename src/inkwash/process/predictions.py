@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.process.forward import mix
+from inkwash.process.forward import mix, transition
+from inkwash.process.schedules import Schedule
 
 
 class Prediction(ABC):
@@ -81,6 +82,30 @@ class EDM(Prediction):
     def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         c = (alpha**2 * self.sigma_data**2 + sigma**2).rsqrt()
         return sigma * c / self.sigma_data, -alpha * c * self.sigma_data
+
+
+class Mu(Prediction):
+    """y = the mean of q(x_{t-1} | x_t, x_0), a chain's previous step (Ho et al. 2020, eq. 7 and table 2).
+
+    Most of it is x_t itself, so what is left to learn shrinks with beta_t: det is about alpha beta_t / sigma.
+
+    Args:
+        schedule: the chain; other paths have no previous step.
+    """
+
+    name = "mu"
+
+    def __init__(self, schedule: Schedule):
+        if not schedule.discrete:
+            raise UserError("prediction=mu needs a chain of whole steps: use a beta schedule, or prediction=v")
+        self.schedule = schedule
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        schedule = self.schedule.to(alpha.device)
+        t = schedule.time_of((sigma / alpha).flatten())
+        (alpha_s, sigma_s), (scale, variance) = schedule(t - 1), transition(schedule, t - 1, t)
+        of_x_0, of_x_t = alpha_s * variance / sigma**2, scale * sigma_s**2 / sigma**2
+        return of_x_0 + of_x_t * alpha, of_x_t * sigma
 
 
 class Flow(Prediction):

@@ -2,18 +2,36 @@
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from inkwash.errors import UserError
 from inkwash.process.schedules import Schedule
 from inkwash.random import Draws
 
 
 class Times(ABC):
-    """Draws training times."""
+    """Draws training times.
+
+    Attributes:
+        learns: whether `learn` does anything, so that ranks need not meet for nothing.
+    """
+
+    learns = False
 
     @abstractmethod
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         """Times for n images, float64, (n,)."""
+
+    def weight(self, schedule: Schedule, t: Tensor) -> Tensor | None:
+        """What a loss drawn at t is multiplied by, (n,), so that its mean is that of uniform times; None for 1.
+
+        None of the others corrects for itself: log-normal times, say, are meant to change the objective.
+        """
+        return None
+
+    def learn(self, t: Tensor, losses: Tensor) -> None:  # noqa: B027
+        """Told the times and losses of every image of the global batch after each step, alike on every rank."""
 
 
 class Uniform(Times):
@@ -51,3 +69,63 @@ class LogitNormal(Times):
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         return schedule.time_at((self.mean + self.std * draws.normal(n).double()).sigmoid())
+
+
+class SecondMoment(nn.Module, Times):
+    """p(t) in proportion to the root of the mean squared loss at t, which the weight 1 / (T p(t)) makes up for.
+
+    The least noisy estimate of the bound's gradient (Nichol & Dhariwal 2021, eq. 18). Uniform until every t has been
+    seen `history` times. The times of a batch are stratified, as in `Stratified`. Its state is part of a checkpoint.
+
+    Args:
+        T: number of steps of the chain.
+        history: losses kept for each t.
+        uniform: share of the times that stays uniform, so that no t is forgotten.
+    """
+
+    learns = True
+    losses: Tensor
+    counts: Tensor
+
+    def __init__(self, T: int, history: int = 10, uniform: float = 0.001):
+        super().__init__()
+        if T < 1 or history < 1 or not 0 < uniform <= 1:
+            raise UserError("times: importance sampling needs T and history of at least 1 and uniform in (0, 1]")
+        self.history, self.uniform = history, uniform
+        self.register_buffer("losses", torch.zeros(T, history, dtype=torch.float64))
+        self.register_buffer("counts", torch.zeros(T, dtype=torch.long))
+
+    def probabilities(self) -> Tensor:
+        """p(t) for t = 1..T, float64, (T,)."""
+        T = len(self.counts)
+        if bool((self.counts < self.history).any()):
+            return torch.full_like(self.losses[:, 0], 1 / T)
+        p = self.losses.square().mean(dim=1).sqrt()
+        # All losses 0 say as little as none.
+        p = torch.where(p.sum() > 0, p / p.sum(), 1 / T)
+        return (1 - self.uniform) * p + self.uniform / T
+
+    def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
+        if not schedule.discrete or schedule.t_max != len(self.counts):
+            raise UserError(
+                f"times: importance sampling of T={len(self.counts)} steps needs a chain of as many: "
+                "use a beta schedule with times.T=${schedule.betas.T}, or times=stratified"
+            )
+        cumulative = self.probabilities().cumsum(0)
+        index = torch.searchsorted(cumulative, draws.strata(n).to(cumulative.device), right=True)
+        return index.clamp(max=len(cumulative) - 1).double() + 1
+
+    def weight(self, schedule: Schedule, t: Tensor) -> Tensor | None:
+        return 1 / (len(self.counts) * self.probabilities()[t.long() - 1])
+
+    def learn(self, t: Tensor, losses: Tensor) -> None:
+        # On the CPU, one by one: the same t may come several times in a batch.
+        table, counts = self.losses.cpu().clone(), self.counts.tolist()
+        for index, loss in zip((t.long() - 1).tolist(), losses.double().tolist(), strict=True):
+            # A ring: the mean of squares does not care for the order.
+            table[index, counts[index] % self.history] = loss
+            counts[index] += 1
+        self.losses.copy_(table)
+        self.counts.copy_(torch.tensor(counts))
+
+    _apply = Schedule._apply

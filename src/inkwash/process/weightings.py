@@ -4,12 +4,16 @@ With x_t fixed, an error e in y is an error -(sigma / det) e in x_0 (see predict
 x_0 error is w * (sigma / det)^2 on the squared target error: one formula serves every prediction.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkwash.errors import UserError
+from inkwash.process.forward import transition
+from inkwash.process.schedules import Schedule
+from inkwash.process.variances import Variance, first_log_variance
 
 
 def snr(alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -27,6 +31,10 @@ class Weighting(ABC):
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
         """The weight of the squared error in target space, float64, of the shape of its arguments."""
         return self.of_x_0(snr(alpha, sigma)) * (sigma / det) ** 2
+
+    def weigh(self, error: Tensor, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
+        """The weighted loss (n,) of each image's mean error (n,)."""
+        return error * self(alpha, sigma, det).flatten().to(error.dtype)
 
 
 class Uniform(Weighting):
@@ -87,6 +95,79 @@ class EDM(Weighting):
 
     def of_x_0(self, snr: Tensor) -> Tensor:
         return snr + 1 / self.sigma_data**2
+
+
+class VLB(Weighting):
+    """T times the weight of the variational bound (Ho et al. 2020, eq. 12), for a fixed reverse variance.
+
+    The x_0 error in L_{t-1} weighs (alpha_s beta_t / sigma_t^2)^2 / (2 variance), s = t - 1. So the mean of the loss is
+    that part of sum L_{t-1} which depends on the network, in nats per dimension; L_0's decoder is taken for a Gaussian.
+
+    Args:
+        schedule: a chain.
+        variance: FixedLarge is eq. 12 with sigma_t^2 = beta_t; FixedSmall gives (SNR(s) - SNR(t)) / 2.
+    """
+
+    def __init__(self, schedule: Schedule, variance: Variance):
+        if not schedule.discrete:
+            raise UserError("weighting=vlb needs a chain of whole steps: use a beta schedule, or weighting=min_snr")
+        if variance.learned:
+            raise UserError("weighting=vlb needs a fixed variance; loss=vlb trains a learned one")
+        self.schedule, self.variance = schedule, variance
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        schedule = self.schedule.to(snr.device)
+        t = schedule.time_of(snr.flatten().rsqrt())
+        s = t - 1
+        (alpha_s, _), (_, sigma_t) = schedule(s), schedule(t)
+        log_variance = self.variance.log(schedule, s, t)
+        log_variance = torch.where((s == 0).view(-1, 1, 1, 1), first_log_variance(schedule, t), log_variance)
+        of_x_0 = alpha_s * transition(schedule, s, t)[1] / sigma_t**2
+        return schedule.t_max * of_x_0**2 * torch.exp(-log_variance) / 2
+
+
+class Uncertainty(nn.Module, Weighting):
+    """error * weight / exp(u) + u with a learned u(sigma / alpha) (Karras et al. 2024, EDM2, eq. 14 and 21).
+
+    u settles at the log of the weighted error, so every noise level ends up with the same gradient. It is a linear
+    function of Fourier features of c_noise = ln(sigma / alpha) / 4, 0 at the start.
+
+    Args:
+        base: the weighting that it divides.
+        channels: number of Fourier features.
+    """
+
+    frequencies: Tensor
+    phases: Tensor
+
+    def __init__(self, base: Weighting, channels: int = 128):
+        super().__init__()
+        if channels < 1:
+            raise UserError(f"weighting.channels={channels} must be at least 1")
+        self.base = base
+        # A low-discrepancy set in place of random numbers: the same at every start, whatever was drawn before.
+        grid = (torch.arange(channels, dtype=torch.float64) + 0.5) / channels
+        self.register_buffer("frequencies", (2 * math.pi * torch.special.ndtri(grid)).float())
+        self.register_buffer("phases", (2 * math.pi * ((math.sqrt(5) - 1) / 2 * torch.arange(channels) % 1)).float())
+        self.linear = nn.Linear(channels, 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return self.base.of_x_0(snr)
+
+    def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
+        return self.base(alpha, sigma, det)
+
+    def log_error(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """u, float32, (n,)."""
+        c_noise = ((sigma / alpha).clamp(1e-9, 1e9).log() / 4).float().view(-1, 1)
+        features = math.sqrt(2) * torch.cos(c_noise * self.frequencies + self.phases)
+        # The loss is float32 under autocast, and so is what divides it.
+        return (features * self.linear.weight).sum(dim=1) / math.sqrt(features.shape[1])
+
+    def weigh(self, error: Tensor, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
+        u = self.log_error(alpha, sigma)
+        return super().weigh(error, alpha, sigma, det) * torch.exp(-u) + u
 
 
 def _positive(name: str, value: float) -> float:

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.loss import DiffusionLoss
+from inkwash.loss import Loss
 from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
 
@@ -44,7 +44,7 @@ class DiffusionModule(L.LightningModule):
     def __init__(
         self,
         denoiser: Denoiser,
-        loss: DiffusionLoss,
+        loss: Loss,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         learning_rate: Callable[[int], float],
         decay: ema.Decay,
@@ -61,6 +61,7 @@ class DiffusionModule(L.LightningModule):
             decay,
             seed,
         )
+        self._drawn: list[tuple[Tensor, Tensor]] = []
         self.latest: dict[str, float] = {}
         self.score_names: list[str] = []
         self.scores: dict[str, float] = {}
@@ -73,7 +74,17 @@ class DiffusionModule(L.LightningModule):
         x_0, y = batch
         draws = self.draws(batch_idx % self.trainer.accumulate_grad_batches, len(x_0))
         terms = self.loss(self.denoiser, x_0, None if self.num_classes is None else y, draws)
+        self._drawn.append((terms.t, terms.raw))
         return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t}
+
+    def _learn_times(self) -> None:
+        """Tell the distribution of times what the global batch found, in the same order on any number of processes."""
+        drawn = torch.stack([torch.stack([t, raw.double()]) for t, raw in self._drawn])  # (micro, 2, n)
+        self._drawn.clear()
+        if self.trainer.world_size > 1:
+            drawn = torch.stack([*self.all_gather(drawn)], dim=1)  # (micro, world, 2, n)
+        t, losses = drawn.reshape(-1, *drawn.shape[-2:]).unbind(dim=1)
+        self.loss.times.learn(t.flatten(), losses.flatten())
 
     def draws(self, micro: int, n: int) -> Draws:
         """The random numbers for n images, the `micro`-th part of this rank's share of this step's global batch.
@@ -94,7 +105,7 @@ class DiffusionModule(L.LightningModule):
         return Draws(generators, self.device, first=cell * n, total=cells * n)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.denoiser.parameters())
+        optimizer = self.optimizer([*self.denoiser.parameters(), *self.loss.parameters()])
         if self.trainer.precision == "16-mixed" and optimizer.defaults.get("fused"):
             # A fused optimizer unscales inside its step, after the gradients were clipped.
             raise UserError("trainer.precision=16-mixed clips right only with optimizer.fused=false")
@@ -111,6 +122,9 @@ class DiffusionModule(L.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then average: once an optimizer step, however many batches it accumulates."""
         super().optimizer_step(*args, **kwargs)
+        if self.loss.times.learns:
+            self._learn_times()
+        self._drawn.clear()
         # global_step counts this step only after this hook.
         ema.update(self.ema_denoiser.net, self.denoiser.net, self.decay(self.global_step + 1))
 

@@ -1,0 +1,247 @@
+"""Likelihood: the variational bound of a Markov chain, and the probability flow ODE of a continuous path.
+
+-log p(x_0) <= L_T + sum over t > 1 of L_{t-1} + L_0 (Ho et al. 2020, eq. 5), all in bits per dimension, for images of
+256 levels k as k / 127.5 - 1. Chains only: L_{t-1} is the step's own, so a schedule without steps has none.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.denoiser import Estimate
+from inkwash.errors import UserError
+from inkwash.process.forward import mix, posterior_variance, q_sample, transition
+from inkwash.process.schedules import Schedule
+from inkwash.process.spacing import Spacing
+from inkwash.process.variances import Variance, first_log_variance
+
+LEVEL = 1 / 127.5
+
+
+def bits(nats: Tensor) -> Tensor:
+    """The mean over an image's pixels, nats (n, C, H, W) to bits (n,)."""
+    return nats.flatten(1).double().mean(dim=1) / math.log(2)
+
+
+def normal_kl(difference: Tensor, log_variance: Tensor, model_log_variance: Tensor) -> Tensor:
+    """KL of N(m, exp(log_variance)) from N(m + difference, exp(model_log_variance)), pixel by pixel, in nats."""
+    log_ratio = model_log_variance - log_variance
+    return (log_ratio + torch.expm1(-log_ratio) + difference**2 * torch.exp(-model_log_variance)) / 2
+
+
+class DiscretizedGaussian:
+    """p(k) is what N(mean, std^2) leaves between k - 1/2 and k + 1/2, the outer levels to infinity (eq. 13)."""
+
+    def __call__(self, x_0: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        """log p(x_0), of the shape of x_0, float64."""
+        x_0, mean, std = x_0.double(), mean.double(), log_std.double().exp()
+        # By symmetry take the side on which both ends lie left of the mean or about it: no digits cancel in that tail.
+        flip = torch.where(x_0 > mean, -1.0, 1.0)
+        ends = [(flip * (x_0 - mean) + half) / std for half in (LEVEL / 2, -LEVEL / 2)]
+        first, last = x_0 < -0.999, x_0 > 0.999
+        upper, lower = ends
+        upper = torch.where(torch.where(flip > 0, last, first), math.inf, upper)
+        lower = torch.where(torch.where(flip > 0, first, last), -math.inf, lower)
+        log_upper, log_lower = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
+        return log_upper + torch.log(-torch.expm1(log_lower - log_upper))
+
+
+class TanhDiscretizedGaussian:
+    """The same with a tanh for the normal distribution function, and no probability below 1e-12.
+
+    As Ho et al.'s and improved-diffusion's code has it, for numbers to compare with theirs.
+    """
+
+    def __call__(self, x_0: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        def cdf(x: Tensor) -> Tensor:
+            return (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+        centred, scale = x_0 - mean, torch.exp(-log_std)
+        upper, lower = cdf((centred + LEVEL / 2) * scale), cdf((centred - LEVEL / 2) * scale)
+        upper = torch.where(x_0 > 0.999, 1.0, upper)
+        lower = torch.where(x_0 < -0.999, 0.0, lower)
+        return (upper - lower).clamp(min=1e-12).log()
+
+
+Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class VariationalBound:
+    """The terms of the bound for a reverse variance and a decoder.
+
+    Args:
+        variance: that of p(x_{t-1} | x_t).
+        decoder: log p(x_0 | x_1) from (x_0, mean, log standard deviation).
+    """
+
+    def __init__(self, variance: Variance, decoder: Decoder | None = None):
+        self.variance, self.decoder = variance, decoder or DiscretizedGaussian()
+
+    def check(self, schedule: Schedule) -> None:
+        if not schedule.discrete:
+            raise UserError(
+                "the variational bound needs a chain of whole steps, which schedule="
+                f"{type(schedule).__name__} is not: use a beta schedule such as schedule=cosine, or the likelihood of "
+                "the probability flow"
+            )
+
+    def term(self, schedule: Schedule, x_0: Tensor, t: Tensor, estimate: Estimate) -> Tensor:
+        """L_{t-1}, L_0 where t = 1, of images x_0 given the estimate at x_t: bits per dimension, (n,), float64."""
+        s = t - 1
+        # At s = 0 the posterior is a point; its place is taken by the decoder, so any finite number does there.
+        first = (s == 0).view(-1, 1, 1, 1)
+        log_posterior = torch.where(first, 0.0, posterior_variance(schedule, s, t).log())
+        fixed = self.variance.log(schedule, s, t, estimate.share)
+        start = fixed if self.variance.learned else first_log_variance(schedule, t)
+        log_variance = torch.where(first, start, fixed)
+        (alpha_s, _), (_, sigma_t) = schedule(s), schedule(t)
+        weight = alpha_s * transition(schedule, s, t)[1] / sigma_t**2  # of x_0 in the posterior mean, eq. 7
+        difference = mix(weight, x_0, -weight, estimate.x_0)
+        kl = normal_kl(difference.double(), log_posterior, log_variance)
+        nll = -self.decoder(x_0, estimate.x_0, torch.where(first, log_variance / 2, 0.0).expand_as(kl).to(x_0.dtype))
+        return bits(torch.where(first, nll.double(), kl))
+
+    def prior(self, schedule: Schedule, x_0: Tensor) -> Tensor:
+        """L_T, the divergence of q(x_T | x_0) from N(0, I): bits per dimension, (n,), float64."""
+        alpha, sigma = schedule(torch.full((len(x_0),), float(schedule.t_max), dtype=torch.float64, device=x_0.device))
+        mean = alpha * x_0.double()
+        return bits(normal_kl(mean, 2 * sigma.log(), torch.zeros_like(sigma)))
+
+
+@dataclass
+class Bound:
+    """The bound of n images, float64.
+
+    Attributes:
+        terms: (T, n) in bits per dimension, terms[t - 1] = L_{t-1}; NaN for times that were left out.
+        prior: (n,), L_T.
+        total: (n,), their sum, an unbiased estimate of it when times were left out.
+        x_0_mse, eps_mse: (T, n), the squared error of the estimates at each t.
+    """
+
+    terms: Tensor
+    prior: Tensor
+    total: Tensor
+    x_0_mse: Tensor
+    eps_mse: Tensor
+
+
+@torch.no_grad()
+def variational_bound(
+    denoiser: nn.Module,
+    bound: VariationalBound,
+    x_0: Tensor,
+    y: Tensor | None,
+    noise: Callable[[], Tensor],
+    clip: float | None = 1.0,
+    times: tuple[Tensor, Tensor] | None = None,
+) -> Bound:
+    """The bound of images x_0 (n, C, H, W) with labels y (n,).
+
+    Args:
+        noise: the next standard normal images: one for each time, noisiest first, as in improved-diffusion.
+        clip: bound of the x_0 estimates, as in sampling; None for none.
+        times: those of 2..T to evaluate and how many each stands for, both (k,), see `subset`; None for all.
+            L_0 always is evaluated.
+    """
+    schedule: Schedule = denoiser.schedule  # pyright: ignore[reportAssignmentType]
+    bound.check(schedule)
+    T = int(schedule.t_max)
+    chosen, count = (torch.arange(2, T + 1), torch.ones(T - 1)) if times is None else times
+    found = torch.full((3, T, len(x_0)), math.nan, dtype=torch.float64, device=x_0.device)
+    for step in (*chosen.flip(0).tolist(), 1):
+        t = torch.full((len(x_0),), float(step), dtype=torch.float64, device=x_0.device)
+        eps = noise()
+        estimate = denoiser(q_sample(schedule, x_0, t, eps), t, y)
+        if clip is not None:
+            x_t = q_sample(schedule, x_0, t, eps)
+            alpha, sigma = schedule(t)
+            clipped = estimate.x_0.clamp(-clip, clip)
+            estimate = Estimate(clipped, mix(1 / sigma, x_t, -alpha / sigma, clipped), estimate.share)
+        found[0, step - 1] = bound.term(schedule, x_0, t, estimate)
+        found[1, step - 1] = (estimate.x_0 - x_0).double().square().flatten(1).mean(dim=1)
+        found[2, step - 1] = (estimate.eps - eps).double().square().flatten(1).mean(dim=1)
+    prior = bound.prior(schedule, x_0)
+    middle = (found[0, chosen - 1] * count.to(prior).view(-1, 1)).sum(dim=0)
+    return Bound(found[0], prior, found[0, 0] + middle + prior, found[1], found[2])
+
+
+def subset(T: int, k: int, u: Tensor) -> tuple[Tensor, Tensor]:
+    """k of the times 2..T and how many each stands for, so that the sum over all is estimated without bias.
+
+    One at random out of each of k slices, whose lengths grow with t, because the terms fall about like 1 / t.
+
+    Args:
+        u: uniform in [0, 1), (k,).
+    """
+    k = min(k, T - 1)
+    edges = [2]
+    for i in range(1, k + 1):
+        even = 2 * ((T + 1) / 2) ** (i / k)
+        edges.append(min(max(round(even), edges[-1] + 1), T + 1 - (k - i)))
+    first = torch.tensor(edges)
+    length = first.diff()
+    return first[:-1] + (u[:k] * length).floor().long(), length
+
+
+def flow_bits_per_dim(
+    denoiser: nn.Module, spacing: Spacing, x_0: Tensor, y: Tensor | None, dequantise: Tensor, probe: Tensor
+) -> Tensor:
+    """-log2 p(x_0) per dimension by the probability flow ODE (Song et al. 2021, eq. 39 and 40), (n,), float64.
+
+    dx/dt = alpha' x_0 + sigma' eps with the denoiser's estimates, by the classical Runge-Kutta method over the times of
+    the spacing, from its least one, where the images are taken for x_t, to its greatest.
+
+    Args:
+        x_0: (n, C, H, W), of 256 levels.
+        dequantise: uniform in [0, 1), of the shape of x_0, spreads each level over its width.
+        probe: +-1 at random, of that shape: Hutchinson's estimate of the divergence (Grathwohl et al. 2019, eq. 7).
+
+    Raises:
+        UserError: the schedule is a chain, whose time is not continuous.
+    """
+    schedule: Schedule = denoiser.schedule  # pyright: ignore[reportAssignmentType]
+    if schedule.discrete:
+        raise UserError(
+            "the likelihood of the probability flow needs continuous time: use schedule=vp, flow or edm, or the "
+            "variational bound"
+        )
+    times = spacing(schedule)[:-1].flip(0)
+    x = x_0 + (dequantise - 0.5).to(x_0) * LEVEL
+    log_det = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+
+    def slope(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        return _velocity(
+            denoiser, schedule, x, torch.full((len(x),), t, dtype=torch.float64, device=x.device), y, probe
+        )
+
+    for t, u in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        h = u - t
+        v_1, d_1 = slope(x, t)
+        v_2, d_2 = slope(x + h / 2 * v_1, t + h / 2)
+        v_3, d_3 = slope(x + h / 2 * v_2, t + h / 2)
+        v_4, d_4 = slope(x + h * v_3, u)
+        x = x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + v_4)
+        log_det = log_det + h / 6 * (d_1 + 2 * d_2 + 2 * d_3 + d_4)
+    std = schedule.prior_std(float(times[-1]))
+    log_prior = -(x.double() / std).square() / 2 - math.log(std) - math.log(2 * math.pi) / 2
+    dimensions = x[0].numel()
+    log_p = log_prior.flatten(1).sum(dim=1) + log_det
+    return -log_p / dimensions / math.log(2) - math.log2(LEVEL)
+
+
+def _velocity(
+    denoiser: nn.Module, schedule: Schedule, x: Tensor, t: Tensor, y: Tensor | None, probe: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(dx/dt, probe^T d(dx/dt)/dx probe) at x."""
+    d_alpha, d_sigma = torch.func.jvp(schedule, (t,), (torch.ones_like(t),))[1]
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        estimate = denoiser(x, t, y)
+        velocity = mix(d_alpha, estimate.x_0, d_sigma, estimate.eps)
+        (pulled,) = torch.autograd.grad(velocity, x, probe.to(velocity))
+    divergence = (pulled * probe).flatten(1).double().sum(dim=1)
+    return velocity.detach(), divergence

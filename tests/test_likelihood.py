@@ -1,0 +1,291 @@
+"""Likelihood: improved-diffusion's numbers on the same noise, and the entropy of data whose density is known."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from inkwash.denoiser import Denoiser, Estimate
+from inkwash.errors import UserError
+from inkwash.likelihood import (
+    DiscretizedGaussian,
+    TanhDiscretizedGaussian,
+    VariationalBound,
+    flow_bits_per_dim,
+    normal_kl,
+    subset,
+    variational_bound,
+)
+from inkwash.loss import L2, HybridLoss, VLBLoss
+from inkwash.process.betas import cosine, linear
+from inkwash.process.forward import posterior_variance, transition
+from inkwash.process.predictions import Eps
+from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule, VPSchedule
+from inkwash.process.spacing import Karras, Linspace
+from inkwash.process.times import Stratified
+from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
+from inkwash.process.weightings import Uniform
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "improved_diffusion_bound.json").read_text())
+VARIANCES = {"fixed_large": FixedLarge(), "fixed_small": FixedSmall(), "learned_range": LearnedRange()}
+T = 40
+INDEX = torch.arange(2 * 3 * 4 * 4, dtype=torch.float64).view(2, 3, 4, 4)
+X_0 = (7 * INDEX**2 + 13 * INDEX) % 256 / 127.5 - 1
+
+
+def noise_at(t):
+    return math.sqrt(2) * torch.sin(1.7 * INDEX + 0.3 * (t - 1))
+
+
+class Formula(nn.Module):
+    """The function that improved-diffusion was given; it counts t from 0."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, x, time, y=None):
+        t = (time.double() * T / 1000).round().view(-1, 1, 1, 1)
+        heads = [torch.tanh(x) + 0.05 * torch.sin(t / 5), 0.6 * torch.cos(INDEX + t / 10)]
+        return torch.cat(heads[: self.heads], dim=1)
+
+
+def golden_denoiser(name):
+    return Denoiser(Formula(1 + (name == "learned_range")), BetaSchedule(linear(T, scale_with_T=True)), Eps())
+
+
+def f64(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+# --- The variational bound against improved-diffusion -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANCES)
+def test_bound_equals_improved_diffusions(name):
+    """calc_bpd_loop: every term at every t, whose tables are float32."""
+    feed = iter([noise_at(t) for t in range(T, 0, -1)])
+    bound = VariationalBound(VARIANCES[name], TanhDiscretizedGaussian())
+    found = variational_bound(golden_denoiser(name), bound, X_0, None, lambda: next(feed))
+    for key in ("terms", "prior", "total", "x_0_mse", "eps_mse"):
+        torch.testing.assert_close(getattr(found, key), f64(GOLDEN[name][key]), rtol=2e-5, atol=2e-7, msg=key)
+
+
+class Fixed:
+    """Noise and times of a test's choice in place of random ones."""
+
+    def __init__(self, t):
+        self.t = t
+
+    def normal(self, *shape):
+        return noise_at(self.t)
+
+    def strata(self, n):
+        return torch.full((n,), (self.t - 0.5) / T, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("t", [1, 2, 21, 40])
+@pytest.mark.parametrize("name", VARIANCES)
+def test_training_on_the_bound_equals_improved_diffusions(name, t):
+    """Their KL loss is one term; ours is T of them, as their RESCALED_KL."""
+    loss = VLBLoss(VARIANCES[name], Stratified())
+    loss.bound.decoder = TanhDiscretizedGaussian()
+    terms = loss(golden_denoiser(name), X_0, None, Fixed(t))
+    assert terms.t.tolist() == [t, t]
+    expected = f64(GOLDEN[name]["training"][str(t)]["kl"])
+    torch.testing.assert_close(terms.loss.double() / T, expected, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("t", [1, 2, 21, 40])
+def test_hybrid_loss_equals_improved_diffusions(t):
+    """RESCALED_MSE with a learned range: mse + T / 1000 times a term."""
+    loss = HybridLoss(L2(), Uniform(), Stratified())
+    loss.bound.decoder = TanhDiscretizedGaussian()
+    found = loss(golden_denoiser("learned_range"), X_0, None, Fixed(t)).loss
+    expected = f64(GOLDEN["learned_range"]["training"][str(t)]["hybrid"])
+    torch.testing.assert_close(found.double(), expected, rtol=2e-5, atol=1e-7)
+
+
+def test_hybrid_bound_moves_the_variance_only():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean, self.share = (nn.Parameter(torch.full((1, 3, 4, 4), 0.1, dtype=torch.float64)) for _ in "ab")
+
+        def forward(self, x, time, y=None):
+            return torch.cat([self.mean.expand_as(x), self.share.expand_as(x)], dim=1)
+
+    denoiser = Denoiser(Two(), BetaSchedule(linear(T, scale_with_T=True)), Eps())
+
+    def gradients(vlb_weight):
+        loss = HybridLoss(L2(), Uniform(), Stratified(), vlb_weight=vlb_weight)(
+            denoiser, X_0, None, Fixed(21)
+        ).loss.sum()
+        return torch.autograd.grad(loss, [denoiser.net.mean, denoiser.net.share])
+
+    (mean, share), (mean_again, share_again) = gradients(0.001), gradients(0.002)
+    assert torch.equal(mean, mean_again)
+    assert bool((share != 0).all())
+    torch.testing.assert_close(share_again, 2 * share, rtol=1e-5, atol=0)  # the bound is summed in float32
+
+
+# --- The pieces -------------------------------------------------------------------------------------------------------
+
+
+def test_normal_kl_is_the_textbooks():
+    found = normal_kl(f64([0.3]), f64([math.log(0.5)]), f64([math.log(2.0)]))
+    p, q = torch.distributions.Normal(f64([0.3]), 0.5**0.5), torch.distributions.Normal(f64([0.0]), 2**0.5)
+    torch.testing.assert_close(found, torch.distributions.kl_divergence(p, q))
+
+
+@pytest.mark.parametrize("std", [1e-4, 0.01, 0.5, 30.0])
+@pytest.mark.parametrize("mean", [-1.4, -1.0, 0.1234, 2.0])
+def test_decoder_is_a_distribution(mean, std):
+    levels = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+    log_p = DiscretizedGaussian()(levels, torch.full_like(levels, mean), torch.full_like(levels, math.log(std)))
+    assert bool(log_p.isfinite().all())
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-9)
+
+
+def test_decoder_keeps_digits_in_the_tails():
+    """10 standard deviations out the probability is 1e-23, where 1 - cdf is 0 in float64; scipy has 30 digits of it."""
+    from scipy.stats import norm
+
+    x, std = f64([0.0]), 0.01
+    for mean in (0.1, -0.1):
+        found = DiscretizedGaussian()(x, f64([mean]), f64([math.log(std)])).item()
+        ends = [(-abs(mean) + half) / std for half in (1 / 255, -1 / 255)]
+        assert found == pytest.approx(math.log(norm.cdf(ends[0]) - norm.cdf(ends[1])), rel=1e-10)
+
+
+def test_decoders_gradient_is_finite_far_out():
+    mean = torch.tensor([3.0, -3.0, 0.0], requires_grad=True)
+    DiscretizedGaussian()(torch.tensor([-1.0, 1.0, 1.0]), mean, torch.full((3,), -7.0)).sum().backward()
+    assert mean.grad is not None
+    assert bool(mean.grad.isfinite().all())
+    assert mean.grad[0] < 0 < mean.grad[1]
+
+
+def test_tanh_decoder_is_close_to_the_exact_one():
+    x, mean, log_std = f64([-1.0, 0.0, 1.0]), f64([-0.9, 0.01, 0.98]), torch.full((3,), math.log(0.05)).double()
+    exact, tanh = DiscretizedGaussian()(x, mean, log_std), TanhDiscretizedGaussian()(x, mean, log_std)
+    torch.testing.assert_close(tanh, exact, rtol=5e-3, atol=0)
+    assert not torch.equal(tanh, exact)
+
+
+# --- Known densities --------------------------------------------------------------------------------------------------
+
+MU, S = 0.1, 0.25
+# Bits for a level of N(MU, S^2): its density times the width of a level.
+ENTROPY = math.log2(S * math.sqrt(2 * math.pi * math.e)) + math.log2(127.5)
+
+
+class ExactGaussian(nn.Module):
+    """E[x_0 | x_t] and the exact reverse variance's share, for data N(MU, S^2 I) on a chain."""
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule = schedule
+
+    def forward(self, x_t, t, y=None):
+        alpha, sigma = self.schedule(t)
+        total = alpha**2 * S**2 + sigma**2
+        x_0 = MU + alpha * S**2 / total * (x_t - alpha * MU)
+        s = t - 1
+        small, large = posterior_variance(self.schedule, s, t), transition(self.schedule, s, t)[1]
+        # Var(x_s | x_t) = that of the posterior + (its dependence on x_0)^2 Var(x_0 | x_t).
+        of_x_0 = self.schedule(s)[0] * large / sigma**2
+        exact = small + of_x_0**2 * S**2 * sigma**2 / total
+        share = torch.where(small > 0, (exact / small).log() / (large / small).log(), self.first(t, exact))
+        return Estimate(x_0, (x_t - alpha * x_0) / sigma, share.expand_as(x_t))
+
+    def first(self, t, exact):
+        after = (t + 1).clamp(max=self.schedule.t_max)
+        small, large = posterior_variance(self.schedule, t, after), transition(self.schedule, t - 1, t)[1]
+        return (exact / small).log() / (large / small).log()
+
+
+def levels(n, seed=0):
+    x = MU + S * torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (127.5 * x + 127.5).round().clamp(0, 255) / 127.5 - 1
+
+
+def total_of(denoiser, variance, x_0, times=None, seed=1):
+    """The bound of every image with float64 noise, unclipped."""
+    gen = torch.Generator().manual_seed(seed)
+
+    def noise():
+        return torch.randn(x_0.shape, generator=gen, dtype=torch.float64)
+
+    return variational_bound(denoiser, VariationalBound(variance), x_0, None, noise, None, times).total
+
+
+@pytest.mark.parametrize("schedule", [BetaSchedule(linear(1000)), BetaSchedule(cosine(1000))], ids=["linear", "cosine"])
+def test_bits_per_dim_of_an_exact_gaussian_model_is_its_entropy(schedule):
+    """With the exact variance every term is what it must be, and the bound is tight: within 1% of 7.04 bits."""
+    total = total_of(ExactGaussian(schedule), LearnedRange(), levels(400))
+    assert total.mean().item() == pytest.approx(ENTROPY, rel=0.01)
+    assert total.mean().item() > ENTROPY - 4 * total.std().item() / 20
+
+
+def test_a_fixed_variance_costs_bits(gaussian_denoiser):
+    """The bound holds with any variance, and is looser with the wrong one: on 20 steps by far."""
+    schedule, x_0 = BetaSchedule(linear(20, beta_end=0.6)), levels(400)
+    exact = total_of(ExactGaussian(schedule), LearnedRange(), x_0).mean()
+    fixed = [total_of(gaussian_denoiser(schedule, MU, S), v, x_0).mean() for v in (FixedSmall(), FixedLarge())]
+    assert ENTROPY * 0.99 < exact < min(fixed) - 0.05
+
+
+def test_a_share_of_the_times_estimates_the_whole(gaussian_denoiser):
+    """50 of 1000 times: no bias, and a spread of less than 0.1 bits."""
+    denoiser, x_0 = gaussian_denoiser(BetaSchedule(linear(1000)), MU, S), levels(100)
+    wholes = f64([total_of(denoiser, FixedSmall(), x_0, seed=seed).mean() for seed in range(4)])
+    gen = torch.Generator().manual_seed(3)
+    chosen = [subset(1000, 50, torch.rand(50, generator=gen)) for _ in range(20)]
+    parts = f64([total_of(denoiser, FixedSmall(), x_0, times, 9 + i).mean() for i, times in enumerate(chosen)])
+    assert parts.std().item() < 0.1
+    error = (wholes.var() / 4 + parts.var() / 20).sqrt().item()
+    assert parts.mean().item() == pytest.approx(wholes.mean().item(), abs=4 * error)
+
+
+@pytest.mark.parametrize(("T", "k"), [(1000, 50), (1000, 999), (1000, 5000), (10, 4), (2, 1), (1, 3)])
+def test_a_subset_stands_for_every_time_once(T, k):
+    first, length = subset(T, k, torch.zeros(k))
+    last, _ = subset(T, k, torch.full((k,), 1 - 1e-7))
+    assert length.sum().item() == T - 1
+    covered = [t for low, high in zip(first.tolist(), last.tolist(), strict=True) for t in range(low, high + 1)]
+    assert covered == list(range(2, T + 1))
+
+
+PATHS = {
+    "vp": (VPSchedule(t_min=1e-5), Linspace(60)),
+    "flow": (FlowSchedule(t_min=1e-5), Linspace(60)),
+    "edm": (EDMSchedule(sigma_min=1e-4), Karras(60, sigma_min=1e-4)),
+}
+
+
+@pytest.mark.parametrize(("path", "spacing"), PATHS.values(), ids=PATHS)
+def test_flow_likelihood_of_a_gaussian_is_its_density(path, spacing, gaussian_denoiser):
+    """Image by image: -log2 of the normal density at the dequantised image, plus log2(127.5). The Jacobian is a
+    multiple of the identity, so Hutchinson's estimate is exact too; at t_max x_t is not quite the prior's."""
+    gen = torch.Generator().manual_seed(2)
+    x_0 = levels(20)
+    u = torch.rand(x_0.shape, generator=gen, dtype=torch.float64)
+    probe = torch.randint(2, x_0.shape, generator=gen).double() * 2 - 1
+    found = flow_bits_per_dim(gaussian_denoiser(path, MU, S), spacing, x_0, None, u, probe)
+    x = x_0 + (u - 0.5) / 127.5
+    density = torch.distributions.Normal(f64(MU), f64(S)).log_prob(x).flatten(1).mean(dim=1)
+    torch.testing.assert_close(found, -density / math.log(2) + math.log2(127.5), rtol=1e-3, atol=0)
+
+
+def test_what_has_no_likelihood_is_refused(gaussian_denoiser):
+    x_0 = levels(1)
+    with pytest.raises(UserError, match="needs a chain of whole steps"):
+        total_of(gaussian_denoiser(FlowSchedule(), MU, S), FixedSmall(), x_0)
+    with pytest.raises(UserError, match="needs continuous time"):
+        flow_bits_per_dim(gaussian_denoiser(BetaSchedule(cosine(10)), MU, S), Linspace(5), x_0, None, x_0, x_0)
+    with pytest.raises(UserError, match="learn_variance=true"):
+        VariationalBound(LearnedRange()).term(BetaSchedule(cosine(10)), x_0, f64([3.0]), Estimate(x_0, x_0))
