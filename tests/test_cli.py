@@ -179,6 +179,28 @@ def test_ranks_draw_different_noise_and_share_weights_and_data(continued, workpl
         assert torch.equal(*weights)
 
 
+def test_ranks_agree_on_importance_sampled_times(workplace):
+    """Every t of 20 is known after two batches of 16; from then on two ranks draw what one process draws."""
+    importance = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
+    options = (
+        *importance,
+        "logger=csv",
+        "~callbacks.fid",
+        "~callbacks.samples",
+        "+callbacks.witness._target_=fakes.Witness",
+    )
+    runs = []
+    for name, trainer in (("alone", ("trainer=cpu",)), ("paired", ("trainer=ddp_cpu", "trainer.devices=2"))):
+        result = inkwash("train", *QUICK, *trainer, *options, f"run=times-{name}", cwd=workplace)
+        assert result.returncode == 0, result.stderr
+        runs.append(workplace / "runs" / f"times-{name}")
+    states = [torch.load(run / "checkpoints" / "last.ckpt")["state_dict"] for run in runs]
+    assert torch.equal(states[0]["loss.times.counts"], states[1]["loss.times.counts"])
+    torch.testing.assert_close(states[0]["loss.times.losses"], states[1]["loss.times.losses"], rtol=1e-4, atol=1e-5)
+    ranks = [torch.load(runs[1] / f"witness-{rank}-4.pt") for rank in (0, 1)]
+    assert torch.equal(torch.cat([rank["t"] for rank in ranks]), torch.load(runs[0] / "witness-0-4.pt")["t"])
+
+
 def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
     bomb = "+callbacks.bomb={_target_: fakes.Bomb, rank: 1, step: 2}"
     options = ("trainer=ddp_cpu", "trainer.devices=2", "logger=csv", "~callbacks.fid", "trainer.max_steps=1000", bomb)

@@ -313,3 +313,55 @@ def test_wrong_configurations_end_in_a_sentence(fit_run):
         assert mistake is not None, (overrides, error.value)
         assert re.search(sentence, str(mistake)), str(mistake)
         assert "\n" not in str(mistake)
+
+
+# --- Objectives with a state of their own -----------------------------------------------------------------------------
+
+SHORT = ("schedule.betas.T=20", "times.history=1")
+OBJECTIVES = {
+    "vlb": ("loss=vlb", "times=importance", *SHORT),
+    "learned variance": ("model.learn_variance=true", "loss=hybrid", "prediction=eps", "times=importance", *SHORT),
+    "uncertainty": ("weighting=uncertainty",),
+    "mu": ("prediction=mu", "weighting=vlb"),
+}
+
+
+@pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_an_objective_resumes_with_its_state(fit_run, options):
+    """3 + 3 steps are 6 steps, bit for bit: importance has seen every t of 20 after 2 batches of 16, and steers."""
+    options = (*options, NO_METRIC, "~callbacks.samples", "learning_rate.total_steps=6")
+    whole, _, module = fit_run("whole", *options, "trainer.max_steps=6")
+    fit_run("parts", *options, "trainer.max_steps=3")
+    parts, _, _ = fit_run("parts", *options, "trainer.max_steps=6")
+    a, b = checkpoint(whole)["state_dict"], checkpoint(parts)["state_dict"]
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    if "times=importance" in options:
+        assert int(a["loss.times.counts"].sum()) == 6 * 16
+        assert module.loss.times.probabilities().std() > 0
+    if "weighting=uncertainty" in options:
+        assert a["loss.weighting.linear.weight"].abs().max() > 0
+
+
+def test_importance_learns_the_same_from_accumulated_batches(fit_run):
+    options = ("loss=vlb", "times=importance", *SHORT, NO_METRIC, "~callbacks.samples", "optimizer.lr=0.0")
+    _, _, whole = fit_run("whole", *options)
+    _, _, parts = fit_run("parts", *options, "trainer.accumulate_grad_batches=2")
+    torch.testing.assert_close(whole.loss.times.losses, parts.loss.times.losses, rtol=1e-4, atol=1e-5)
+    assert torch.equal(whole.loss.times.counts, parts.loss.times.counts)
+
+
+def test_a_learned_variance_is_sampled_from(fit_run):
+    """The second head reaches the sampler: another head, other images; and a network without it is refused."""
+    learned = "sampler.variance._target_=inkwash.process.variances.LearnedRange"
+    hybrid = ("model.learn_variance=true", "loss=hybrid", NO_METRIC)
+    directory, _, _ = fit_run("learned", *hybrid, learned)
+    from inkwash.build import build
+    from inkwash.launch import read_config
+
+    run, sampler = load_run(directory), build(read_config(directory)["sampler"])
+    before = run.sample(sampler, 4)
+    run.denoiser.net.output[2].bias.data[1:] += 1
+    assert not torch.equal(run.sample(sampler, 4), before)
+    with pytest.raises(UserError, match="needs a network that learns it"):
+        fit_run("fixed", NO_METRIC, learned)
