@@ -10,15 +10,15 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser, Estimate
 from inkwash.errors import UserError
-from inkwash.likelihood import (
+from inkwash.likelihood.bound import (
     DiscretizedGaussian,
     TanhDiscretizedGaussian,
     VariationalBound,
-    flow_bits_per_dim,
     normal_kl,
     subset,
     variational_bound,
 )
+from inkwash.likelihood.flow import flow_bits_per_dim
 from inkwash.loss import L2, HybridLoss, VLBLoss
 from inkwash.process.betas import cosine, linear
 from inkwash.process.forward import posterior_variance, transition

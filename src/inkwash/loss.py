@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inkwash.denoiser import Denoiser, Estimate
 from inkwash.errors import UserError
-from inkwash.likelihood import VariationalBound
+from inkwash.likelihood.bound import VariationalBound
 from inkwash.process.forward import mix, q_sample
 from inkwash.process.times import Times
 from inkwash.process.variances import LearnedRange, Variance

@@ -1,7 +1,7 @@
-"""Likelihood: the variational bound of a Markov chain, and the probability flow ODE of a continuous path.
+"""The variational bound of a chain: -log p(x_0) <= L_T + sum over t > 1 of L_{t-1} + L_0 (Ho et al. 2020, eq. 5).
 
--log p(x_0) <= L_T + sum over t > 1 of L_{t-1} + L_0 (Ho et al. 2020, eq. 5), all in bits per dimension, for images of
-256 levels k as k / 127.5 - 1. Chains only: L_{t-1} is the step's own, so a schedule without steps has none.
+All in bits per dimension, for images of 256 levels k as k / 127.5 - 1. Chains only: L_{t-1} is the step's own, so a
+schedule without steps has none.
 """
 
 import math
@@ -15,8 +15,8 @@ from inkwash.denoiser import Estimate
 from inkwash.errors import UserError
 from inkwash.process.forward import mix, posterior_variance, q_sample, transition
 from inkwash.process.schedules import Schedule
-from inkwash.process.spacing import Spacing
 from inkwash.process.variances import Variance, first_log_variance
+from inkwash.random import generator
 
 LEVEL = 1 / 127.5
 
@@ -187,61 +187,33 @@ def subset(T: int, k: int, u: Tensor) -> tuple[Tensor, Tensor]:
     return first[:-1] + (u[:k] * length).floor().long(), length
 
 
-def flow_bits_per_dim(
-    denoiser: nn.Module, spacing: Spacing, x_0: Tensor, y: Tensor | None, dequantise: Tensor, probe: Tensor
-) -> Tensor:
-    """-log2 p(x_0) per dimension by the probability flow ODE (Song et al. 2021, eq. 39 and 40), (n,), float64.
-
-    dx/dt = alpha' x_0 + sigma' eps with the denoiser's estimates, by the classical Runge-Kutta method over the times of
-    the spacing, from its least one, where the images are taken for x_t, to its greatest.
+class BoundBits:
+    """bits/dim by the variational bound, of any batch of images.
 
     Args:
-        x_0: (n, C, H, W), of 256 levels.
-        dequantise: uniform in [0, 1), of the shape of x_0, spreads each level over its width.
-        probe: +-1 at random, of that shape: Hutchinson's estimate of the divergence (Grathwohl et al. 2019, eq. 7).
-
-    Raises:
-        UserError: the schedule is a chain, whose time is not continuous.
+        variance: of the reverse step; LearnedRange for networks that learn it.
+        times: how many of the terms L_1 .. L_{T-1} to evaluate (see `subset`); null for all, as papers do.
+        clip: bound of the x_0 estimates, null for none.
+        decoder: DiscretizedGaussian, or TanhDiscretizedGaussian for numbers to compare with improved-diffusion's.
     """
-    schedule: Schedule = denoiser.schedule  # pyright: ignore[reportAssignmentType]
-    if schedule.discrete:
-        raise UserError(
-            "the likelihood of the probability flow needs continuous time: use schedule=vp, flow or edm, or the "
-            "variational bound"
-        )
-    times = spacing(schedule)[:-1].flip(0)
-    x = x_0 + (dequantise - 0.5).to(x_0) * LEVEL
-    log_det = torch.zeros(len(x), dtype=torch.float64, device=x.device)
 
-    def slope(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        return _velocity(
-            denoiser, schedule, x, torch.full((len(x),), t, dtype=torch.float64, device=x.device), y, probe
-        )
+    key = "bits_per_dim"
 
-    for t, u in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        h = u - t
-        v_1, d_1 = slope(x, t)
-        v_2, d_2 = slope(x + h / 2 * v_1, t + h / 2)
-        v_3, d_3 = slope(x + h / 2 * v_2, t + h / 2)
-        v_4, d_4 = slope(x + h * v_3, u)
-        x = x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + v_4)
-        log_det = log_det + h / 6 * (d_1 + 2 * d_2 + 2 * d_3 + d_4)
-    std = schedule.prior_std(float(times[-1]))
-    log_prior = -(x.double() / std).square() / 2 - math.log(std) - math.log(2 * math.pi) / 2
-    dimensions = x[0].numel()
-    log_p = log_prior.flatten(1).sum(dim=1) + log_det
-    return -log_p / dimensions / math.log(2) - math.log2(LEVEL)
+    def __init__(
+        self, variance: Variance, times: int | None = None, clip: float | None = 1.0, decoder: Decoder | None = None
+    ):
+        if times is not None and times < 1:
+            raise UserError(f"likelihood.times={times} must be at least 1, or null for all")
+        self.bound, self.times, self.clip = VariationalBound(variance, decoder), times, clip
 
+    def check(self, schedule: Schedule) -> None:
+        self.bound.check(schedule)
 
-def _velocity(
-    denoiser: nn.Module, schedule: Schedule, x: Tensor, t: Tensor, y: Tensor | None, probe: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(dx/dt, probe^T d(dx/dt)/dx probe) at x."""
-    d_alpha, d_sigma = torch.func.jvp(schedule, (t,), (torch.ones_like(t),))[1]
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        estimate = denoiser(x, t, y)
-        velocity = mix(d_alpha, estimate.x_0, d_sigma, estimate.eps)
-        (pulled,) = torch.autograd.grad(velocity, x, probe.to(velocity))
-    divergence = (pulled * probe).flatten(1).double().sum(dim=1)
-    return velocity.detach(), divergence
+    def __call__(self, denoiser: nn.Module, x_0: Tensor, y: Tensor | None, noise: Callable[[], Tensor]) -> Tensor:
+        """Of images x_0 (n, C, H, W) with labels y (n,): (n,), float64; `noise` gives each image its own."""
+        times = None
+        if self.times is not None:
+            # The same times for all images: their network evaluations are shared.
+            u = torch.rand(self.times, generator=generator(0, "likelihood"), dtype=torch.float64)
+            times = subset(int(denoiser.schedule.t_max), self.times, u)  # pyright: ignore
+        return variational_bound(denoiser, self.bound, x_0, y, noise, self.clip, times).total

@@ -1,0 +1,168 @@
+"""Every schedule x prediction x sampler x weighting trains and samples finitely, or is refused by name when built.
+
+The table of cells in experiments/cells/README.md is what this file finds: `python tests/test_cells.py` writes it anew.
+"""
+
+import copy
+import itertools
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from inkwash.build import build
+from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
+from inkwash.loss import L2, DiffusionLoss
+from inkwash.nets.unet import UNet
+from inkwash.process.times import Stratified
+from inkwash.random import Draws, generator
+from inkwash.samplers.base import ImageNoise
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "experiments" / "cells" / "README.md"
+STEPS = 6
+torch.manual_seed(0)
+NET = UNet((1, 4, 4), 8, [1], 1, [])
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+SCHEDULES, PREDICTIONS, SAMPLERS, WEIGHTINGS = map(choices, ("schedule", "prediction", "sampler", "weighting"))
+
+
+@cache
+def config(schedule: str) -> dict:
+    from conftest import composed
+
+    return composed("debug=fast", "trainer=cpu", f"schedule={schedule}", "data.shape=[1,4,4]", f"spacing.steps={STEPS}")
+
+
+@cache
+def part(group: str, choice: str, schedule: str):
+    """A choice beside a schedule, built. Its YAML is read here: composing and building each cell would take minutes."""
+    chosen = OmegaConf.load(ROOT / "conf" / group / f"{choice}.yaml")
+    whole = OmegaConf.create({**config(schedule), group: chosen})
+    return build(OmegaConf.to_container(whole[group], resolve=True))
+
+
+@cache
+def trained(schedule: str, prediction: str, weighting: str = "uniform") -> tuple:
+    """A tiny network after a few steps on smooth images, and its last loss; or the sentence that refuses the three."""
+    path = part("schedule", schedule, schedule)
+    try:
+        denoiser = Denoiser(copy.deepcopy(NET), path, part("prediction", prediction, schedule))
+        loss = DiffusionLoss(L2(), copy.deepcopy(part("weighting", weighting, schedule)), Stratified())
+        loss.check(denoiser, False)
+    except UserError as error:
+        return None, str(error)
+    optimizer = torch.optim.Adam([*denoiser.parameters(), *loss.parameters()], lr=1e-3)
+    x_0 = torch.linspace(-0.8, 0.8, 16).view(16, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    value = torch.zeros(())
+    for step in range(3):
+        value = loss(denoiser, x_0, None, Draws([generator(0, "cells", step)])).loss.mean()
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
+        optimizer.step()
+    return denoiser.eval().requires_grad_(False), value.item()
+
+
+def sampled(denoiser, schedule: str, sampler: str) -> str:
+    """ "" when images come out finite, else the sentence that refuses the sampler."""
+    try:
+        draw = part("sampler", sampler, schedule)
+        images = draw(denoiser, ImageNoise(0, range(4), (1, 4, 4)), None)
+    except UserError as error:
+        return str(error)
+    assert images.shape == (4, 1, 4, 4)
+    assert bool(images.isfinite().all()), (schedule, sampler)
+    return ""
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_weighting_trains_or_is_refused(schedule, prediction):
+    for weighting in WEIGHTINGS:
+        denoiser, found = trained(schedule, prediction, weighting)
+        if denoiser is None:
+            assert f"{prediction}" in found or f"{weighting}" in found, found
+        else:
+            assert torch.isfinite(torch.tensor(found)), (schedule, prediction, weighting)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_sampler_samples_or_is_refused(schedule, prediction):
+    denoiser, _ = trained(schedule, prediction)
+    if denoiser is None:
+        return
+    for sampler in SAMPLERS:
+        if found := sampled(denoiser, schedule, sampler):
+            assert f"sampler={sampler}" in found or "spacing" in found, found
+
+
+@pytest.mark.slow
+def test_every_cell_of_all_four():
+    """Samplers see weights that each weighting trained, too."""
+    for schedule, prediction, weighting in itertools.product(SCHEDULES, PREDICTIONS, WEIGHTINGS):
+        denoiser, _ = trained(schedule, prediction, weighting)
+        if denoiser is not None:
+            for sampler in SAMPLERS:
+                sampled(denoiser, schedule, sampler)
+
+
+def test_the_table_is_what_was_found():
+    assert TABLE.read_text("utf-8") == table(), "run: python tests/test_cells.py"
+
+
+def table() -> str:
+    """The page of experiments/cells: one row for each schedule and prediction, one column for each sampler."""
+    notes: list[str] = []
+
+    def mark(refusal: str) -> str:
+        if not refusal:
+            return "yes"
+        if refusal not in notes:
+            notes.append(refusal)
+        return f"[{notes.index(refusal) + 1}]"
+
+    rows = []
+    for schedule, prediction in itertools.product(SCHEDULES, PREDICTIONS):
+        denoiser, refusal = trained(schedule, prediction)
+        cells = [mark(sampled(denoiser, schedule, s) if denoiser else str(refusal)) for s in SAMPLERS]
+        trains = (trained(schedule, prediction, w) for w in WEIGHTINGS)
+        cells += [mark("" if denoiser else str(found)) for denoiser, found in trains]
+        rows.append(f"| {schedule} | {prediction} | {' | '.join(cells)} |")
+    names = [*SAMPLERS, *(f"w: {name}" for name in WEIGHTINGS)]
+    return "\n".join(
+        [
+            "# What goes with what",
+            "",
+            "Written by `python tests/test_cells.py` and checked by the tests. A tiny network is trained for 3 steps",
+            f"on each schedule x prediction x weighting, and each sampler draws from it in {STEPS} `trailing` steps.",
+            "`yes`: finite images, or for a weighting (w:) a finite loss. A number: refused with that sentence.",
+            "",
+            f"| schedule | prediction | {' | '.join(names)} |",
+            f"|---|---|{'---|' * len(names)}",
+            *rows,
+            "",
+            *(f"{i}. {note}" for i, note in enumerate(notes, 1)),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.write_text(table(), "utf-8")
+    print(TABLE)
