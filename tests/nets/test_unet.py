@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from inkwash.errors import UserError
-from inkwash.nets.blocks import group_norm, sinusoidal_embedding
+from inkwash.nets.blocks import Downsample, group_norm, sinusoidal_embedding
 from inkwash.nets.unet import UNet
 
 
@@ -113,3 +113,12 @@ def test_sides_that_cannot_be_halved_are_refused_with_those_that_can(shape, name
 def test_resolution_that_does_not_occur_is_refused():
     with pytest.raises(UserError, match=r"\[16\].*\[8, 4\]"):
         small(attention_resolutions=[16])
+
+
+@pytest.mark.parametrize(("pad_all_sides", "first"), [(True, 0), (False, 1)])
+def test_where_the_windows_of_a_halved_map_lie(pad_all_sides, first):
+    """A kernel that copies its centre shows it: Ho et al.'s code pads right and bottom only."""
+    down = Downsample(1, pad_all_sides)
+    down.conv.weight.data = torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]).view(1, 1, 3, 3)
+    x = torch.arange(24.0).view(1, 1, 4, 6)
+    assert torch.equal(down(x, torch.zeros(1)), x[:, :, first::2, first::2])

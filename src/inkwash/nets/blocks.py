@@ -16,14 +16,17 @@ def sinusoidal_embedding(position: Tensor, dim: int, max_period: float = 10_000.
     The first half are sines and the exponents reach -1, as in Ho et al.'s code (divisor dim / 2 - 1).
     """
     half = dim // 2
-    exponent = torch.arange(half, dtype=torch.float32, device=position.device) / max(half - 1, 1)
-    angle = position.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    exponent = -math.log(max_period) * torch.arange(half, dtype=torch.float32, device=position.device)
+    # In this order because diffusers rounds in it: at position 999 another one is 6e-5 away.
+    angle = position.float()[:, None] * torch.exp(exponent / max(half - 1, 1))
     return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, dim % 2))
 
 
-def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Convolution with Glorot-uniform weights and zero bias, size-preserving at stride 1."""
-    return _init(nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2))
+def conv(
+    in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, padding: int | None = None
+) -> nn.Conv2d:
+    """Convolution with Glorot-uniform weights and zero bias; padding None preserves the size at stride 1."""
+    return _init(nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2 if padding is None else padding))
 
 
 def linear(in_features: int, out_features: int) -> nn.Linear:
@@ -89,14 +92,20 @@ class Attention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve H and W with a strided convolution."""
+    """Halve H and W with a strided convolution.
 
-    def __init__(self, channels: int):
+    Args:
+        pad_all_sides: surround the map with zeros; False adds them at the right and bottom only, as Ho et al.'s code
+            does (TensorFlow's `SAME` padding of an even side), so that the windows lie one pixel further on.
+    """
+
+    def __init__(self, channels: int, pad_all_sides: bool = True):
         super().__init__()
-        self.conv = conv(channels, channels, stride=2)
+        self.conv = conv(channels, channels, stride=2, padding=int(pad_all_sides))
+        self.pad = nn.Identity() if pad_all_sides else nn.ZeroPad2d((0, 1, 0, 1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        return self.conv(x)
+        return self.conv(self.pad(x))
 
 
 class Upsample(nn.Module):

@@ -34,6 +34,7 @@ class UNet(nn.Module):
         learn_variance: give as many output channels again, for the share of a learned variance.
         patch_size: fold patch_size x patch_size pixels into channels first and unfold them last: the network then
             works at 1 / patch_size of the resolution, which is what a CPU can afford at 28 x 28.
+        pad_all_sides: how maps are padded before they are halved (see blocks.Downsample).
 
     Raises:
         UserError: H or W cannot be halved often enough, or a resolution of the list does not occur.
@@ -51,6 +52,7 @@ class UNet(nn.Module):
         num_classes: int | None = None,
         patch_size: int = 1,
         learn_variance: bool = False,
+        pad_all_sides: bool = True,
     ):
         super().__init__()
         image_channels, height, width = shape
@@ -85,7 +87,7 @@ class UNet(nn.Module):
                 width_now = out
                 skips.append(out)
             if i < len(levels) - 1:
-                down.append(Stage([Downsample(out)]))
+                down.append(Stage([Downsample(out, pad_all_sides)]))
                 skips.append(out)
 
         self.middle = Stage([*stage(width_now, width_now, True), *stage(width_now, width_now, False)])
