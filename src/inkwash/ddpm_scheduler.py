@@ -1,0 +1,152 @@
+"""A run's path, prediction and sampler in the words of diffusers' DDPMScheduler, both ways."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
+from inkwash.process import betas
+from inkwash.process.schedules import BetaSchedule
+
+T = 1000  # diffusers tells a network the step's index, we tell it that index stretched to 0..1000
+# What DDPMScheduler takes for a field that its file leaves out.
+DEFAULTS: dict[str, Any] = {
+    "num_train_timesteps": T,
+    "beta_schedule": "linear",
+    "beta_start": 1e-4,
+    "beta_end": 0.02,
+    "trained_betas": None,
+    "rescale_betas_zero_snr": False,
+    "prediction_type": "epsilon",
+    "variance_type": "fixed_small",
+    "clip_sample": True,
+    "clip_sample_range": 1.0,
+    "thresholding": False,
+    "dynamic_thresholding_ratio": 0.995,
+    "sample_max_value": 1.0,
+    "timestep_spacing": "leading",
+    "steps_offset": 0,
+}
+# Their words, and our names of YAMLs or classes. The last of several that mean the same is the one we write.
+PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+BETAS = {"linear": "linear", "scaled_linear": "quadratic", "squaredcos_cap_v2": "cosine"}
+VARIANCES = {
+    "fixed_small_log": "FixedSmall",
+    "fixed_small": "FixedSmall",
+    "fixed_large": "FixedLarge",
+    "learned_range": "LearnedRange",
+}
+SPACINGS = {"trailing": "Trailing", "leading": "Leading", "linspace": "Linspace"}
+
+
+def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, Any]:
+    """DDPMScheduler's configuration: what the network was trained on, and the run's own sampler as far as it goes.
+
+    Other samplers than the ancestral one become that, with the large variance and their own spacing and clipping.
+
+    Raises:
+        UserError: the path or the prediction has no counterpart; the sentence names the key.
+    """
+    schedule, prediction, sampler = denoiser.schedule, denoiser.prediction.name, config["sampler"]
+    if prediction not in PREDICTIONS.values():
+        raise UserError(f"prediction={prediction} has no counterpart in diffusers, only eps, x0 and v have")
+    if not isinstance(schedule, BetaSchedule):
+        raise UserError(f"schedule: {type(schedule).__name__} has no counterpart in diffusers' DDPM, which takes betas")
+    if schedule.t_max != T:
+        raise UserError(f"schedule.betas.T={schedule.t_max} has no counterpart in diffusers: the time must be 1 to {T}")
+    clip = sampler.get("clip")
+    return {
+        **DEFAULTS,
+        **_beta_fields(config["schedule"]["betas"], schedule),
+        "prediction_type": _theirs(PREDICTIONS, prediction),
+        "variance_type": _variance(config),
+        "clip_sample": clip is not None,
+        "clip_sample_range": clip if isinstance(clip, int | float) else 1.0,
+        "timestep_spacing": _theirs(SPACINGS, _class_of(sampler.get("spacing")), "trailing"),
+    }
+
+
+def _beta_fields(node: Mapping[str, Any], schedule: BetaSchedule) -> dict[str, Any]:
+    """These betas by diffusers' name for them, or one by one."""
+    ends = {key: node.get(key, DEFAULTS[key]) for key in ("beta_start", "beta_end")}
+    named: dict[str, Callable[[], Tensor]] = {
+        "linear": lambda: betas.linear(T, **ends),
+        "scaled_linear": lambda: betas.quadratic(T, **ends),
+        "squaredcos_cap_v2": lambda: betas.cosine(T),
+    }
+    for name, make in named.items():
+        for rescale in (False, True):
+            if torch.equal(betas.zero_terminal_snr(make()) if rescale else make(), schedule.betas.cpu()):
+                return {"beta_schedule": name, "rescale_betas_zero_snr": rescale, **ends}
+    return {"trained_betas": schedule.betas.tolist()}
+
+
+def _variance(config: Mapping[str, Any]) -> str:
+    """The scheduler must know of a second head, whatever the run's own sampler makes of it."""
+    learned = bool(config["model"].get("learn_variance"))
+    name = "LearnedRange" if learned else _class_of(config["sampler"].get("variance"))
+    return _theirs(VARIANCES, name, "fixed_large")
+
+
+def _theirs(words: Mapping[str, str], ours: str, default: str = "") -> str:
+    return {own: word for word, own in words.items()}.get(ours, default)
+
+
+def _class_of(node: Mapping[str, Any] | None) -> str:
+    return "" if node is None else str(node["_target_"]).rpartition(".")[2]
+
+
+def overrides(config: Mapping[str, Any], learn_variance: bool) -> list[str]:
+    """The overrides of conf/train.yaml that make a run's path, prediction and sampler of DDPMScheduler(**config).
+
+    Betas that are listed one by one are not among them (`listed_betas`).
+
+    Raises:
+        UserError: something cannot be represented; the sentence names the field.
+    """
+    theirs = _checked(config)
+    variance, spacing = VARIANCES[theirs["variance_type"]], theirs["timestep_spacing"]
+    if learn_variance != (variance == "LearnedRange"):
+        raise UserError(
+            f"variance_type={theirs['variance_type']} does not go with the network, which "
+            f"{'learns' if learn_variance else 'does not learn'} a variance (its out_channels): only learned_range does"
+        )
+    schedule = BETAS[theirs["beta_schedule"]]
+    ends = [] if schedule == "cosine" else [f"schedule.betas.{key}={theirs[key]}" for key in ("beta_start", "beta_end")]
+    return [
+        f"schedule={schedule}",
+        f"schedule.betas.T={T}",
+        *ends,
+        f"schedule.zero_terminal_snr={theirs['rescale_betas_zero_snr']}",
+        f"prediction={PREDICTIONS[theirs['prediction_type']]}",
+        "sampler=ancestral",
+        f"sampler.variance._target_=inkwash.process.variances.{variance}",
+        f"sampler.clip={theirs['clip_sample_range'] if theirs['clip_sample'] else 'null'}",
+        f"spacing={spacing}",
+    ]
+
+
+def listed_betas(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The node of betas that are listed one by one, else None."""
+    values = config.get("trained_betas")
+    return None if values is None else {"_target_": "inkwash.process.betas.listed", "values": list(values)}
+
+
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with their defaults, all of them such as have a counterpart here."""
+    if unknown := [key for key in config.keys() - DEFAULTS.keys() if key[0] != "_" and config[key] is not None]:
+        raise UserError(f"{min(unknown)} is unknown to Inkwash: take it out if the images are the same without")
+    theirs = {key: config.get(key, default) for key, default in DEFAULTS.items()}
+    if theirs["trained_betas"] is not None:
+        theirs["beta_schedule"] = "linear"
+        if len(theirs["trained_betas"]) != T:
+            raise UserError(f"trained_betas must be {T} numbers, not {len(theirs['trained_betas'])}")
+    words = {"beta_schedule": BETAS, "prediction_type": PREDICTIONS, "variance_type": VARIANCES}
+    allowed = {key: list(value) for key, value in {**words, "timestep_spacing": SPACINGS}.items()}
+    for key, values in {**allowed, "num_train_timesteps": [T], "thresholding": [False], "steps_offset": [0]}.items():
+        if theirs[key] not in values:
+            raise UserError(f"{key}={theirs[key]} cannot be represented, only {' or '.join(map(str, values))}")
+    return theirs

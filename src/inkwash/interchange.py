@@ -1,0 +1,226 @@
+"""Trained networks for other programs and from them: diffusers' DDPM pipelines, and bare weights. Needs no diffusers.
+
+A pipeline's folder holds unet/ (nets/unet2d.py and nets/unet2d_config.py say what maps), scheduler/ (ddpm_scheduler.py)
+and model_index.json.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from inkwash import launch, schema
+from inkwash.build import build_module
+from inkwash.ddpm_scheduler import listed_betas, overrides, scheduler_config
+from inkwash.errors import UserError
+from inkwash.nets.unet import UNet
+from inkwash.nets.unet2d import from_unet2d, to_unet2d
+from inkwash.nets.unet2d_config import unet2d_config, unet_arguments
+from inkwash.run import load_run, read_checkpoint
+from inkwash.training.checkpoint_io import AtomicCheckpointIO
+from inkwash.training.module import DiffusionModule
+
+OLDEST_DIFFUSERS = "0.35.0"  # whose files these are
+WEIGHTS = "diffusion_pytorch_model"
+NO_LABEL = {"last_class": "no label"}
+
+# --- Out --------------------------------------------------------------------------------------------------------------
+
+
+def export_safetensors(
+    run_directory: str | Path, out: str | Path, weights: str = "ema", checkpoint: str = "last.ckpt"
+) -> Path:
+    """One file of the network's weights under our own names, the resolved configuration as JSON in its metadata."""
+    run, out = load_run(run_directory, checkpoint, weights), _new(out)
+    about = {"config": json.dumps(run.config), "weights": weights, "step": str(run.step)}
+    _save(dict(run.denoiser.net.state_dict()), out, about)
+    return out
+
+
+def export_diffusers(
+    run_directory: str | Path, out: str | Path, weights: str = "ema", checkpoint: str = "last.ckpt"
+) -> Path:
+    """A folder that `DDPMPipeline.from_pretrained` loads.
+
+    A network with classes must be called with `class_labels`, which the pipeline does not do; num_classes means none.
+
+    Raises:
+        UserError: the run has something that diffusers cannot express; the sentence names the key.
+    """
+    run, out = load_run(run_directory, checkpoint, weights), _new(out)
+    net: Any = run.denoiser.net
+    if not isinstance(net, UNet):
+        raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
+    unet = unet2d_config(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
+    scheduler = scheduler_config(run.config, run.denoiser)
+    labels = {} if run.num_classes is None else NO_LABEL
+    _save(to_unet2d(net, net.state_dict()), out / "unet" / f"{WEIGHTS}.safetensors", labels)
+    _write_json(out / "unet" / "config.json", "UNet2DModel", unet)
+    _write_json(out / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
+    parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
+    _write_json(out / "model_index.json", "DDPMPipeline", parts)
+    return out
+
+
+def _new(out: str | Path) -> Path:
+    if Path(out).exists():
+        raise UserError(f"out={out} is there already: choose another name or delete it")
+    return Path(out)
+
+
+def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(state, partial, {"format": "pt", **about})
+    os.replace(partial, path)
+
+
+def _write_json(path: Path, kind: str, fields: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"_class_name": kind, "_diffusers_version": OLDEST_DIFFUSERS, **fields}
+    launch.write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+# --- In ---------------------------------------------------------------------------------------------------------------
+
+
+def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes: int | None = None) -> Path:
+    """A run directory of a DDPM pipeline's folder, at step 0; its average is its raw weights.
+
+    Args:
+        num_classes: only for a network with class embeddings that is not our own export: how many classes it has, one
+            less than embeddings, if the last of these stands for no label.
+
+    Raises:
+        UserError: the folder holds something that cannot be represented; the sentence names file and field.
+    """
+    folder, directory = Path(folder), Path(run_directory)
+    if directory.exists():
+        raise UserError(f"run={directory.name}: {directory} is there already: choose another name or delete it")
+    unet_file = _find(folder, "unet", "config.json")
+    scheduler_file = _find(folder, "scheduler", "scheduler_config.json")
+    unet, scheduler = _read_json(unet_file, "UNet2DModel"), _read_json(scheduler_file, "DDPMScheduler")
+    state, about = _read_weights(unet_file.parent)
+    with _blaming(unet_file):
+        model = unet_arguments(unet)
+        _check_classes(model["num_classes"], num_classes, about)
+    with _blaming(scheduler_file):
+        module = build_module(_run_config(model, scheduler))
+    nets: list[Any] = [module.denoiser.net, module.ema_denoiser.net]
+    with _blaming(unet_file.parent):
+        weights = from_unet2d(nets[0], state)
+    for net in nets:
+        net.load_state_dict(weights)
+    _write_run(directory, module, folder)
+    return directory
+
+
+def _find(folder: Path, part: str, name: str) -> Path:
+    """The file of a part of the pipeline; some published folders have no subfolders."""
+    for path in (folder / part / name, folder / name):
+        if path.is_file():
+            return path
+    raise UserError(f"folder={folder} is no diffusers pipeline: there is no {part}/{name}")
+
+
+def _read_json(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no readable JSON ({error}): download it again") from error
+    if content.get("_class_name") != kind:
+        raise UserError(f"{path}: _class_name={content.get('_class_name')} cannot be represented, only {kind}")
+    return content
+
+
+def _read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights and what their file says of them."""
+    path, pickled = folder / f"{WEIGHTS}.safetensors", folder / f"{WEIGHTS}.bin"
+    if pickled.is_file() and not path.is_file():
+        return read_checkpoint(pickled), {}
+    if not path.is_file():
+        raise UserError(f"{folder} has no weights: there is no {path.name}")
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{path} is no readable safetensors file ({error}): download it again") from error
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Name the file in what is said of its fields."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _check_classes(found: int | None, told: int | None, about: dict[str, str]) -> None:
+    """That the last class embedding stands for no label is known of our own files only."""
+    if told is None and found is not None and not about.items() >= NO_LABEL.items():
+        raise UserError(f"num_class_embeds={found + 1}: if the last one stands for no label, pass num_classes={found}")
+    if told not in (None, found):
+        raise UserError(
+            f"num_classes={told} does not fit num_class_embeds={None if found is None else found + 1}: there must be "
+            "one embedding more than classes, the last for no label"
+        )
+
+
+def _run_config(model: dict[str, Any], scheduler: dict[str, Any]) -> dict[str, Any]:
+    """The default configuration with this network, path, prediction and sampler; where the data are is not known."""
+    channels, height, width = model["shape"]
+    data = ["data=folder", f"data.shape=[{channels},{height},{width}]", "model=unet_cifar10", "spacing.steps=null"]
+    loss = ["loss=hybrid"] if model["learn_variance"] else []
+    config = _compose([*data, *loss, *overrides(scheduler, model["learn_variance"])])
+    config["model"].update(model)
+    config["data"]["num_classes"] = model["num_classes"]
+    if node := listed_betas(scheduler):
+        config["schedule"]["betas"] = node
+    return config
+
+
+def _compose(changes: list[str]) -> dict[str, Any]:
+    schema.register()
+    with contextlib.ExitStack() as stack:
+        if not GlobalHydra.instance().is_initialized():
+            stack.enter_context(initialize_config_dir(launch.config_dir(), version_base="1.3"))
+        plain: Any = OmegaConf.to_container(compose("train", changes), resolve=True)
+    return {key: value for key, value in plain.items() if key not in launch.OF_THE_LAUNCH}
+
+
+def _write_run(directory: Path, module: DiffusionModule, folder: Path) -> None:
+    """What training leaves in a run directory, as far as sampling or going on needs it."""
+    checkpoint = {
+        "pytorch-lightning_version": lightning.__version__,
+        "epoch": 0,
+        "global_step": 0,
+        "state_dict": module.state_dict(),
+        "optimizer_states": [],
+        "lr_schedulers": [],
+    }
+    module.on_save_checkpoint(checkpoint)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, directory / "checkpoints" / "last.ckpt")
+    launch.write_config(directory, module.config)
+    about = {
+        "id": uuid.uuid4().hex[:8],
+        "overrides": [],
+        "sweep": None,
+        "resume": "auto",
+        "config_hash": launch.config_hash(module.config),
+        "imported": str(folder),
+        **launch.provenance(),
+    }
+    launch.write_text(directory / "run.json", json.dumps(about, indent=2) + "\n")
+    launch.write_status(directory, "finished")
