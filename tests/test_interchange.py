@@ -101,11 +101,10 @@ def test_classes_are_exported_with_one_for_no_label(untrained, tmp_path):
 
 STEPS = {
     "eps": ("schedule=linear", "prediction=eps", "spacing=leading"),
-    "x0": ("schedule=cosine", "prediction=x0"),
+    "x0": ("schedule=cosine", "prediction=x0", "sampler.clip=null"),
     "v": ("schedule=quadratic", "prediction=v", "sampler.variance._target_=inkwash.process.variances.FixedSmall"),
     "zero terminal SNR": ("schedule=linear", "schedule.zero_terminal_snr=true", "prediction=v"),
-    "listed betas": ("schedule=sigmoid", "prediction=v", "sampler.clip=null"),
-    "cosine with another s": ("schedule=cosine", "schedule.betas.s=0.02", "prediction=v", "sampler.clip=0.8"),
+    "listed betas": ("schedule=cosine", "schedule.betas.s=0.02", "prediction=v", "sampler.clip=0.8"),
     "learned variance": (*LEARNED, "schedule=cosine", "prediction=eps"),
 }
 
