@@ -1,10 +1,10 @@
-"""Denoisers decode the network's output, refuse ill-posed pairs and guide."""
+"""Denoisers decode the network's output and refuse ill-posed pairs."""
 
 import pytest
 import torch
 from torch import nn
 
-from inkwash.denoiser import Denoiser, GuidedDenoiser, guided
+from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.process.betas import linear
 from inkwash.process.forward import q_sample
@@ -15,14 +15,14 @@ SCHEDULE = BetaSchedule(linear(1000))
 
 
 class Answer(nn.Module):
-    """A network that returns a fixed tensor, or the label everywhere."""
+    """A network that returns a fixed tensor."""
 
-    def __init__(self, value=None):
+    def __init__(self, value):
         super().__init__()
         self.value = value
 
     def forward(self, x, time, y=None):
-        return y.view(-1, 1, 1, 1).to(x).expand_as(x) if self.value is None else self.value
+        return self.value
 
 
 @pytest.mark.parametrize("prediction", [Eps(), X0(), V()], ids=lambda p: p.name)
@@ -65,25 +65,3 @@ def test_ill_posed_pairs_are_refused_in_a_sentence():
 @pytest.mark.parametrize(("schedule", "prediction"), [(FlowSchedule(), p) for p in (Flow(), V(), X0())])
 def test_well_posed_pairs_are_built(schedule, prediction):
     assert Denoiser(nn.Identity(), schedule, prediction).prediction is prediction
-
-
-@pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
-def test_guidance_extrapolates_from_unconditional_to_conditional(scale):
-    """The network answers its label: c = 3, and -1 where it has none."""
-    denoiser = Denoiser(Answer(), SCHEDULE, X0())
-    x_t, t, y = torch.zeros(2, 1, 2, 2), torch.tensor([500.0, 20.0]), torch.tensor([3, 3])
-    x_0, eps = GuidedDenoiser(denoiser, scale)(x_t, t, y)
-    torch.testing.assert_close(x_0, torch.full_like(x_0, -1 + scale * (3 + 1)))
-    alpha, sigma = SCHEDULE(t)
-    torch.testing.assert_close(eps, (-alpha / sigma).float() * x_0)
-
-
-def test_scale_one_costs_nothing():
-    denoiser = Denoiser(Answer(), SCHEDULE, X0())
-    assert guided(denoiser, 1.0) is denoiser
-    assert isinstance(guided(denoiser, 2.0), GuidedDenoiser)
-
-
-def test_guidance_without_labels_is_refused():
-    with pytest.raises(UserError, match="guidance needs class labels"):
-        GuidedDenoiser(Denoiser(Answer(), SCHEDULE, X0()), 2.0)(torch.zeros(1, 1, 2, 2), torch.tensor([5.0]))

@@ -66,29 +66,3 @@ class Denoiser(nn.Module):
         """Estimates of (x_0, eps), each (n, C, H, W), and the share of a learned variance."""
         prediction, share = self.predict(x_t, t, y)
         return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), share)
-
-
-class GuidedDenoiser(nn.Module):
-    """Classifier-free guidance: u + scale * (c - u) of a denoiser with and without labels (Ho & Salimans 2022, eq. 6).
-
-    In the paper's own count this scale is 1 + w: 0 is unconditional, 1 conditional, more trades variety for fidelity.
-    (x_0, eps) are affine in the network's output at fixed x_t, so guiding either guides any prediction.
-    """
-
-    def __init__(self, denoiser: nn.Module, scale: float):
-        super().__init__()
-        self.denoiser, self.scale = denoiser, scale
-        self.schedule = denoiser.schedule
-
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
-        if y is None:
-            raise UserError("guidance needs class labels: train with model.num_classes, or sample with guidance=1")
-        twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, -1)]))
-        (x_0, x_0_free), (eps, eps_free) = (pair.chunk(2) for pair in twice)
-        share = None if twice.share is None else twice.share.chunk(2)[0]  # guidance says nothing of the variance
-        return Estimate(torch.lerp(x_0_free, x_0, self.scale), torch.lerp(eps_free, eps, self.scale), share)
-
-
-def guided(denoiser: nn.Module, scale: float) -> nn.Module:
-    """The denoiser with guidance, or itself at scale 1, where guidance changes nothing but the cost."""
-    return denoiser if scale == 1 else GuidedDenoiser(denoiser, scale)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from inkwash.denoiser import guided
 from inkwash.errors import UserError
+from inkwash.guidance import guided
 from inkwash.quantize import to_uint8
 from inkwash.samplers.base import ImageNoise, Sampler
 
@@ -45,10 +45,12 @@ def generate(
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
         y = None if labels is None else labels[start : start + batch_size].to(device)
-        images = sampler(denoiser, ImageNoise(seed, batch, shape, device), y, on_step)
-        # Quantising would turn NaN into black pixels that look like data.
-        if bad := len(images) - int(images.isfinite().flatten(1).all(dim=1).sum()):
-            raise UserError(
-                f"{bad} of {len(images)} images are not numbers: the weights diverged, or sampler.clip is null"
-            )
-        yield batch, to_uint8(images)
+        yield batch, quantized(sampler(denoiser, ImageNoise(seed, batch, shape, device), y, on_step))
+
+
+def quantized(images: Tensor) -> Tensor:
+    """Drawn images (n, ...) as uint8. Raises UserError for NaN and infinite pixels."""
+    # Quantising would turn NaN into black pixels that look like data.
+    if bad := len(images) - int(images.isfinite().flatten(1).all(dim=1).sum()):
+        raise UserError(f"{bad} of {len(images)} images are not numbers: the weights diverged, or sampler.clip is null")
+    return to_uint8(images)

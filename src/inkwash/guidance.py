@@ -1,0 +1,133 @@
+"""Guidance: denoisers made of two, which go beyond the good one in the direction away from the bad one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.denoiser import Estimate
+from inkwash.errors import UserError
+
+
+class GuidedDenoiser(nn.Module, ABC):
+    """bad + scale * (good - bad) for two estimates at the same x_t. A new kind of guidance writes `pair` only.
+
+    (x_0, eps) are affine in a network's output at fixed x_t, so guiding either guides any prediction.
+
+    Args:
+        denoiser: the good one; it is alone, and called once, at scale 1 and outside the interval.
+        scale: 0 is bad, 1 good, more trades variety for fidelity.
+        interval: guide only where low < sigma / alpha <= high (Kynkäänniemi et al. 2024); None for everywhere.
+        rescale: phi, 0 to 1: how far the output's standard deviation is brought back to that of the good one's, which
+            large scales exceed (Lin et al. 2023, section 3.4).
+
+    Raises:
+        UserError: the interval is none, or rescale lies outside [0, 1].
+    """
+
+    def __init__(
+        self, denoiser: nn.Module, scale: float, interval: Sequence[float] | None = None, rescale: float = 0.0
+    ):
+        super().__init__()
+        if interval is not None and not (len(interval) == 2 and 0 <= interval[0] < interval[1]):
+            raise UserError(f"guide.interval={interval} must be [low, high], two values of sigma / alpha, or null")
+        if not 0 <= rescale <= 1:
+            raise UserError(f"guide.rescale={rescale} must lie between 0 and 1")
+        self.denoiser, self.scale, self.interval, self.rescale = denoiser, scale, interval, rescale
+        self.schedule: Any = denoiser.schedule
+
+    @abstractmethod
+    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
+        """The good and the bad estimate at x_t (n, C, H, W), t (n,), labels y (n,) or None."""
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
+        inside = self._inside(t)
+        if self.scale == 1 or not bool(inside.any()):
+            return self.denoiser(x_t, t, y)
+        good, bad = self.pair(x_t, t, y)
+        x_0, eps = (torch.lerp(b, g, self.scale) for g, b in zip(good, bad, strict=True))
+        if self.rescale > 0:
+            x_0, eps = self._rescaled(x_0, eps, good, x_t, t)
+        if not bool(inside.all()):
+            x_0, eps = (torch.where(inside, new, old) for new, old in zip((x_0, eps), good, strict=True))
+        return Estimate(x_0, eps, good.share)  # guidance says nothing of the variance
+
+    def _inside(self, t: Tensor) -> Tensor:
+        """Which images lie within the interval, bool (n, 1, 1, 1)."""
+        if self.interval is None:
+            return torch.ones(len(t), 1, 1, 1, dtype=torch.bool)
+        ratio, (low, high) = self.schedule.ratio(t), self.interval
+        return ((low < ratio) & (ratio <= high)).view(-1, 1, 1, 1)
+
+    def _rescaled(self, x_0: Tensor, eps: Tensor, good: Estimate, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network regresses, times phi std(good) / std(guided) + 1 - phi, solved for (x_0, eps) again."""
+        prediction: Any = self.denoiser.prediction
+        alpha, sigma = self.schedule(t)
+        wanted, guided = (prediction.target(*pair, alpha, sigma) for pair in (good, (x_0, eps)))
+        std_good, std_guided = (output.std(dim=(1, 2, 3), keepdim=True) for output in (wanted, guided))
+        factor = self.rescale * std_good / std_guided + 1 - self.rescale
+        return prediction.decode(factor * guided, x_t, alpha, sigma)
+
+
+class ClassifierFree(GuidedDenoiser):
+    """Away from the denoiser without labels (Ho & Salimans 2022, eq. 6): one call with twice the images.
+
+    In the paper's own count the scale is 1 + w.
+    """
+
+    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
+        if y is None:
+            raise UserError("guidance needs class labels: train with model.num_classes, or sample with guidance=1")
+        twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, -1)]))
+        shares = (None, None) if twice.share is None else twice.share.chunk(2)
+        good, bad = (Estimate(*parts) for parts in zip(twice.x_0.chunk(2), twice.eps.chunk(2), shares, strict=True))
+        return good, bad
+
+
+class AutoGuidance(GuidedDenoiser):
+    """Away from a worse denoiser of the same task: smaller, or trained for less (Karras et al. 2024, autoguidance).
+
+    Args:
+        bad: the worse one, on the same path; it may predict something else.
+        denoiser, scale, interval, rescale: see GuidedDenoiser.
+
+    Raises:
+        UserError: the two paths differ, or the scale is 1, where the worse one is not heard.
+    """
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        scale: float,
+        bad: nn.Module,
+        interval: Sequence[float] | None = None,
+        rescale: float = 0.0,
+    ):
+        super().__init__(denoiser, scale, interval, rescale)
+        self.bad = bad
+        if scale == 1:
+            raise UserError("guide=auto does nothing at guidance=1: pass guidance=2, for one")
+        if not _same_path(denoiser.schedule, bad.schedule):
+            raise UserError(
+                "guide=auto: the worse network was trained on another schedule, so x_t at time t means something else "
+                "to it; choose a guide.bad.run with the schedule of this run"
+            )
+
+    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
+        return self.denoiser(x_t, t, y), self.bad(x_t, t, y)
+
+
+def _same_path(one: Any, other: Any) -> bool:
+    """Whether two schedules give the same (alpha, sigma) at the same times."""
+    if (one.t_min, one.t_max, one.discrete) != (other.t_min, other.t_max, other.discrete):
+        return False
+    t = torch.linspace(one.t_min, one.t_max, 1001, dtype=torch.float64)
+    t = t.round() if one.discrete else t
+    return all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(one(t), other(t), strict=True))
+
+
+def guided(denoiser: nn.Module, scale: float) -> nn.Module:
+    """The denoiser with classifier-free guidance, or itself at scale 1, where guidance changes nothing."""
+    return denoiser if scale == 1 else ClassifierFree(denoiser, scale)
