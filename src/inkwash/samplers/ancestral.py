@@ -7,6 +7,7 @@ from inkwash.process.forward import mix, q_posterior
 from inkwash.process.spacing import Spacing
 from inkwash.process.variances import Variance
 from inkwash.samplers.base import Sampler, Sampling
+from inkwash.samplers.clipping import Clip
 
 
 class Ancestral(Sampler):
@@ -16,7 +17,9 @@ class Ancestral(Sampler):
         variance: FixedLarge is the choice of Ho et al.'s CIFAR-10 results; LearnedRange needs a network that learns it.
     """
 
-    def __init__(self, spacing: Spacing, variance: Variance, clip: float | None = 1.0, rederive_eps: bool = True):
+    def __init__(
+        self, spacing: Spacing, variance: Variance, clip: float | Clip | None = 1.0, rederive_eps: bool = True
+    ):
         super().__init__(spacing, clip, rederive_eps)
         self.variance = variance
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoiser import Estimate
-from inkwash.errors import UserError
 from inkwash.process.forward import mix
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
 from inkwash.random import Draws, generator
+from inkwash.samplers.clipping import Clip, clip_of
 
 
 class ImageNoise:
@@ -40,15 +40,17 @@ class Sampling:
 
     Attributes:
         schedule: the path.
+        times: the times visited, (steps + 1,), noisiest first.
         denoise: (x_t, t) -> Estimate, which unpacks as (x_0, eps); labels and clipping included.
         noise: the next standard normal images.
         memory: what a multistep method keeps from one step to the next.
     """
 
     schedule: Schedule
+    times: Tensor
     denoise: Callable[[Tensor, Tensor], Estimate]
     noise: Callable[[], Tensor]
-    memory: dict[str, Tensor] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 class Sampler(ABC):
@@ -56,15 +58,14 @@ class Sampler(ABC):
 
     Args:
         spacing: the times to visit.
-        clip: bound of the x_0 estimates, None for none; 1 suits pixels in [-1, 1], as in Ho et al.'s code.
+        clip: bound of the x_0 estimates, 1 for pixels in [-1, 1] as in Ho et al.'s code; or what else is to bound them
+            (clipping.py); None for nothing.
         rederive_eps: after clipping, take eps from the clipped x_0 and x_t, as improved-diffusion does; diffusers keeps
             the network's unless told `use_clipped_model_output`.
     """
 
-    def __init__(self, spacing: Spacing, clip: float | None = 1.0, rederive_eps: bool = True):
-        if clip is not None and clip <= 0:
-            raise UserError(f"sampler.clip={clip} must be positive, or null for no clipping")
-        self.spacing, self.clip, self.rederive_eps = spacing, clip, rederive_eps
+    def __init__(self, spacing: Spacing, clip: float | Clip | None = 1.0, rederive_eps: bool = True):
+        self.spacing, self.clip, self.rederive_eps = spacing, clip_of(clip), rederive_eps
 
     @abstractmethod
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
@@ -82,20 +83,21 @@ class Sampler(ABC):
         schedule: Any = denoiser.schedule
 
         def denoise(x_t: Tensor, t: Tensor) -> Estimate:
-            estimate = denoiser(x_t, t, y)
-            return estimate if self.clip is None else self._clip(schedule, estimate, x_t, t)
+            return self.clipped(schedule, denoiser(x_t, t, y), x_t, t)
 
         times = self.spacing(schedule)
         x = schedule.prior_std(float(times[0])) * noise()
-        run = Sampling(schedule, denoise, noise)
-        for t, s in pairwise(times.to(x.device)):
+        run = Sampling(schedule, times.to(x.device), denoise, noise)
+        for t, s in pairwise(run.times):
             x = self.step(x, t.expand(len(x)), s.expand(len(x)), run)
             on_step()
         return x
 
-    def _clip(self, schedule: Schedule, estimate: Estimate, x_t: Tensor, t: Tensor) -> Estimate:
-        assert self.clip is not None
-        x_0, eps = estimate.x_0.clamp(-self.clip, self.clip), estimate.eps
+    def clipped(self, schedule: Schedule, estimate: Estimate, x_t: Tensor, t: Tensor) -> Estimate:
+        """The estimate made at x_t (n, C, H, W), t (n,), with x_0 bounded and eps to match."""
+        if self.clip is None:
+            return estimate
+        x_0, eps = self.clip(estimate.x_0), estimate.eps
         if self.rederive_eps:
             alpha, sigma = schedule(t)
             eps = mix(1 / sigma, x_t, -alpha / sigma, x_0)

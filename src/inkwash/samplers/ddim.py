@@ -7,6 +7,7 @@ from inkwash.errors import UserError
 from inkwash.process.forward import mix, posterior_variance
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
+from inkwash.samplers.clipping import Clip
 
 
 class DDIM(Sampler):
@@ -17,7 +18,7 @@ class DDIM(Sampler):
             It scales the standard deviation, as in the paper.
     """
 
-    def __init__(self, spacing: Spacing, eta: float = 0.0, clip: float | None = 1.0, rederive_eps: bool = True):
+    def __init__(self, spacing: Spacing, eta: float = 0.0, clip: float | Clip | None = 1.0, rederive_eps: bool = True):
         super().__init__(spacing, clip, rederive_eps)
         if not 0 <= eta <= 1:
             raise UserError(f"sampler.eta={eta} must lie between 0 and 1")
@@ -26,8 +27,8 @@ class DDIM(Sampler):
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         x_0, eps = run.denoise(x_t, t)
         alpha_s, sigma_s = run.schedule(s)
-        variance = self.eta**2 * posterior_variance(run.schedule, s, t)
-        x_s = mix(alpha_s, x_0, (sigma_s**2 - variance).clamp(min=0).sqrt(), eps)
         if self.eta == 0:
-            return x_s
-        return mix(torch.ones_like(variance), x_s, variance.sqrt(), run.noise())
+            return mix(alpha_s, x_0, sigma_s, eps)
+        variance = self.eta**2 * posterior_variance(run.schedule, s, t)
+        mean = mix(alpha_s, x_0, (sigma_s**2 - variance).clamp(min=0).sqrt(), eps)
+        return mix(torch.ones_like(variance), mean, variance.sqrt(), run.noise())

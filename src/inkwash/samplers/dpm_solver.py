@@ -1,15 +1,22 @@
 """DPM-Solver++ (Lu et al. 2022b): exponential integrators of the probability flow ODE in x_0, on any path.
 
 With lambda = log(alpha / sigma) and h = lambda_s - lambda_t the exact solution is
-x_s = sigma_s / sigma_t x_t + sigma_s * integral of exp(lambda) x_0 d lambda; the methods differ in how they extend x_0
-over the step. Ratios are written so that alpha_t = 0 and sigma_s = 0 need no special case.
+
+    x_s = sigma_s / sigma_t x_t + alpha_s (1 - exp(-h)) m,
+
+m the mean of x_0 over the step, weighted by exp(lambda). The methods differ in how they estimate m from x_0 at the
+times they have seen. Ratios are written so that alpha_t = 0 and sigma_s = 0 need no special case.
 """
 
 import torch
 from torch import Tensor
 
-from inkwash.process.forward import mix
+from inkwash.process.forward import mix, q_posterior
+from inkwash.process.schedules import Schedule
 from inkwash.samplers.base import Sampler, Sampling
+
+# What was estimated: lambda (n,) and x_0 (n, C, H, W) there, the latest first.
+Seen = list[tuple[Tensor, Tensor]]
 
 
 class DPMSolverPP2M(Sampler):
@@ -18,20 +25,93 @@ class DPMSolverPP2M(Sampler):
     The first step, and the last one to sigma = 0, are of first order, which is DDIM's step.
     """
 
-    def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
-        x_0, _ = run.denoise(x_t, t)
-        (alpha_s, sigma_s), (alpha_t, sigma_t) = run.schedule(s), run.schedule(t)
-        log_ratio = torch.log(alpha_t * sigma_s / (alpha_s * sigma_t))  # -h
-        extended = self._extend(x_0, -log_ratio, run)
-        return mix(sigma_s / sigma_t, x_t, -alpha_s * torch.expm1(log_ratio), extended)
+    order = 2
 
-    @staticmethod
-    def _extend(x_0: Tensor, h: Tensor, run: Sampling) -> Tensor:
-        """x_0 at the middle of the step, extrapolated linearly in lambda through the last two estimates."""
-        before, h_before = run.memory.get("x_0"), run.memory.get("h")
-        run.memory["x_0"], run.memory["h"] = x_0, h
-        if before is None or h_before is None:
-            return x_0
-        # 1 / (2 r) of the paper; 0 where a step is infinitely long, from alpha = 0 or to sigma = 0.
-        weight = torch.where(h.isfinite() & h_before.isfinite(), h / (2 * h_before), 0.0)
-        return mix(1 + weight, x_0, -weight, before)
+    def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
+        return advance(run.schedule, x_t, t, s, self._mean_x_0(x_t, t, s, run))
+
+    def _mean_x_0(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
+        seen = remember(run, t, s, run.denoise(x_t, t).x_0, self.order)
+        return mean_x_0(run.schedule, seen, t, s)
+
+
+class DPMSolverPP3M(DPMSolverPP2M):
+    """The third order multistep method: m from a parabola through the last three estimates.
+
+    The code published with Lu et al. 2022b gives the second difference half of its weight in that integral, and so has
+    order two; here it has all of it. What the first step, of first order, leaves behind is an error of h^2 all the
+    same, if a small one; UniPC has no such limit.
+    """
+
+    order = 3
+
+
+class DPMSolverPP2MSDE(DPMSolverPP2M):
+    """The second order multistep method for the SDE, SDE-DPM-Solver++(2M) (Lu et al. 2022b, later versions).
+
+    That is ancestral sampling with the variance of q(x_s | x_t, x_0), but from x_0 extrapolated to the middle of the
+    step in place of x_0 at its beginning.
+    """
+
+    def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
+        mean, variance = q_posterior(run.schedule, self._mean_x_0(x_t, t, s, run), x_t, s, t)
+        return mix(torch.ones_like(variance), mean, variance.sqrt(), run.noise())
+
+
+def remember(run: Sampling, t: Tensor, s: Tensor, x_0: Tensor, order: int) -> Seen:
+    """Add an estimate to those seen and keep as many as the step from t to s is to use.
+
+    That is two in the step before the last one to sigma = 0. It can be many times as long in lambda as the one before,
+    and further differences of x_0 only lead astray there (`lower_order_final` in the published code).
+    """
+    if bool(run.times[-1] == 0) and bool((s == run.times[-2]).all()):
+        order = min(order, 2)
+    seen: Seen = run.memory.setdefault("seen", [])
+    seen.insert(0, (log_ratio(run.schedule, t), x_0))
+    del seen[order:]
+    return seen
+
+
+def advance(schedule: Schedule, x_t: Tensor, t: Tensor, s: Tensor, x_0: Tensor) -> Tensor:
+    """The exact solution x_s for a mean x_0 over the step; DDIM's step when it is x_0 at t."""
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule(s), schedule(t)
+    exp_minus_h = alpha_t * sigma_s / (alpha_s * sigma_t)
+    return mix(sigma_s / sigma_t, x_t, alpha_s * (1 - exp_minus_h), x_0)
+
+
+def mean_x_0(schedule: Schedule, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
+    """Mean over the step of the polynomial in lambda through what was seen, weighted by exp(lambda).
+
+    Where alpha = 0 or sigma = 0, lambda is infinite: such a step is of first order, and such a time is left out.
+    """
+    start = log_ratio(schedule, t)
+    h = log_ratio(schedule, s) - start
+    if not bool(h.isfinite().all()):
+        return seen[0][1]
+    seen = [(at, x_0) for at, x_0 in seen if bool(at.isfinite().all())]
+    weights = step_weights(torch.stack([(at - start) / h for at, _ in seen], dim=1), h)
+    weights = weights.to(seen[0][1].dtype).view(*weights.shape, 1, 1, 1)
+    return (weights * torch.stack([x_0 for _, x_0 in seen], dim=1)).sum(dim=1)
+
+
+def log_ratio(schedule: Schedule, t: Tensor) -> Tensor:
+    """lambda = log(alpha / sigma), float64, (n,)."""
+    return -schedule.ratio(t).log()
+
+
+def step_weights(places: Tensor, h: Tensor) -> Tensor:
+    """Weights (n, k) of values at `places` (n, k), 0 the step's beginning and 1 its end, for the mean over the step.
+
+    They are exact for polynomials of degree k - 1: sum_i w_i places_i^j = E[v^j] for v of density proportional to
+    exp(h v). Two values are weighted for v = 1/2 instead: Algorithm 2 of Lu et al. 2022b and B_2(h) of Zhao et al.
+    2023 make that choice, which is of the same order.
+    """
+    k = places.shape[1]
+    moments, psi = [torch.ones_like(h)], -torch.expm1(-h)
+    for j in range(1, k):
+        psi = 1 - j / h * psi
+        moments.append(-psi / torch.expm1(-h))
+    if k == 2:
+        moments[1] = torch.full_like(h, 0.5)
+    vandermonde = torch.stack([places**j for j in range(k)], dim=1)
+    return torch.linalg.solve(vandermonde, torch.stack(moments, dim=1))

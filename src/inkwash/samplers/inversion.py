@@ -1,0 +1,30 @@
+"""From images to the noise that a deterministic sampler makes them from: the probability flow ODE run upwards."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.denoiser import Estimate
+from inkwash.process.forward import mix
+from inkwash.process.spacing import Spacing
+
+
+@torch.no_grad()
+def invert(denoiser: nn.Module, spacing: Spacing, x_0: Tensor, y: Tensor | None = None) -> Tensor:
+    """The noise z (n, C, H, W) with `DDIM(spacing, clip=None)(denoiser, lambda: z, y)` near x_0 (n, C, H, W).
+
+    DDIM's step taken upwards, x_t = alpha_t x_0(x_s, s) + sigma_t eps(x_s, s) for s < t (Song et al. 2020, section
+    4.3): of first order, so twice the steps halve the error of a round trip. Clean images have no eps of their own;
+    the first step takes what the denoiser finds in them at t. z is x at the noisiest time over the prior's standard
+    deviation there, as samplers take their noise.
+    """
+    schedule: Any = denoiser.schedule
+    times = spacing(schedule).to(x_0.device)
+    x = x_0
+    for s, t in pairwise(times.flip(0).unsqueeze(1).expand(-1, len(x_0))):
+        estimate = Estimate(x_0, denoiser(x_0, t, y).eps) if x is x_0 else denoiser(x, s, y)
+        alpha, sigma = schedule(t)
+        x = mix(alpha, estimate.x_0, sigma, estimate.eps)
+    return x / schedule.prior_std(float(times[0]))

@@ -1,0 +1,116 @@
+"""Denoisers with known answers, on any path, and exact solutions to hold samplers against."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from inkwash import launch
+from inkwash.denoiser import Estimate
+from inkwash.process.schedules import Schedule
+from inkwash.process.spacing import Spacing
+from inkwash.samplers.base import Sampler
+
+
+def f64(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@dataclass
+class Mixture:
+    """sum_k weight_k N(mean_k, std_k^2 I) over images (C, H, W); a finite data set where every std is 0.
+
+    With x_t = alpha x_0 + sigma eps it has a known E[x_0 | x_t], and so a known score.
+    """
+
+    weights: Tensor  # (K,)
+    means: Tensor  # (K, C, H, W)
+    stds: Tensor  # (K,)
+
+    def x_0(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """E[x_0 | x_t] (n, C, H, W); alpha and sigma (n, 1, 1, 1)."""
+        means, stds = self.means.to(x_t.dtype)[:, None], self.stds.to(x_t.dtype).view(-1, 1, 1, 1, 1)
+        alpha, sigma = alpha.to(x_t.dtype), sigma.to(x_t.dtype)
+        variance = alpha**2 * stds**2 + sigma**2  # of x_t in component k: (K, n, 1, 1, 1)
+        error = x_t - alpha * means
+        dim = x_t[0].numel()
+        log_p = -(error**2 / variance).flatten(2).sum(2) / 2 - dim / 2 * variance.log().flatten(1)
+        share = (self.weights.log().to(x_t.dtype)[:, None] + log_p).softmax(0)
+        return (share.view(*share.shape, 1, 1, 1) * (means + alpha * stds**2 / variance * error)).sum(0)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        z = torch.randn(n, *self.means.shape[1:], generator=generator, dtype=torch.float64)
+        return self.means[k] + self.stds[k].view(-1, 1, 1, 1) * z
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (d,) and covariance (d, d)."""
+        means = self.means.flatten(1)
+        mean = self.weights @ means
+        spread = (self.weights[:, None] * (means - mean)).T @ (means - mean)
+        return mean, spread + (self.weights @ self.stds**2) * torch.eye(len(mean), dtype=torch.float64)
+
+
+class Exact(nn.Module):
+    """The best denoiser there is for a mixture."""
+
+    def __init__(self, schedule: Schedule, data: Mixture):
+        super().__init__()
+        self.schedule, self.data = schedule, data
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
+        alpha, sigma = self.schedule(t)
+        x_0 = self.data.x_0(x_t, alpha, sigma)
+        return Estimate(x_0, (x_t - alpha.to(x_t.dtype) * x_0) / sigma.to(x_t.dtype))
+
+
+def flow(data: Mixture, path: Schedule, x_t: Tensor, t: float, s: float, steps: int = 1000) -> Tensor:
+    """x_s on the probability flow from x_t: Runge-Kutta's fourth order in log(sigma / alpha), float64.
+
+    With z = x / alpha and r = sigma / alpha the ODE is dz / d log r = z - E[x_0 | z, r].
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = path(f64(t)), path(f64(s))
+    z, log_r = x_t / alpha_t, (sigma_t / alpha_t).log()
+    h = ((sigma_s / alpha_s).log() - log_r) / steps
+    one = torch.ones_like(log_r)
+
+    def slope(z: Tensor, log_r: Tensor) -> Tensor:
+        return z - data.x_0(z, one, log_r.exp())
+
+    for _ in range(steps):
+        k_1 = slope(z, log_r)
+        k_2 = slope(z + h / 2 * k_1, log_r + h / 2)
+        k_3 = slope(z + h / 2 * k_2, log_r + h / 2)
+        k_4 = slope(z + h * k_3, log_r + h)
+        z, log_r = z + h / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4), log_r + h
+    return alpha_s * z
+
+
+class Between(Spacing):
+    """Even steps between two inner times: the order of a method shows where the solution is smooth."""
+
+    def __init__(self, high: float, low: float, steps: int):
+        super().__init__(steps)
+        self.high, self.low = high, low
+
+    def __call__(self, schedule: Schedule) -> Tensor:
+        times = torch.linspace(self.high, self.low, (self.steps or 1) + 1, dtype=torch.float64)
+        return times.round() if schedule.discrete else times
+
+    def times(self, schedule: Schedule, steps: int) -> Tensor:
+        raise NotImplementedError
+
+
+# The samplers that conf/ offers.
+SAMPLERS = {path.stem: path for path in sorted((Path(launch.config_dir()) / "sampler").glob("*.yaml"))}
+
+
+def sampler_of(name: str, spacing: Spacing | None, **arguments: Any) -> Sampler:
+    """The sampler of a YAML, with other arguments where given."""
+    node = OmegaConf.load(SAMPLERS[name])
+    node.spacing = None
+    return instantiate(node, spacing=spacing, _convert_="all", **arguments)
