@@ -1,8 +1,6 @@
 """The real architecture with random weights, through the real loading path, beside both libraries' own code."""
 
 import hashlib
-import os
-from urllib.error import URLError
 
 import pytest
 import torch
@@ -13,11 +11,15 @@ from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
 
 from inkwash.data.images import Images
 from inkwash.errors import UserError
-from inkwash.metrics import features as features_module
 from inkwash.metrics.features import InceptionFeatures
-from inkwash.metrics.frechet import FeatureStatistics, FrechetDistance
+from inkwash.metrics.frechet import FrechetDistance
+from inkwash.metrics.inception_score import InceptionScore
+from inkwash.metrics.kernel import KernelDistance
+from inkwash.metrics.moments import FeatureStatistics
+from inkwash.metrics.precision_recall import PrecisionRecall
+from inkwash.metrics.suite import Suite
 
-N = 10
+N = 6
 
 
 class RandomInception(library.FeatureExtractorInceptionV3):
@@ -40,12 +42,16 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inception(weights):
-    extractor = InceptionFeatures(str(weights))
+    extractor = InceptionFeatures(str(weights), sha256(weights))
     images = random_images(1, (3, 8, 8))
     state = torch.get_rng_state()
     extractor.prepare(images, images)
     assert torch.equal(state, torch.get_rng_state())
     return extractor
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def random_images(n, shape, seed=0):
@@ -116,7 +122,9 @@ def test_distance_is_the_libraries_own(real_and_fake_features):
 
 
 @pytest.mark.slow
-def test_distance_is_the_libraries_own_end_to_end(weights, real_and_fake, real_and_fake_features):
+def test_every_metric_is_the_libraries_own_end_to_end(
+    weights, inception, real_and_fake, real_and_fake_features, tmp_path
+):
     class Stored(torch.utils.data.Dataset):
         def __init__(self, images):
             self.images = images
@@ -128,16 +136,25 @@ def test_distance_is_the_libraries_own_end_to_end(weights, real_and_fake, real_a
             return self.images[i]
 
     fidelity = torch_fidelity.calculate_metrics(
-        input1=Stored(real_and_fake[0]),
-        input2=Stored(real_and_fake[1]),
-        fid=True,
-        cuda=False,
-        verbose=False,
-        batch_size=5,
-        save_cpu_ram=True,
-        feature_extractor_weights_path=str(weights),
-    )
-    assert ours(*real_and_fake_features) == pytest.approx(fidelity["frechet_inception_distance"], rel=1e-5)
+        input1=Stored(real_and_fake[1]), input2=Stored(real_and_fake[0]), cuda=False, verbose=False, batch_size=5,
+        fid=True, kid=True, isc=True, prc=True, kid_subset_size=5, isc_splits=2, prc_neighborhood=2,
+        save_cpu_ram=True, feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights),
+    )  # fmt: skip
+    real, fake = (Images(images, torch.full((N,), -1)) for images in real_and_fake)
+    metrics = [FrechetDistance(), KernelDistance(subset_size=5), InceptionScore(splits=2), PrecisionRecall(k=2)]
+    suite = Suite(inception, metrics, N)
+    suite.prepare(real, real, tmp_path)
+    for index in torch.arange(N).split(4):
+        suite.update(index, fake.images[index])
+    values = suite.compute()
+    for key, theirs in (
+        ("fd", "frechet_inception_distance"),
+        ("kid", "kernel_inception_distance_mean"),
+        ("isc", "inception_score_mean"),
+        ("precision", "precision"),
+        ("recall", "recall"),
+    ):
+        assert values[f"{key}_{inception.label}_{N}"] == pytest.approx(fidelity[theirs], rel=1e-5, abs=1e-6), key
     metrics = FrechetInceptionDistance(feature_extractor_weights_path=str(weights), antialias=False)
     metrics.update(real_and_fake[0], real=True)
     metrics.update(real_and_fake[1], real=False)
@@ -152,71 +169,14 @@ def test_one_channel_is_repeated_and_four_are_refused(inception):
 
 
 def test_hash_is_the_files(inception, weights):
-    assert inception.hash == hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    assert inception.metric_name == "fd_inception"
+    digest = sha256(weights)
+    assert inception.hash == digest[:12]
+    assert inception.label == f"inception_{digest[:4]}"
+    assert not inception.earns_fid
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    return tmp_path / "hub" / "checkpoints"
-
-
-def prepare(weights_path=None):
-    images = random_images(1, (3, 8, 8))
-    extractor = InceptionFeatures(weights_path)
-    extractor.prepare(images, images)
-    return extractor
-
-
-def test_offline_says_what_to_do(hub, monkeypatch):
-    def offline(*args, **kwargs):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr("torch.hub.urlopen", offline)
-    with pytest.raises(UserError) as error:
-        prepare()
-    for part in (str(hub / "weights-inception-2015-12-05-6726825d.pth"), "metrics.weights_path", "metrics=classifier"):
-        assert part in str(error.value)
-
-
-def serve(monkeypatch, weights, tmp_path, prefix):
-    """A file that torch hub downloads in place of the published one, with a claim about its hash."""
-    served = tmp_path / f"weights-inception-{prefix}.pth"
-    os.link(weights, served)
-    monkeypatch.setattr(features_module, "URL_INCEPTION_V3", served.as_uri())
-    monkeypatch.setattr(InceptionFeatures, "official", prefix)
-    return served
-
-
-def test_a_download_is_checked_kept_and_called_fid(hub, weights, tmp_path, monkeypatch):
-    prefix = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
-    served = serve(monkeypatch, weights, tmp_path, prefix)
-    assert prepare().metric_name == "fid"
-    served.unlink()  # gone from the server
-    assert prepare().hash.startswith(prefix)
-
-
-def test_a_damaged_download_is_refused_and_not_kept(hub, weights, tmp_path, monkeypatch):
-    serve(monkeypatch, weights, tmp_path, "00000000")
-    with pytest.raises(UserError, match="invalid hash"):
-        prepare()
-    assert [path.suffix for path in hub.iterdir() if path.suffix != ".lock"] == []
-
-
-class Payload:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (self.marker,)
-
-
-def test_files_that_are_not_inceptions_weights_are_refused(tmp_path):
-    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    torch.save(Payload(str(tmp_path / "marker")), tmp_path / "code.pth")
-    (tmp_path / "text.pth").write_text("<html>404</html>")
-    for name in ("other.pth", "code.pth", "text.pth", "missing.pth"):
-        with pytest.raises(UserError, match=name):
-            prepare(str(tmp_path / name))
-    assert not (tmp_path / "marker").exists()
+def test_class_scores_are_the_libraries_logits(weights, inception, real_and_fake, real_and_fake_features):
+    fidelity = library.FeatureExtractorInceptionV3("inception", ["logits_unbiased"], str(weights))
+    scores = inception.class_scores(real_and_fake_features[0][:3])
+    torch.testing.assert_close(scores, fidelity(real_and_fake[0][:3])[0], rtol=1e-4, atol=1e-4)
+    assert inception.logits(real_and_fake_features[0]) is None  # these are not the data set's classes

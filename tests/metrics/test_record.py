@@ -7,8 +7,10 @@ import pytest
 import yaml
 from hydra.utils import get_class
 
+from inkwash.metrics.clip import CLIPFeatures
+from inkwash.metrics.dinov2 import DINOv2Features
 from inkwash.metrics.features import FeatureExtractor, InceptionFeatures
-from inkwash.metrics.record import MetricRecord, frechet_name
+from inkwash.metrics.record import MetricRecord, frechet_name, metric_name
 
 YAMLS = sorted((Path(__file__).parents[2] / "conf" / "metrics").glob("*.yaml"))
 
@@ -21,8 +23,20 @@ def test_names_tell_extractor_and_number(n, count):
     inception.hash, other.hash, other.name = "6726825d0af5", "6726825d0af5", "classifier"
     assert frechet_name(inception, n) == f"fid_{count}"
     assert frechet_name(other, n) == f"fd_classifier_{count}"
+    assert metric_name("fd_infinity", inception, n) == f"fid_infinity_{count}"
+    assert metric_name("fd_infinity", other, n) == f"fd_infinity_classifier_{count}"
+    assert metric_name("kid", inception, n) == f"kid_inception_{count}"
     inception.hash = "0123456789ab"  # other weights in the same network
-    assert frechet_name(inception, n) == f"fd_inception_{count}"
+    assert frechet_name(inception, n) == f"fd_inception_0123_{count}"
+    assert metric_name("kid", inception, n) == f"kid_inception_0123_{count}"
+
+
+@pytest.mark.parametrize("extractor", [DINOv2Features(), CLIPFeatures()], ids=lambda e: e.name)
+def test_no_other_extractor_makes_a_fid(extractor):
+    extractor.hash = extractor.published.sha256[:12]
+    assert frechet_name(extractor, 10_000) == f"fd_{extractor.name}_10k"
+    extractor.hash = InceptionFeatures.published.sha256 + "0af5"
+    assert frechet_name(extractor, 10_000) == f"fd_{extractor.name}_6726_10k"
 
 
 def test_a_record_is_plain():

@@ -1,17 +1,16 @@
 """What a feature extractor is, and the one everybody reports: Inception as torch-fidelity runs it."""
 
-import hashlib
 import io
 import pickle
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from inkwash.errors import UserError
+from inkwash.metrics.weights import Published, find_weights
 
 
 class ImageSplit(Protocol):
@@ -31,7 +30,7 @@ class ImageSplit(Protocol):
 
 
 class NotApplicableError(UserError):
-    """The extractor has no meaning for these images; training can go on without the metric."""
+    """The extractor or metric has no meaning for these images; everything else can go on without it."""
 
 
 class FeatureExtractor(nn.Module):
@@ -40,19 +39,30 @@ class FeatureExtractor(nn.Module):
     Attributes:
         name: for metric names and records.
         hash: 12 hexadecimal digits that change with the weights; known after `prepare`.
-        dim: length d of a feature vector.
+        dim: length d of a feature vector; known after `prepare`.
+        preprocessing: what happens to the uint8 levels first, for records.
+        published: the weights that papers use, of an extractor that has such.
         heldout_accuracy: of an extractor that is a classifier of the data set's own classes, else None.
     """
 
     name: str
     hash: str
     dim: int
+    preprocessing: str = "none"
+    published: Published | None = None
     heldout_accuracy: float | None = None
 
     @property
-    def metric_name(self) -> str:
-        """What a Frechet distance in these features is called."""
-        return f"fd_{self.name}"
+    def label(self) -> str:
+        """The extractor in a metric's name: with other weights than the published ones it says so by their hash."""
+        if self.published is None or self.published.has_hash(self.hash):
+            return self.name
+        return f"{self.name}_{self.hash[:4]}"
+
+    @property
+    def earns_fid(self) -> bool:
+        """Whether a Frechet distance in these features is the FID of the papers."""
+        return False
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Find, download or train the weights; called by every rank before the first image, and again at no cost."""
@@ -65,6 +75,10 @@ class FeatureExtractor(nn.Module):
         """Class scores (B, K) from features (B, d), None for extractors that do not know the data set's classes."""
         return None
 
+    def class_scores(self, features: Tensor) -> Tensor | None:
+        """Scores (B, K) of whatever classes the extractor was trained on, for the Inception Score; None without any."""
+        return self.logits(features)
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 (B, d), in full precision whatever autocast surrounds it."""
@@ -74,74 +88,79 @@ class FeatureExtractor(nn.Module):
             return self.features(images)
 
 
-class InceptionFeatures(FeatureExtractor):
-    """The 2048 pooled features of torch-fidelity's InceptionV3, those of Heusel et al. 2017 (the FID).
+class PublishedFeatures(FeatureExtractor):
+    """Features of one of torch-fidelity's networks, which see colour photographs; a new one writes `load`.
 
-    One channel is repeated to three; the 299 x 299 resize is TensorFlow 1's, as in the original.
+    One channel is repeated to three.
 
     Args:
-        weights_path: the weights file; by default torch-fidelity's, downloaded once to torch hub's cache.
+        weights_path: the weights file; by default the published one, downloaded once to torch hub's cache.
+        weights_hash: sha256 of the file (its first 8 digits or more) where it is not the published one.
     """
 
-    name = "inception"
-    dim = 2048
-    official = Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[1]  # torch hub's convention: the sha256 begins so
+    published: Published  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, weights_path: str | None = None):
+    def __init__(self, weights_path: str | None = None, weights_hash: str | None = None):
         super().__init__()
-        self.weights_path = weights_path
-        self.network: FeatureExtractorInceptionV3 | None = None
+        self.weights_path, self.weights_hash = weights_path, weights_hash
+        self.network: nn.Module | None = None
 
-    @property
-    def metric_name(self) -> str:
-        return "fid" if self.hash.startswith(self.official) else super().metric_name
+    def load(self, path: Path) -> nn.Module:
+        """The network with the weights at `path`: uint8 (B, 3, H, W) -> (features,). Sets `dim` where it varies."""
+        raise NotImplementedError
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
-        """Load the weights. Raises UserError when they can be neither found nor downloaded, or are not Inception's."""
-        _check_channels(train.__getitems__([0])[0])
-        if self.network is None:
-            path = Path(self.weights_path) if self.weights_path else _downloaded_inception()
-            self.network, self.hash = _load_inception(path)
+        """Load the weights. Raises UserError when they cannot be had, or are another network's."""
+        self._check_channels(train.__getitems__([0])[0])
+        if self.network is not None:
+            return
+        path, digest = find_weights(self.published, self.weights_path, self.weights_hash)
+        try:
+            with torch.random.fork_rng(devices=[]):  # constructors draw weights before they load ours
+                self.network = self.load(path)
+        except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{path} holds no weights of {self.published.title}, download it anew: {reason}") from error
+        self.hash = digest[:12]
 
     def features(self, images: Tensor) -> Tensor:
         assert self.network is not None, "call prepare first"
-        _check_channels(images)
+        self._check_channels(images)
         return self.network(images.expand(-1, 3, -1, -1))[0]
 
+    def _check_channels(self, images: Tensor) -> None:
+        if images.shape[1] not in (1, 3):
+            raise NotApplicableError(
+                f"{self.published.title} sees 1 or 3 channels, not {images.shape[1]}: use metrics=classifier"
+            )
 
-def _check_channels(images: Tensor) -> None:
-    if images.shape[1] not in (1, 3):
-        raise NotApplicableError(f"Inception sees 1 or 3 channels, not {images.shape[1]}: use metrics=classifier")
 
+class InceptionFeatures(PublishedFeatures):
+    """The 2048 pooled features of torch-fidelity's InceptionV3, those of Heusel et al. 2017 (the FID)."""
 
-def _load_inception(path: Path) -> tuple[FeatureExtractorInceptionV3, str]:
-    """The network with the weights at `path`, and their hash."""
-    try:
+    name = "inception"
+    dim = 2048
+    preprocessing = "TensorFlow 1's bilinear resize to 299 x 299, x / 128 - 1"
+    published = Published(
+        "torch-fidelity's Inception",
+        URL_INCEPTION_V3,
+        Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[1],  # torch hub's convention: the sha256 begins so
+        Path(URL_INCEPTION_V3).name,
+    )
+
+    @property
+    def earns_fid(self) -> bool:
+        return self.published.has_hash(self.hash)
+
+    def load(self, path: Path) -> FeatureExtractorInceptionV3:
         content = path.read_bytes()
         # torch-fidelity's constructor unpickles anything. So the same bytes first pass the loader that takes tensors
         # only, which raises on whatever could run code.
         torch.load(io.BytesIO(content), weights_only=True)
-        with torch.random.fork_rng(devices=[]):  # the constructor draws weights before it loads ours
-            network = FeatureExtractorInceptionV3("inception", ["2048"], io.BytesIO(content))
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} holds no weights of torch-fidelity's Inception, download it anew: {reason}") from error
-    return network, hashlib.sha256(content).hexdigest()[:12]
+        return FeatureExtractorInceptionV3("inception", ["2048"], io.BytesIO(content))
 
-
-def _downloaded_inception() -> Path:
-    """Where torch hub keeps torch-fidelity's weights, downloaded and checked first by one process of this node."""
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
-    if path.exists():  # it appears whole, by a rename; its folder may be read-only
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists():
-                torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), InceptionFeatures.official, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"Inception's weights cannot be downloaded ({error}): put {URL_INCEPTION_V3} at {path}, "
-            "set metrics.weights_path to a copy of it, or use metrics=classifier"
-        ) from error
-    return path
+    @torch.no_grad()
+    def class_scores(self, features: Tensor) -> Tensor:
+        """The 1008 logits without their bias, which the code of Salimans et al. 2016 leaves out too."""
+        assert isinstance(self.network, FeatureExtractorInceptionV3), "call prepare first"
+        return features @ self.network.fc.weight.T

@@ -1,6 +1,7 @@
 """A metric's name and the record of how it came about: numbers of different protocols must not look alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from inkwash.metrics.features import FeatureExtractor
 
@@ -11,21 +12,34 @@ class MetricRecord:
 
     name: str  # as logged: fd_classifier_2k
     value: float
-    n_real: int
+    n_real: int | None  # None without a reference, or where its file does not say
     n_fake: int
     extractor: str
     extractor_hash: str
-    reference: str  # the split the real images came from
+    reference: str | None  # the split the real images came from
     weights: str  # ema or raw
     sampler: str
     steps: int
     guidance: float
+    seed: int | None = None  # of the generated images
+    preprocessing: str = ""  # of the extractor
+    data: str | None = None  # fingerprint of the reference
+    protocol: dict[str, Any] = field(default_factory=dict)  # the metric's own settings
+    notes: list[str] = field(default_factory=list)  # why the value may mislead
+
+
+def metric_name(key: str, extractor: FeatureExtractor, n: int) -> str:
+    """The name of a value from n generated images: `kid_inception_10k`, `precision_classifier_1350`, `fid_10k`.
+
+    A Frechet distance (key fd or fd_...) is called `fid` with nothing but torch-fidelity's Inception and its published
+    weights; thousands are written `k`.
+    """
+    count = f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
+    if key.split("_")[0] == "fd" and extractor.earns_fid:
+        return f"fid{key.removeprefix('fd')}_{count}"
+    return f"{key}_{extractor.label}_{count}"
 
 
 def frechet_name(extractor: FeatureExtractor, n: int) -> str:
-    """The name of a Frechet distance of n generated images: `fid_10k`, `fd_classifier_1350`.
-
-    Only torch-fidelity's Inception with its published weights earns `fid`; thousands are written `k`.
-    """
-    count = f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
-    return f"{extractor.metric_name}_{count}"
+    """The name of a Frechet distance of n generated images: `fid_10k`, `fd_classifier_1350`."""
+    return metric_name("fd", extractor, n)

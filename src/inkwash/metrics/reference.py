@@ -1,16 +1,77 @@
-"""Statistics of the real images: computed once for a data set and an extractor, kept on disk between runs."""
+"""The real images: their features and statistics, computed once for a data set and an extractor, kept between runs."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from inkwash.errors import UserError
 from inkwash.metrics.cache import cached
 from inkwash.metrics.features import FeatureExtractor, ImageSplit
-from inkwash.metrics.frechet import FeatureStatistics, Moments, frechet_distance
+from inkwash.metrics.frechet import frechet_distance
+from inkwash.metrics.moments import FeatureStatistics, Moments
+from inkwash.metrics.npz import Provenance, read_npz, write_npz
 from inkwash.random import generator
 
-FORMAT = 1  # of the file; raise it when its content changes
+FORMAT = 1  # of the files; raise it when their content changes
+
+
+class Reference:
+    """The real images that an evaluation compares with, as one extractor sees them (measure.RealImages).
+
+    Args:
+        extractor: prepared; it runs on its own device.
+        train, heldout: the data set.
+        cache_dir: keeps features and statistics.
+        split: "train" or "heldout", the one that distances go to.
+        file: .npz with the statistics of that split, instead of computing them.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        train: ImageSplit,
+        heldout: ImageSplit,
+        cache_dir: str | Path,
+        split: str = "heldout",
+        file: str | Path | None = None,
+    ):
+        self.extractor, self.cache_dir, self.split, self.file = extractor, cache_dir, split, file
+        self.splits = {"train": train, "heldout": heldout}
+        if split not in self.splits:
+            raise UserError(f"the reference is one of {' and '.join(self.splits)}, not {split}")
+        self._features: dict[str, Tensor] = {}  # one copy for all metrics
+
+    def provenance(self, split: str | None = None) -> Provenance:
+        split, eyes = split or self.split, self.extractor
+        images = self.splits[split]
+        return Provenance(len(images), eyes.name, eyes.hash, images.fingerprint, split, eyes.preprocessing)
+
+    def moments(self) -> tuple[Moments, Provenance]:
+        """Of the reference's features, from its file if there is one. Raises UserError when the file is of others."""
+        if self.file is None:
+            return reference_statistics(self.extractor, self.splits[self.split], self.cache_dir), self.provenance()
+        moments, origin = read_npz(self.file, self.provenance())
+        if len(moments.mean) != self.extractor.dim:
+            raise UserError(f"{self.file} has {len(moments.mean)} features, {self.extractor.name} {self.extractor.dim}")
+        return moments, origin
+
+    def features(self, split: str | None = None) -> Tensor:
+        split = split or self.split
+        if split not in self._features:
+            self._features[split] = reference_features(self.extractor, self.splits[split], self.cache_dir)
+        return self._features[split]
+
+    def seen_by(self, extractor: FeatureExtractor) -> "Reference":
+        train, heldout = self.splits["train"], self.splits["heldout"]
+        extractor.prepare(train, heldout)
+        return Reference(extractor, train, heldout, self.cache_dir, self.split)
+
+    def write(self, path: str | Path) -> None:
+        """The statistics for `file`, for pytorch-fid and for EDM."""
+        write_npz(path, *self.moments())
 
 
 def reference_statistics(
@@ -26,9 +87,19 @@ def reference_statistics(
         num_images: a fixed random choice of that many images; all by default.
     """
     n = len(images) if num_images is None else min(num_images, len(images))
-    identity = (FORMAT, extractor.name, extractor.hash, images.fingerprint, n)
-    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
-    return Moments(**cached(Path(cache_dir) / f"reference-{key}.pt", lambda: _moments(extractor, images, n)._asdict()))
+    path = _cache_path("reference", extractor, images, cache_dir, n)
+    return Moments(**cached(path, lambda: _moments(extractor, images, n)._asdict()))
+
+
+def reference_features(extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path) -> Tensor:
+    """Features (n, d) of a split in its order, float32 on the CPU, cached as `<cache_dir>/features-<key>.pt`."""
+
+    def compute() -> dict[str, Tensor]:
+        return {"features": torch.cat([x.cpu() for x in _features(extractor, images, torch.arange(len(images)))])}
+
+    if next(extractor.parameters(), None) is None:  # the pixels: quicker to take than to read
+        return compute()["features"]
+    return cached(_cache_path("features", extractor, images, cache_dir, len(images)), compute)["features"]
 
 
 def frechet_floor(
@@ -46,12 +117,23 @@ def frechet_floor(
     return frechet_distance(real.mean, real.covariance, reference.mean, reference.covariance)
 
 
-def _moments(extractor: FeatureExtractor, images: ImageSplit, n: int, batch_size: int = 256) -> Moments:
-    """The moments of n images, on the CPU, where the file's readers want them."""
+def _cache_path(kind: str, extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path, n: int) -> Path:
+    identity = (FORMAT, extractor.name, extractor.hash, images.fingerprint, n)
+    return Path(cache_dir) / f"{kind}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.pt"
+
+
+def _features(
+    extractor: FeatureExtractor, images: ImageSplit, indices: Tensor, batch_size: int = 256
+) -> Iterator[Tensor]:
     device = next((p.device for p in extractor.parameters()), torch.device("cpu"))
+    for batch in indices.split(batch_size):
+        yield extractor(images.__getitems__(batch.tolist())[0].to(device))
+
+
+def _moments(extractor: FeatureExtractor, images: ImageSplit, n: int) -> Moments:
+    """The moments of n images, on the CPU, where the file's readers want them."""
     chosen = torch.randperm(len(images), generator=generator("reference"))[:n].sort().values
     statistics = FeatureStatistics(extractor.dim)
-    for indices in chosen.split(batch_size):
-        batch, _ = images.__getitems__(indices.tolist())
-        statistics.update(extractor(batch.to(device)))
+    for features in _features(extractor, images, chosen):
+        statistics.update(features)
     return statistics.moments()  # not compute(): that would add up the ranks

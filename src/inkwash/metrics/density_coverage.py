@@ -1,0 +1,51 @@
+"""Density and coverage of Naeem et al. 2020: precision and recall that outliers spoil less."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.metrics.measure import RealImages
+from inkwash.metrics.neighbours import blocks, neighbour_radii
+from inkwash.metrics.precision_recall import check_neighbours
+from inkwash.metrics.stored import FeatureMetric
+
+
+class DensityCoverage(FeatureMetric):
+    """With B_i the open ball around real image i, as wide as the distance to its k-th nearest other real image:
+
+    density = 1 / (k M) sum_{j, i} [generated image j lies in B_i], which may exceed 1;
+    coverage = 1 / N sum_i [a generated image lies in B_i].
+
+    Args:
+        real: features (n, d); None where a Suite will bring them.
+        k: 5 in the paper.
+
+    Source: Naeem et al. 2020, eq. 4 and 5.
+    """
+
+    keys = ("density", "coverage")
+    higher_is_better = True
+
+    def __init__(self, real: Tensor | None = None, k: int = 5):
+        super().__init__(None if real is None else real.shape[1])
+        self.real, self.k = real, k
+
+    def prepare(self, real: RealImages, num_images: int) -> None:
+        super().prepare(real, num_images)
+        self.real = real.features()
+        check_neighbours("density and coverage", self.k, len(self.real))
+
+    def score(self, features: Tensor) -> dict[str, float]:
+        assert self.real is not None, "call prepare first"
+        real = self.real.to(features.device)
+        radii = neighbour_radii(real, self.k)
+        inside, hit = 0, torch.zeros(len(real), dtype=torch.bool, device=radii.device)
+        for distances in blocks(features, real):
+            within = distances < radii
+            inside += int(within.sum())
+            hit |= within.any(dim=0)
+        return {"density": inside / (self.k * len(features)), "coverage": hit.double().mean().item()}
+
+    def protocol(self) -> dict[str, Any]:
+        return {"k": self.k}

@@ -1,0 +1,96 @@
+"""Mean and covariance of features, from sums that add up over batches and ranks."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from inkwash.errors import UserError
+
+
+class Moments(NamedTuple):
+    """What a Frechet distance needs to know of features: float64, on the CPU where the device has no float64."""
+
+    n: int  # 0 where a file does not say
+    mean: Tensor  # (d,)
+    covariance: Tensor  # (d, d), unbiased: divided by n - 1
+
+
+def as_float64(x: Tensor) -> Tensor:
+    """Moved to the CPU first where the device has no float64."""
+    return x.to("cpu" if x.device.type == "mps" else x.device).double()
+
+
+def check_finite(features: Tensor) -> None:
+    """Raise UserError, with their count, for features (B, d) that are not finite."""
+    if bad := len(features) - int(features.isfinite().all(dim=1).sum()):
+        raise UserError(
+            f"{bad} of {len(features)} feature vectors are not finite, so no metric of them means anything: "
+            "look for NaN in the images (training diverged?) or in the extractor's weights"
+        )
+
+
+class ExactStates(Metric):
+    """A metric whose states move with it but keep their dtype."""
+
+    full_state_update = False
+    is_differentiable = False
+
+    def _apply(self, fn, exclude_state=""):
+        # Moves, never casts: `.to(bfloat16)` of a precision plugin would ruin the sums, and MPS has no float64.
+        def move(state: Tensor) -> Tensor:
+            device = fn(torch.empty(0, device=state.device)).device
+            return state.to("cpu" if device.type == "mps" else device)
+
+        return super()._apply(move, exclude_state)
+
+
+class FeatureSums(ExactStates):
+    """n, sum x and sum x x^T of feature vectors, float64: sums over ranks are exact however many updates each made.
+
+    Args:
+        dim: length d of a feature vector; None until `allocate` says it.
+    """
+
+    n: Tensor
+    total: Tensor
+    outer: Tensor
+
+    def __init__(self, dim: int | None = None):
+        super().__init__()
+        if dim is not None:
+            self.allocate(dim)
+
+    def allocate(self, dim: int) -> None:
+        self.add_state("n", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, features: Tensor) -> None:
+        """Add features (B, d). Raises UserError, adding none of them, when some are not finite."""
+        x = features.detach().to(self.total.device).double()
+        total = x.sum(dim=0)
+        if not total.isfinite().all():  # NaN and infinity survive a sum, which is needed anyway
+            check_finite(features)
+        self.n += len(x)
+        self.total += total
+        self.outer.addmm_(x.T, x)
+
+    def moments(self) -> Moments:
+        """The moments of this process's sums, or of all ranks' while torchmetrics has them synchronised.
+
+        Raises UserError for fewer than 2 vectors, which have no covariance.
+        """
+        n = int(self.n)
+        if n < 2:
+            raise UserError(f"a Frechet distance needs at least 2 images on each side, got {n}: ask for more")
+        mean = self.total / n
+        return Moments(n, mean, (self.outer - n * torch.outer(mean, mean)) / (n - 1))
+
+
+class FeatureStatistics(FeatureSums):
+    """Streaming mean and covariance of features: `update(features (B, d))`, `compute() -> Moments`."""
+
+    def compute(self) -> Moments:
+        return self.moments()

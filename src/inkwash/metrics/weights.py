@@ -1,0 +1,70 @@
+"""Weights of published networks: downloaded once on a machine, and never used without a look at their hash."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+
+from inkwash.errors import UserError
+
+
+class Published(NamedTuple):
+    """A file of weights that papers use."""
+
+    title: str
+    url: str
+    sha256: str  # hexadecimal, at least its first 8 digits
+    filename: str  # in torch hub's cache
+
+    def has_hash(self, digest: str) -> bool:
+        """Whether a file whose sha256 begins with `digest` is this one, as far as both are known."""
+        return digest.startswith(self.sha256) or self.sha256.startswith(digest)
+
+
+def find_weights(published: Published, path: str | None = None, sha256: str | None = None) -> tuple[Path, str]:
+    """Where the weights are, and their sha256.
+
+    Args:
+        path: `metrics.weights_path`; None for the published file in torch hub's cache, downloaded if it is not there.
+        sha256: `metrics.weights_hash`, which says that another file than the published one is meant.
+
+    Raises:
+        UserError: the file can be neither found nor downloaded, or it is another one.
+    """
+    file = Path(path) if path else _downloaded(published)
+    try:
+        with open(file, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"metrics.weights_path={file} cannot be read: {error.strerror}") from error
+    if sha256 is not None:
+        # A key of eight digits alone may have been read as a number.
+        if len(str(sha256)) < 8 or not digest.startswith(str(sha256)):
+            raise UserError(f"metrics.weights_hash={sha256}, but the sha256 of {file} is {digest}")
+    elif not digest.startswith(published.sha256):
+        remedy = f"set metrics.weights_hash={digest} if you mean this file" if path else "delete it"
+        raise UserError(
+            f"{file} is not the published file of {published.title}, whose sha256 begins with "
+            f"{published.sha256[:12]}: download {published.url} anew, or {remedy}"
+        )
+    return file, digest
+
+
+def _downloaded(published: Published) -> Path:
+    """Where torch hub keeps the weights, downloaded and checked first by one process of this machine."""
+    path = Path(torch.hub.get_dir(), "checkpoints", published.filename)
+    if path.exists():  # it appears whole, by a rename; its folder may be read-only
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                torch.hub.download_url_to_file(published.url, str(path), published.sha256, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the weights of {published.title} cannot be downloaded ({error}): put {published.url} at {path}, "
+            "set metrics.weights_path to a copy of it, or use metrics=classifier"
+        ) from error
+    return path

@@ -1,0 +1,77 @@
+import pytest
+import scipy.stats
+import torch
+
+from inkwash.metrics.memorisation import Memorisation, closer_share
+from inkwash.metrics.pixels import PixelFeatures
+
+
+def normal(n, d, seed):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def measured(train, heldout, fake, **options):
+    metric = Memorisation(train, heldout, **options)
+    for index in torch.arange(len(fake)).split(37):
+        metric.update(index, fake[index])
+    return metric, metric.compute()
+
+
+def test_both_shares_against_their_definitions():
+    train, heldout, fake = normal(80, 3, 0), normal(50, 3, 1), 0.8 * normal(60, 3, 2)
+    metric, values = measured(train, heldout, fake, ratio=0.5)
+    d_fake, d_real = ((x[:, None] - train).double().norm(dim=2).sort(dim=1).values for x in (fake, heldout))
+    copies = (d_fake[:, 0] / d_fake[:, 1] <= 0.5).double().mean().item()
+    assert 0 < copies < 1
+    assert values["memorised"] == pytest.approx(copies, rel=1e-12)
+    assert metric.shares[1] == pytest.approx((d_real[:, 0] / d_real[:, 1] <= 0.5).double().mean().item(), rel=1e-12)
+    pairs = (d_fake[:, :1] < d_real[:, 0]).double().mean().item()
+    assert values["closer_than_heldout"] == pytest.approx(pairs, rel=1e-12)
+    test = scipy.stats.mannwhitneyu(d_real[:, 0], d_fake[:, 0], method="asymptotic", use_continuity=False)
+    assert abs(metric.z[1]) == pytest.approx(scipy.stats.norm.isf(test.pvalue / 2), rel=1e-9)
+
+
+def test_ties_count_half():
+    assert closer_share(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 1.0])) == pytest.approx((2 + 1 + 0) / 6)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 1.0])
+def test_a_planted_leak_is_flagged(train, heldout, share):
+    """Training images among the samples, in the features of a metric and in pixels."""
+    leaked = round(share * 450)
+    images = torch.cat([train.images[:leaked], heldout.images[leaked:]])
+    pixels = PixelFeatures()
+    metric, values = measured(*(pixels(x) for x in (train.images, heldout.images, images)))
+    assert values["memorised"] == pytest.approx(share, abs=0.005)
+    assert metric.flagged
+    assert "are copies of training images, 0.00% of the held-out ones" in metric.notes()[0]
+
+
+def test_near_copies_are_flagged_in_features_too(train, heldout, classifier):
+    """One grey level less in every pixel that is not black."""
+    images = torch.cat([train.images[:100].clamp(min=1) - 1, heldout.images[100:]])
+    metric, values = measured(*(classifier(x) for x in (train.images, heldout.images, images)))
+    assert values["memorised"] > 0.15
+    assert metric.flagged
+
+
+@pytest.mark.parametrize("halves", [(0, 1), (1, 0)], ids=str)
+def test_honest_images_are_not_flagged(train, heldout, classifier, halves):
+    """Half of the held-out images as samples, the other half to compare with."""
+    for eyes in (PixelFeatures(), classifier):
+        known, real, fake = (eyes(x) for x in (train.images, *(heldout.images[half::2] for half in halves)))
+        metric, values = measured(known, real, fake)
+        assert values["memorised"] < 0.03
+        assert abs(values["closer_than_heldout"] - 0.5) < 0.1
+        assert not metric.flagged
+        assert metric.notes() == []
+
+
+def test_a_training_image_that_is_there_twice_is_still_a_copy():
+    train = normal(30, 4, 0)
+    assert measured(torch.cat([train, train]), normal(30, 4, 1), train[:10])[1]["memorised"] == 1
+
+
+def test_only_two_distances_are_kept_of_an_image():
+    metric, _ = measured(normal(80, 300, 0), normal(50, 300, 1), normal(60, 300, 2))
+    assert metric.gathered().shape == (60, 2)

@@ -1,0 +1,184 @@
+import inspect
+import json
+import math
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from eyes import SmallEyes
+
+import inkwash.metrics
+from inkwash.data.images import Images
+from inkwash.errors import UserError
+from inkwash.metrics.accuracy import ClassAccuracy
+from inkwash.metrics.bootstrap import FrechetInterval
+from inkwash.metrics.density_coverage import DensityCoverage
+from inkwash.metrics.extrapolation import FrechetInfinity
+from inkwash.metrics.frechet import FrechetDistance
+from inkwash.metrics.inception_score import InceptionScore
+from inkwash.metrics.kernel import KernelDistance
+from inkwash.metrics.measure import Measure
+from inkwash.metrics.memorisation import Memorisation
+from inkwash.metrics.pixels import PixelFeatures
+from inkwash.metrics.precision_recall import PrecisionRecall
+from inkwash.metrics.suite import Suite
+
+GENERATION = {"weights": "ema", "sampler": "DDIM", "steps": 50, "guidance": 1.5, "seed": 3}
+N = 60
+
+
+def every_metric():
+    return [
+        FrechetDistance(), FrechetInterval(resamples=5), FrechetInfinity(), KernelDistance(subsets=3),
+        InceptionScore(), PrecisionRecall(), DensityCoverage(), Memorisation(),
+        Memorisation(extractor=PixelFeatures()), ClassAccuracy(),
+    ]  # fmt: skip
+
+
+def test_every_metric_there_is_is_among_them():
+    modules = [import_module(f"inkwash.metrics.{p.stem}") for p in Path(inkwash.metrics.__file__).parent.glob("*.py")]
+    classes = {c for module in modules for _, c in inspect.getmembers(module, inspect.isclass)}
+    named = {c for c in classes if issubclass(c, Measure) and c.keys}
+    assert named == {type(metric) for metric in every_metric()}
+
+
+def random_images(n, seed, shape=(3, 8, 8)):
+    draws = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=draws)
+    return Images(images, torch.full((n,), -1))
+
+
+def evaluated(suite, images, labels=None, batch=16, order=None):
+    suite.reset()
+    order = torch.arange(len(images)) if order is None else order
+    for index in order.split(batch):
+        suite.update(index, images[index], None if labels is None else labels[index])
+    return suite.compute()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    suite = Suite(SmallEyes(), every_metric(), N)
+    suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path_factory.mktemp("cache"))
+    return suite
+
+
+def test_one_look_at_each_image_serves_all_metrics(small):
+    small.extractor.looks = 0
+    values = evaluated(small, random_images(N, 2).images)
+    assert small.extractor.looks == N
+    assert list(values) == small.names
+    assert all(isinstance(value, float) and math.isfinite(value) for value in values.values())
+    assert "accuracy_small_60" not in values  # no labels
+
+
+def test_names_tell_the_protocol(small):
+    assert small.names == [
+        "fd_small_60", "fd_low_small_60", "fd_high_small_60", "fd_infinity_small_60", "kid_small_60",
+        "kid_std_small_60", "isc_small_60", "isc_std_small_60", "precision_small_60", "recall_small_60",
+        "density_small_60", "coverage_small_60", "memorised_small_60", "closer_than_heldout_small_60",
+        "memorised_pixels_60", "closer_than_heldout_pixels_60",
+    ]  # fmt: skip
+
+
+def test_values_are_those_of_each_metric_alone(small):
+    images = random_images(N, 2).images
+    values = evaluated(small, images)
+    features, real = small.extractor(images), small.real.features()
+    alone = FrechetDistance(small.real.moments()[0])
+    alone.update(features)
+    assert values["fd_small_60"] == pytest.approx(alone.compute(), rel=1e-9)
+    for metric in (PrecisionRecall(real), DensityCoverage(real), KernelDistance(real, subsets=3)):
+        metric.update(range(N), features)
+        for key, value in metric.compute().items():
+            assert values[f"{key}_small_60"] == pytest.approx(value, rel=1e-9)
+
+
+def test_order_and_batches_of_images_do_not_matter(small):
+    images = random_images(N, 2).images
+    values = evaluated(small, images)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    assert evaluated(small, images, batch=7, order=order) == pytest.approx(values, rel=1e-6)
+
+
+def test_the_samplers_autocast_does_not_reach_the_metrics(small):
+    images = random_images(N, 2).images
+    values = evaluated(small, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert evaluated(small, images) == values
+
+
+def test_two_metrics_of_one_name_are_refused(tmp_path):
+    suite = Suite(SmallEyes(), [PrecisionRecall(k=3), PrecisionRecall(k=5)], N)
+    with pytest.raises(UserError, match="give precision_small_60, recall_small_60 twice"):
+        suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path)
+
+
+def test_real_images_are_seen_once_for_all_metrics_and_evaluations(tmp_path):
+    for looks in (80 + 70 + 70, 0):  # features of both splits, moments of one
+        suite = Suite(SmallEyes(), every_metric(), N)
+        suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path)
+        assert suite.extractor.looks == looks
+
+
+@pytest.mark.parametrize("order", [range(N - 1), [*range(N), 5], [*range(N - 1), 0]], ids=["missing", "more", "twice"])
+def test_each_image_must_be_seen_once(small, order):
+    with pytest.raises(UserError, match="metrics of 60 images, but"):
+        evaluated(small, random_images(N, 2).images, order=torch.tensor(list(order)))
+
+
+def test_records_hold_the_whole_protocol(small):
+    values = evaluated(small, random_images(N, 2).images)
+    records = small.records(**GENERATION)
+    assert list(records) == list(values)
+    for name, record in records.items():
+        plain = json.loads(json.dumps(asdict(record)))
+        assert (plain["name"], plain["value"], plain["n_fake"]) == (name, values[name], N)
+        assert {key: plain[key] for key in GENERATION} == GENERATION
+    kid, memorised, isc = (records[f"{key}_small_60"] for key in ("kid", "memorised", "isc"))
+    assert (kid.n_real, kid.reference, kid.data) == (70, "heldout", small.real.splits["heldout"].fingerprint)
+    assert kid.protocol == {"subsets": 3, "subset_size": 30, "seed": 2020}
+    assert (kid.extractor, kid.extractor_hash, kid.preprocessing) == ("small", "0123456789ab", "none")
+    assert (memorised.n_real, memorised.reference) == (80, "train")
+    assert records["memorised_pixels_60"].extractor == "pixels"
+    assert (isc.n_real, isc.reference, isc.data) == (None, None, None)
+
+
+def test_fewer_images_than_dimensions_are_told(tmp_path):
+    for n, n_real, sides in ((12, 40, ["generated"]), (13, 12, ["real"]), (9, 10, ["generated", "real"]), (13, 13, [])):
+        suite = Suite(SmallEyes(), [FrechetDistance()], n)
+        suite.prepare(random_images(20, 0), random_images(n_real, 1), tmp_path)
+        evaluated(suite, random_images(n, 2).images)
+        (record,) = suite.records(**GENERATION).values()
+        assert [note.split()[1] for note in record.notes] == sides
+
+
+def test_digits_in_the_eyes_of_their_classifier(classifier, train, heldout, tmp_path):
+    suite = Suite(classifier, every_metric(), 450)
+    suite.prepare(train, heldout, tmp_path, labelled=True)
+    honest = evaluated(suite, heldout.images, heldout.labels)
+    assert honest["accuracy_classifier_450"] == pytest.approx(classifier.heldout_accuracy)
+    assert honest["fd_classifier_450"] < 1e-3
+    assert 8 < honest["isc_classifier_450"] < 10
+    assert honest["precision_classifier_450"] == honest["coverage_classifier_450"] == 1
+    assert not any("copies" in note for record in suite.records(**GENERATION).values() for note in record.notes)
+    leaked = evaluated(suite, train.images[:450], train.labels[:450])
+    assert leaked["memorised_classifier_450"] == leaked["memorised_pixels_450"] == 1
+    assert any("copies" in note for note in suite.records(**GENERATION)["memorised_pixels_450"].notes)
+    noise = evaluated(suite, random_images(450, 0, (1, 8, 8)).images, train.labels[:450])
+    for key in ("precision", "coverage"):
+        assert noise[f"{key}_classifier_450"] < 0.3 < honest[f"{key}_classifier_450"]
+    assert noise["kid_classifier_450"] > 100 * abs(honest["kid_classifier_450"])
+    assert noise["accuracy_classifier_450"] < 0.25
+
+
+def test_metrics_without_a_meaning_are_left_out_with_a_word(tmp_path, caplog):
+    pixels = PixelFeatures()
+    suite = Suite(pixels, [FrechetDistance(), InceptionScore(), ClassAccuracy(), PrecisionRecall(k=30)], 20)
+    suite.prepare(random_images(25, 0), random_images(25, 1), tmp_path, labelled=True)
+    assert suite.names == ["fd_pixels_20"]
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "no Inception Score", "no accuracy", "no precision and recall",
+    ]  # fmt: skip
