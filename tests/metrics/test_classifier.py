@@ -81,7 +81,7 @@ def test_float_images_are_refused(classifier):
 @pytest.mark.parametrize("labels", [[-1, -1], [0, -1], [0, 0]], ids=["none", "some", "one class"])
 def test_data_without_labels_are_refused(labels, tmp_path):
     images = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor(labels))
-    with pytest.raises(UserError, match="metrics=inception"):
+    with pytest.raises(UserError, match="extractor=inception"):
         ClassifierFeatures(str(tmp_path)).prepare(images, images)
 
 

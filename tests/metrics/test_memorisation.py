@@ -72,6 +72,12 @@ def test_a_training_image_that_is_there_twice_is_still_a_copy():
     assert measured(torch.cat([train, train]), normal(30, 4, 1), train[:10])[1]["memorised"] == 1
 
 
+def test_training_images_leave_the_device_with_the_metric():
+    metric = Memorisation(normal(30, 4, 0), normal(30, 4, 1))
+    assert metric.to("meta").known.device.type == "meta"
+    assert metric.state_dict() == {}
+
+
 def test_only_two_distances_are_kept_of_an_image():
     metric, _ = measured(normal(80, 300, 0), normal(50, 300, 1), normal(60, 300, 2))
     assert metric.gathered().shape == (60, 2)

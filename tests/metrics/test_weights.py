@@ -150,9 +150,9 @@ def test_offline_says_what_to_do(cls, hub, monkeypatch):
     with pytest.raises(UserError) as error:
         prepared(cls)
     published = cls.published
-    for part in (published.title, published.url, str(hub / published.filename), "metrics.weights_path"):
+    for part in (published.title, published.url, str(hub / published.filename), "extractor.weights_path"):
         assert part in str(error.value)
-    assert "metrics=classifier" in str(error.value)
+    assert "extractor=classifier" in str(error.value)
 
 
 @pytest.fixture
@@ -221,10 +221,10 @@ def test_another_file_is_refused_until_its_hash_says_that_it_is_meant(cls, clip_
     digest = sha256(clip_file)
     with pytest.raises(UserError) as error:
         prepared(cls, clip_file)
-    for part in (str(clip_file), cls.published.title, cls.published.sha256[:12], f"metrics.weights_hash={digest}"):
+    for part in (str(clip_file), cls.published.title, cls.published.sha256[:12], f"extractor.weights_hash={digest}"):
         assert part in str(error.value)
     for wrong in ("00000000", digest[:7], ""):
-        with pytest.raises(UserError, match=f"metrics.weights_hash={wrong}, but the sha256 of .* is {digest}"):
+        with pytest.raises(UserError, match=f"extractor.weights_hash={wrong}, but the sha256 of .* is {digest}"):
             prepared(cls, clip_file, wrong)
 
 
@@ -271,5 +271,5 @@ def test_a_relative_of_dinov2_that_would_lose_weights_is_refused(tmp_path):
 
 @pytest.mark.parametrize("cls", ALL)
 def test_four_channels_are_refused(cls):
-    with pytest.raises(UserError, match="1 or 3 channels, not 4: use metrics=classifier"):
+    with pytest.raises(UserError, match="1 or 3 channels, not 4: use extractor=classifier"):
         prepared(cls, shape=(4, 16, 16))

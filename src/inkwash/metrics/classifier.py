@@ -102,11 +102,11 @@ def _convolution(channels: int, width: int) -> list[nn.Module]:
 def _check(train: ImageSplit, shape: tuple[int, ...]) -> None:
     if int(train.labels.min()) < 0 or int(train.labels.max()) < 1:
         raise NotApplicableError(
-            "metrics=classifier needs labels of at least two classes, which this data set does not have: "
-            "use metrics=inception, or switch the metric off with ~callbacks.fid"
+            "extractor=classifier needs labels of at least two classes, which this data set does not have: "
+            "use extractor=inception, or switch the metric off with ~callbacks.fid"
         )
     if min(shape[1:]) < 8:
-        raise NotApplicableError(f"metrics=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}")
+        raise NotApplicableError(f"extractor=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}")
 
 
 @contextmanager

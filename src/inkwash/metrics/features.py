@@ -131,7 +131,7 @@ class PublishedFeatures(FeatureExtractor):
     def _check_channels(self, images: Tensor) -> None:
         if images.shape[1] not in (1, 3):
             raise NotApplicableError(
-                f"{self.published.title} sees 1 or 3 channels, not {images.shape[1]}: use metrics=classifier"
+                f"{self.published.title} sees 1 or 3 channels, not {images.shape[1]}: use extractor=classifier"
             )
 
 

@@ -35,6 +35,7 @@ class Memorisation(ByIndex):
 
     keys = ("memorised", "closer_than_heldout")
     higher_is_better = False
+    known: Tensor
 
     def __init__(
         self,
@@ -60,8 +61,7 @@ class Memorisation(ByIndex):
 
     def update(self, index: Sequence[int] | Tensor, features: Tensor) -> None:
         """Look up the neighbours of features (B, d); their distances are all that is kept."""
-        self.known = self.known.to(features.device)
-        self.add(index, two_nearest(features, self.known))
+        self.add(index, two_nearest(as_float64(features).to(self.known.device), self.known))
 
     def compute(self) -> dict[str, float]:
         fake = self.gathered().cpu()
@@ -102,8 +102,9 @@ class Memorisation(ByIndex):
     def _expect(self, train: Tensor, heldout: Tensor) -> None:
         if len(train) < 2:
             raise NotApplicableError("memorisation: a nearest and a second nearest image need 2 training images")
-        # Once, not for each batch.
-        self.known, self.heldout, self.real = as_float64(train), heldout, None
+        # In float64 once, not for each batch; a buffer, so that it leaves the device with the metric.
+        self.register_buffer("known", as_float64(train), persistent=False)
+        self.heldout, self.real = heldout, None
 
 
 def closer_share(x: Tensor, y: Tensor) -> float:

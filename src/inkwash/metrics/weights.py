@@ -27,8 +27,8 @@ def find_weights(published: Published, path: str | None = None, sha256: str | No
     """Where the weights are, and their sha256.
 
     Args:
-        path: `metrics.weights_path`; None for the published file in torch hub's cache, downloaded if it is not there.
-        sha256: `metrics.weights_hash`, which says that another file than the published one is meant.
+        path: `extractor.weights_path`; None for the published file in torch hub's cache, downloaded if it is not there.
+        sha256: `extractor.weights_hash`, which says that another file than the published one is meant.
 
     Raises:
         UserError: the file can be neither found nor downloaded, or it is another one.
@@ -38,13 +38,13 @@ def find_weights(published: Published, path: str | None = None, sha256: str | No
         with open(file, "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"metrics.weights_path={file} cannot be read: {error.strerror}") from error
+        raise UserError(f"extractor.weights_path={file} cannot be read: {error.strerror}") from error
     if sha256 is not None:
         # A key of eight digits alone may have been read as a number.
         if len(str(sha256)) < 8 or not digest.startswith(str(sha256)):
-            raise UserError(f"metrics.weights_hash={sha256}, but the sha256 of {file} is {digest}")
+            raise UserError(f"extractor.weights_hash={sha256}, but the sha256 of {file} is {digest}")
     elif not digest.startswith(published.sha256):
-        remedy = f"set metrics.weights_hash={digest} if you mean this file" if path else "delete it"
+        remedy = f"set extractor.weights_hash={digest} if you mean this file" if path else "delete it"
         raise UserError(
             f"{file} is not the published file of {published.title}, whose sha256 begins with "
             f"{published.sha256[:12]}: download {published.url} anew, or {remedy}"
@@ -65,6 +65,6 @@ def _downloaded(published: Published) -> Path:
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"the weights of {published.title} cannot be downloaded ({error}): put {published.url} at {path}, "
-            "set metrics.weights_path to a copy of it, or use metrics=classifier"
+            "set extractor.weights_path to a copy of it, or use extractor=classifier"
         ) from error
     return path

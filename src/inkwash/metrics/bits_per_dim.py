@@ -1,0 +1,30 @@
+"""Bits per dimension of a whole split, from those of each image."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from inkwash.metrics.stored import ByIndex
+
+
+class BitsPerDim(ByIndex):
+    """Mean over images and its standard error: `update(index, bits (B,))`.
+
+    The images' own values are kept, and added in the images' order: any number of ranks gives the same last digit.
+
+    Args:
+        key: what the mean is called; the error is called <key>_error.
+    """
+
+    def __init__(self, key: str = "bits_per_dim"):
+        super().__init__(width=1, row_dtype=torch.float64)
+        self.keys = (key, f"{key}_error")
+
+    def update(self, index: Sequence[int] | Tensor, bits: Tensor) -> None:
+        """Keep the values (B,), float64, of the images `index` (B,)."""
+        self.add(index, bits.double().view(-1, 1))
+
+    def compute(self) -> dict[str, float]:
+        bits = self.gathered().flatten()
+        return {self.keys[0]: bits.mean().item(), self.keys[1]: (bits.std() / len(bits) ** 0.5).item()}
