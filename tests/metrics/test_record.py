@@ -10,9 +10,10 @@ from hydra.utils import get_class
 from inkwash.metrics.clip import CLIPFeatures
 from inkwash.metrics.dinov2 import DINOv2Features
 from inkwash.metrics.features import FeatureExtractor, InceptionFeatures
+from inkwash.metrics.measure import Measure
 from inkwash.metrics.record import MetricRecord, frechet_name, metric_name
 
-YAMLS = sorted((Path(__file__).parents[2] / "conf" / "metrics").glob("*.yaml"))
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,22 @@ def test_a_record_is_plain():
     assert json.loads(json.dumps(asdict(record)))["n_fake"] == 2000
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
-def test_every_yaml_is_an_extractor_and_its_arguments(path):
+@pytest.mark.parametrize("path", sorted((CONF / "extractor").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_extractor_yaml_has_all_its_arguments(path):
     node = yaml.safe_load(path.read_text())
     extractor = get_class(node.pop("_target_"))
     assert issubclass(extractor, FeatureExtractor)
     assert set(node) == set(inspect.signature(extractor).parameters)
     assert extractor.name == path.stem
+
+
+BROUGHT = {"real", "reference", "train", "heldout", "num_images", "num_classes", "extractor"}  # by a Suite
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "metrics").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_metric_yaml_has_all_its_settings(path):
+    node = yaml.safe_load(path.read_text())
+    metric = get_class(node.pop("_target_"))
+    assert issubclass(metric, Measure)
+    assert metric.keys
+    assert set(node) - BROUGHT == set(inspect.signature(metric).parameters) - BROUGHT
