@@ -1,63 +1,87 @@
 """What the process of a sampling job does."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 from tqdm import tqdm
 
 from inkwash.agent import reporting
 from inkwash.build import build
+from inkwash.data.files import read_images
+from inkwash.data.images import Images
+from inkwash.editing.tasks import Task, batches, perform
 from inkwash.errors import UserError
+from inkwash.random import generator
 from inkwash.reports.pictures import grid, save_png, visible
 from inkwash.run import Run, load_run
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import labels_for
 from inkwash.training.precision import autocast, resolve_precision
 from inkwash.training.trainer import resolve_device
 
 
 def draw(directory: Path) -> None:
     """Draw what directory/sample.yaml asks for."""
-    config = OmegaConf.to_container(OmegaConf.load(directory / "sample.yaml"))
-    assert isinstance(config, dict)
+    config: Any = OmegaConf.to_container(OmegaConf.load(directory / "sample.yaml"))
     run = load_run(config["run"], config["checkpoint"], config["weights"])
-    sampler, count, seed = build(config["sampler"]), config["num_images"], config["seed"]
-    labels = choose_labels(run, count, config["label"])
-    guidance = choose_guidance(run, config["guidance"])
+    task, sampler, guide = (build(config[key]) for key in ("task", "sampler", "guide"))
+    denoiser = guide(run.denoiser, choose_guidance(run, config["guidance"]))
+    x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
     device = resolve_device(config["trainer"]["accelerator"])
     precision = config["trainer"]["precision"] or run.config["trainer"]["precision"]
-    steps = len(sampler.spacing(run.denoiser.schedule)) - 1
-    batches = -(-count // config["batch_size"])
+    steps = task.steps(sampler, run.denoiser.schedule) * len(batches(task, len(x_0), config["batch_size"]))
     (directory / "images").mkdir(exist_ok=True)
     for stale in (directory / "images").glob("*.png"):
         stale.unlink()
-    images = torch.empty(count, *run.shape, dtype=torch.uint8)
+    done = []
     with (
         autocast(resolve_precision(precision, device), device),
-        tqdm(total=steps * batches, desc=f"drawing {count} images", unit="step") as bar,
+        tqdm(total=steps, desc=f"drawing {len(x_0) * task.width} images", unit="step") as bar,
     ):
-        for indices, batch in generate(
-            run.denoiser.to(device), sampler, run.shape, range(count), labels, guidance, seed,
-            config["batch_size"], device, bar.update,
-        ):  # fmt: skip
-            images[list(indices)] = batch.cpu()
-            for i in indices:
-                save_png(visible(images[i : i + 1])[0], directory / "images" / f"{i:06d}.png")
-    columns = config["columns"] or run.num_classes or max(1, round(count**0.5))
-    save_png(grid(images, columns), directory / "grid.png")
-    if run.shape[0] not in (1, 3):
-        np.save(directory / "images.npy", images.numpy())  # no picture file holds these channels
+        for indices, rows in perform(
+            task, denoiser.to(device), sampler, x_0, y, config["seed"], config["batch_size"], device, bar.update
+        ):
+            done.append(rows.cpu())
+            save_results(directory / "images", indices, done[-1][:, task.results])
+    finish(directory, run, task, torch.cat(done), config["columns"])
 
 
-def choose_labels(run: Run, count: int, label: int | None) -> torch.Tensor | None:
-    """Every class in turn, or one class for all."""
-    if label is None:
-        return labels_for(range(count), run.num_classes)
-    if run.num_classes is None or not 0 <= label < run.num_classes:
+def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[Tensor, Tensor | None]:
+    """What `count` rows start from, uint8 (count, inputs, C, H, W), and labels (count, max(inputs, 1)) or None."""
+    if label is not None and (run.num_classes is None or not 0 <= label < run.num_classes):
         raise UserError(f"label={label}: this run was trained with model.num_classes={run.num_classes}")
-    return torch.full((count,), label)
+    if task.inputs == 0:
+        images = torch.empty(count, 0, *run.shape, dtype=torch.uint8)
+        y = labels_for(range(count), run.num_classes)
+    else:
+        needed = count * task.inputs
+        found = read_images(task.images, run.shape, needed) if task.images else heldout_images(run, needed)
+        # Fewer images than rows are taken over and over, each time with noise of its own.
+        images, y = found.__getitems__([i % len(found) for i in range(needed)])
+        images = images.view(count, task.inputs, *run.shape)
+    if run.num_classes is None:
+        return images, None
+    assert y is not None
+    return images, (y if label is None else torch.full_like(y, label)).view(count, -1)
+
+
+def heldout_images(run: Run, count: int) -> Images:
+    """Held-out images of the run's own data, in an order that mixes classes and does not depend on how many there are.
+
+    Raises:
+        UserError: the data are no longer where they were.
+    """
+    try:
+        heldout = build(run.config["data"]).heldout
+    except UserError as error:
+        raise UserError(f"the run's own images are not to be had ({error}): pass task.images=...") from error
+    order = torch.randperm(len(heldout), generator=generator("inputs"))[:count].tolist()
+    return Images(*heldout.__getitems__(order))
 
 
 def choose_guidance(run: Run, guidance: float | None) -> float:
@@ -66,6 +90,34 @@ def choose_guidance(run: Run, guidance: float | None) -> float:
         return guidance
     grids = run.config["callbacks"].get("samples", {})
     return 1.0 if run.num_classes is None else grids.get("guidance", 1.0)
+
+
+def save_results(directory: Path, indices: Any, results: Tensor) -> None:
+    """One file for each image drawn, uint8 (n, k, C, H, W): 000000.png, or 000000-00.png where a row has several."""
+    for i, images in zip(indices, results, strict=True):
+        for k, image in enumerate(visible(images)):
+            save_png(image, directory / (f"{i:06d}.png" if len(images) == 1 else f"{i:06d}-{k:02d}.png"))
+
+
+def finish(directory: Path, run: Run, task: Task, rows: Tensor, columns: int | None) -> None:
+    """The grid, and what cannot be seen in it."""
+    save_png(sheet(rows, columns, run.num_classes), directory / "grid.png")
+    if run.shape[0] not in (1, 3):
+        results = rows[:, task.results].flatten(0, 1)
+        np.save(directory / "images.npy", results.numpy())  # no picture file holds these channels
+    if facts := task.report(rows):
+        (directory / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
+        print(", ".join(f"{name} {value:.4g}" for name, value in facts.items()))
+
+
+def sheet(rows: Tensor, columns: int | None, num_classes: int | None) -> Tensor:
+    """One picture of rows uint8 (n, k, C, H, W): images side by side, and rows of several beside each other."""
+    count, width = rows.shape[:2]
+    if width == 1:
+        return grid(rows[:, 0], columns or num_classes or max(1, round(count**0.5)))
+    strips = torch.stack([grid(row, width, gap=1) for row in rows])
+    columns = columns or max(1, round((count * strips.shape[2] / strips.shape[3]) ** 0.5))
+    return grid(strips, columns, min_side=1, gap=10)
 
 
 if __name__ == "__main__":

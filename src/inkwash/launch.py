@@ -73,6 +73,14 @@ def new_directory(parent: Path, name: str) -> Path:
     raise UserError(f"{parent} holds 10,000 runs called {name}: pass run=NAME")
 
 
+def find_run(name: str) -> Path:
+    """The run directory: a path, or a name below runs/."""
+    for directory in (Path(name), RUNS / name):
+        if (directory / "config.yaml").is_file():
+            return directory
+    raise UserError(f"run={name} is no run directory: neither {name} nor {RUNS / name} has a config.yaml")
+
+
 def point_latest(directory: Path) -> None:
     """Make runs/latest a link to the directory."""
     link = directory.parent / f".latest-{os.getpid()}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from inkwash.build import build_denoiser
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.launch import read_config
+from inkwash.launch import find_run, read_config
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
 
@@ -84,3 +84,11 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {directory}/config.yaml describes") from error
     return Run(config, denoiser.eval().requires_grad_(False), stored["global_step"])
+
+
+def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoiser:
+    """The denoiser of a run (its directory or name). Raises UserError unless it draws images of `like`'s shape."""
+    loaded, shape = load_run(find_run(run), checkpoint, weights), read_config(find_run(like))["data"]["shape"]
+    if list(loaded.shape) != list(shape):
+        raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {list(shape)}")
+    return loaded.denoiser

@@ -1,4 +1,4 @@
-"""python -m inkwash.sample run=DIR [overrides]: draw images from a run, in a process of its own."""
+"""python -m inkwash.sample run=DIR [overrides]: draw or edit images with a run, in a process of its own."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash import launch, schema
 from inkwash.check import check
 from inkwash.errors import UserError
+from inkwash.launch import find_run
 
 schema.register()
 
@@ -22,7 +23,8 @@ def sample(config: DictConfig) -> None:
         directory = find_run(config.run)
         if min(config.num_images, config.batch_size) < 1:
             raise UserError(f"num_images={config.num_images} and batch_size={config.batch_size} must be at least 1")
-        name = f"{HydraConfig.get().runtime.choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
+        choices = HydraConfig.get().runtime.choices
+        name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
         out = Path(config.out) if config.out else launch.new_directory(directory / "samples", name)
         out.mkdir(parents=True, exist_ok=True)
         plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -33,15 +35,7 @@ def sample(config: DictConfig) -> None:
         sys.exit(1)
     if status := launch.start("inkwash.draw", out, config.trainer.accelerator, 1):
         sys.exit(launch.exit_code(status))
-    print(f"{out}/grid.png    and {config.num_images} images in {out}/images")
-
-
-def find_run(name: str) -> Path:
-    """The run directory: a path, or a name below runs/."""
-    for directory in (Path(name), launch.RUNS / name):
-        if (directory / "config.yaml").is_file():
-            return directory
-    raise UserError(f"run={name} is no run directory: neither {name} nor {launch.RUNS / name} has a config.yaml")
+    print(f"{out}/grid.png    and {len(list((out / 'images').iterdir()))} images in {out}/images")
 
 
 def main() -> None:

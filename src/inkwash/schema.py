@@ -48,6 +48,8 @@ class Sample:
     seed: int = 0
     batch_size: int = 256
     out: str | None = None
+    task: Any = MISSING
+    guide: Any = MISSING
     sampler: Any = MISSING
     spacing: Any = MISSING
     trainer: Any = MISSING

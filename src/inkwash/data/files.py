@@ -1,0 +1,52 @@
+"""Images that a user names, to be edited rather than trained on: no splits, no cache."""
+
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from inkwash.data.decode import decode
+from inkwash.data.encoded import Entry
+from inkwash.data.images import Images
+from inkwash.data.parquet import Parquet
+from inkwash.errors import UserError
+
+
+def read_images(name: str, shape: tuple[int, int, int], limit: int) -> Images:
+    """The first images of what is there, scaled (bicubic, antialiased) to cover H x W and cropped to the centre.
+
+    Args:
+        name: an image file, a folder of them with its subfolders (in alphabetical order, hidden ones apart), or a
+            Parquet file, whose column `label`, if it has one, is read too.
+        shape: (C, H, W).
+        limit: how many at most.
+
+    Raises:
+        UserError: there are none, or one cannot be read or has other channels.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".parquet" and path.is_file():
+        entries = _rows(path)
+    elif path.is_file():
+        entries = iter([Entry(name, path, -1)])
+    elif path.is_dir():
+        files = (file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file.relative_to(path)))
+        entries = (Entry(str(file), file, -1) for file in files)
+    else:
+        raise UserError(f"task.images={name} does not exist: give an image file, a folder of images or a Parquet file")
+    chosen = list(islice(entries, limit))
+    if not chosen:
+        raise UserError(f"task.images={name} holds no images: give an image file, a folder of images or a Parquet file")
+    images = torch.stack([decode(entry.encoded, shape, True, entry.name) for entry in chosen])
+    return Images(images, torch.tensor([entry.label for entry in chosen]))
+
+
+def _rows(path: Path):
+    labelled = "label" in pq.read_schema(path).names
+    source = Parquet(str(path), label_column="label" if labelled else None)
+    return iter(source.find("heldout", path).stream)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,212 @@
+"""What `make sample` can be asked for: images from noise, or from other images."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.editing.codecs import Codec, Inverting, Noise, Noising, Painter
+from inkwash.editing.masks import Mask
+from inkwash.editing.repaint import RePaint, Resampled
+from inkwash.errors import UserError
+from inkwash.process.schedules import Schedule
+from inkwash.quantize import to_float
+from inkwash.samplers.base import ImageNoise, Sampler
+from inkwash.samplers.generate import quantized
+
+
+class Task(ABC):
+    """Draws rows of images: what each starts from, what it goes through, what it ends in. A new one writes `row`.
+
+    Attributes:
+        inputs: how many images a row starts from.
+        width: how many a row draws at once.
+        results: which images of a row are drawn.
+        images: where whoever runs the task takes the inputs from: an image file, a folder of images, a Parquet file;
+            None for held-out images of the run's own data.
+    """
+
+    inputs: int = 1
+    width: int = 1
+    results: slice = slice(2, 3)
+    images: str | None = None
+
+    @abstractmethod
+    def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
+        """Rows (n, columns, C, H, W) in [-1, 1].
+
+        Args:
+            x_0: (n, inputs, C, H, W) in [-1, 1].
+            noise: standard normal images, (n, C, H, W) at every call.
+            y: labels (n, inputs), (n, 1) without inputs, -1 for no label; None for a network without classes.
+        """
+
+    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
+        """How many steps a row takes."""
+        return len(sampler.spacing(schedule)) - 1
+
+    def report(self, rows: Tensor) -> dict[str, float]:
+        """What is to be said of finished rows, uint8 (n, columns, C, H, W)."""
+        return {}
+
+
+class Generate(Task):
+    """Images from noise."""
+
+    inputs = 0
+    results = slice(0, 1)
+
+    def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
+        return painter(noise, _column(y, 0))[:, None]
+
+
+class Inpaint(Task):
+    """Image; image without what the mask hides; image with that painted anew (see RePaint).
+
+    Args:
+        mask: what to paint (see Mask).
+        resamples, jump_length: see Resampled; there are about `resamples` times as many steps.
+        images: see Task.
+    """
+
+    def __init__(self, mask: str, resamples: int, jump_length: int, images: str | None = None):
+        if min(resamples, jump_length) < 1:
+            raise UserError(f"task.resamples={resamples} and task.jump_length={jump_length} must be at least 1")
+        self.mask, self.resamples, self.jump_length, self.images = Mask(mask), resamples, jump_length, images
+
+    def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
+        x_0 = x_0[:, 0]
+        unknown = self.mask(*x_0.shape[2:]).to(x_0.device)
+        repaint = RePaint(painter.sampler, x_0, unknown, self.resamples, self.jump_length)
+        painted = painter(noise, _column(y, 0), repaint)
+        return torch.stack([x_0, x_0.masked_fill(unknown, 0), painted], dim=1)
+
+    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
+        return len(Resampled(sampler.spacing, self.resamples, self.jump_length)(schedule)) - 1
+
+
+class RoundTrip(Task):
+    """Image; its code; the image of that code."""
+
+    def __init__(self, codec: Codec, images: str | None = None):
+        self.codec, self.images = codec, images
+
+    def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
+        x_0, y = x_0[:, 0], _column(y, 0)
+        z = self.codec.encode(painter, x_0, noise, y)
+        back = self.codec.decode(painter, z, noise, y)
+        return torch.stack([x_0, self.codec.visible(painter, z), back], dim=1)
+
+    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
+        return len(self.codec.spacing(sampler)(schedule)) - 1
+
+
+class ImageToImage(RoundTrip):
+    """Image; noisy image; another image that could have led there (SDEdit, Meng et al. 2021).
+
+    Args:
+        strength: how noisy: see Codec.
+        images: see Task.
+    """
+
+    def __init__(self, strength: float, images: str | None = None):
+        super().__init__(Noising(strength), images)
+
+
+class Reconstruct(RoundTrip):
+    """Image; the noise that DDIM makes it from; the image made from that.
+
+    Args:
+        strength: see Codec.
+        images: see Task.
+    """
+
+    def __init__(self, strength: float, images: str | None = None):
+        super().__init__(Inverting(strength), images)
+
+    def report(self, rows: Tensor) -> dict[str, float]:
+        """The root mean square error, in levels of 0 .. 255."""
+        return {"rmse_levels": float((rows[:, 2].double() - rows[:, 0].double()).square().mean().sqrt())}
+
+
+class Interpolate(Task):
+    """Image; images of codes between its own and another's; the other image.
+
+    Frames of a row are decoded with the same noise; where its two images differ in label, without one.
+
+    Args:
+        codec: makes a Codec of a strength. Inverting is the interpolation of Song et al. 2020, section 5.3, and ends
+            at the two images; Noising that of Ho et al. 2020, appendix D: both get the same noise, and drawing starts
+            at t, where it got them.
+        strength: see Codec.
+        frames: how many images, the two ends included.
+        images: see Task.
+    """
+
+    inputs = 2
+    results = slice(1, -1)
+
+    def __init__(self, codec: Callable[[float], Codec], strength: float, frames: int, images: str | None = None):
+        if frames < 2:
+            raise UserError(f"task.frames={frames} must be at least 2")
+        self.codec, self.width, self.images = codec(strength), frames, images
+
+    def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
+        n, frames, eps = len(x_0), self.width, noise()
+        label = None if y is None else torch.where(y[:, 0] == y[:, 1], y[:, 0], -1)
+
+        def each(images: Tensor) -> Tensor:
+            return images.repeat_interleave(frames, dim=0)
+
+        a, b = (each(self.codec.encode(painter, x_0[:, end], lambda: eps, label)) for end in (0, 1))
+        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=x_0.device).repeat(n)
+        z = self.codec.between(a, b, share.view(-1, 1, 1, 1))
+        drawn = self.codec.decode(painter, z, lambda: each(noise()), None if label is None else each(label))
+        return torch.cat([x_0[:, :1], drawn.view(n, frames, *drawn.shape[1:]), x_0[:, 1:]], dim=1)
+
+    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
+        return len(self.codec.spacing(sampler)(schedule)) - 1
+
+
+def perform(
+    task: Task,
+    denoiser: nn.Module,
+    sampler: Sampler,
+    x_0: Tensor,
+    y: Tensor | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Yield (indices, rows uint8 (n, columns, C, H, W)) a batch of at most batch_size drawn images at a time.
+
+    Row i is a function of its inputs, (seed, i) and the task, whatever the batch size.
+
+    Args:
+        denoiser: on `device`.
+        x_0: uint8 (N, task.inputs, C, H, W), the inputs of all rows.
+        y: see Task.row.
+        on_step: called after every step of every batch.
+
+    Raises:
+        UserError: an image has NaN or infinite pixels.
+    """
+    painter = Painter(denoiser, sampler, on_step)
+    for indices in batches(task, len(x_0), batch_size):
+        part = slice(indices[0], indices[-1] + 1)
+        channels, height, width = x_0.shape[2:]
+        noise = ImageNoise(seed, indices, (channels, height, width), device)
+        labels = None if y is None else y[part].to(device)
+        yield indices, quantized(task.row(painter, to_float(x_0[part].to(device)), noise, labels))
+
+
+def batches(task: Task, count: int, batch_size: int) -> list[range]:
+    """Rows 0 .. count - 1, as many together as draw batch_size images, at least one."""
+    size = max(1, batch_size // task.width)
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _column(y: Tensor | None, column: int) -> Tensor | None:
+    return None if y is None else y[:, column]

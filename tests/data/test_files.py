@@ -1,0 +1,53 @@
+"""Images that a user names: a file, a folder, a Parquet file."""
+
+import pytest
+import torch
+from PIL import Image
+
+from inkwash.data.files import read_images
+from inkwash.errors import UserError
+
+SHAPE = (3, 4, 6)
+
+
+def test_a_file_is_scaled_to_cover_and_cropped(tmp_path, noise):
+    """Of an image twice as large and too wide, the middle at half the size; at its ends the filter sees farther."""
+    pixels = noise(8, 20, 3)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    Image.fromarray(pixels[:, 4:16]).save(tmp_path / "middle.png")
+    wide, middle = (read_images(str(tmp_path / f"{name}.png"), SHAPE, 9) for name in ("wide", "middle"))
+    assert wide.images.shape == (1, *SHAPE)
+    assert wide.labels.tolist() == [-1]
+    assert torch.equal(wide.images[..., 2:-2], middle.images[..., 2:-2])
+    assert not torch.equal(wide.images, middle.images)
+
+
+def test_a_folder_is_read_in_alphabetical_order_up_to_the_limit(tmp_path, noise):
+    levels = {"b.png": 20, "a.png": 10, "c/a.png": 30, ".hidden.png": 99, ".folder/x.png": 99, "d.png": 40}
+    for name, level in levels.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (6, 4), level).save(tmp_path / name)
+    assert read_images(str(tmp_path), SHAPE, 3).images[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert len(read_images(str(tmp_path), SHAPE, 99)) == 4
+
+
+@pytest.mark.parametrize("labels", [[4, 0, 7], None])
+def test_a_parquet_file_brings_its_labels(labels, tmp_path, noise, write_parquet):
+    pixels = noise(3, 4, 6, 3)
+    found = read_images(write_parquet(tmp_path / "x.parquet", pixels, labels), SHAPE, 2)
+    assert torch.equal(found.images, torch.from_numpy(pixels[:2]).permute(0, 3, 1, 2))
+    assert found.labels.tolist() == ([4, 0] if labels else [-1, -1])
+
+
+def test_what_cannot_be_read_ends_in_a_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"task.images=.*nowhere does not exist: give an image file, a folder"):
+        read_images(str(tmp_path / "nowhere"), SHAPE, 1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"task.images=.*empty holds no images"):
+        read_images(str(tmp_path / "empty"), SHAPE, 1)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(UserError, match=r"text.png cannot be read as an image"):
+        read_images(str(tmp_path / "text.png"), SHAPE, 1)
+    Image.new("RGB", (6, 4), (255, 0, 0)).save(tmp_path / "red.png")
+    with pytest.raises(UserError, match=r"red.png is in colour"):
+        read_images(str(tmp_path / "red.png"), (1, 4, 6), 1)
