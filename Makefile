@@ -22,7 +22,7 @@ VENV   := .venv
 
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-RUNS   := train sweep sample
+RUNS   := train sweep sample evaluate export import
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -58,7 +58,7 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow lint format lock clean $(DELETED)
+.PHONY: help install $(RUNS) test test-slow mutants lint format lock clean $(DELETED)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -75,11 +75,23 @@ sweep: $(STAMP) ## train one model for each combination: make sweep schedule=lin
 sample: $(STAMP) ## draw images from a run: make sample run=runs/NAME
 	@$(PY) -m inkwash.sample $(HYDRA) $(value ARGS)
 
+evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dpmpp_2m spacing.steps=10,20
+	@$(PY) -m inkwash.evaluate $(HYDRA) $(value ARGS)
+
+export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PATH (format=safetensors: one file)
+	@$(PY) -m inkwash.export $(HYDRA) $(value ARGS)
+
+import: $(STAMP) ## make a run of a pipeline of diffusers: make import folder=PATH run=NAME
+	@$(PY) -m inkwash.importing $(HYDRA) $(value ARGS)
+
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 	@$(PY) -m pytest $(value ARGS)
 
 test-slow: $(STAMP) ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(value ARGS)
+
+mutants: $(STAMP) ## break the mathematics on purpose, in hundreds of ways, and see whether the tests notice
+	@$(PY) tests/mutants.py $(value ARGS)
 
 lint: $(STAMP) ## check style, types and which floor imports which
 	@$(VENV)/bin/ruff check

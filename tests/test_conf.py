@@ -21,14 +21,24 @@ ALONG = {
     ("model", "unet_cifar10"): ("data.shape=[3,32,32]",),
     ("schedule", "flow"): ("prediction=v",),
     ("spacing", "linspace"): ("sampler=ancestral",),
+    ("guide", "auto"): ("~guide.bad", "+guide.bad={_target_: torch.nn.Identity}"),  # in place of a run
 }
 
 
+def groups_of(command):
+    """The groups in a command's list of defaults."""
+    lines = (CONF / f"{command}.yaml").read_text().splitlines()
+    return {line.split()[1].rstrip(":") for line in lines if line.startswith("  - ") and ": " in line} - {"override"}
+
+
+# The commands and what they need.
+COMMANDS = {"train": (), "sample": ("run=x",), "evaluate": ("run=x",)}
+# The first command that offers a group composes its choices.
+COMMAND_OF = {group: command for command in reversed(COMMANDS) for group in groups_of(command)}
+
+
 def test_the_groups_are_those_of_the_defaults():
-    groups = {group for group, _ in CHOICES}
-    lines = (CONF / "train.yaml").read_text().splitlines()
-    defaults = {line.split()[1].rstrip(":") for line in lines if line.startswith("  - ") and ": " in line}
-    assert groups == defaults - {"override"}
+    assert {group for group, _ in CHOICES} == set.union(*(groups_of(command) for command in COMMANDS))
 
 
 def test_the_readme_lists_every_choice():
@@ -38,9 +48,12 @@ def test_the_readme_lists_every_choice():
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] not in ("experiment", "debug", "logger")])
 def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
-    config = compose_config(f"{group}={choice}", *ALONG.get((group, choice), ()))
+    command = COMMAND_OF[group]
+    along = (*COMMANDS[command], *ALONG.get((group, choice), ()))
+    config = compose_config(f"{group}={choice}", *along, config_name=command)
     monkeypatch.setenv(
-        "LOCAL_WORLD_SIZE", "1" if config["trainer"]["devices"] == "auto" else str(config["trainer"]["devices"])
+        "LOCAL_WORLD_SIZE",
+        "1" if config["trainer"].get("devices", "auto") == "auto" else str(config["trainer"]["devices"]),
     )
     if group == "trainer":
         if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
@@ -90,7 +103,9 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
     classes = compose_config(f"experiment={experiment}")["data"]["num_classes"]
     source = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 40}", f"data.num_classes={classes}")
     steps = ("trainer.max_steps=2", "callbacks.fid.every_n_steps=2", "data.batch_size=8", "model.channels=16")
-    directory, trainer, module = fit_run(experiment, f"experiment={experiment}", *source, *steps, "metrics=classifier")
+    directory, trainer, module = fit_run(
+        experiment, f"experiment={experiment}", *source, *steps, "extractor=classifier"
+    )
     assert trainer.global_step == 2
     assert module.scores["fd_classifier_8"] >= 0
     assert (directory / "samples" / "step-00000002.png").exists()

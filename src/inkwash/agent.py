@@ -1,18 +1,22 @@
 """The parent of a job's ranks: torch's elastic launcher, with errors told in few words."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from inkwash.errors import user_error
+from inkwash.launch import STOPPED
+from inkwash.training.processes import die_with_parent
 
-PR_SET_PDEATHSIG = 1
+# For the ranks to finish their step and save it; less than the launcher's, more than theirs.
+GRACE_SECONDS = 35
 
 
 def main() -> None:
@@ -38,16 +42,46 @@ def main() -> None:
         local_addr="127.0.0.1",  # the machine's own name may not resolve on a laptop
         max_restarts=0,
         monitor_interval=0.2,
+        signals_to_handle="SIGHUP,SIGQUIT",
+        shutdown_timeout=GRACE_SECONDS,
     )
+    pass_on(SignalException)
     try:
         elastic_launch(config, sys.executable)("-u", "-m", module, directory)
     except ChildFailedError as error:
-        text = first_error(Path(directory), {rank: f.exitcode for rank, f in error.failures.items()})
-        (Path(directory) / "error.txt").write_text(text + "\n", "utf-8")
-        print(text, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(report(Path(directory), {rank: f.exitcode for rank, f in error.failures.items()}))
     except SignalException as error:
         sys.exit(128 + error.sigval)
+
+
+def pass_on(exception: Any) -> None:
+    """Have signals raise the exception with which torch's launcher passes them on to the ranks and waits for their end.
+
+    Whoever signals a whole group of processes reaches this one several times over: what follows within a second is the
+    same signal. A later one ends the waiting, and the ranks, which die with their parent.
+    """
+    last = -1.0
+
+    def receive(number: int, frame: Any) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before > 1:
+            raise exception(f"signal {number}", sigval=signal.Signals(number))
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, receive)
+
+
+def report(directory: Path, exit_codes: dict[int, int]) -> int:
+    """Say why the ranks ended, here and in error.txt; returns the status to exit with."""
+    stopped = [code for code in exit_codes.values() if code in STOPPED]
+    if stopped and not list(directory.glob("error-rank-*.txt")):
+        return stopped[0]  # signalled one by one, not through this process
+    text = first_error(directory, exit_codes)
+    with contextlib.suppress(OSError):  # a full disk, perhaps
+        (directory / "error.txt").write_text(text + "\n", "utf-8")
+    print(text, file=sys.stderr)
+    return 1
 
 
 def count_devices(accelerator: str, devices: str) -> int:
@@ -63,10 +97,12 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     """What the rank that failed first had to say."""
     reports = sorted(directory.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
     if reports:
-        return reports[0].read_text("utf-8").rstrip()
+        return reports[0].read_text("utf-8").rstrip() or "error: a rank could not write its report: is the disk full?"
     rank, code = min(exit_codes.items(), key=lambda item: item[1])
     if code < 0:
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        hint = ""
+        if -code == signal.SIGKILL:
+            hint = " (out of memory? lower data.batch_size or raise trainer.accumulate_grad_batches)"
         return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}"
     return f"error: rank {rank} ended with status {code} and said nothing"
 
@@ -75,25 +111,29 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
 def reporting(directory: Path) -> Iterator[None]:
     """Around what a rank does: leave one sentence for a user's mistake, a traceback for a bug, for the agent."""
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for Ctrl-C
     try:
         yield
+    except SystemExit as stop:
+        _leave(stop.code if isinstance(stop.code, int) else 1)
     except Exception as error:
         rank = os.environ.get("RANK", "0")
         mistake = user_error(error)
         text = f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}"
-        (directory / f"error-rank-{rank}.txt").write_text(text + "\n", "utf-8")
-        with open(directory / "train.log", "a") as file:
-            file.write(text + "\n")
-        # Not sys.exit: threads of data loaders and process groups must not delay the news.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+        try:
+            (directory / f"error-rank-{rank}.txt").write_text(text + "\n", "utf-8")
+            with open(directory / "train.log", "a") as file:
+                file.write(text + "\n")
+        except OSError:  # a full disk, perhaps, which the text says
+            print(text, file=sys.stderr)
+        _leave(1)
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, even of SIGKILL (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _leave(status: int) -> None:
+    """Not sys.exit: threads of data loaders and process groups must not delay the news."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

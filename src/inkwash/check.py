@@ -2,6 +2,8 @@
 
 import ast
 import difflib
+import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.errors import UserError
+from inkwash.launch import config_dir
 
 PACKAGE = Path(__file__).parent
+# Modules whose classes a configuration may name beside ours.
+TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 
 
 def check(config: DictConfig) -> None:
@@ -24,11 +29,48 @@ def check(config: DictConfig) -> None:
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     for key, node in plain.items():
+        refuse_strangers(node, str(key))
         _check_node(str(key), node)
-    if "data" in plain:
+    if "callbacks" in plain:  # a training
         _check_trainer(plain["trainer"])
         _check_batch(plain)
         _check_classes(plain)
+
+
+def refuse_strangers(node: Any, key: str = "") -> None:
+    """Raise UserError for a _target_ that is neither ours nor trusted.
+
+    Whatever is named there is called, and the config.yaml of a run may come from anywhere.
+    """
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            refuse_strangers(item, f"{key}[{i}]")
+    if not isinstance(node, dict):
+        return
+    if "_target_" in node and not _may_be_called(str(node["_target_"])):
+        raise UserError(
+            f"{key}._target_={node['_target_']} is neither a class of inkwash nor in conf/: if it is yours, "
+            "set INKWASH_TRUST=PACKAGE in the environment".lstrip(".")
+        )
+    for name, value in node.items():
+        refuse_strangers(value, f"{key}.{name}".lstrip("."))
+
+
+def _may_be_called(target: str) -> bool:
+    module, _, name = target.rpartition(".")
+    if target.startswith("inkwash."):
+        # What is defined there, not what is only imported. Functions may write files: only mathematics, or named ones.
+        is_class = isinstance(_definitions(target)[0][name], ast.ClassDef)
+        return is_class or target.startswith("inkwash.process.") or target in _named_in_conf()
+    mine = [package for package in os.environ.get("INKWASH_TRUST", "").split(",") if package]
+    return (module in TRUSTED and name[:1].isupper()) or module.split(".")[0] in mine
+
+
+@cache
+def _named_in_conf() -> frozenset[str]:
+    """Every _target_ that a YAML of conf/ has."""
+    texts = (path.read_text("utf-8") for path in Path(config_dir()).rglob("*.yaml"))
+    return frozenset(target for text in texts for target in re.findall(r"_target_: *([\w.]+)", text))
 
 
 def _missing(key: str, node: Any) -> list[str]:
@@ -58,6 +100,13 @@ def _check_node(key: str, node: Any) -> None:
 @cache
 def _arguments(target: str) -> tuple[str, ...] | None:
     """Names of the arguments of one of our own classes or functions, read from its source; None when open-ended."""
+    definitions, tree = _definitions(target)
+    return _signature(definitions[target.rpartition(".")[2]], definitions, tree)
+
+
+@cache
+def _definitions(target: str) -> tuple[dict[str, Any], ast.Module]:
+    """Classes and functions of the target's module, by name, and its syntax tree; UserError unless it is there."""
     module, _, name = target.rpartition(".")
     path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
     if not path.exists():
@@ -67,7 +116,7 @@ def _arguments(target: str) -> tuple[str, ...] | None:
     if name not in definitions:
         near = difflib.get_close_matches(name, definitions, 1)
         raise UserError(f"_target_={target}: {module} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
-    return _signature(definitions[name], definitions, tree)
+    return definitions, tree
 
 
 def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> tuple[str, ...] | None:

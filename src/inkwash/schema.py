@@ -14,6 +14,7 @@ class Train:
     run: str | None = None
     sweep: str | None = None
     resume: str = "auto"
+    init_from: str | None = None
     seed: int = 0
     compile: bool = False
     data: Any = MISSING
@@ -28,6 +29,7 @@ class Train:
     optimizer: Any = MISSING
     learning_rate: Any = MISSING
     ema: Any = MISSING
+    extractor: Any = MISSING
     metrics: Any = MISSING
     callbacks: Any = MISSING
     logger: Any = MISSING
@@ -55,7 +57,34 @@ class Sample:
     trainer: Any = MISSING
 
 
+@dataclass
+class Evaluate:
+    """conf/evaluate.yaml."""
+
+    run: str | None = None
+    images: str | None = None
+    pipeline: str | None = None
+    checkpoint: str = "last.ckpt"
+    weights: str = "ema"
+    num_images: int | None = None
+    seed: int = 0
+    guidance: float = 1.0
+    batch_size: int = 256
+    reference: str = "heldout"
+    reference_file: str | None = None
+    cache_dir: str = MISSING
+    out: str | None = None
+    data: Any = None
+    extractor: Any = None
+    metrics: Any = MISSING
+    likelihood: Any = None
+    sampler: Any = None
+    spacing: Any = MISSING
+    trainer: Any = MISSING
+
+
 def register() -> None:
-    """Make the schemas known to Hydra as train_schema and sample_schema."""
+    """Make the schemas known to Hydra as train_schema, sample_schema and evaluate_schema."""
     ConfigStore.instance().store(name="train_schema", node=Train)
     ConfigStore.instance().store(name="sample_schema", node=Sample)
+    ConfigStore.instance().store(name="evaluate_schema", node=Evaluate)

@@ -27,7 +27,7 @@ X = torch.linspace(-2, 2, 9, dtype=torch.float64).view(-1, 1, 1, 1)
 
 ORDERS = {"ddim": 1, "heun": 2, "dpmpp_2m": 2, "dpmpp_3m": 3, "unipc": 3}
 LIKE_DDIM = {"ddim_dynamic", "euler"}
-STOCHASTIC = {"ancestral", "dpmpp_2m_sde"}  # their orders are in test_stochastic.py
+STOCHASTIC = {"ancestral", "ancestral_between", "dpmpp_2m_sde"}  # their orders are in test_stochastic.py
 
 
 def test_every_sampler_has_its_order_fitted():

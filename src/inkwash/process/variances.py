@@ -46,6 +46,23 @@ class FixedLarge(Variance):
         return transition(schedule, s, t)[1].log()
 
 
+class FixedBetween(Variance):
+    """beta_t^share beta tilde_t^(1 - share): what a network would learn if it learnt the same share everywhere.
+
+    Data lie between a point and N(0, I), and so does the best variance, the more so the fewer the steps.
+    """
+
+    def __init__(self, share: float = 0.5):
+        if not 0 <= share <= 1:
+            raise UserError(f"sampler.variance.share={share} must lie between 0 and 1")
+        self.share = share
+
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+        small, large = FixedSmall().log(schedule, s, t), FixedLarge().log(schedule, s, t)
+        # torch.lerp has no sense of -inf, the small bound of the step to s = 0.
+        return large if self.share == 1 else self.share * large + (1 - self.share) * small
+
+
 class LearnedRange(Variance):
     """exp(v log beta_t + (1 - v) log beta tilde_t), v the network's share, not bounded to [0, 1].
 

@@ -71,6 +71,10 @@ class Sampler(ABC):
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         """x_s from x_t (n, C, H, W) for times s < t, (n,); s = 0 in the last step."""
 
+    def check(self, schedule: Schedule) -> None:
+        """Raise UserError when it cannot sample on this path: before any image is drawn, or any network trained."""
+        self.spacing(schedule)
+
     @torch.no_grad()
     def __call__(
         self,
@@ -85,6 +89,7 @@ class Sampler(ABC):
         def denoise(x_t: Tensor, t: Tensor) -> Estimate:
             return self.clipped(schedule, denoiser(x_t, t, y), x_t, t)
 
+        self.check(schedule)
         times = self.spacing(schedule)
         x = schedule.prior_std(float(times[0])) * noise()
         run = Sampling(schedule, times.to(x.device), denoise, noise)

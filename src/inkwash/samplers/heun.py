@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.process.forward import mix, transition
+from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
 from inkwash.samplers.clipping import Clip
@@ -50,13 +51,18 @@ class Heun(Sampler):
         if not 0 <= S_tmin <= self.S_tmax:
             raise UserError(f"sampler.S_tmin={S_tmin} must lie between 0 and sampler.S_tmax={S_tmax}")
 
+    def check(self, schedule: Schedule) -> None:
+        ratio = float(schedule.ratio(self.spacing(schedule)[:1]))
+        if MAX_RATIO < ratio < math.inf:
+            raise UserError(
+                f"sampler=heun steps in sigma / alpha, which starts at {ratio:.2g} here, and one slope cannot stand "
+                "for such a step: use spacing=karras, or sampler=dpmpp_2m"
+            )
+
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         if self.S_churn > 0:
             x_t, t = self._churned(x_t, t, run)
         (alpha_s, sigma_s), (alpha_t, sigma_t) = run.schedule(s), run.schedule(t)
-        if "first" not in run.memory:
-            run.memory["first"] = ratio = float(run.schedule.ratio(t).max())
-            _check_first(ratio)
         x_0, eps = run.denoise(x_t, t)
         x_s = mix(alpha_s, x_0, sigma_s, eps)
         if bool((sigma_s == 0).all()):
@@ -77,11 +83,3 @@ class Heun(Sampler):
             return x_t, t
         scale, variance = transition(run.schedule, t, t_hat)
         return mix(scale, x_t, self.S_noise * variance.sqrt(), noise), t_hat
-
-
-def _check_first(ratio: float) -> None:
-    if MAX_RATIO < ratio < math.inf:
-        raise UserError(
-            f"sampler=heun steps in sigma / alpha, which starts at {ratio:.2g} here, and one slope cannot stand for "
-            "such a step: use spacing=karras, or sampler=dpmpp_2m"
-        )

@@ -48,7 +48,7 @@ class SampleGrid(Periodic):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Find the sampling times, where a failure costs nothing yet."""
-        self.sampler.spacing(pl_module.denoiser.schedule)
+        self.sampler.check(pl_module.denoiser.schedule)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = self._draw(trainer, module)

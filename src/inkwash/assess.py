@@ -1,0 +1,251 @@
+"""What each rank of an evaluation does: draw its share of the images, look at them once, keep the values."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from inkwash import launch
+from inkwash.agent import reporting
+from inkwash.build import build
+from inkwash.errors import UserError
+from inkwash.metrics.bits_per_dim import BitsPerDim
+from inkwash.metrics.suite import Suite
+from inkwash.quantize import to_float
+from inkwash.reports.evaluation import console_table, plot_quality, write_tables
+from inkwash.run import Run, load_run
+from inkwash.samplers.base import ImageNoise
+from inkwash.samplers.generate import generate, labels_for
+from inkwash.sources import image_files, pipeline_images
+from inkwash.training.precision import autocast, resolve_precision
+from inkwash.training.trainer import resolve_device
+
+log = logging.getLogger("inkwash")
+
+Batches = Iterator[tuple[Sequence[int], Tensor, Tensor | None]]
+
+
+@dataclasses.dataclass
+class Drawn:
+    """One cell's images, this rank's share of them, and how they come about.
+
+    Attributes:
+        batches: (indices, uint8 images, labels asked for).
+        facts: weights, sampler, steps, guidance and seed of MetricRecord.
+        evaluations: network evaluations for each image so far, None where nobody can count them.
+    """
+
+    batches: Batches
+    facts: dict[str, Any]
+    evaluations: "Counter | None" = None
+
+
+class Counter:
+    """Counts the images that a network is given, however guidance and samplers call it."""
+
+    def __init__(self, net: nn.Module):
+        self.images = 0
+        self.hook = net.register_forward_pre_hook(self._count)
+
+    def _count(self, net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.images += len(inputs[0])
+
+
+def assess(directory: Path) -> None:
+    """Measure every cell of directory/evaluate.yaml that has no result yet, and write the table of all."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(directory / "evaluate.yaml"))
+    rank, world = start_group()
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
+    data = build({**config["data"], "num_workers": 0})
+    suites: dict[int, Suite] = {}
+    results = []
+    check_samplers(config)
+    for cell in config["cells"]:
+        path = directory / "cells" / f"{key_of(config, cell)}.json"
+        if not exists_for_all(path):
+            suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data)
+            suites[cell["num_images"]] = suite
+            result = measure(config, cell, suite, data, rank, world)
+            if rank == 0:
+                path.parent.mkdir(exist_ok=True)
+                launch.write_text(path, json.dumps(result, indent=2, default=str) + "\n")
+            barrier()
+        results.append(json.loads(path.read_text()))
+    if rank == 0:
+        write_tables(directory, results)
+        plot_quality(directory / "quality.png", results)
+        console_table(results)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def check_samplers(config: dict[str, Any]) -> None:
+    """A sampler that cannot draw from the run is told before the first image of any cell."""
+    if config["run"] is not None:
+        schedule = build(launch.read_config(Path(config["run"]))["schedule"])
+        for cell in config["cells"]:
+            build(cell["sampler"]).check(schedule)
+
+
+def start_group() -> tuple[int, int]:
+    """(rank, world size), with a process group when there is more than one."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return rank, world
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def exists_for_all(path: Path) -> bool:
+    """Whether rank 0 sees the file: all ranks must do the same, whatever a shared disk shows the others."""
+    answer = [path.exists()]
+    if dist.is_initialized():
+        dist.broadcast_object_list(answer, src=0)
+    return answer[0]
+
+
+def key_of(config: dict[str, Any], cell: dict[str, Any]) -> str:
+    """Names a cell's result: by all that it depends on, the weights included."""
+    stable = {key: value for key, value in {**config, **cell}.items() if key not in ("cells", "name", "trainer")}
+    if config["run"] is not None:
+        stable["weights_hash"] = file_hash(Path(config["run"]) / "checkpoints" / cell["checkpoint"])
+    return hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def file_hash(path: Path) -> str:
+    if not path.is_file():
+        return "missing"  # load_run says it better
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prepared_suite(config: dict[str, Any], num_images: int, data: Any) -> Suite:
+    metrics = [build(node) for node in config["metrics"].values()]
+    suite = Suite(build(config["extractor"]), metrics, num_images)
+    suite.prepare(
+        data.train,
+        data.heldout,
+        config["cache_dir"],
+        config["reference"],
+        config["reference_file"],
+        labelled=config["run"] is not None,
+        device=resolve_device(config["trainer"]["accelerator"]),
+    )
+    return suite
+
+
+def measure(
+    config: dict[str, Any], cell: dict[str, Any], suite: Suite, data: Any, rank: int, world: int
+) -> dict[str, Any]:
+    """One cell's values, each with its record."""
+    device = resolve_device(config["trainer"]["accelerator"])
+    indices = range(rank, cell["num_images"], world)
+    start = time.perf_counter()
+    run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
+    bar = tqdm(total=len(indices), desc=cell["name"], unit="image", disable=rank != 0)
+    drawn = from_run(run, config, cell, indices, device) if run else from_elsewhere(config, cell, indices)
+    suite.reset()
+    with bar:
+        for index, images, labels in drawn.batches:
+            suite.update(index, images, labels)
+            bar.update(len(index))
+    values = suite.compute()
+    records = {name: dataclasses.asdict(r) for name, r in suite.records(**drawn.facts).items()}
+    result = {
+        "name": cell["name"],
+        "metrics": values,
+        "records": records,
+        "num_images": cell["num_images"],
+        **drawn.facts,
+        "evaluations": round(drawn.evaluations.images / len(indices), 2) if drawn.evaluations else None,
+        "seconds": round(time.perf_counter() - start, 2),
+        "world_size": world,
+        "commit": launch.provenance()["commit"],
+    }
+    if run and config["likelihood"] is not None:
+        result["metrics"] |= likelihood(run, config, cell, data, rank, world, device)
+    return result
+
+
+def from_run(
+    run: Run, config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int], device: torch.device
+) -> Drawn:
+    """Images that a trained denoiser draws, in the precision of its training."""
+    sampler = build(cell["sampler"])
+    precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
+    counter = Counter(run.denoiser.net)
+    labels = labels_for(indices, run.num_classes)
+    guidance = cell["guidance"] if run.num_classes is not None else 1.0
+
+    def batches() -> Batches:
+        with autocast(precision, device):
+            for index, images in generate(
+                run.denoiser.to(device), sampler, run.shape, indices, labels, guidance, cell["seed"],
+                config["batch_size"], device,
+            ):  # fmt: skip
+                yield index, images, labels_for(index, run.num_classes)
+
+    facts = {
+        "weights": cell["weights"],
+        "sampler": cell["sampler"]["_target_"].rpartition(".")[2],
+        "steps": len(sampler.spacing(run.denoiser.schedule)) - 1,
+        "guidance": guidance,
+        "seed": cell["seed"],
+    }
+    return Drawn(batches(), facts, counter)
+
+
+def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> Drawn:
+    """Images of a folder, or of a pipeline of diffusers."""
+    shape = tuple(config["data"]["shape"])
+    facts = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0, "seed": cell["seed"]}
+    if config["images"] is not None:
+        files = image_files(Path(config["images"]), shape, cell["num_images"])
+        return Drawn(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)
+    steps = cell["steps"] or 50
+    pipeline = pipeline_images(Path(config["pipeline"]), shape, steps, cell["seed"])
+    facts |= {"sampler": "pipeline", "steps": steps}
+    return Drawn(((i, x, None) for i, x in pipeline(indices, config["batch_size"])), facts)
+
+
+def likelihood(
+    run: Run, config: dict[str, Any], cell: dict[str, Any], data: Any, rank: int, world: int, device: torch.device
+) -> dict[str, float]:
+    """Mean bits per dimension of the held-out images and its standard error, the same on any number of ranks."""
+    bits = build(config["likelihood"])
+    meter = BitsPerDim(bits.key).to(device)
+    bits.check(run.denoiser.schedule)
+    denoiser, indices = run.denoiser.to(device), range(rank, len(data.heldout), world)
+    for start in tqdm(range(0, len(indices), config["batch_size"]), desc="likelihood", disable=rank != 0):
+        batch = indices[start : start + config["batch_size"]]
+        images, labels = data.heldout.__getitems__(list(batch))
+        y = labels.to(device) if run.num_classes is not None else None
+        noise = ImageNoise(cell["seed"], batch, run.shape, device)
+        meter.update(batch, bits(denoiser, to_float(images.to(device)), y, noise))
+    return meter.compute()
+
+
+if __name__ == "__main__":
+    here = Path(sys.argv[1])
+    with reporting(here):
+        if not here.is_dir():
+            raise UserError(f"{here} is no directory")
+        assess(here)

@@ -1,0 +1,161 @@
+"""python -m inkwash.evaluate run=DIR [overrides]: measure images, for every combination of the values listed.
+
+sampler=ddim,dpmpp_2m spacing.steps=10,20 is four combinations: one group of processes measures all of them with the
+same eyes, and keeps each result, so that an evaluation that was interrupted goes on where it stopped.
+"""
+
+import hashlib
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from inkwash import launch, schema
+from inkwash.check import check
+from inkwash.errors import UserError
+
+schema.register()
+
+SOURCES = ("run", "images", "pipeline")
+# What differs from one combination to the next.
+OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps")
+
+
+def combinations(overrides: list[str]) -> list[list[str]]:
+    """Every choice of one value from each override that lists several, as Hydra's multirun would make them."""
+    flags = [text for text in overrides if text.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides([text for text in overrides if text not in flags])
+    values = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    return [[*choice, *flags] for choice in itertools.product(*values)]
+
+
+def evaluate(config: DictConfig, others: list[list[str]]) -> None:
+    """Write evaluate.yaml with all combinations, have the ranks measure them, and say where the table is."""
+    try:
+        mine = list(HydraConfig.get().overrides.task)
+        configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
+        for _, composed in configs:
+            check(composed)
+        plans = [plan(composed, overrides) for overrides, composed in configs]
+        names = names_of([overrides for overrides, _ in configs])
+        common, cells = plans[0][0], [{"name": n, **cell} for n, (_, cell) in zip(names, plans, strict=True)]
+        if any(other != common for other, _ in plans):
+            changing = sorted({key for other, _ in plans for key in other if other[key] != common[key]})
+            raise UserError(f"{changing[0]} cannot be a list: the values listed are compared with the same eyes")
+        directory = out_directory(config, common, cells)
+        launch.write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    if status := launch.start("inkwash.assess", directory, config.trainer.accelerator, config.trainer.devices):
+        sys.exit(launch.exit_code(status))
+    files = ", ".join(path.name for path in sorted(directory.glob("table.*")) + sorted(directory.glob("*.png")))
+    print(f"{directory}    {files}")
+
+
+def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What all combinations share, and what this one is."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    given = [name for name in SOURCES if plain[name] is not None]
+    if len(given) != 1:
+        raise UserError(
+            f"evaluate needs one of run=DIR, images=DIR and pipeline=DIR, not {' and '.join(given) or 'none'}"
+        )
+    keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
+    plain["steps"] = plain["spacing"]["steps"] if any(key.startswith("spacing") for key in keys) else None
+    if plain["run"] is not None:
+        directory = launch.find_run(plain["run"])
+        plain["run"] = str(directory.resolve())
+        trained = launch.read_config(directory)
+        plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
+        for key in ("extractor", "data"):
+            plain[key] = plain[key] or trained[key]
+        if plain["num_images"] is None:
+            plain["num_images"] = trained["callbacks"].get("fid", {}).get("num_images", 10_000)
+    else:
+        check_foreign(plain)
+        plain[given[0]] = str(Path(plain[given[0]]).resolve())
+    if min(plain["num_images"], plain["batch_size"]) < 2:
+        raise UserError(f"num_images={plain['num_images']} and batch_size={plain['batch_size']} must be at least 2")
+    del plain["spacing"], plain["out"]
+    return plain, {key: plain.pop(key) for key in OF_A_CELL}
+
+
+def names_of(combined: list[list[str]]) -> list[str]:
+    """What tells the combinations apart; of a single one, what was asked for."""
+    common = set.intersection(*map(set, combined))
+    if len(combined) > 1:
+        return [" ".join(o for o in overrides if o not in common) for overrides in combined]
+    asked = (o for o in combined[0] if o.partition("=")[0].partition(".")[0] in (*OF_A_CELL, "spacing"))
+    return [" ".join(asked) or "as trained"]
+
+
+def chosen_sampler(plain: dict[str, Any], trained: dict[str, Any], spacing_chosen: bool) -> dict[str, Any]:
+    """The sampler asked for, else that of the run, with the spacing or the steps asked for."""
+    if plain["sampler"] is not None:
+        return plain["sampler"]
+    if spacing_chosen:
+        return {**trained, "spacing": plain["spacing"]}
+    if plain["steps"] is not None:
+        return {**trained, "spacing": {**trained["spacing"], "steps": plain["steps"]}}
+    return trained
+
+
+def check_foreign(plain: dict[str, Any]) -> None:
+    """Images and pipelines bring no configuration: what they are compared with must be said."""
+    for key in ("data", "extractor"):
+        if plain[key] is None:
+            raise UserError(f"evaluating images or a pipeline needs {key}=...: what they are compared with")
+    if plain["likelihood"] is not None:
+        raise UserError("likelihood needs run=DIR: images and pipelines have none that Inkwash can compute")
+    if plain["images"] is not None and not Path(plain["images"]).is_dir():
+        raise UserError(f"images={plain['images']} is no directory")
+    plain["num_images"] = plain["num_images"] or 10_000
+    if plain["images"] is not None:
+        plain["sampler"] = None
+
+
+def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[str, Any]]) -> Path:
+    """Where the table goes: named by what is measured, so that the same command finds it again."""
+    if config.out is not None:
+        directory = Path(config.out)
+    else:
+        home = Path(common["run"]) if common["run"] else launch.RUNS
+        asked = json.dumps([common, cells], sort_keys=True, default=str)
+        directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def main() -> None:
+    program, *overrides = sys.argv
+    try:
+        first, *others = combinations(overrides)
+    except HydraException:
+        first, others = overrides, []  # Hydra says what is wrong with it
+    sys.argv = [program, *first]
+
+    @hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="evaluate")
+    def run(config: DictConfig) -> None:
+        evaluate(config, others)
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Metrics during training: one pass of generated images, every rank its share, every metric at once."""
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+import lightning as L
+
+from inkwash.errors import UserError
+from inkwash.metrics.features import FeatureExtractor, NotApplicableError
+from inkwash.metrics.measure import Measure
+from inkwash.metrics.reference import frechet_floor
+from inkwash.metrics.suite import Suite
+from inkwash.samplers.base import Sampler
+from inkwash.samplers.generate import labels_for
+from inkwash.training.callbacks.generation import generate_share
+from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
+from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
+
+MIN_IMAGES = 2
+
+
+class Evaluation(Periodic):
+    """Measures num_images images of the averaged weights against real ones.
+
+    Each value goes to the loggers and, with its whole protocol, to metrics.jsonl. Training goes on as if nothing had
+    happened: no random number of it is drawn here.
+
+    Args:
+        every_n_steps: the cadence.
+        num_images: how many images; part of every metric's name.
+        sampler, guidance, seed: how they are drawn.
+        extractor: what sees them.
+        metrics: what to measure, by name; the first is the one that the best checkpoint and sweeps look at.
+        cache_dir: keeps what is known of the real images.
+        reference: heldout or train, the split to compare with; reference_file: .npz with its mu and sigma.
+        batch_size: images drawn at once.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int | None,
+        num_images: int,
+        sampler: Sampler,
+        extractor: FeatureExtractor,
+        metrics: dict[str, Measure],
+        cache_dir: str,
+        guidance: float = 1.0,
+        seed: int = 0,
+        reference: str = "heldout",
+        reference_file: str | None = None,
+        batch_size: int = 256,
+    ):
+        super().__init__(every_n_steps)
+        if num_images < MIN_IMAGES:
+            raise UserError(f"callbacks.fid.num_images={num_images} must be at least {MIN_IMAGES}")
+        if not metrics:
+            raise UserError("metrics=[] measures nothing: list some, or leave the evaluation out with ~callbacks.fid")
+        self.num_images, self.sampler, self.cache_dir = num_images, sampler, cache_dir
+        self.guidance, self.seed, self.batch_size = guidance, seed, batch_size
+        self.reference, self.reference_file = reference, reference_file
+        self.suite = Suite(extractor, list(metrics.values()), num_images)
+        self.meaningful = False  # until on_fit_start; for good where the extractor cannot see this data
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Find the sampling times, the extractor's weights and the reference, where a failure costs nothing yet."""
+        self.sampler.check(pl_module.denoiser.schedule)
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            self.suite.prepare(
+                data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
+                labelled=pl_module.num_classes is not None, device=pl_module.device,
+            )  # fmt: skip
+        except NotApplicableError as error:
+            log.warning("no metrics: %s", error)
+            return
+        self.meaningful = bool(self.suite.names)
+        pl_module.score_names.extend(self.suite.names)
+        context = self._context(data)
+        self.suite.to("cpu")
+        log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
+        if trainer.global_step == 0:
+            log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
+
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        if not self.meaningful:
+            return
+        start = time.perf_counter()
+        self.suite.to(module.device)
+        self.suite.reset()
+        for indices, images in generate_share(
+            trainer, module, self.num_images, self.sampler, self.guidance, self.seed, batch_size=self.batch_size
+        ):
+            self.suite.update(indices, images, labels_for(indices, module.num_classes))
+        module.scores, module.scores_step = self.suite.compute(), trainer.global_step
+        if trainer.is_global_zero:
+            self._record(trainer, module)
+        self.suite.reset()
+        self.suite.to("cpu")  # training has the device's memory to itself
+        log_metrics(trainer, {f"metrics/{name}": score for name, score in module.scores.items()})
+        log_metrics(trainer, {"metrics/seconds": time.perf_counter() - start})
+
+    def _context(self, data: Any) -> dict[str, float]:
+        """What a perfect model would score, and how well the judge judges."""
+        extractor, context = self.suite.extractor, {}
+        if (first := self.suite.names[:1]) and first[0].startswith(("fd_", "fid_")):
+            moments, _ = self.suite.real.moments()
+            floor = frechet_floor(extractor, data.train, moments, self.cache_dir, self.num_images)
+            context[f"{first[0]}_of_train_images"] = floor
+        if extractor.heldout_accuracy is not None:
+            context[f"{extractor.name}_heldout_accuracy"] = extractor.heldout_accuracy
+        return context
+
+    def _record(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        """Append one line for each value to metrics.jsonl."""
+        records = self.suite.records(
+            weights="ema",
+            sampler=type(self.sampler).__name__,
+            steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
+            guidance=self.guidance if module.num_classes is not None else 1.0,
+            seed=self.seed,
+        )
+        lines = [json.dumps({"step": trainer.global_step, **asdict(r)}) + "\n" for r in records.values()]
+        with open(run_directory(trainer) / "metrics.jsonl", "a") as file:
+            file.writelines(lines)
