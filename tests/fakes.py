@@ -60,6 +60,9 @@ class FixedScores(L.Callback):
     def __init__(self, scores: dict):
         self.scores = {int(step): value for step, value in scores.items()}
 
+    def on_fit_start(self, trainer, module):
+        module.score_names.insert(0, "fd_test_8")
+
     def on_train_batch_end(self, trainer, module, *args):
         if trainer.global_step in self.scores:
             module.scores, module.scores_step = {"fd_test_8": self.scores[trainer.global_step]}, trainer.global_step

@@ -96,12 +96,13 @@ class Evaluation(Periodic):
             trainer, module, self.num_images, self.sampler, self.guidance, self.seed, batch_size=self.batch_size
         ):
             self.suite.update(indices, images, labels_for(indices, module.num_classes))
-        module.scores, module.scores_step = self.suite.compute(), trainer.global_step
+        others = module.scores if module.scores_step == trainer.global_step else {}
+        module.scores, module.scores_step = {**self.suite.compute(), **others}, trainer.global_step
         if trainer.is_global_zero:
             self._record(trainer, module)
         self.suite.reset()
         self.suite.to("cpu")  # training has the device's memory to itself
-        log_metrics(trainer, {f"metrics/{name}": score for name, score in module.scores.items()})
+        log_metrics(trainer, {f"metrics/{name}": score for name, score in self.suite.values.items()})
         log_metrics(trainer, {"metrics/seconds": time.perf_counter() - start})
 
     def _context(self, data: Any) -> dict[str, float]:

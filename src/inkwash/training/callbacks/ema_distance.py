@@ -1,0 +1,26 @@
+"""How far the average is from the weights that it averages."""
+
+import lightning as L
+import torch
+
+from inkwash.training.callbacks.periodic import Periodic, log_metrics
+from inkwash.training.module import DiffusionModule
+
+
+class EMADistance(Periodic):
+    """Logs train/ema_distance = |average - weights| / |weights|, Euclidean norms over all parameters.
+
+    It falls as the learning rate does. One that stays at 0 or grows without end tells of a wrong decay.
+    """
+
+    pauses_training = False
+
+    def __init__(self, every_n_steps: int):
+        super().__init__(every_n_steps)
+
+    @torch.no_grad()
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        raw, average = ([p.float() for p in d.net.parameters()] for d in (module.denoiser, module.ema_denoiser))
+        difference = torch._foreach_sub(average, raw)
+        distance, length = (torch.stack(torch._foreach_norm(x)).norm() for x in (difference, raw))
+        log_metrics(trainer, {"train/ema_distance": float(distance / length)})

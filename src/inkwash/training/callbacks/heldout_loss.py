@@ -1,0 +1,59 @@
+"""The loss on images that training never sees, always at the same times and noise."""
+
+from typing import Any
+
+import lightning as L
+import torch
+
+from inkwash.errors import UserError
+from inkwash.quantize import to_float
+from inkwash.random import generator
+from inkwash.training.callbacks.periodic import Periodic, log_metrics
+from inkwash.training.module import DiffusionModule
+from inkwash.training.precision import autocast
+
+
+class HeldoutLoss(Periodic):
+    """Logs heldout/loss of the averaged weights: a number without sampling noise, so that runs and steps compare.
+
+    Image i of n is seen at the time of fraction (i + 1/2) / n of the path's range, with the noise of (seed, i) and its
+    label, whatever the batch size and the number of ranks.
+
+    Args:
+        every_n_steps: the cadence.
+        num_images: the first so many held-out images; null for all.
+        seed: of the noise.
+        batch_size: images at once.
+    """
+
+    def __init__(self, every_n_steps: int | None, num_images: int | None = None, seed: int = 0, batch_size: int = 256):
+        super().__init__(every_n_steps)
+        if (num_images is not None and num_images < 1) or batch_size < 1:
+            raise UserError(f"callbacks.heldout: num_images={num_images}, batch_size={batch_size} must be at least 1")
+        self.num_images, self.seed, self.batch_size = num_images, seed, batch_size
+
+    @torch.no_grad()
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        images = trainer.datamodule.heldout  # pyright: ignore[reportAttributeAccessIssue]
+        n = len(images) if self.num_images is None else min(self.num_images, len(images))
+        share = range(trainer.global_rank, n, trainer.world_size)
+        total = torch.zeros((), dtype=torch.float64, device=module.device)
+        with autocast(str(trainer.precision), module.device):
+            for start in range(0, len(share), self.batch_size):
+                total += self._losses(module, images, share[start : start + self.batch_size], n).double().sum()
+        loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
+        log_metrics(trainer, {"heldout/loss": loss})
+        others = module.scores if module.scores_step == trainer.global_step else {}
+        module.scores, module.scores_step = {**others, "heldout_loss": loss}, trainer.global_step
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pl_module.score_names.append("heldout_loss")
+
+    def _losses(self, module: DiffusionModule, images: Any, indices: range, n: int) -> torch.Tensor:
+        pixels, labels = images.__getitems__(list(indices))
+        x_0 = to_float(pixels.to(module.device))
+        noise = [torch.randn(x_0.shape[1:], generator=generator(self.seed, "heldout", offset=i)) for i in indices]
+        u = (torch.tensor(list(indices), dtype=torch.float64, device=module.device) + 0.5) / n
+        t = module.ema_denoiser.schedule.time_at(u)
+        y = labels.to(module.device) if module.num_classes is not None else None
+        return module.loss.objective(module.ema_denoiser, x_0, torch.stack(noise).to(module.device), t, y)
