@@ -12,6 +12,7 @@ from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Images, Source
 from inkwash.errors import UserError
 from inkwash.quantize import to_float
+from inkwash.training.processes import serve
 
 
 class ImageDataModule(LightningDataModule):
@@ -89,6 +90,7 @@ class ImageDataModule(LightningDataModule):
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=serve,
             pin_memory=trainer.strategy.root_device.type == "cuda",
         )
 

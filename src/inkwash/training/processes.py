@@ -1,0 +1,57 @@
+"""Which processes end with which, and which may work in a run directory. No torch: the parents of a job ask too."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inkwash.errors import UserError
+
+PR_SET_PDEATHSIG = 1
+# Longer than any rank takes to save and stop (callbacks/signals.py).
+PATIENCE_SECONDS = 45
+
+
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """Have the kernel send this process a signal when its parent dies, even of SIGKILL (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+def serve(_worker: int) -> None:
+    """In a process that reads data: a signal for the job, sent to its group, is not for this one.
+
+    The training finishes the step that is under way, which needs its batch; the readers end with it.
+    """
+    os.setpgid(0, 0)
+    die_with_parent(signal.SIGKILL)
+
+
+def claim(log: Any) -> bool:
+    """Whether train.log, an open file, is now this process's alone; until it ends, however it ends."""
+    try:
+        fcntl.lockf(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # some file systems know no locks
+    return True
+
+
+def wait_for_others(directory: Path) -> None:
+    """Return once nobody trains in the directory, as the ranks of a job whose parent was killed may still do.
+
+    Raises:
+        UserError: somebody still does after PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with open(directory / "train.log", "a") as log:
+        while not claim(log):
+            if time.monotonic() > deadline:
+                raise UserError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
+            if deadline - time.monotonic() > PATIENCE_SECONDS - 0.1:
+                print(f"waiting for another process that trains in {directory}", file=sys.stderr)
+            time.sleep(0.2)
