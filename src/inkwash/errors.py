@@ -1,5 +1,7 @@
 """The one exception for mistakes a user can mend."""
 
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """An unusable config, file or image.
@@ -16,3 +18,10 @@ def user_error(error: BaseException | None) -> UserError | None:
             return error
         error = error.__cause__
     return None
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception, and those it was raised from or on top of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

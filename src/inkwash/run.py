@@ -13,15 +13,7 @@ from inkwash.errors import UserError
 from inkwash.launch import find_run, read_config
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, plain types and tensors only. Raises UserError for a file that is none."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises anything, a KeyError for one
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another") from error
+from inkwash.training.checkpoint_io import read_checkpoint
 
 
 @dataclass
@@ -87,8 +79,14 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
 
 
 def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoiser:
-    """The denoiser of a run (its directory or name). Raises UserError unless it draws images of `like`'s shape."""
-    loaded, shape = load_run(find_run(run), checkpoint, weights), read_config(find_run(like))["data"]["shape"]
-    if list(loaded.shape) != list(shape):
-        raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {list(shape)}")
+    """The denoiser of a run (its directory or name).
+
+    Raises:
+        UserError: it draws images of another shape than the run `like`, or does not know its classes.
+    """
+    loaded, other = load_run(find_run(run), checkpoint, weights), read_config(find_run(like))
+    if list(loaded.shape) != other["data"]["shape"]:
+        raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {other['data']['shape']}")
+    if loaded.num_classes not in (None, classes := other["model"].get("num_classes")):
+        raise UserError(f"run={run} was trained with {loaded.num_classes} classes, run={like} with {classes}")
     return loaded.denoiser

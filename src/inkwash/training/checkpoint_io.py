@@ -1,11 +1,16 @@
-"""Writing checkpoints so that a kill never leaves half of one."""
+"""Writing checkpoints so that a kill never leaves half of one, and reading them without running what is in them."""
 
 import os
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+
+from inkwash.errors import UserError, chain
+from inkwash.training.checkpoint_files import damage
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -13,11 +18,49 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     move is a copy when that is another file system."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Raises UserError when the disk does not take it; what was there before is as it was."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.partial")
-        with open(partial, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            _sync(path.parent)
+        except Exception as error:
+            partial.unlink(missing_ok=True)
+            # torch's writer raises an error of its own on top of the disk's.
+            refusal = next((e for e in chain(error) if isinstance(e, OSError)), None)
+            if refusal is None:
+                raise
+            raise UserError(
+                f"{path} cannot be written ({refusal.strerror}): the checkpoints before it are kept; free some space, "
+                "or keep fewer with callbacks.checkpoint.keep=1, and start the same command again"
+            ) from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, plain types and tensors only, on the CPU. Raises UserError for a file that is none."""
+    reason = damage(path) if zipfile.is_zipfile(path) else None
+    try:
+        if reason is None:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        reason = "it is damaged, or holds other things than text, numbers and tensors, which are not looked at"
+    except Exception as error:  # a damaged pickle raises anything, a KeyError for one
+        reason = str(error).partition("\n")[0]
+    raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
+
+
+def _sync(folder: Path) -> None:
+    """Have the renaming survive a power failure too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Two files apart: the newest state, to resume from, and the best one, to keep."""
+"""Two kinds of file apart: the newest states, to resume from, and the best one, to keep."""
 
 from typing import Any
 
@@ -6,23 +6,53 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.training.callbacks.periodic import Periodic, run_directory
+from inkwash.training.checkpoint_files import point_last, prune, step_file
 from inkwash.training.module import DiffusionModule
 
 
-def save(trainer: L.Trainer, module: DiffusionModule, name: str) -> None:
-    """Write checkpoints/<name> unless the weights are no longer numbers: a good file is never replaced by a bad one."""
-    if all(bool(parameter.isfinite().all()) for parameter in module.denoiser.parameters()):
-        trainer.save_checkpoint(run_directory(trainer) / "checkpoints" / name)
+def sound(module: DiffusionModule) -> bool:
+    """Whether the weights are still numbers: a good file is never replaced by a bad one."""
+    return all(bool(parameter.isfinite().all()) for parameter in module.denoiser.parameters())
 
 
 class ResumeCheckpoint(Periodic):
-    """checkpoints/last.ckpt: always the newest, and written at the end."""
+    """checkpoints/step-<step>.ckpt, the newest few of them; last.ckpt is another name of the newest.
 
-    def __init__(self, every_n_steps: int = 500):
+    A file that a disk or a kill has damaged is passed over for the one before it (resuming.py).
+
+    Args:
+        every_n_steps: the cadence; there is one at the end, and at a signal, too.
+        keep: how many stay.
+    """
+
+    def __init__(self, every_n_steps: int = 500, keep: int = 2):
         super().__init__(every_n_steps)
+        if keep < 1:
+            raise UserError(f"callbacks.checkpoint.keep={keep} must be at least 1")
+        self.keep = keep
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        save(trainer, module, "last.ckpt")
+        if not sound(module):
+            return
+        directory, step = run_directory(trainer), trainer.global_step
+        path = step_file(directory, step)
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            point_last(path)
+            prune(directory, self.keep, step)
+
+    def save_now(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        """Save this step, unless that is done."""
+        if trainer.global_step != self._ran:
+            self._run(trainer, module)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        checkpoint["images"] = data.train.fingerprint
+        checkpoint["layout"] = {
+            "processes": trainer.world_size,
+            "micro_batches": trainer.accumulate_grad_batches,
+        }
 
 
 class BestCheckpoint(Periodic):
@@ -39,6 +69,7 @@ class BestCheckpoint(Periodic):
             raise UserError(f"callbacks.best.mode={mode} must be min or max")
         self.monitor = monitor
         self.sign = 1 if mode == "min" else -1
+        self.name: str | None = None
         self.best: float | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -50,13 +81,18 @@ class BestCheckpoint(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if module.scores_step != trainer.global_step:
             return
-        score = next(score for name, score in module.scores.items() if name.startswith(self.monitor or ""))
-        if self.best is None or self.sign * score < self.sign * self.best:
-            self.best = score
-            save(trainer, module, "best.ckpt")
+        name = next(name for name in module.score_names if name.startswith(self.monitor or ""))
+        if name not in module.scores:
+            return  # another metric's turn
+        score = module.scores[name]
+        # A resumed run may measure something else: the values of two metrics do not compare.
+        if name != self.name or self.best is None or self.sign * score < self.sign * self.best:
+            self.name, self.best = name, score
+            if sound(module):
+                trainer.save_checkpoint(run_directory(trainer) / "checkpoints" / "best.ckpt")
 
-    def state_dict(self) -> dict[str, float | None]:
-        return {"best": self.best}
+    def state_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "best": self.best}
 
-    def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
-        self.best = state_dict["best"]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.name, self.best = state_dict.get("name"), state_dict["best"]
