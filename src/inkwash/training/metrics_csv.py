@@ -23,8 +23,9 @@ class MetricsCsv(Logger):
         self.path = Path(directory) / "metrics.csv"
         self.rows: dict[int, dict[str, Any]] = {}
         if self.path.exists():
-            with open(self.path, newline="") as file:
-                self.rows = {int(row["step"]): row for row in csv.DictReader(file)}
+            # A kill may have cut the last line short.
+            lines = [line for line in self.path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+            self.rows = {int(row["step"]): row for row in csv.DictReader(lines)}
 
     @property
     def name(self) -> str:
@@ -40,7 +41,8 @@ class MetricsCsv(Logger):
     def forget_after(self, step: int) -> None:
         """Drop rows of a later step: a resumed run writes them again."""
         self.rows = {at: row for at, row in self.rows.items() if at <= step}
-        self._rewrite()
+        if self.path.exists():
+            self._rewrite()
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

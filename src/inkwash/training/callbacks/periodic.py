@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
@@ -61,6 +62,39 @@ class Periodic(L.Callback, ABC):
         self._ran = trainer.global_step
         if self.pauses_training:
             module.paused_seconds += time.perf_counter() - start
+
+
+class Summing(Periodic):
+    """Adds up what it observes until it runs next. Checkpoints hold the sums of every rank, so that after a resume the
+    next line is that of a run that was not interrupted.
+
+    Attributes:
+        sums: of this rank, the subclass's own shape; its `run` sets them back to 0.
+    """
+
+    def __init__(self, every_n_steps: int | None, *shape: int, dtype: torch.dtype = torch.float32):
+        super().__init__(every_n_steps)
+        self.sums = torch.zeros(shape, dtype=dtype)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        self.sums = self.sums.to(pl_module.device)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        sums = pl_module.all_gather(self.sums).reshape(-1, *self.sums.shape).cpu()
+        checkpoint.setdefault("sums", {})[self._key()] = sums
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        sums = checkpoint.get("sums", {}).get(self._key())
+        if sums is None or sums.shape[1:] != self.sums.shape:
+            return
+        if len(sums) == trainer.world_size:
+            self.sums = sums[trainer.global_rank]
+        elif trainer.is_global_zero:  # of another number of ranks: one has it all
+            self.sums = sums.sum(dim=0)
+
+    def _key(self) -> str:
+        return f"{type(self).__name__}-{self.every_n_steps}"
 
 
 def log_metrics(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:
