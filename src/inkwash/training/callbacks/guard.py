@@ -1,50 +1,99 @@
-"""Stop at the first loss that is not a number."""
+"""Stop at the first loss or gradient that is not a number, or leave the step out."""
 
+import logging
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from inkwash.errors import UserError
 from inkwash.training.callbacks.periodic import Periodic
 from inkwash.training.module import DiffusionModule
 
+log = logging.getLogger(__name__)
+
 
 class FiniteLoss(Periodic):
     """Ends the run in one sentence that names the step, the times t and the precision.
 
-    Every step is watched, without waiting for the device; the verdict is read every `every_n_steps`. Checkpoints look
-    at the weights before they are written (checkpoints.py), so those that are kept are sound.
+    Every step is watched, without waiting for the device; the verdict is read every `every_n_steps`, by all ranks
+    together. Checkpoints look at the weights before they are written (checkpoints.py): those that are kept are sound.
+
+    Args:
+        every_n_steps: how often the verdict is read.
+        skip: how many such steps of a run may be left out instead: weights, their average's aim and the optimizer's
+            state stay as they were. The gradient is then looked at in every step, which a GPU has to be waited for.
+            With precision 16-mixed an infinite gradient is not counted: the loss scale is lowered and the step left out
+            anyway.
     """
 
     pauses_training = False
 
-    def __init__(self, every_n_steps: int = 10):
-        super().__init__(every_n_steps)
+    def __init__(self, every_n_steps: int = 10, skip: int = 0):
+        super().__init__(1 if skip else every_n_steps)
+        if skip < 0:
+            raise UserError(f"callbacks.guard.skip={skip} must not be negative")
+        self.skip, self.skipped = skip, 0
+        self._left_out = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         super().on_train_start(trainer, pl_module)
+        self._scaled = trainer.precision == "16-mixed"
         self._worst = self._clear(pl_module.device)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+        """Every optimizer leaves a parameter without a gradient as it is. All ranks hold the same gradient."""
+        if not self.skip or self._scaled:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms = torch._foreach_norm([p.grad for p in parameters])
+        self._left_out = not bool(torch.stack([*norms]).isfinite().all())
+        if self._left_out:
+            for parameter in parameters:
+                parameter.grad = None
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
         bad = ~outputs["losses"].isfinite()
         t = outputs["t"].float()
         inf = torch.full_like(t, torch.inf)
-        step = torch.where(bad.any(), float(trainer.global_step), torch.inf).to(t)
-        # Earliest step, least t and, negated, greatest t: one minimum keeps all three.
-        now = torch.stack([step, torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min()])
-        self._worst = torch.minimum(self._worst, now)
+        ruined = self._left_out | (~module.grad_norm.isfinite() & (not self._scaled)).to(t.device)
+        # Its last micro-batch has counted the step already.
+        step = trainer.global_step + (trainer.global_step == self._seen)
+        now, never = torch.full_like(inf[0], step), inf[0]
+        # Earliest step of a bad loss, least t, negated greatest t, earliest bad gradient: one minimum keeps all four.
+        seen = torch.stack([
+            torch.where(bad.any(), now, never), torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min(),
+            torch.where(ruined, now, never),
+        ])  # fmt: skip
+        self._worst = torch.minimum(self._worst, seen)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        step, low, minus_high = self._worst.tolist()
-        if step < torch.inf:
-            raise UserError(
-                f"the loss stopped being a number at step {step:.0f} (t from {low:g} to {-minus_high:g}, precision "
-                f"{trainer.precision}); the last good checkpoint is kept: lower optimizer.lr or try "
-                "trainer.precision=32-true"
-            )
+        worst = trainer.strategy.reduce(self._worst, reduce_op="min") if trainer.world_size > 1 else self._worst
+        loss_step, low, minus_high, gradient_step = worst.tolist()  # pyright: ignore[reportAttributeAccessIssue]
+        step = min(loss_step, gradient_step)
+        if step == torch.inf:
+            return
+        what = "loss" if loss_step <= gradient_step else "gradient"
+        times = f"t from {low:g} to {-minus_high:g}, " if low < torch.inf else ""
+        where = f"step {step:.0f} ({times}precision {trainer.precision})"
+        if self.skipped < self.skip:
+            self.skipped += 1
+            self._left_out, self._worst = False, self._clear(module.device)
+            log.warning("left out     %s: the %s is no number; %d of %d", where, what, self.skipped, self.skip)
+            return
+        raise UserError(
+            f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr, try "
+            "trainer.precision=32-true, or leave out a few such steps with callbacks.guard.skip=5"
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.skipped = state_dict["skipped"]
 
     @staticmethod
     def _clear(device: torch.device) -> Tensor:
-        return torch.full((3,), torch.inf, device=device)
+        return torch.full((4,), torch.inf, device=device)

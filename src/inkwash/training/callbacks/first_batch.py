@@ -1,0 +1,44 @@
+"""A look at the first images, before they are trained on for hours."""
+
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from inkwash.errors import UserError
+
+# Less than two of 256 levels of grey: nothing to see.
+LEAST_SPREAD = 0.02
+
+
+class FirstBatch(L.Callback):
+    """Raises UserError unless the first batch is images in [-1, 1] of the shape the network is made for."""
+
+    def __init__(self):
+        self._looked = False
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._looked:
+            return
+        self._looked = True
+        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        parts = trainer.world_size * trainer.accumulate_grad_batches
+        check(batch[0], (data.batch_size // parts, *data.shape))
+
+
+def check(images: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise UserError for anything but images of a shape (B, C, H, W) that span some of [-1, 1]."""
+    if not images.is_floating_point():
+        raise UserError(f"data.source: the first batch is {images.dtype}, not floating point in [-1, 1]")
+    if images.shape[1:] != shape[1:]:
+        raise UserError(f"data.shape={list(shape[1:])}, but the images of the first batch are {list(images.shape[1:])}")
+    if len(images) != shape[0]:
+        raise UserError(f"data.batch_size asks for {shape[0]} images here, but the first batch has {len(images)}")
+    low, high = images.aminmax()
+    if not (low >= -1 and high <= 1):  # nor with NaN
+        raise UserError(f"data.source: the first batch spans [{low:g}, {high:g}], but images must lie in [-1, 1]")
+    if (images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3))).max() < LEAST_SPREAD:
+        raise UserError(
+            "data.path: every image of the first batch is of one colour, with nothing to learn: are these the right "
+            "files, in 0 to 255?"
+        )
