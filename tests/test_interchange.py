@@ -18,6 +18,7 @@ from inkwash.fit import fit
 from inkwash.interchange import export_diffusers, export_safetensors, import_diffusers
 from inkwash.nets.unet2d_config import unet2d_config
 from inkwash.run import load_run
+from inkwash.training import changes
 
 UNCONDITIONAL = ("data.shape=[3,8,8]", "model.num_classes=null")
 LEARNED = (
@@ -235,7 +236,7 @@ def test_their_cifar10_trains_on_as_our_recipe(pipeline, compose_config, tmp_pat
     folder, _ = pipeline({"variance_type": "fixed_large"}, **blocks, **up, **narrow, dropout=0.1)
     config = launch.read_config(import_diffusers(folder, tmp_path / "run"))
     recipe = compose_config("experiment=cifar10", "data.path=x", "model.channels=32")
-    assert launch.other_model(config, recipe) is None
+    assert changes.forbidden(config, recipe, step=0) is None
 
 
 def test_classes_must_be_told_of_what_is_not_our_own(untrained, pipeline, tmp_path):

@@ -15,6 +15,7 @@ from inkwash.errors import UserError
 from inkwash.loss import Loss
 from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
+from inkwash.training.restoring import adapt
 
 # A global batch draws its noise from this many streams, so 1, 2, 4 or 8 processes draw the same numbers.
 NUM_SHARDS = 8
@@ -83,8 +84,10 @@ class DiffusionModule(L.LightningModule):
         self._drawn.clear()
         if self.trainer.world_size > 1:
             drawn = torch.stack([*self.all_gather(drawn)], dim=1)  # (micro, world, 2, n)
-        t, losses = drawn.reshape(-1, *drawn.shape[-2:]).unbind(dim=1)
-        self.loss.times.learn(t.flatten(), losses.flatten())
+        t, losses = drawn.reshape(-1, *drawn.shape[-2:]).transpose(0, 1).flatten(1)
+        # A step that was left out has nothing to teach (callbacks/guard.py).
+        told = losses.isfinite()
+        self.loss.times.learn(t[told], losses[told])
 
     def draws(self, micro: int, n: int) -> Draws:
         """The random numbers for n images, the `micro`-th part of this rank's share of this step's global batch.
@@ -139,5 +142,6 @@ class DiffusionModule(L.LightningModule):
         checkpoint["scores"] = {"step": self.scores_step, **self.scores}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        adapt(checkpoint, self)
         self.scores = dict(checkpoint["scores"])
         self.scores_step = self.scores.pop("step")
