@@ -18,6 +18,8 @@ from inkwash.process.schedules import Schedule
 # Threads of small operations that wait for a busy core cost far more than they bring; the suite's processes inherit it.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Configurations may name these modules of the tests.
+os.environ["INKWASH_TRUST"] = "fakes"
 
 
 @pytest.fixture(scope="session", autouse=True)

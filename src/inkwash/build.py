@@ -8,6 +8,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from inkwash.check import refuse_strangers
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.random import seed_of
@@ -15,7 +16,12 @@ from inkwash.training.module import DiffusionModule
 
 
 def build(node: Any, **more: Any) -> Any:
-    """Instantiate a node with plain containers inside. Raises UserError for arguments that its target does not take."""
+    """Instantiate a node with plain containers inside.
+
+    Raises:
+        UserError: something in it may not be called, or does not take its arguments.
+    """
+    refuse_strangers(node)
     try:
         return instantiate(node, _convert_="all", **more)
     except InstantiationException as error:

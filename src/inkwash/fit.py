@@ -4,10 +4,11 @@ import json
 import logging
 import os
 import random
-import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,14 @@ from inkwash.agent import reporting
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
 from inkwash.random import seed_of
-from inkwash.run import read_checkpoint
-from inkwash.training import tracking
+from inkwash.training import resuming, tracking
+from inkwash.training.callbacks.signals import StopOnSignal, Stopped
+from inkwash.training.checkpoint_files import sweep_up
 from inkwash.training.metrics_csv import MetricsCsv
 from inkwash.training.module import DiffusionModule
+from inkwash.training.processes import claim
 
 log = logging.getLogger("inkwash")
-
-
-class DefaultSignals(L.Callback):
-    """SIGTERM ends a process. Lightning's handler waits for the other ranks, and can wait forever."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
@@ -49,7 +45,7 @@ def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
     callbacks = [build(node) for node in config["callbacks"].values()]
     trainer = build(
         config["trainer"],
-        callbacks=[*callbacks, DefaultSignals()],
+        callbacks=[*callbacks, stop := StopOnSignal()],
         logger=loggers,
         default_root_dir=str(directory),
     )
@@ -60,17 +56,40 @@ def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
     for logger in loggers:
         logger.log_hyperparams({**config, "run": facts})
 
-    checkpoint = directory / "checkpoints" / "last.ckpt"
-    if checkpoint.exists() and resume(checkpoint, config, loggers) >= config["trainer"]["max_steps"]:
+    checkpoint, stored = resume(directory, config, trainer, loggers)
+    if stored["global_step"] >= config["trainer"]["max_steps"]:
         log.info("nothing to do: trainer.max_steps=%d is reached", config["trainer"]["max_steps"])
+        if trainer.is_global_zero and summarized(directory) < stored["global_step"]:  # killed between the two
+            summarize(directory, stored["global_step"], last_row(loggers), facts, {})
         return trainer, module
+    if checkpoint is not None:
+        resuming.compare_images(stored, data.train.fingerprint)
+    elif config["init_from"] is not None:
+        resuming.start_from(launch.find_weights(config["init_from"]), module)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+        with out_of_memory():
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     finally:
-        tracking.finish(failed=sys.exc_info()[0] is not None)
+        stop.restore()
+        tracking.finish(failed=not isinstance(sys.exc_info()[1], Stopped | None))
     if trainer.is_global_zero:
-        summarize(directory, trainer, module, facts, time.perf_counter() - started)
+        seconds = {"seconds": time.perf_counter() - started, "seconds_outside_training": module.paused_seconds}
+        summarize(directory, trainer.global_step, module.latest, facts, seconds)
     return trainer, module
+
+
+@contextmanager
+def out_of_memory() -> Iterator[None]:
+    """Raise UserError where the device or the machine has no more memory."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "can't allocate memory" not in str(error):  # what torch says of the CPU's
+            raise
+        raise UserError(
+            f"out of memory ({' '.join(str(error).split())[:160]}): lower data.batch_size, or raise "
+            "trainer.accumulate_grad_batches, which trains on the same batch in smaller parts"
+        ) from error
 
 
 def set_up_logging(directory: Path, rank: int) -> None:
@@ -83,7 +102,10 @@ def set_up_logging(directory: Path, rank: int) -> None:
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
     if rank == 0:
-        formats[logging.FileHandler(directory / "train.log")] = "%(asctime)s %(message)s"
+        file = logging.FileHandler(directory / "train.log")
+        if not claim(file.stream):
+            raise UserError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
+        formats[file] = "%(asctime)s %(message)s"
     for handler, text in formats.items():
         handler.setFormatter(logging.Formatter(text))
         log.addHandler(handler)
@@ -124,36 +146,50 @@ def describe(
     return facts
 
 
-def resume(checkpoint: Path, config: dict[str, Any], loggers: list[Any]) -> int:
-    """Say where training goes on, and have the records forget what came after; returns the step."""
-    stored = read_checkpoint(checkpoint)
-    if key := launch.other_model(stored.get("config", {}), config):
-        raise UserError(f"{checkpoint} is a checkpoint of another {key} than config.yaml's: choose another run=NAME")
-    step = stored["global_step"]
-    log.info("resuming     from step %d", step)
-    for logger in loggers:
-        if isinstance(logger, MetricsCsv):
-            logger.forget_after(step)
-    records = checkpoint.parents[1] / "metrics.jsonl"
-    if records.exists():
-        kept = [line for line in records.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
-        launch.write_text(records, "".join(kept))
-    return step
+def resume(
+    directory: Path, config: dict[str, Any], trainer: L.Trainer, loggers: list[Any]
+) -> tuple[Path | None, dict[str, Any]]:
+    """Where training goes on, said aloud; the records forget what came after. Returns checkpoint and content."""
+    path, stored = resuming.find(directory) or (None, {"global_step": 0})
+    if path is not None:
+        resuming.compare(directory, stored, config)
+        resuming.compare_layout(stored, config, trainer.world_size)
+        log.info("resuming     from step %d, %s", stored["global_step"], path)
+    if trainer.is_global_zero:
+        sweep_up(directory)
+        step = -1 if path is None else stored["global_step"]
+        resuming.forget_after(directory / "metrics.jsonl", step)
+        for logger in loggers:
+            if isinstance(logger, MetricsCsv):
+                logger.forget_after(step)
+    return path, stored
+
+
+def last_row(loggers: list[Any]) -> dict[str, Any]:
+    """The latest of what training itself logs, from metrics.csv."""
+    rows = next((logger.rows for logger in loggers if isinstance(logger, MetricsCsv)), {})
+    latest = {name: value for step in sorted(rows) for name, value in rows[step].items() if value != ""}
+    return {name: float(value) for name, value in latest.items() if name.startswith("train/")}
+
+
+def summarized(directory: Path) -> int:
+    """The step that summary.json is of, -1 without one."""
+    path = directory / "summary.json"
+    return json.loads(path.read_text())["steps"] if path.exists() else -1
 
 
 def summarize(
-    directory: Path, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
+    directory: Path, step: int, latest: dict[str, Any], facts: dict[str, Any], seconds: dict[str, float]
 ) -> None:
     """summary.json, and the last lines of the output."""
     records = directory / "metrics.jsonl"
     lines = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
     summary = {
-        "steps": trainer.global_step,
-        "images": trainer.global_step * facts["global_batch_size"],
-        "loss": module.latest.get("train/loss"),
-        "images_per_second": module.latest.get("train/images_per_second"),
-        "seconds": round(seconds, 1),
-        "seconds_outside_training": round(module.paused_seconds, 1),
+        "steps": step,
+        "images": step * facts["global_batch_size"],
+        "loss": latest.get("train/loss"),
+        "images_per_second": latest.get("train/images_per_second"),
+        **{name: round(value, 1) for name, value in seconds.items()},
         "metrics": {record["name"]: record for record in lines},  # the last of each name
         **facts,
     }

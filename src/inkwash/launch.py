@@ -33,6 +33,8 @@ HEADER = {
     "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
 }
 OF_THE_LAUNCH = {"run": None, "sweep": None, "resume": "auto"}
+# What a job exits with after a signal: 130, 143 and 138.
+STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
 GRACE_SECONDS = 45
 
 
@@ -81,6 +83,14 @@ def find_run(name: str) -> Path:
     raise UserError(f"run={name} is no run directory: neither {name} nor {RUNS / name} has a config.yaml")
 
 
+def find_weights(name: str) -> Path:
+    """init_from: a checkpoint, or a run, given by its directory or its name below runs/."""
+    try:
+        return Path(name) if Path(name).is_file() else find_run(name)
+    except UserError as error:
+        raise UserError(f"init_from={name} is neither a checkpoint nor a run directory") from error
+
+
 def point_latest(directory: Path) -> None:
     """Make runs/latest a link to the directory."""
     link = directory.parent / f".latest-{os.getpid()}"
@@ -109,11 +119,6 @@ def read_config(directory: Path) -> dict[str, Any]:
     config = OmegaConf.to_container(OmegaConf.load(directory / "config.yaml"))
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items() if key not in {**HEADER, **OF_THE_LAUNCH}}
-
-
-def other_model(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first key in which two configurations differ so that a checkpoint of one cannot continue in the other."""
-    return next((key for key in ("model", "schedule", "prediction") if old.get(key) != new[key]), None)
 
 
 def exit_code(status: int) -> int:
@@ -159,8 +164,8 @@ def write_status(directory: Path, state: str, **more: Any) -> None:
 def start(module: str, directory: Path, accelerator: str, devices: int | str) -> int:
     """Run `python -m module directory` on every rank, wait, and return the exit status.
 
-    The processes form sessions of their own, so that nothing of one job reaches the next. SIGINT and SIGTERM are passed
-    on, and end this process too once the job is over.
+    The processes form sessions of their own, so that nothing of one job reaches the next. SIGINT, SIGTERM and SIGUSR1
+    are passed on: a training saves and stops (callbacks/signals.py). They end this process too once the job is over.
     """
     command = [sys.executable, "-u", "-m", "inkwash.agent", module, str(directory), accelerator, str(devices)]
     agent = subprocess.Popen(command, start_new_session=True)
@@ -183,7 +188,8 @@ def _forwarding(agent: subprocess.Popen) -> Iterator[list[int]]:
         signal.signal(signal.SIGALRM, lambda *_: os.killpg(agent.pid, signal.SIGKILL))
         signal.alarm(GRACE_SECONDS)
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, forward) for number in numbers}
     try:
         yield received
     finally:

@@ -4,6 +4,7 @@ No torch in this process: a misspelt key is told within a second.
 """
 
 import json
+import os
 import sys
 import uuid
 from pathlib import Path
@@ -17,6 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash import launch, schema
 from inkwash.check import check
 from inkwash.errors import UserError
+from inkwash.training import changes
+from inkwash.training.checkpoint_files import candidates, step_files
+from inkwash.training.processes import wait_for_others
+
+SECRETS = ("WANDB_API_KEY", "HF_TOKEN")
 
 schema.register()
 OmegaConf.register_new_resolver("sweep_name", launch.sweep_name, replace=True)
@@ -33,7 +39,14 @@ def train(config: DictConfig) -> float:
             sys.exit(1)
         refuse(error)
         return float("nan")
-    status = launch.start("inkwash.fit", directory, config.trainer.accelerator, config.trainer.devices)
+    try:
+        status = launch.start("inkwash.fit", directory, config.trainer.accelerator, config.trainer.devices)
+    except SystemExit:  # a signal
+        launch.write_status(directory, "stopped")
+        raise
+    if status in launch.STOPPED and not multirun:
+        launch.write_status(directory, "stopped")
+        sys.exit(status)
     if status != 0:
         report = directory / "error.txt"
         error = report.read_text("utf-8").strip() if report.exists() else "its processes were killed"
@@ -56,7 +69,12 @@ def prepare(config: DictConfig, multirun: bool) -> Path:
     directory = job_directory() if multirun else named_directory(config)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     plain = {key: value for key, value in plain.items() if key not in launch.OF_THE_LAUNCH}
+    refuse_secrets(plain)
+    if config.init_from is not None:
+        launch.find_weights(config.init_from)
     if directory is not None:
+        if directory.exists():
+            wait_for_others(directory)
         check_resume(directory, config.resume, plain)
         directory.mkdir(parents=True, exist_ok=True)
     elif config.resume == "must":
@@ -91,19 +109,26 @@ def made_up_name() -> str:
 
 def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
     """A checkpoint continues when it should, and only with the network and the process it was trained with."""
-    last = directory / "checkpoints" / "last.ckpt"
-    if resume == "must" and not last.exists():
+    files = candidates(directory)
+    if resume == "must" and not files:
+        last = directory / "checkpoints" / "last.ckpt"
         raise UserError(f"resume=must, but there is no {last}: check run=, or pass resume=auto to start afresh")
-    if not last.exists():
+    if not files:
         return
     if resume == "never":
         raise UserError(f"resume=never, but {directory} already holds a run: choose another run=NAME or delete it")
-    old = launch.read_config(directory)
-    if key := launch.other_model(old, config):
-        raise UserError(
-            f"{directory} holds a checkpoint of another {key} ({old[key]} there, {config[key]} now): "
-            "choose another run=NAME"
-        )
+    # An imported run has made no step yet. The ranks look into the checkpoint and have the last word (resuming.py).
+    step = None if step_files(directory) else 0
+    if change := changes.forbidden(launch.read_config(directory), config, step):
+        raise UserError(changes.refusal(directory, change))
+
+
+def refuse_secrets(config: dict[str, Any]) -> None:
+    """Raise UserError for an API key in what is about to be written to files."""
+    text = json.dumps(config) + " ".join(HydraConfig.get().overrides.task)
+    for name in SECRETS:
+        if len(secret := os.environ.get(name, "")) >= 8 and secret in text:
+            raise UserError(f"the value of {name} is in the configuration, which is no secret: leave it out")
 
 
 def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
