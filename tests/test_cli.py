@@ -62,7 +62,8 @@ def test_train_says_where_everything_is(first, workplace):
     run = workplace / "runs" / "first"
     assert (workplace / "runs" / "latest").resolve() == run
     assert tree(run) == [
-        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl", "run.json",
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/step-00000002.ckpt",
+        "checkpoints/step-00000004.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl", "run.json",
         "samples/step-00000002.png", "samples/step-00000004.png", "status.json", "summary.json", "train.log",
     ]  # fmt: skip
     assert sorted(path.name for path in workplace.iterdir()) == ["runs"]
