@@ -33,7 +33,8 @@ def test_a_run_leaves_everything_in_its_directory(fit_run):
     directory, trainer, _ = fit_run("run")
     files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
     assert files == [
-        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl", "run.json",
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/step-00000002.ckpt",
+        "checkpoints/step-00000004.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl", "run.json",
         "samples/step-00000002.png", "samples/step-00000004.png", "summary.json", "train.log",
     ]  # fmt: skip
     assert not any(set("= ,()#$") & set(name) for name in files)
@@ -144,7 +145,8 @@ def test_last_is_last_and_best_is_when_the_metric_was_best(fit_run):
     # Callbacks run in the order of the configuration; `best` must come after the scores.
     best = "+callbacks.best2={_target_: inkwash.training.callbacks.checkpoints.BestCheckpoint, monitor: fd_}"
     directory, _, _ = fit_run("run", NO_METRIC, "~callbacks.best", scores, best, "trainer.max_steps=7")
-    assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    names = sorted(path.name for path in (directory / "checkpoints").iterdir())
+    assert names == ["best.ckpt", "last.ckpt", "step-00000006.ckpt", "step-00000007.ckpt"]
     assert checkpoint(directory)["global_step"] == 7
     stored = checkpoint(directory, "best.ckpt")
     assert stored["global_step"] == 5
@@ -198,9 +200,6 @@ def test_a_checkpoint_of_another_model_is_refused(fit_run, tmp_path):
     fit_run("run", NO_METRIC)
     with pytest.raises(UserError, match="checkpoint of another prediction"):
         fit_run("run", NO_METRIC, "prediction=eps", "trainer.max_steps=6")
-    (tmp_path / "run/checkpoints/last.ckpt").write_bytes(b"half a file")
-    with pytest.raises(UserError, match="no readable checkpoint"):
-        fit_run("run", NO_METRIC, "trainer.max_steps=6")
 
 
 def test_data_without_labels_trains_without_the_classifiers_distance(fit_run):
