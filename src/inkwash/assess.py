@@ -178,7 +178,6 @@ def measure(
         "evaluations": round(drawn.evaluations.images / len(indices), 2) if drawn.evaluations else None,
         "seconds": round(time.perf_counter() - start, 2),
         "world_size": world,
-        "commit": launch.provenance()["commit"],
     }
     if run and config["likelihood"] is not None:
         result["metrics"] |= likelihood(run, config, cell, data, rank, world, device)
@@ -209,6 +208,7 @@ def from_run(
         "steps": len(sampler.spacing(run.denoiser.schedule)) - 1,
         "guidance": guidance,
         "seed": cell["seed"],
+        "commit": launch.provenance()["commit"],
     }
     return Drawn(batches(), facts, counter)
 
@@ -216,7 +216,8 @@ def from_run(
 def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> Drawn:
     """Images of a folder, or of a pipeline of diffusers."""
     shape = tuple(config["data"]["shape"])
-    facts = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0, "seed": cell["seed"]}
+    facts: dict[str, Any] = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0}
+    facts |= {"seed": cell["seed"], "commit": launch.provenance()["commit"]}
     if config["images"] is not None:
         files = image_files(Path(config["images"]), shape, cell["num_images"])
         return Drawn(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)

@@ -22,6 +22,7 @@ class MetricRecord:
     steps: int
     guidance: float
     seed: int | None = None  # of the generated images
+    commit: str | None = None  # of Inkwash, as git knows it
     preprocessing: str = ""  # of the extractor
     data: str | None = None  # fingerprint of the reference
     protocol: dict[str, Any] = field(default_factory=dict)  # the metric's own settings

@@ -4,11 +4,14 @@ import csv
 import json
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from inkwash.metrics.summary import summarise
 
 Results = Sequence[dict[str, Any]]
 # How many columns a terminal of the usual width has room for; the files have all of them.
@@ -27,9 +30,31 @@ def _quality(result: dict[str, Any]) -> float:
     return next(iter(result["metrics"].values()), 0.0)
 
 
+def over_seeds(results: Results) -> list[dict[str, Any]]:
+    """Mean and spread of what differs in nothing but its seed, where there are several."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for r in results:
+        same = {key: r[key] for key in ("sampler", "steps", "guidance", "weights", "num_images")}
+        groups.setdefault(json.dumps([same, _without_seed(r["name"])]), []).append(r)
+    found = []
+    for key, members in groups.items():
+        if len(members) > 1:
+            summary = summarise([r["metrics"] for r in members])
+            name = _without_seed(json.loads(key)[1]) or members[0]["sampler"]
+            found.append({"name": f"{name}, {len(members)} seeds", "metrics": summary})
+    return found
+
+
+def _without_seed(name: str) -> str:
+    return " ".join(part for part in name.split() if not part.startswith("seed="))
+
+
 def write_tables(directory: Path, results: Results) -> None:
     """table.json with every record, table.csv with the values."""
     (directory / "table.json").write_text(json.dumps(list(results), indent=2) + "\n", "utf-8")
+    if groups := over_seeds(results):
+        plain = [{"name": g["name"], **{k: asdict(v) for k, v in g["metrics"].items()}} for g in groups]
+        (directory / "seeds.json").write_text(json.dumps(plain, indent=2) + "\n", "utf-8")
     flat = rows(results)
     with open(directory / "table.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in flat for key in row)))
@@ -49,6 +74,9 @@ def console_table(results: Results) -> None:
         table.add_column(name, justify="right", overflow="fold")
     for row in flat:
         table.add_row(row["name"], _number(row["evaluations"]), *(_cell(row, n, intervals[n]) for n in shown))
+    for group in over_seeds(results):
+        means = (group["metrics"].get(n) for n in shown)
+        table.add_row(group["name"], "", *("" if m is None else f"{m.mean:.4g} +- {m.std:.2g}" for m in means))
     Console().print(table)
     notes = {(name, note) for r in results for name, record in r["records"].items() for note in record["notes"]}
     for name, note in sorted(notes):

@@ -124,6 +124,7 @@ class Evaluation(Periodic):
             steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
             guidance=self.guidance if module.num_classes is not None else 1.0,
             seed=self.seed,
+            commit=json.loads((run_directory(trainer) / "run.json").read_text()).get("commit"),
         )
         lines = [json.dumps({"step": trainer.global_step, **asdict(r)}) + "\n" for r in records.values()]
         with open(run_directory(trainer) / "metrics.jsonl", "a") as file:

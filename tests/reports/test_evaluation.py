@@ -1,0 +1,60 @@
+"""Tables of an evaluation: best first, intervals beside values, means over seeds."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+from inkwash.reports.evaluation import console_table, over_seeds, plot_quality, write_tables
+
+
+def result(name, sampler, steps, seed, fd):
+    facts = {"sampler": sampler, "steps": steps, "guidance": 1.0, "seed": seed, "weights": "ema", "num_images": 100}
+    return {
+        "name": name, **facts, "evaluations": steps, "seconds": 1.0,
+        "metrics": {"fd_eyes_100": fd, "fd_low_eyes_100": fd - 0.5, "fd_high_eyes_100": fd + 0.5},
+        "records": {"fd_eyes_100": {"notes": ["100 images are few"]}},
+    }  # fmt: skip
+
+
+RESULTS = [
+    result("sampler=ddim seed=0", "DDIM", 10, 0, 3.0),
+    result("sampler=ddim seed=1", "DDIM", 10, 1, 5.0),
+    result("sampler=heun seed=0", "Heun", 20, 0, 1.0),
+]
+
+
+def test_seeds_are_summarised_and_nothing_else():
+    (group,) = over_seeds(RESULTS)
+    assert group["name"] == "sampler=ddim, 2 seeds"
+    summary = group["metrics"]["fd_eyes_100"]
+    assert (summary.mean, summary.n) == (4.0, 2)
+    assert summary.std == pytest.approx(2**0.5)
+
+
+def test_tables_hold_everything_best_first(tmp_path):
+    write_tables(tmp_path, RESULTS)
+    assert json.loads((tmp_path / "table.json").read_text()) == RESULTS
+    with open(tmp_path / "table.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["fd_eyes_100"]) for row in rows] == [1.0, 3.0, 5.0]
+    assert json.loads((tmp_path / "seeds.json").read_text())[0]["fd_eyes_100"]["mean"] == 4.0
+
+
+def test_console_says_intervals_and_notes(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    console_table(RESULTS)
+    out = capsys.readouterr().out
+    assert "3 (2.5-3.5)" in out
+    assert "4 +- 1.4" in out
+    assert out.index("sampler=heun") < out.index("sampler=ddim")
+    assert "fd_eyes_100: 100 images are few" in out
+
+
+def test_plot_has_a_line_for_each_sampler(tmp_path):
+    plot_quality(tmp_path / "quality.png", RESULTS)
+    with Image.open(tmp_path / "quality.png") as picture:
+        assert picture.size == (1050, 675)
+    plot_quality(tmp_path / "one.png", RESULTS[:1])
+    assert not (tmp_path / "one.png").exists()
