@@ -116,6 +116,7 @@ def plot_quality(path: Path, results: Results) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for line, values in sorted(points.items()):
@@ -127,6 +128,8 @@ def plot_quality(path: Path, results: Results) -> None:
     ticks = sorted({k for values in points.values() for k in values})
     axes.set_xticks(ticks, [f"{k:g}" for k in ticks])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
