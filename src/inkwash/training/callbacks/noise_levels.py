@@ -1,7 +1,6 @@
 """Where along the noise levels the loss is, step by step."""
 
 import math
-from typing import Any
 
 import lightning as L
 import torch
@@ -9,11 +8,11 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.process.weightings import snr
-from inkwash.training.callbacks.periodic import Periodic, log_metrics
+from inkwash.training.callbacks.periodic import Summing, log_metrics
 from inkwash.training.module import DiffusionModule
 
 
-class LossByNoise(Periodic):
+class LossByNoise(Summing):
     """Logs the mean loss in each bin of log SNR since the last line, over all ranks: loss_by_log_snr/-4_to_-2, ...
 
     A schedule's trouble shows here long before it does in the samples. Bins that no image fell into are left out.
@@ -26,24 +25,20 @@ class LossByNoise(Periodic):
     pauses_training = False
 
     def __init__(self, every_n_steps: int, low: float = -10.0, high: float = 10.0, bins: int = 10):
-        super().__init__(every_n_steps)
         if bins < 1 or not low < high:
             raise UserError(f"callbacks.loss_by_noise: bins={bins} must be at least 1 and low={low} below high={high}")
+        super().__init__(every_n_steps, 2, bins, dtype=torch.float64)
         self.low, self.width, self.bins = low, (high - low) / bins, bins
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        super().on_train_start(trainer, pl_module)
-        self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=pl_module.device)
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
         log_snr = snr(*module.denoiser.schedule(outputs["t"])).flatten().log()
         index = ((log_snr - self.low) / self.width).clamp(0, self.bins - 1).long()
         losses = outputs["losses"].double()
-        self._sums.index_add_(1, index, torch.stack([losses, torch.ones_like(losses)]))
+        self.sums.index_add_(1, index, torch.stack([losses, torch.ones_like(losses)]))
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        sums, counts = trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
-        self._sums = torch.zeros_like(self._sums)
+        sums, counts = trainer.strategy.reduce(self.sums, reduce_op="sum").tolist()
+        self.sums = torch.zeros_like(self.sums)
         found = {self._name(i): total / n for i, (total, n) in enumerate(zip(sums, counts, strict=True)) if n}
         log_metrics(trainer, {f"loss_by_log_snr/{name}": value for name, value in found.items()})
 
