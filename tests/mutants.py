@@ -27,7 +27,7 @@ FILES = [
     *(path for path in sorted((PACKAGE / "samplers").glob("*.py")) if path.stem not in ("__init__", "generate")),
     *sorted((PACKAGE / "likelihood").glob("[!_]*.py")),
 ]
-TESTS = ["process", "samplers", "test_likelihood.py", "test_denoiser.py", "test_loss.py"]
+TESTS = ["process", "test_loss.py", "test_denoiser.py", "test_likelihood.py", "samplers"]
 TIMEOUT = 180
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 PAIRS = {f"{a}_{x}": f"{a}_{y}" for a in ("alpha", "sigma", "x") for x, y in ("st", "ts")} | {"s": "t", "t": "s"}
@@ -122,7 +122,7 @@ def survives(mutant: Mutant) -> bool:
         pid = os.fork()
         if pid == 0:
             os.setsid()
-            os._exit(_run_tests(Path(where)))
+            os._exit(_run_tests(Path(where), mutant.path))
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             done, status = os.waitpid(pid, os.WNOHANG)
@@ -134,8 +134,8 @@ def survives(mutant: Mutant) -> bool:
         return False
 
 
-def _run_tests(where: Path) -> int:
-    """In the forked child: the tests against the copy, quickest first, to the first failure."""
+def _run_tests(where: Path, mutated: Path) -> int:
+    """In the forked child: the tests against the copy, those of the mutated file's kind first, to the first failure."""
     import pytest
 
     out = os.open(where / "out.txt", os.O_WRONLY | os.O_CREAT)
@@ -144,8 +144,9 @@ def _run_tests(where: Path) -> int:
     os.chdir(where)
     sys.path[:0] = [str(where / "src"), str(where / "tests")]
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    nearest = sorted(TESTS, key=lambda name: mutated.parent.name not in name)
     arguments = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(where), "-c", os.devnull, "-m", "not slow"]
-    return int(pytest.main([*arguments, *(str(where / "tests" / name) for name in TESTS)]))
+    return int(pytest.main([*arguments, *(str(where / "tests" / name) for name in nearest)]))
 
 
 def main(names: list[str]) -> int:
