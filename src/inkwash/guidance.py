@@ -31,7 +31,8 @@ class GuidedDenoiser(nn.Module, ABC):
         self, denoiser: nn.Module, scale: float, interval: Sequence[float] | None = None, rescale: float = 0.0
     ):
         super().__init__()
-        if interval is not None and not (len(interval) == 2 and 0 <= interval[0] < interval[1]):
+        numbers = isinstance(interval, Sequence) and all(isinstance(end, int | float) for end in interval)
+        if interval is not None and not (numbers and len(interval) == 2 and 0 <= interval[0] < interval[1]):
             raise UserError(f"guide.interval={interval} must be [low, high], two values of sigma / alpha, or null")
         if not 0 <= rescale <= 1:
             raise UserError(f"guide.rescale={rescale} must lie between 0 and 1")

@@ -52,15 +52,13 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
 
     Args:
         checkpoint: a file of its checkpoints/ folder: last.ckpt or best.ckpt.
-        weights: ema or raw.
+        weights: ema, raw or the name of one of the run's further averages.
 
     Raises:
         UserError: the directory is no run, or the checkpoint does not fit its config.yaml.
     """
     directory = Path(directory)
     path = directory / "checkpoints" / checkpoint
-    if weights not in ("ema", "raw"):
-        raise UserError(f"weights={weights} must be ema or raw")
     if not (directory / "config.yaml").is_file():
         raise UserError(f"run={directory} is no run directory: it has no config.yaml (make train prints the directory)")
     if not path.is_file():
@@ -69,7 +67,11 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     config = read_config(directory)
     denoiser = build_denoiser(config)
     stored = read_checkpoint(path)
-    prefix = {"ema": "ema_denoiser.", "raw": "denoiser."}[weights]
+    prefixes = {"ema": "ema_denoiser.", "raw": "denoiser."}
+    prefixes |= {name: f"averages.{name}." for name in config.get("averages") or {}}
+    if weights not in prefixes:
+        raise UserError(f"weights={weights}: this run has {', '.join(prefixes)}")
+    prefix = prefixes[weights]
     state = {key.removeprefix(prefix): value for key, value in stored["state_dict"].items() if key.startswith(prefix)}
     try:
         denoiser.load_state_dict(state)
@@ -87,6 +89,7 @@ def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoise
     loaded, other = load_run(find_run(run), checkpoint, weights), read_config(find_run(like))
     if list(loaded.shape) != other["data"]["shape"]:
         raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {other['data']['shape']}")
-    if loaded.num_classes not in (None, classes := other["model"].get("num_classes")):
+    classes = other["model"].get("num_classes")
+    if classes is not None and loaded.num_classes not in (None, classes):
         raise UserError(f"run={run} was trained with {loaded.num_classes} classes, run={like} with {classes}")
     return loaded.denoiser

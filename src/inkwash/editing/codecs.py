@@ -45,13 +45,9 @@ class Tail(Spacing):
         super().__init__(spacing.steps)
         self.spacing, self.share = spacing, share
 
-    def __call__(self, schedule: Schedule) -> Tensor:
-        times = self.spacing(schedule)
-        steps = max(1, round(self.share * (len(times) - 1)))
-        return times[-steps - 1 :]
-
     def times(self, schedule: Schedule, steps: int) -> Tensor:
-        return self(schedule)[:-1]
+        whole = self.spacing(schedule)[:-1]
+        return whole[-max(1, round(self.share * len(whole))) :]
 
 
 class Codec(ABC):

@@ -29,16 +29,12 @@ class Resampled(Spacing):
             raise UserError(f"task.resamples={resamples} and task.jump_length={jump_length} must be at least 1")
         self.spacing, self.resamples, self.jump_length = spacing, resamples, jump_length
 
-    def __call__(self, schedule: Schedule) -> Tensor:
-        times = self.spacing(schedule)
-        last = len(times) - 2
-        walk = [0]
+    def times(self, schedule: Schedule, steps: int) -> Tensor:
+        once = self.spacing(schedule)[:-1]
+        last, walk = len(once) - 1, [0]
         for start, end in pairwise([0, *sorted(range(last, 0, -self.jump_length))]):
             walk += ([*range(start + 1, end + 1), start] * self.resamples)[:-1]
-        return times[[*walk, last + 1]]
-
-    def times(self, schedule: Schedule, steps: int) -> Tensor:
-        return self(schedule)[:-1]
+        return once[walk]
 
 
 class RePaint(Sampler):
@@ -62,6 +58,9 @@ class RePaint(Sampler):
         spacing = Resampled(sampler.spacing, resamples, jump_length)
         super().__init__(spacing, sampler.clip, sampler.rederive_eps)
         self.sampler, self.x_0, self.unknown = sampler, x_0, unknown
+
+    def check(self, schedule: Schedule) -> None:
+        self.sampler.check(schedule)
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         if bool((s > t).all()):

@@ -1,19 +1,17 @@
 """What `make sample` can be asked for: images from noise, or from other images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inkwash.editing.codecs import Codec, Inverting, Noise, Noising, Painter
 from inkwash.editing.masks import Mask
 from inkwash.editing.repaint import RePaint, Resampled
 from inkwash.errors import UserError
-from inkwash.process.schedules import Schedule
-from inkwash.quantize import to_float
-from inkwash.samplers.base import ImageNoise, Sampler
-from inkwash.samplers.generate import quantized
+from inkwash.process.spacing import Spacing
+from inkwash.samplers.base import Sampler
 
 
 class Task(ABC):
@@ -42,9 +40,9 @@ class Task(ABC):
             y: labels (n, inputs), (n, 1) without inputs, -1 for no label; None for a network without classes.
         """
 
-    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
-        """How many steps a row takes."""
-        return len(sampler.spacing(schedule)) - 1
+    def spacing(self, sampler: Sampler) -> Spacing:
+        """The times that drawing a row visits."""
+        return sampler.spacing
 
     def report(self, rows: Tensor) -> dict[str, float]:
         """What is to be said of finished rows, uint8 (n, columns, C, H, W)."""
@@ -82,8 +80,8 @@ class Inpaint(Task):
         painted = painter(noise, _column(y, 0), repaint)
         return torch.stack([x_0, x_0.masked_fill(unknown, 0), painted], dim=1)
 
-    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
-        return len(Resampled(sampler.spacing, self.resamples, self.jump_length)(schedule)) - 1
+    def spacing(self, sampler: Sampler) -> Spacing:
+        return Resampled(sampler.spacing, self.resamples, self.jump_length)
 
 
 class RoundTrip(Task):
@@ -98,8 +96,8 @@ class RoundTrip(Task):
         back = self.codec.decode(painter, z, noise, y)
         return torch.stack([x_0, self.codec.visible(painter, z), back], dim=1)
 
-    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
-        return len(self.codec.spacing(sampler)(schedule)) - 1
+    def spacing(self, sampler: Sampler) -> Spacing:
+        return self.codec.spacing(sampler)
 
 
 class ImageToImage(RoundTrip):
@@ -165,47 +163,8 @@ class Interpolate(Task):
         drawn = self.codec.decode(painter, z, lambda: each(noise()), None if label is None else each(label))
         return torch.cat([x_0[:, :1], drawn.view(n, frames, *drawn.shape[1:]), x_0[:, 1:]], dim=1)
 
-    def steps(self, sampler: Sampler, schedule: Schedule) -> int:
-        return len(self.codec.spacing(sampler)(schedule)) - 1
-
-
-def perform(
-    task: Task,
-    denoiser: nn.Module,
-    sampler: Sampler,
-    x_0: Tensor,
-    y: Tensor | None = None,
-    seed: int = 0,
-    batch_size: int = 256,
-    device: torch.device | str = "cpu",
-    on_step: Callable[[], object] = lambda: None,
-) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """Yield (indices, rows uint8 (n, columns, C, H, W)) a batch of at most batch_size drawn images at a time.
-
-    Row i is a function of its inputs, (seed, i) and the task, whatever the batch size.
-
-    Args:
-        denoiser: on `device`.
-        x_0: uint8 (N, task.inputs, C, H, W), the inputs of all rows.
-        y: see Task.row.
-        on_step: called after every step of every batch.
-
-    Raises:
-        UserError: an image has NaN or infinite pixels.
-    """
-    painter = Painter(denoiser, sampler, on_step)
-    for indices in batches(task, len(x_0), batch_size):
-        part = slice(indices[0], indices[-1] + 1)
-        channels, height, width = x_0.shape[2:]
-        noise = ImageNoise(seed, indices, (channels, height, width), device)
-        labels = None if y is None else y[part].to(device)
-        yield indices, quantized(task.row(painter, to_float(x_0[part].to(device)), noise, labels))
-
-
-def batches(task: Task, count: int, batch_size: int) -> list[range]:
-    """Rows 0 .. count - 1, as many together as draw batch_size images, at least one."""
-    size = max(1, batch_size // task.width)
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+    def spacing(self, sampler: Sampler) -> Spacing:
+        return self.codec.spacing(sampler)
 
 
 def _column(y: Tensor | None, column: int) -> Tensor | None:
