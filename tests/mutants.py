@@ -7,6 +7,7 @@ forked process, which has torch loaded already; what survives is listed in exper
 
 import ast
 import copy
+import importlib
 import os
 import shutil
 import signal
@@ -150,13 +151,10 @@ def _run_tests(where: Path, mutated: Path) -> int:
 
 
 def main(names: list[str]) -> int:
-    import diffusers
-    import scipy.stats
-    import torch
-
-    assert diffusers
-    assert scipy.stats
-    torch.set_num_threads(1)
+    # Everything that is not ours is imported once, before the forks: it takes longer than most tests.
+    for name in ("torch", "diffusers", "scipy.stats", "hydra", "lightning", "torchmetrics", "torchvision", "pytest"):
+        importlib.import_module(name)
+    sys.modules["torch"].set_num_threads(1)
     assert "inkwash" not in sys.modules, "a forked child must import its own copy"
     chosen = [path for path in FILES if not names or path.stem in names]
     every = [mutant for path in chosen for mutant in mutants(path)]
