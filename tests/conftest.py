@@ -98,12 +98,18 @@ QUICK = (
 
 
 @pytest.fixture
-def fit_run(tmp_path):
+def quick_run(tmp_path):
+    """quick_run(name, *overrides): the directory of a run that is about to start."""
+    return lambda name, *overrides: write_run(tmp_path / name, *QUICK, *overrides)
+
+
+@pytest.fixture
+def fit_run(quick_run):
     """fit_run(name, *overrides): train in this process; returns (directory, trainer, module)."""
     from inkwash.fit import fit
 
     def run(name: str, *overrides: str):
-        directory = write_run(tmp_path / name, *QUICK, *overrides)
+        directory = quick_run(name, *overrides)
         return directory, *fit(directory)
 
     return run

@@ -1,0 +1,132 @@
+"""Callbacks that bring a run to an end, or its disk to a crawl, at a chosen moment."""
+
+import io
+import os
+import signal
+import time
+
+import lightning as L
+import torch
+
+from inkwash.training import checkpoint_io
+from inkwash.training.callbacks import checkpoints
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Patched(L.Callback):
+    """Calls `at(moment)` at every moment of the writing of a checkpoint; the patches are undone when the fit ends."""
+
+    def on_train_start(self, trainer, module):
+        self.trainer = trainer
+        self.before = (checkpoint_io.torch.save, os.fsync, os.replace, checkpoints.point_last, checkpoints.prune)
+        save, fsync, replace, point_last, prune = self.before
+
+        def in_halves(content, file):
+            whole = io.BytesIO()
+            save(content, whole)
+            half = len(whole.getvalue()) // 2
+            file.write(whole.getvalue()[:half])
+            file.flush()
+            self.at("half")
+            file.write(whole.getvalue()[half:])
+
+        checkpoint_io.torch.save = in_halves
+        os.fsync = self.wrapped("written", fsync)
+        os.replace = self.wrapped("synced", replace)
+        checkpoints.point_last = self.wrapped("renamed", point_last)
+        checkpoints.prune = self.wrapped("linked", prune)
+
+    def teardown(self, trainer, module, stage):
+        checkpoint_io.torch.save, os.fsync, os.replace, checkpoints.point_last, checkpoints.prune = self.before
+
+    def wrapped(self, moment, function):
+        def call(*arguments):
+            # Other files are written too: pictures, rows.
+            if moment in ("renamed", "linked") or isinstance(arguments[0], int) or "ckpt" in str(arguments[0]):
+                self.at(moment)
+            return function(*arguments)
+
+        return call
+
+    def at(self, moment): ...
+
+
+class DeathAt(Patched):
+    """SIGKILL at a moment of the writing of a step's checkpoint: half, written, synced, renamed or linked."""
+
+    def __init__(self, moment: str, step: int):
+        self.moment, self.step = moment, step
+
+    def at(self, moment):
+        if moment == self.moment and self.trainer.global_step == self.step:
+            die()
+
+
+class SlowDisk(Patched):
+    """Every moment of the writing of a checkpoint takes some seconds, every step too."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def at(self, moment):
+        time.sleep(self.seconds)
+
+    def on_train_batch_end(self, *args):
+        time.sleep(self.seconds)
+
+
+class FullDisk(Patched):
+    """The checkpoint of a step finds no room, halfway."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def at(self, moment):
+        if moment == "half" and self.trainer.global_step == self.step:
+            raise OSError(28, "No space left on device")
+
+
+class Signal(L.Callback):
+    """A rank signals itself within a step, perhaps again a while later."""
+
+    def __init__(self, number: int, step: int, rank: int = 0, again_after: float | None = None):
+        self.number, self.step, self.rank, self.again_after = number, step, rank, again_after
+
+    def on_train_batch_start(self, trainer, *args):
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), self.number)
+            if self.again_after is not None:
+                time.sleep(self.again_after)
+                os.kill(os.getpid(), self.number)
+
+
+class Stuck(L.Callback):
+    """A step that never ends."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, *args):
+        while trainer.global_step == self.step:
+            time.sleep(0.1)
+
+
+class Infinite(L.Callback):
+    """Spoils the gradients, or only the loss's own value, of some steps."""
+
+    def __init__(self, steps: list, rank: int = 0):
+        self.steps, self.rank = steps, rank
+
+    def on_after_backward(self, trainer, module):
+        if trainer.global_step in self.steps and trainer.global_rank == self.rank:
+            next(p for p in module.parameters() if p.grad is not None).grad.view(-1)[0] = torch.inf
+
+
+class NoMemory(L.Callback):
+    """The device has no more memory."""
+
+    def on_train_batch_start(self, *args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")

@@ -1,0 +1,52 @@
+"""What a run leaves behind, in a form to compare bit by bit."""
+
+import csv
+import hashlib
+import json
+
+import torch
+
+# What the clock says.
+TIMINGS = ("train/images_per_second", "metrics/seconds", "seconds")
+
+
+def checkpoint(directory, name="last.ckpt"):
+    return torch.load(directory / "checkpoints" / name, weights_only=True)
+
+
+def rows(directory):
+    with open(directory / "metrics.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name not in TIMINGS} for row in csv.DictReader(file)]
+
+
+def records(directory):
+    path = directory / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def differences(a, b, at="checkpoint"):
+    """Where two nested structures differ, bit by bit."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
+        return [] if same else [at]
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = {*a, *b}
+        return [d for k in keys for d in (differences(a[k], b[k], f"{at}.{k}") if k in a and k in b else [f"{at}.{k}"])]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{at}[{i}]")]
+    return [] if type(a) is type(b) and a == b else [f"{at}: {a!r} != {b!r}"]
+
+
+def assert_same_run(one, other, pattern="samples/*.png"):
+    """Weights, averages, optimizer, counters, rows, records and pictures are the same bits."""
+    for name in ("last.ckpt", "best.ckpt"):
+        assert differences(checkpoint(one, name), checkpoint(other, name)) == []
+    assert rows(one) == rows(other)
+    assert records(one) == records(other)
+    for kind in (pattern, "witness-*.pt"):
+        files = [
+            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob(kind)}
+            for directory in (one, other)
+        ]
+        assert files[0].keys() == files[1].keys()
+        assert [name for name in files[0] if files[0][name] != files[1][name]] == []
