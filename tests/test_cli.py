@@ -113,7 +113,7 @@ def test_sampling_needs_only_the_directory_and_repeats_itself(first, workplace, 
 
 
 def test_sample_draws_the_grid_that_training_logged(first, workplace, tmp_path):
-    options = ("num_images=4", "columns=2", "sampler=ancestral", "spacing.steps=2", "seed=0", f"out={tmp_path}")
+    options = ("num_images=4", "columns=2", "sampler=ancestral_between", "spacing.steps=2", "seed=0", f"out={tmp_path}")
     assert inkwash("sample", "run=first", *options, cwd=workplace).returncode == 0
     logged = workplace / "runs" / "first" / "samples" / "step-00000004.png"
     assert (tmp_path / "grid.png").read_bytes() == logged.read_bytes()
@@ -278,7 +278,7 @@ MISTAKES = {
     "+model.chanels=3": "did you mean model.channels?",
     "data=folder": "data.path has no value yet: pass data.path=",
     "seed=abc": "could not be converted to Integer",
-    "trainer.devices=3": "data.batch_size=64 .* multiple of trainer.devices=3",
+    "trainer.devices=3": "data.batch_size=128 .* multiple of trainer.devices=3",
     "run=a/b": "run=a/b must be letters",
     "run=a b": "run=a b must be letters",
     "resume=must run=nowhere": "there is no runs/nowhere/checkpoints/last.ckpt",

@@ -20,7 +20,7 @@ from inkwash.nets.unet2d_config import unet2d_config
 from inkwash.run import load_run
 from inkwash.training import changes
 
-UNCONDITIONAL = ("data.shape=[3,8,8]", "model.num_classes=null")
+UNCONDITIONAL = ("data.shape=[3,8,8]", "model.num_classes=null", "sampler=ancestral")
 LEARNED = (
     "model.learn_variance=true",
     "loss=hybrid",

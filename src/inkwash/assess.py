@@ -54,7 +54,7 @@ class Drawn:
 
 
 class Counter:
-    """Counts the images that a network is given, however guidance and samplers call it."""
+    """Counts the images that the run's network is given, however guidance and samplers call it."""
 
     def __init__(self, net: nn.Module):
         self.images = 0
@@ -192,12 +192,13 @@ def from_run(
     precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
     counter = Counter(run.denoiser.net)
     labels = labels_for(indices, run.num_classes)
-    guidance = cell["guidance"] if run.num_classes is not None else 1.0
+    guidance = cell["guidance"]
+    denoiser = build(config["guide"])(run.denoiser, guidance) if guidance != 1 else run.denoiser
 
     def batches() -> Batches:
         with autocast(precision, device):
             for index, images in generate(
-                run.denoiser.to(device), sampler, run.shape, indices, labels, guidance, cell["seed"],
+                denoiser.to(device), sampler, run.shape, indices, labels, 1.0, cell["seed"],
                 config["batch_size"], device,
             ):  # fmt: skip
                 yield index, images, labels_for(index, run.num_classes)

@@ -55,6 +55,7 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
         optimizer=functools.partial(optimizer.func, *optimizer.args, **optimizer.keywords),
         learning_rate=build(config["learning_rate"]),
         decay=build(config["ema"]),
+        averages=build(config.get("averages") or {}),
         seed=config["seed"],
     )
     module.config = config

@@ -45,7 +45,7 @@ SPACINGS = {"trailing": "Trailing", "leading": "Leading", "linspace": "Linspace"
 def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, Any]:
     """DDPMScheduler's configuration: what the network was trained on, and the run's own sampler as far as it goes.
 
-    Other samplers than the ancestral one become that, with the large variance and their own spacing and clipping.
+    Other samplers and variances become the ancestral one and the large, with their own spacing and clipping.
 
     Raises:
         UserError: the path or the prediction has no counterpart; the sentence names the key.

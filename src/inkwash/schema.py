@@ -29,6 +29,7 @@ class Train:
     optimizer: Any = MISSING
     learning_rate: Any = MISSING
     ema: Any = MISSING
+    averages: Any = None
     extractor: Any = MISSING
     metrics: Any = MISSING
     callbacks: Any = MISSING
@@ -78,6 +79,7 @@ class Evaluate:
     extractor: Any = None
     metrics: Any = MISSING
     likelihood: Any = None
+    guide: Any = MISSING
     sampler: Any = None
     spacing: Any = MISSING
     trainer: Any = MISSING

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from inkwash.errors import UserError
-from inkwash.nets.blocks import Downsample, group_norm, sinusoidal_embedding
+from inkwash.nets.blocks import Downsample, ResBlock, norm_groups, sinusoidal_embedding
 from inkwash.nets.unet import UNet
 
 
@@ -94,8 +94,19 @@ def test_sinusoidal_embedding_is_ho_et_als():
     torch.testing.assert_close(embedding[1], torch.cat([(7 * w).sin(), (7 * w).cos()]), rtol=1e-5, atol=1e-6)
 
 
-def test_group_norm_divides_any_width():
-    assert [group_norm(c).num_groups for c in (32, 48, 64, 7)] == [32, 16, 32, 1]
+def test_groups_divide_any_width_and_have_four_channels_or_more():
+    assert [norm_groups(c) for c in (128, 256, 64, 48, 32, 24, 8, 7, 2)] == [32, 32, 16, 12, 8, 6, 2, 1, 1]
+
+
+@pytest.mark.parametrize("channels", [8, 32, 128])
+def test_every_block_hears_the_embedding(channels):
+    """With one channel a group the norm after it would take it away again, to the last digit."""
+    torch.manual_seed(0)
+    block = ResBlock(channels, channels, 16, 0.0, norm_groups(channels))
+    torch.nn.init.normal_(block.conv_2.weight, std=0.1)
+    x = torch.randn(1, channels, 4, 4)
+    quiet, loud = block(x, torch.zeros(1, 16)), block(x, torch.full((1, 16), 2.0))
+    assert (loud - quiet).std() > 0.05 * (quiet - x).std()
 
 
 def test_checkpoints_have_no_buffers():

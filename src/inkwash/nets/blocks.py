@@ -47,20 +47,28 @@ def _init(layer: Layer) -> Layer:
     return layer
 
 
-def group_norm(channels: int, max_groups: int = 32) -> nn.GroupNorm:
-    """Group normalisation with as many groups, at most 32, as divide the channels."""
-    return nn.GroupNorm(math.gcd(channels, max_groups), channels, eps=1e-6)
+def norm_groups(channels: int) -> int:
+    """Groups for a network of that base width: 32 as in Ho et al.'s code, fewer where one would be under 4 channels.
+
+    A group of one channel takes away every constant that is added to the channel, and with it the embedding: a block
+    would be deaf to time and class.
+    """
+    return max(g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels // g >= 4))
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
     """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv, + input."""
 
-    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int, dropout: float):
+    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int, dropout: float, groups: int):
         super().__init__()
-        self.norm_1 = group_norm(in_channels)
+        self.norm_1 = group_norm(in_channels, groups)
         self.conv_1 = conv(in_channels, out_channels)
         self.embedding = linear(embedding_dim, out_channels)
-        self.norm_2 = group_norm(out_channels)
+        self.norm_2 = group_norm(out_channels, groups)
         self.dropout = nn.Dropout(dropout)
         self.conv_2 = zeroed(conv(out_channels, out_channels))
         self.skip = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, kernel=1)
@@ -75,10 +83,10 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over the H * W positions of a feature map, with a residual connection."""
 
-    def __init__(self, channels: int, heads: int = 1):
+    def __init__(self, channels: int, heads: int, groups: int):
         super().__init__()
         self.heads = heads
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups)
         self.qkv = linear(channels, 3 * channels)
         self.out = zeroed(linear(channels, channels))
 

@@ -14,6 +14,7 @@ from inkwash.nets.blocks import (
     conv,
     group_norm,
     linear,
+    norm_groups,
     sinusoidal_embedding,
     zeroed,
 )
@@ -67,7 +68,7 @@ class UNet(nn.Module):
         if any(width % num_heads for width, _ in levels):
             raise UserError(f"model.num_heads={num_heads} must divide the channels {[width for width, _ in levels]}")
         pixels = image_channels * patch_size**2
-        embedding = 4 * channels
+        embedding, groups = 4 * channels, norm_groups(channels)
 
         self.time = nn.Sequential(linear(channels, embedding), nn.SiLU(), linear(embedding, embedding))
         # The last row stands for "no label".
@@ -75,8 +76,8 @@ class UNet(nn.Module):
         self.input = conv(pixels, channels)
 
         def stage(in_channels: int, out_channels: int, attention: bool) -> Stage:
-            block = ResBlock(in_channels, out_channels, embedding, dropout)
-            return Stage([block, Attention(out_channels, num_heads)] if attention else [block])
+            block = ResBlock(in_channels, out_channels, embedding, dropout, groups)
+            return Stage([block, Attention(out_channels, num_heads, groups)] if attention else [block])
 
         down: list[Stage] = []
         up: list[Stage] = []
@@ -100,9 +101,8 @@ class UNet(nn.Module):
                 up[-1].append(Upsample(out))
 
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
-        self.output = nn.Sequential(
-            group_norm(channels * channel_mult[0]), nn.SiLU(), zeroed(conv(width_now, pixels * (1 + learn_variance)))
-        )
+        heads = zeroed(conv(width_now, pixels * (1 + learn_variance)))
+        self.output = nn.Sequential(group_norm(channels * channel_mult[0], groups), nn.SiLU(), heads)
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
         """x (n, C, H, W), time (n,), labels y (n,) int64 with -1, or None for all, meaning no label."""

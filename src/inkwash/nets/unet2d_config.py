@@ -1,7 +1,7 @@
 """The configuration of our U-Net in the words of diffusers' UNet2DModel, both ways.
 
-UNet2DModel cannot express patch_size > 1, a first level wider than the input convolution, group norms of different
-numbers of groups, or several heads on attention maps of different widths; every other UNet is one of its functions.
+UNet2DModel cannot express patch_size > 1, a first level wider than the input convolution, or several heads on attention
+maps of different widths; every other UNet is one of its functions.
 """
 
 import inspect
@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-from torch import nn
-
 from inkwash.errors import UserError
+from inkwash.nets.blocks import norm_groups
 from inkwash.nets.unet import UNet
 
 # What UNet2DModel must be told to be Ho et al.'s network: none of this is a choice here.
@@ -103,19 +101,7 @@ def _groups(own: SimpleNamespace) -> int:
             f"model.channel_mult={own.channel_mult} must begin with 1 for UNet2DModel, whose first level is as wide as "
             "its input convolution: use format=safetensors"
         )
-    if len(groups := _norm_groups(vars(own))) > 1:
-        raise UserError(
-            f"model.channels={own.channels} makes group norms of {groups} groups, and UNet2DModel has one number for "
-            "all: use format=safetensors"
-        )
-    return groups[0]
-
-
-def _norm_groups(arguments: Mapping[str, Any]) -> list[int]:
-    """The numbers of groups that occur."""
-    with torch.device("meta"):
-        layers = list(UNet(**arguments).modules())
-    return sorted({layer.num_groups for layer in layers if isinstance(layer, nn.GroupNorm)})
+    return norm_groups(own.channels)
 
 
 def unet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,10 +115,10 @@ def unet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"{min(unknown)} is unknown to Inkwash: take it out if the network is the same without")
     theirs = known | {key: config[key] for key in known.keys() & config.keys()}
     own = _arguments(SimpleNamespace(**theirs))
-    if (groups := _norm_groups(own)) != [theirs["norm_num_groups"]]:
+    if (groups := norm_groups(own["channels"])) != theirs["norm_num_groups"]:
         raise UserError(
             f"norm_num_groups={theirs['norm_num_groups']} cannot be represented: with these block_out_channels the "
-            f"group norms of Inkwash have {' or '.join(map(str, groups))} groups"
+            f"group norms of Inkwash have {groups} groups"
         )
     for key, value in unet2d_config(**own).items():
         if key != "attention_head_dim" and theirs[key] != value:

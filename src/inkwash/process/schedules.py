@@ -115,7 +115,7 @@ class BetaSchedule(Schedule):
 
     def time_of(self, ratio: Tensor) -> Tensor:
         """The nearest whole time, measured in log(sigma / alpha)."""
-        table = (self.sigma[1:] / self.alpha[1:]).log()
+        table, ratio = (self.sigma[1:] / self.alpha[1:]).log(), ratio.to(self.sigma.device)
         index = torch.searchsorted(table, ratio.double().log()).clamp(1, len(table) - 1)
         nearer_below = ratio.log() - table[index - 1] < table[index] - ratio.log()
         return (index + 1 - nearer_below.long()).double()

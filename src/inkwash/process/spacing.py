@@ -34,7 +34,7 @@ class Spacing(ABC):
             steps = int(schedule.t_max)
         if schedule.discrete and steps > schedule.t_max:
             raise UserError(f"spacing.steps={steps} is more than the schedule's T={int(schedule.t_max)}")
-        return torch.cat([self.times(schedule, steps).double(), torch.zeros(1, dtype=torch.float64)])
+        return torch.cat([self.times(schedule, steps).double().cpu(), torch.zeros(1, dtype=torch.float64)])
 
     @abstractmethod
     def times(self, schedule: Schedule, steps: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The LightningModule: a batch, its loss, an optimizer step, an average of the weights."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning as L
@@ -30,10 +30,12 @@ class DiffusionModule(L.LightningModule):
         optimizer: called with the parameters.
         learning_rate: step -> factor of the optimizer's learning rate.
         decay: update number -> share of the weight average that is kept.
+        averages: decays of further averages by name, kept beside that one to be compared with it.
         seed: names every random number of the training.
 
     Attributes:
         ema_denoiser: its average, what samples and metrics use; a second module, never swapped with the first.
+        averages: further averages, by name.
         latest: what was logged last of the training itself.
         score_names: metrics that this run will measure.
         scores: the latest value of every metric; `scores_step` is the step it belongs to.
@@ -49,11 +51,14 @@ class DiffusionModule(L.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         learning_rate: Callable[[int], float],
         decay: ema.Decay,
+        averages: Mapping[str, ema.Decay] | None = None,
         seed: int = 0,
     ):
         super().__init__()
         self.denoiser = denoiser
         self.ema_denoiser = ema.AverageDenoiser.of(denoiser)
+        self.decays = dict(averages or {})
+        self.averages = nn.ModuleDict({name: ema.AverageDenoiser.of(denoiser) for name in self.decays})
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
         self.loss, self.optimizer, self.learning_rate, self.decay, self.seed = (
             loss,
@@ -129,13 +134,24 @@ class DiffusionModule(L.LightningModule):
             self._learn_times()
         self._drawn.clear()
         # global_step counts this step only after this hook.
-        ema.update(self.ema_denoiser.net, self.denoiser.net, self.decay(self.global_step + 1))
+        n = self.global_step + 1
+        ema.update(self.ema_denoiser.net, self.denoiser.net, self.decay(n))
+        for name, decay in self.decays.items():
+            ema.update(self.weights_of(name).net, self.denoiser.net, decay(n))
 
     def train(self, mode: bool = True) -> "DiffusionModule":
         """Training mode for the trained denoiser only: the average never drops anything out."""
         super().train(mode)
         self.ema_denoiser.eval()
+        self.averages.eval()
         return self
+
+    def weights_of(self, name: str) -> Denoiser:
+        """The denoiser of weights ema, raw or one of the further averages. Raises UserError for another name."""
+        known: dict[str, Any] = {"ema": self.ema_denoiser, "raw": self.denoiser, **self.averages}
+        if name not in known:
+            raise UserError(f"weights={name}: this run has {', '.join(known)}")
+        return known[name]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,6 +38,8 @@ class Evaluation(Periodic):
         extractor: what sees them.
         metrics: what to measure, by name; the first is the one that the best checkpoint and sweeps look at.
         cache_dir: keeps what is known of the real images.
+        weights: which ones, one pass for each: ema, raw or further averages; values of others than the first are called
+            after them, fd_classifier_1350_raw.
         reference: heldout or train, the split to compare with; reference_file: .npz with its mu and sigma.
         batch_size: images drawn at once.
     """
@@ -51,6 +54,7 @@ class Evaluation(Periodic):
         cache_dir: str,
         guidance: float = 1.0,
         seed: int = 0,
+        weights: Sequence[str] = ("ema",),
         reference: str = "heldout",
         reference_file: str | None = None,
         batch_size: int = 256,
@@ -61,7 +65,9 @@ class Evaluation(Periodic):
         if not metrics:
             raise UserError("metrics=[] measures nothing: list some, or leave the evaluation out with ~callbacks.fid")
         self.num_images, self.sampler, self.cache_dir = num_images, sampler, cache_dir
-        self.guidance, self.seed, self.batch_size = guidance, seed, batch_size
+        if not weights:
+            raise UserError("callbacks.fid.weights=[] measures nothing: list ema, raw or further averages")
+        self.guidance, self.seed, self.batch_size, self.weights = guidance, seed, batch_size, list(weights)
         self.reference, self.reference_file = reference, reference_file
         self.suite = Suite(extractor, list(metrics.values()), num_images)
         self.meaningful = False  # until on_fit_start; for good where the extractor cannot see this data
@@ -69,6 +75,8 @@ class Evaluation(Periodic):
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Find the sampling times, the extractor's weights and the reference, where a failure costs nothing yet."""
         self.sampler.check(pl_module.denoiser.schedule)
+        for name in self.weights:
+            pl_module.weights_of(name)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         try:
             self.suite.prepare(
@@ -79,7 +87,7 @@ class Evaluation(Periodic):
             log.warning("no metrics: %s", error)
             return
         self.meaningful = bool(self.suite.names)
-        pl_module.score_names.extend(self.suite.names)
+        pl_module.score_names.extend(self._named(name, w) for w in self.weights for name in self.suite.names)
         context = self._context(data)
         self.suite.to("cpu")
         log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
@@ -89,21 +97,27 @@ class Evaluation(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if not self.meaningful:
             return
-        start = time.perf_counter()
+        start, scores = time.perf_counter(), {}
         self.suite.to(module.device)
-        self.suite.reset()
-        for indices, images in generate_share(
-            trainer, module, self.num_images, self.sampler, self.guidance, self.seed, batch_size=self.batch_size
-        ):
-            self.suite.update(indices, images, labels_for(indices, module.num_classes))
-        others = module.scores if module.scores_step == trainer.global_step else {}
-        module.scores, module.scores_step = {**self.suite.compute(), **others}, trainer.global_step
-        if trainer.is_global_zero:
-            self._record(trainer, module)
+        for weights in self.weights:
+            self.suite.reset()
+            for indices, images in generate_share(
+                trainer, module, self.num_images, self.sampler, self.guidance, self.seed, weights,
+                batch_size=self.batch_size,
+            ):  # fmt: skip
+                self.suite.update(indices, images, labels_for(indices, module.num_classes))
+            scores |= {self._named(name, weights): value for name, value in self.suite.compute().items()}
+            if trainer.is_global_zero:
+                self._record(trainer, module, weights)
         self.suite.reset()
         self.suite.to("cpu")  # training has the device's memory to itself
-        log_metrics(trainer, {f"metrics/{name}": score for name, score in self.suite.values.items()})
+        others = module.scores if module.scores_step == trainer.global_step else {}
+        module.scores, module.scores_step = {**scores, **others}, trainer.global_step
+        log_metrics(trainer, {f"metrics/{name}": score for name, score in scores.items()})
         log_metrics(trainer, {"metrics/seconds": time.perf_counter() - start})
+
+    def _named(self, name: str, weights: str) -> str:
+        return name if weights == self.weights[0] else f"{name}_{weights}"
 
     def _context(self, data: Any) -> dict[str, float]:
         """What a perfect model would score, and how well the judge judges."""
@@ -116,16 +130,17 @@ class Evaluation(Periodic):
             context[f"{extractor.name}_heldout_accuracy"] = extractor.heldout_accuracy
         return context
 
-    def _record(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+    def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""
         records = self.suite.records(
-            weights="ema",
+            weights=weights,
             sampler=type(self.sampler).__name__,
             steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
             guidance=self.guidance if module.num_classes is not None else 1.0,
             seed=self.seed,
             commit=json.loads((run_directory(trainer) / "run.json").read_text()).get("commit"),
         )
-        lines = [json.dumps({"step": trainer.global_step, **asdict(r)}) + "\n" for r in records.values()]
+        named = ({**asdict(record), "name": self._named(name, weights)} for name, record in records.items())
+        lines = [json.dumps({"step": trainer.global_step, **record}) + "\n" for record in named]
         with open(run_directory(trainer) / "metrics.jsonl", "a") as file:
             file.writelines(lines)

@@ -23,18 +23,19 @@ def generate_share(
     sampler: Sampler,
     guidance: float,
     seed: int,
+    weights: str = "ema",
     **options: Any,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, uint8 images (n, C, H, W)) of this rank's images out of 0 .. num_images - 1.
 
     Ranks take every world-size-th image, so all of them finish together and together make exactly num_images. The
-    averaged weights draw, in the precision of the training.
+    averaged weights draw, or others by name (DiffusionModule.weights_of), in the precision of the training.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
     conditional = module.num_classes is not None
     with autocast(str(trainer.precision), module.device):
         yield from generate(
-            module.ema_denoiser,
+            module.weights_of(weights),
             sampler,
             image_shape(trainer),
             indices,
