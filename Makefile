@@ -85,7 +85,7 @@ import: $(STAMP) ## make a run of a pipeline of diffusers: make import folder=PA
 	@$(PY) -m inkwash.importing $(HYDRA) $(value ARGS)
 
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
-	@$(PY) -m pytest $(value ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(value ARGS)
 
 test-slow: $(STAMP) ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(value ARGS)

@@ -25,7 +25,10 @@ os.environ["INKWASH_TRUST"] = "fakes"
 @pytest.fixture(scope="session", autouse=True)
 def data_dir(tmp_path_factory) -> Path:
     """Caches (the metrics' classifier among them) are made once a session, outside the checkout."""
-    path = tmp_path_factory.mktemp("data")
+    base = tmp_path_factory.getbasetemp()
+    # The workers of a parallel session share one folder; what they make there they make behind locks.
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "data"
+    path.mkdir(exist_ok=True)
     os.environ["INKWASH_DATA"] = str(path)
     os.environ["WANDB_MODE"] = "offline"
     return path
