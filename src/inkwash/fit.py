@@ -100,6 +100,9 @@ def set_up_logging(directory: Path, rank: int) -> None:
     for text in (".*isinstance.treespec, LeafSpec.*", "Found .* in eval mode.*", ".*does not have many workers.*"):
         warnings.filterwarnings("ignore", text)
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    for handler in [*log.handlers]:  # of another fit of this process
+        log.removeHandler(handler)
+        handler.close()
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
     if rank == 0:
         file = logging.FileHandler(directory / "train.log")

@@ -4,12 +4,13 @@ import io
 import os
 import signal
 import time
+from pathlib import Path
 
 import lightning as L
 import torch
 
 from inkwash.training import checkpoint_io
-from inkwash.training.callbacks import checkpoints
+from inkwash.training.callbacks import checkpoints, signals
 
 
 def die():
@@ -38,6 +39,9 @@ class Patched(L.Callback):
         os.replace = self.wrapped("synced", replace)
         checkpoints.point_last = self.wrapped("renamed", point_last)
         checkpoints.prune = self.wrapped("linked", prune)
+
+    def on_exception(self, trainer, module, exception):
+        self.teardown(trainer, module, "fit")
 
     def teardown(self, trainer, module, stage):
         checkpoint_io.torch.save, os.fsync, os.replace, checkpoints.point_last, checkpoints.prune = self.before
@@ -104,14 +108,17 @@ class Signal(L.Callback):
 
 
 class Stuck(L.Callback):
-    """A step that never ends."""
+    """A step that never ends, and less grace than usual."""
 
-    def __init__(self, step: int):
+    def __init__(self, step: int, grace: int):
         self.step = step
+        signals.GRACE_SECONDS = grace
 
     def on_train_batch_start(self, trainer, *args):
-        while trainer.global_step == self.step:
-            time.sleep(0.1)
+        if trainer.global_step == self.step:
+            Path(trainer.default_root_dir, "stuck").touch()
+            while True:
+                time.sleep(0.1)
 
 
 class Infinite(L.Callback):

@@ -40,6 +40,8 @@ def damage(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
+    except zipfile.BadZipFile:
+        return "it is cut short, or something else"
     except Exception as error:  # anything, from bytes that may be anything
         return str(error) or type(error).__name__
     return None if bad is None else f"the checksum of {bad} is wrong"

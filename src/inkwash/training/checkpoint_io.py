@@ -46,14 +46,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, plain types and tensors only, on the CPU. Raises UserError for a file that is none."""
-    reason = damage(path) if zipfile.is_zipfile(path) else None
-    try:
-        if reason is None:
+    reason = damage(path)
+    if reason is None or not zipfile.is_zipfile(path):  # an older format of torch's, perhaps
+        try:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        reason = "it is damaged, or holds other things than text, numbers and tensors, which are not looked at"
-    except Exception as error:  # a damaged pickle raises anything, a KeyError for one
-        reason = str(error).partition("\n")[0]
+        except pickle.UnpicklingError:
+            reason = reason or "it holds other things than text, numbers and tensors, which are not looked at"
+        except Exception as error:  # a damaged pickle raises anything, a KeyError for one
+            reason = reason or str(error).partition("\n")[0]
     raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
 
 

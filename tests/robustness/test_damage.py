@@ -1,0 +1,244 @@
+"""Damaged checkpoints are recognised and passed over; a full disk leaves the good ones alone; pickles are not run."""
+
+import os
+import pickle
+import random
+import shutil
+import zipfile
+
+import pytest
+import torch
+from same import assert_same_run, checkpoint, differences
+
+from inkwash.errors import UserError
+from inkwash.fit import fit
+from inkwash.run import load_run
+from inkwash.training.checkpoint_files import candidates, damage, point_last, step_file, step_files
+from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+
+STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=2")
+SMALL = {"state_dict": {"a": torch.arange(40.0), "b": torch.ones(3)}, "global_step": 7, "config": {"x": [1, "two"]}}
+
+
+def spoil(path, place):
+    """Flip a bit of one byte; in the file itself, so that every name of it is spoilt."""
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ (1 << place % 8)]))
+
+
+def truncate(path, share):
+    with open(path, "r+b") as file:
+        file.truncate(int(share * path.stat().st_size))
+
+
+# --- One file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
+    path = tmp_path / "x.ckpt"
+    AtomicCheckpointIO().save_checkpoint(SMALL, path)
+    whole, noticed = path.read_bytes(), 0
+    for place in random.Random(0).sample(range(len(whole)), 400):
+        path.write_bytes(whole)
+        spoil(path, place)
+        try:
+            found = read_checkpoint(path)
+        except UserError:
+            noticed += 1
+        else:
+            assert differences(found, SMALL) == [], place
+    # The rest is padding and the names and dates of the archive's parts.
+    assert noticed > 100
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(tmp_path):
+    """Which torch.load does not."""
+    path = tmp_path / "x.ckpt"
+    AtomicCheckpointIO().save_checkpoint(SMALL, path)
+    spoil(path, path.read_bytes().index(SMALL["state_dict"]["a"].numpy().tobytes()) + 10)
+    assert differences(torch.load(path, weights_only=True), SMALL) != []
+    with pytest.raises(UserError, match=r"x.ckpt is no readable checkpoint \(the checksum of .*data/0 is wrong\)"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_noticed(tmp_path, share):
+    path = tmp_path / "x.ckpt"
+    AtomicCheckpointIO().save_checkpoint(SMALL, path)
+    assert damage(path) is None
+    truncate(path, share)
+    assert damage(path) is not None
+    with pytest.raises(UserError, match="no readable checkpoint"):
+        read_checkpoint(path)
+
+
+# --- A run of several -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
+def test_a_damaged_last_checkpoint_is_passed_over_for_the_one_before(new_run, how):
+    options = (*STEPS, "callbacks.samples.every_n_steps=2")
+    whole = new_run("whole", *options)
+    fit(whole)
+    parts = new_run("parts", *options, "trainer.max_steps=6")
+    fit(parts)
+    last = parts / "checkpoints" / "last.ckpt"
+    if how == "flipped":
+        content = checkpoint(parts)["state_dict"]["denoiser.net.output.2.weight"].numpy().tobytes()
+        spoil(last, last.read_bytes().index(content))
+    else:
+        truncate(last, 0.5 if how == "truncated" else 0)
+    fit(new_run("parts", *options))
+    log = (parts / "train.log").read_text()
+    (line,) = [line for line in log.splitlines() if "passed over" in line]
+    assert "step-00000006.ckpt is no readable checkpoint" in line
+    assert "resuming     from step 4" in log
+    assert_same_run(whole, parts)
+    assert [*step_files(parts)] == [6, 8]
+
+
+def test_without_any_sound_checkpoint_nothing_is_overwritten(new_run):
+    directory = new_run("run", *STEPS)
+    fit(directory)
+    for path in candidates(directory):
+        truncate(path, 0.5)
+    with pytest.raises(UserError, match=r"no checkpoint of .*run is sound: delete .*checkpoints to start afresh"):
+        fit(new_run("run", *STEPS, "trainer.max_steps=10"))
+    assert [*step_files(directory)] == [6, 8]
+
+
+def test_keep_is_how_many_stay(new_run):
+    directory = new_run("run", *STEPS, "callbacks.checkpoint.keep=3")
+    fit(directory)
+    assert [*step_files(directory)] == [4, 6, 8]
+    assert checkpoint(directory)["global_step"] == 8
+    # Another name, not another file.
+    assert (directory / "checkpoints" / "last.ckpt").samefile(step_file(directory, 8))
+    fit(new_run("run", *STEPS, "trainer.max_steps=12", "callbacks.checkpoint.keep=1"))
+    assert [*step_files(directory)] == [12]
+    with pytest.raises(UserError, match=r"callbacks.checkpoint.keep=0 must be at least 1"):
+        fit(new_run("other", "callbacks.checkpoint.keep=0"))
+
+
+def test_without_hard_links_last_is_a_copy(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = step_file(tmp_path, 5)
+    AtomicCheckpointIO().save_checkpoint(SMALL, path)
+    point_last(path)
+    assert differences(read_checkpoint(path.with_name("last.ckpt")), SMALL) == []
+    assert candidates(tmp_path) == [path.with_name("last.ckpt"), path]
+
+
+def test_a_copied_run_goes_on(new_run, tmp_path):
+    """Copying makes two files of one; either may be the only one that is left."""
+    directory = new_run("run", *STEPS, "trainer.max_steps=4")
+    fit(directory)
+    shutil.copytree(directory, tmp_path / "copy")
+    for path in step_files(tmp_path / "copy").values():
+        path.unlink()
+    copy = new_run("copy", *STEPS)
+    fit(copy)
+    assert "resuming     from step 4" in (copy / "train.log").read_text()
+    assert checkpoint(copy)["global_step"] == 8
+
+
+# --- A full disk ------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_in_a_sentence_and_leaves_what_was_there(new_run):
+    full = "+callbacks.full={_target_: deaths.FullDisk, step: 6}"
+    directory = new_run("run", *STEPS, full, "~callbacks.best")
+    sentence = (
+        r"step-00000006.ckpt cannot be written \(No space left on device\): the checkpoints before it are kept; "
+        r"free some space, or keep fewer with callbacks.checkpoint.keep=1"
+    )
+    with pytest.raises(UserError, match=sentence):
+        fit(directory)
+    assert checkpoint(directory)["global_step"] == 4
+    assert not list((directory / "checkpoints").glob("*.partial"))
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_file_that_the_system_refuses_ends_a_job_in_a_sentence(new_run, nursery, processes):
+    """The whole job, with a real refusal: no file may be larger than half a checkpoint."""
+    options = ("trainer=ddp_cpu", f"trainer.devices={processes}", "~callbacks.samples", "~callbacks.best")
+    directory = new_run("run", *STEPS, *options, "trainer.max_steps=4")
+    assert nursery.run(directory, processes) == 0
+    size = (directory / "checkpoints" / "last.ckpt").stat().st_size
+    directory = new_run("run", *STEPS, *options)
+    assert nursery.run(directory, processes, limits={"RLIMIT_FSIZE": size // 2}) == 1
+    text = (directory / "error-rank-0.txt").read_text()
+    assert text.startswith("error: ")
+    assert "step-00000006.ckpt cannot be written (File too large)" in text
+    assert text.count("\n") == 1
+    assert checkpoint(directory)["global_step"] == 4
+
+
+# --- Content that is not data -----------------------------------------------------------------------------------------
+
+
+class Malice:
+    """Would leave a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def malicious(path, mark):
+    """A well-formed checkpoint with right checksums, whose pickle runs something."""
+    torch.save({"state_dict": {}, "global_step": 4, "config": {}, "extra": Malice(mark)}, path)
+    assert damage(path) is None
+
+
+def test_a_checkpoint_runs_nothing(new_run, tmp_path):
+    directory, mark = new_run("run", *STEPS, "trainer.max_steps=4"), tmp_path / "mark"
+    fit(directory)
+    pickle.loads(pickle.dumps(Malice(mark))).close()
+    assert mark.exists()  # it would
+    mark.unlink()
+    for path in candidates(directory):
+        malicious(path, mark)
+    for attempt in (
+        lambda: fit(new_run("run", *STEPS)),
+        lambda: load_run(directory),
+        lambda: fit(new_run("other", *STEPS, f"init_from={directory}")),
+        lambda: fit(new_run("third", *STEPS, f"init_from={directory / 'checkpoints' / 'last.ckpt'}")),
+        lambda: AtomicCheckpointIO().load_checkpoint(directory / "checkpoints" / "last.ckpt", weights_only=False),
+    ):
+        with pytest.raises(UserError, match="is sound|no readable checkpoint") as error:
+            attempt()
+        assert "\n" not in str(error.value)
+        assert not mark.exists()
+    log = (directory / "train.log").read_text()
+    assert "holds other things than text, numbers and tensors, which are not looked at" in log
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_bare_pickle_runs_nothing(tmp_path, monkeypatch):
+    """Not even where the environment asks torch to."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    path, mark = tmp_path / "x.ckpt", tmp_path / "mark"
+    for write in (
+        lambda: path.write_bytes(pickle.dumps(Malice(mark))),
+        lambda: torch.save(Malice(mark), path, _use_new_zipfile_serialization=False),
+        lambda: torch.save(Malice(mark), path),
+    ):
+        write()
+        with pytest.raises(UserError, match="no readable checkpoint"):
+            read_checkpoint(path)
+        assert not mark.exists()
+
+
+def test_the_checksums_are_those_of_a_zip_archive(tmp_path):
+    AtomicCheckpointIO().save_checkpoint(SMALL, tmp_path / "x.ckpt")
+    with zipfile.ZipFile(tmp_path / "x.ckpt") as archive:
+        assert all(part.CRC for part in archive.infolist() if part.file_size)
