@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import lightning as L
 import torch
 
+from inkwash.data.images import Images
 from inkwash.training import checkpoint_io
 from inkwash.training.callbacks import checkpoints, signals
 
@@ -132,8 +134,69 @@ class Infinite(L.Callback):
             next(p for p in module.parameters() if p.grad is not None).grad.view(-1)[0] = torch.inf
 
 
+class NanImage(L.Callback):
+    """One image of a step's batch is no picture."""
+
+    def __init__(self, step: int, rank: int = 0):
+        self.step, self.rank = step, rank
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        first = batch_idx % trainer.accumulate_grad_batches == 0
+        if first and trainer.global_step == self.step and trainer.global_rank == self.rank:
+            batch[0][0] = torch.nan
+
+
+class Blank:
+    """A source of grey images."""
+
+    def load(self, split, shape, path):
+        return Images(torch.full((60, *shape), 128, dtype=torch.uint8), torch.arange(60) % 10)
+
+
+class Frozen(L.Callback):
+    """A parameter is not trained."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def on_fit_start(self, trainer, module):
+        module.get_parameter(self.name).requires_grad_(False)
+
+
+class StillAverage(L.Callback):
+    """The average never moves."""
+
+    def on_fit_start(self, trainer, module):
+        module.decay = lambda n: 1.0
+
+
 class NoMemory(L.Callback):
-    """The device has no more memory."""
+    """There is no more memory."""
+
+    TEXTS: ClassVar = {
+        "torch.OutOfMemoryError": "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...",
+        "MemoryError": "Unable to allocate 8. GiB",
+        "RuntimeError": "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 40000000000 bytes. Error code 12 (Cannot allocate memory)",
+    }
+
+    def __init__(self, kind: str):
+        self.kind = kind
 
     def on_train_batch_start(self, *args):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        kinds = {"torch.OutOfMemoryError": torch.OutOfMemoryError, "MemoryError": MemoryError}
+        raise kinds.get(self.kind, RuntimeError)(self.TEXTS[self.kind])
+
+
+class Scores(L.Callback):
+    """Pretends that a metric was measured once."""
+
+    def __init__(self, name: str, step: int, score: float):
+        self.name, self.step, self.score = name, step, score
+
+    def on_fit_start(self, trainer, module):
+        module.score_names.append(self.name)
+
+    def on_train_batch_end(self, trainer, module, *args):
+        if trainer.global_step == self.step:
+            module.scores, module.scores_step = {self.name: self.score}, self.step

@@ -81,7 +81,7 @@ def _rule(key: str) -> tuple[str, str]:
 
 def _flat(node: Any, key: str = "") -> dict[str, Any]:
     """Leaves by their dotted keys; a list is one leaf."""
-    if not isinstance(node, dict) or not node:
+    if not isinstance(node, dict) or (key and not node):
         return {key: node}
     parts = (_flat(item, f"{key}.{part}".lstrip(".")) for part, item in node.items())
     return {name: leaf for part in parts for name, leaf in part.items()}

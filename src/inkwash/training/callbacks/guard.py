@@ -61,22 +61,19 @@ class FiniteLoss(Periodic):
         ruined = self._left_out | (~module.grad_norm.isfinite() & (not self._scaled)).to(t.device)
         # Its last micro-batch has counted the step already.
         step = trainer.global_step + (trainer.global_step == self._seen)
-        now, never = torch.full_like(inf[0], step), inf[0]
-        # Earliest step of a bad loss, least t, negated greatest t, earliest bad gradient: one minimum keeps all four.
-        seen = torch.stack([
-            torch.where(bad.any(), now, never), torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min(),
-            torch.where(ruined, now, never),
-        ])  # fmt: skip
-        self._worst = torch.minimum(self._worst, seen)
+        at = torch.where(bad.any() | ruined, float(step), torch.inf).to(t)
+        # Step, least t and, negated, greatest t: minima all three. What comes after the first bad step says nothing.
+        now = torch.stack([at, torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min()])
+        both = torch.where(at == self._worst[0], torch.minimum(self._worst, now), self._worst)
+        self._worst = torch.where(at < self._worst[0], now, both)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        worst = trainer.strategy.reduce(self._worst, reduce_op="min") if trainer.world_size > 1 else self._worst
-        loss_step, low, minus_high, gradient_step = worst.tolist()  # pyright: ignore[reportAttributeAccessIssue]
-        step = min(loss_step, gradient_step)
+        step = float(self._least(trainer, self._worst[0].clone()))
         if step == torch.inf:
             return
-        what = "loss" if loss_step <= gradient_step else "gradient"
-        times = f"t from {low:g} to {-minus_high:g}, " if low < torch.inf else ""
+        mine = torch.where(self._worst[0] == step, self._worst, torch.inf)
+        _, low, minus_high = self._least(trainer, mine).tolist()
+        what, times = ("loss", f"t from {low:g} to {-minus_high:g}, ") if low < torch.inf else ("gradient", "")
         where = f"step {step:.0f} ({times}precision {trainer.precision})"
         if self.skipped < self.skip:
             self.skipped += 1
@@ -95,5 +92,12 @@ class FiniteLoss(Periodic):
         self.skipped = state_dict["skipped"]
 
     @staticmethod
+    def _least(trainer: L.Trainer, value: Tensor) -> Tensor:
+        """The minimum over all ranks."""
+        if trainer.world_size == 1:
+            return value
+        return trainer.strategy.reduce(value, reduce_op="min")  # pyright: ignore[reportReturnType]
+
+    @staticmethod
     def _clear(device: torch.device) -> Tensor:
-        return torch.full((4,), torch.inf, device=device)
+        return torch.full((3,), torch.inf, device=device)
