@@ -5,15 +5,16 @@ The table of cells in experiments/cells/README.md is what this file finds: `pyth
 
 import copy
 import itertools
-import sys
 import warnings
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from inkwash import launch, train
 from inkwash.build import build
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
@@ -26,6 +27,7 @@ from inkwash.samplers.base import ImageNoise
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "experiments" / "cells" / "README.md"
 STEPS = 6
+assert train  # its import makes the schema and the resolver known
 torch.manual_seed(0)
 NET = UNet((1, 4, 4), 8, [1], 1, [])
 
@@ -39,9 +41,9 @@ SCHEDULES, PREDICTIONS, SAMPLERS, WEIGHTINGS = map(choices, ("schedule", "predic
 
 @cache
 def config(schedule: str) -> dict:
-    from conftest import composed
-
-    return composed("debug=fast", "trainer=cpu", f"schedule={schedule}", "data.shape=[1,4,4]", f"spacing.steps={STEPS}")
+    overrides = ["debug=fast", "trainer=cpu", f"schedule={schedule}", "data.shape=[1,4,4]", f"spacing.steps={STEPS}"]
+    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+        return OmegaConf.to_container(compose("train", overrides), resolve=True)
 
 
 @cache
@@ -160,7 +162,6 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     TABLE.parent.mkdir(parents=True, exist_ok=True)

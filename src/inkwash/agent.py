@@ -98,7 +98,8 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     reports = sorted(directory.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
     if reports:
         return reports[0].read_text("utf-8").rstrip() or "error: a rank could not write its report: is the disk full?"
-    rank, code = min(exit_codes.items(), key=lambda item: item[1])
+    # The launcher ends the others with SIGTERM once one has failed.
+    rank, code = min(exit_codes.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[1]))
     if code < 0:
         hint = ""
         if -code == signal.SIGKILL:

@@ -206,7 +206,7 @@ def test_data_without_labels_trains_without_the_classifiers_distance(fit_run):
     source = ("~data.source", "+data.source={_target_: fakes.Pictures, labelled: false}", "data.num_classes=null")
     directory, trainer, module = fit_run("run", *source)
     assert trainer.global_step == 4
-    assert module.scores == {}
+    assert [*module.scores] == ["heldout_loss"]
     assert "needs labels" in (directory / "train.log").read_text()
 
 
@@ -269,16 +269,16 @@ def test_sixteen_images_are_learnt_by_heart(fit_run):
     """Samples of a model of 16 images lie near them, where fresh images of the same kind do not."""
     options = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 16}", "data.num_classes=null", NO_METRIC)
     scale = (
-        "trainer.max_steps=1000",
+        "trainer.max_steps=500",
         "weighting=min_snr",
         "optimizer.lr=0.002",
         "model.channels=32",
         "callbacks.log.every_n_steps=20",
         "loss.label_dropout=0.0",
     )
-    cadence = ("callbacks.checkpoint.every_n_steps=1000", "~callbacks.samples", "learning_rate.warmup_steps=20")
+    cadence = ("callbacks.checkpoint.every_n_steps=500", "~callbacks.samples", "learning_rate.warmup_steps=20")
     directory, trainer, _ = fit_run("run", *options, *scale, *cadence)
-    losses = [row["train/loss"] for row in rows(directory)]
+    losses = [row["train/loss"] for row in rows(directory) if "train/loss" in row]
     assert sum(losses[-5:]) / 5 < 0.3 * losses[0]
     from inkwash.process.spacing import Trailing
     from inkwash.samplers.ddim import DDIM
@@ -353,7 +353,7 @@ def test_importance_learns_the_same_from_accumulated_batches(fit_run):
 def test_a_learned_variance_is_sampled_from(fit_run):
     """The second head reaches the sampler: another head, other images; and a network without it is refused."""
     learned = "sampler.variance._target_=inkwash.process.variances.LearnedRange"
-    hybrid = ("model.learn_variance=true", "loss=hybrid", NO_METRIC)
+    hybrid = ("model.learn_variance=true", "loss=hybrid", "sampler=ancestral", NO_METRIC)
     directory, _, _ = fit_run("learned", *hybrid, learned)
     from inkwash.build import build
     from inkwash.launch import read_config
@@ -363,4 +363,4 @@ def test_a_learned_variance_is_sampled_from(fit_run):
     run.denoiser.net.output[2].bias.data[1:] += 1
     assert not torch.equal(run.sample(sampler, 4), before)
     with pytest.raises(UserError, match="needs a network that learns it"):
-        fit_run("fixed", NO_METRIC, learned)
+        fit_run("fixed", NO_METRIC, "sampler=ancestral", learned)
