@@ -235,6 +235,8 @@ def test_ctrl_c_leaves_nothing_behind(sweep, tmp_path):
     _, errors = process.communicate(timeout=50)
     assert process.returncode == 130
     assert "Traceback" not in errors, errors
+    assert "SIGINT      stopped after step" in errors
+    assert [json.loads(path.read_text())["state"] for path in tmp_path.glob("runs/**/status.json")] == ["stopped"]
     assert ours("stopped") == []
     assert len(list(tmp_path.glob("runs/**/run.json"))) == 1
 
