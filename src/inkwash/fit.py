@@ -6,7 +6,6 @@ import os
 import random
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,18 +23,22 @@ from inkwash.random import seed_of
 from inkwash.training import resuming, tracking
 from inkwash.training.callbacks.signals import StopOnSignal, Stopped
 from inkwash.training.checkpoint_files import sweep_up
+from inkwash.training.logs import logging_of
 from inkwash.training.metrics_csv import MetricsCsv
 from inkwash.training.module import DiffusionModule
-from inkwash.training.processes import claim
 
 log = logging.getLogger("inkwash")
 
 
 def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
     """Train the configuration in directory/config.yaml, from its last checkpoint if there is one."""
-    started = time.perf_counter()
     rank = int(os.environ.get("RANK", 0))
-    set_up_logging(directory, rank)
+    with logging_of(directory, rank):
+        return _fit(directory, rank)
+
+
+def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
+    started = time.perf_counter()
     config, about = launch.read_config(directory), json.loads((directory / "run.json").read_text())
     seed_process(config["seed"], rank)
 
@@ -90,28 +93,6 @@ def out_of_memory() -> Iterator[None]:
             f"out of memory ({' '.join(str(error).split())[:160]}): lower data.batch_size, or raise "
             "trainer.accumulate_grad_batches, which trains on the same batch in smaller parts"
         ) from error
-
-
-def set_up_logging(directory: Path, rank: int) -> None:
-    """Logging of this rank: messages of rank 0 go to the console and to train.log."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Lightning's own: of its tree utilities, and of the averaged denoiser, which is in evaluation mode on purpose.
-    for text in (".*isinstance.treespec, LeafSpec.*", "Found .* in eval mode.*", ".*does not have many workers.*"):
-        warnings.filterwarnings("ignore", text)
-    log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
-    for handler in [*log.handlers]:  # of another fit of this process
-        log.removeHandler(handler)
-        handler.close()
-    formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
-    if rank == 0:
-        file = logging.FileHandler(directory / "train.log")
-        if not claim(file.stream):
-            raise UserError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
-        formats[file] = "%(asctime)s %(message)s"
-    for handler, text in formats.items():
-        handler.setFormatter(logging.Formatter(text))
-        log.addHandler(handler)
 
 
 def seed_process(seed: int, rank: int) -> None:

@@ -12,6 +12,7 @@ from inkwash.fit import fit
 from inkwash.run import load_run
 from inkwash.training import changes
 
+BARE = ("~callbacks.fid", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
 STEPS = ("trainer.max_steps=4", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
 MORE = ("trainer.max_steps=6", *STEPS[1:])
 
@@ -175,6 +176,30 @@ def test_what_a_checkpoint_cannot_go_on_with_is_refused(new_run):
             fit(new_run("run", *MORE, change))
         assert "\n" not in str(error.value)
         assert checkpoint(directory)["global_step"] == 4
+
+
+def start(tmp_path, *options):
+    """The command, which must not come as far as its ranks; what it says."""
+    quick = ("debug=fast", "logger=csv", "model.channels=8", "data.batch_size=16", "run=job")
+    command = [sys.executable, "-m", "inkwash.train", *quick, *options]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "batch " not in result.stderr
+    return result.stderr
+
+
+def test_the_launcher_refuses_at_once(new_run, tmp_path):
+    directory = new_run("runs/job", *STEPS)
+    fit(directory)
+    before = (directory / "config.yaml").read_bytes()
+    assert start(tmp_path, "resume=never").startswith("error: resume=never, but runs/job already holds a run")
+    assert "runs/job holds a checkpoint of another model.channels (8 there, 16 now)" in start(
+        tmp_path, *BARE, "trainer=cpu", "trainer.precision=32-true", "model.channels=16"
+    )
+    assert (directory / "config.yaml").read_bytes() == before
+    for path in (directory / "checkpoints").iterdir():
+        path.unlink()
+    assert "resume=must, but there is no runs/job/checkpoints/last.ckpt" in start(tmp_path, "resume=must")
 
 
 # --- Weights only -----------------------------------------------------------------------------------------------------

@@ -110,7 +110,8 @@ def processes_of(directory):
 def test_fifty_kills_of_the_command_and_all_its_processes(tmp_path):
     """launcher, agent, ranks and readers at once, at any moment from the start of the job, metrics and all."""
     kills, moments = int(os.environ.get("INKWASH_KILLS", "50")), random.Random(1)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
+    where = f"{ROOT / 'tests'}:{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PYTHONPATH": where}
     options = (
         "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "model.channels=8",
         "data.batch_size=16", "callbacks.checkpoint.every_n_steps=4", "trainer.max_steps=400",

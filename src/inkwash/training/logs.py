@@ -1,0 +1,43 @@
+"""What a rank says, and where."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inkwash.errors import UserError
+from inkwash.training.processes import claim
+
+log = logging.getLogger("inkwash")
+
+
+@contextmanager
+def logging_of(directory: Path, rank: int) -> Iterator[None]:
+    """Logging of this rank: messages of rank 0 go to the console and to train.log, which it has for itself.
+
+    Raises:
+        UserError: another process has it.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Lightning's own: of its tree utilities, and of the averaged denoiser, which is in evaluation mode on purpose.
+    for text in (".*isinstance.treespec, LeafSpec.*", "Found .* in eval mode.*", ".*does not have many workers.*"):
+        warnings.filterwarnings("ignore", text)
+    log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
+    if rank == 0:
+        file = logging.FileHandler(directory / "train.log")
+        if not claim(file.stream):
+            raise UserError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
+        formats[file] = "%(asctime)s %(message)s"
+    for handler, text in formats.items():
+        handler.setFormatter(logging.Formatter(text))
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in formats:
+            log.removeHandler(handler)
+            handler.close()
