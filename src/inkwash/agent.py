@@ -29,7 +29,7 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)  # torch's launcher, which says in many words what the ranks say in few
     for stale in Path(directory).glob("error*.txt"):
         stale.unlink()
     config = LaunchConfig(

@@ -1,5 +1,6 @@
 """What each rank of a training job does: instantiate and go."""
 
+import errno
 import json
 import logging
 import os
@@ -70,7 +71,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     elif config["init_from"] is not None:
         resuming.start_from(launch.find_weights(config["init_from"]), module)
     try:
-        with out_of_memory():
+        with exhaustion():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     finally:
         stop.restore()
@@ -82,10 +83,17 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
 
 
 @contextmanager
-def out_of_memory() -> Iterator[None]:
-    """Raise UserError where the device or the machine has no more memory."""
+def exhaustion() -> Iterator[None]:
+    """Raise UserError where the disk is full, or the device or the machine has no more memory."""
     try:
         yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(
+            f"{error.filename or 'a file of the run'} cannot be written ({error.strerror}): free some space and start "
+            "the same command again, which goes on from the last checkpoint"
+        ) from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "can't allocate memory" not in str(error):  # what torch says of the CPU's
             raise

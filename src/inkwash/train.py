@@ -3,6 +3,7 @@
 No torch in this process: a misspelt key is told within a second.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -33,7 +34,7 @@ def train(config: DictConfig) -> float:
     multirun = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         directory = prepare(config, multirun)
-    except UserError as error:
+    except (UserError, OSError) as error:
         if not multirun:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
@@ -50,7 +51,8 @@ def train(config: DictConfig) -> float:
     if status != 0:
         report = directory / "error.txt"
         error = report.read_text("utf-8").strip() if report.exists() else "its processes were killed"
-        launch.write_status(directory, "failed", error=error)
+        with contextlib.suppress(OSError):  # a full disk, perhaps, which the ranks have told of
+            launch.write_status(directory, "failed", error=error)
         if not multirun:
             sys.exit(launch.exit_code(status))
         return float("nan")
@@ -146,7 +148,7 @@ def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
     launch.write_text(before, json.dumps(about, indent=2) + "\n")
 
 
-def refuse(error: UserError) -> None:
+def refuse(error: Exception) -> None:
     """Give a sweep's job that cannot start a directory all the same, which says why."""
     directory = job_directory()
     directory.mkdir(parents=True, exist_ok=True)

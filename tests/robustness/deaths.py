@@ -170,8 +170,8 @@ class StillAverage(L.Callback):
         module.decay = lambda n: 1.0
 
 
-class NoMemory(L.Callback):
-    """There is no more memory."""
+class Exhausted(L.Callback):
+    """There is no more memory, or no more room on the disk."""
 
     TEXTS: ClassVar = {
         "torch.OutOfMemoryError": "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...",
@@ -184,6 +184,8 @@ class NoMemory(L.Callback):
         self.kind = kind
 
     def on_train_batch_start(self, *args):
+        if self.kind == "OSError":
+            raise OSError(28, "No space left on device", "runs/x/metrics.csv")
         kinds = {"torch.OutOfMemoryError": torch.OutOfMemoryError, "MemoryError": MemoryError}
         raise kinds.get(self.kind, RuntimeError)(self.TEXTS[self.kind])
 

@@ -163,10 +163,16 @@ KEYS = "lower data.batch_size, or raise trainer.accumulate_grad_batches"
 
 @pytest.mark.parametrize("kind", ["torch.OutOfMemoryError", "MemoryError", "RuntimeError"])
 def test_out_of_memory_ends_in_a_sentence(new_run, kind):
-    directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: deaths.NoMemory, kind: {kind}}}")
+    directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: deaths.Exhausted, kind: {kind}}}")
     with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {KEYS}") as error:
         fit(directory)
     assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_ends_in_a_sentence_whatever_was_being_written(new_run):
+    directory = new_run("run", *STEPS, "+callbacks.disk={_target_: deaths.Exhausted, kind: OSError}")
+    with pytest.raises(UserError, match=r"metrics.csv cannot be written \(No space left on device\): free some space"):
+        fit(directory)
 
 
 def test_other_runtime_errors_stay_what_they_are(new_run):

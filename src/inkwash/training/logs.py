@@ -29,6 +29,7 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
     if rank == 0:
         file = logging.FileHandler(directory / "train.log")
+        file.handleError = lambda record: None  # a full disk, of which the console tells
         if not claim(file.stream):
             raise UserError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
         formats[file] = "%(asctime)s %(message)s"

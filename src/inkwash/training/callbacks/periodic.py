@@ -81,8 +81,11 @@ class Summing(Periodic):
         self.sums = self.sums.to(pl_module.device)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        sums = pl_module.all_gather(self.sums).reshape(-1, *self.sums.shape).cpu()
-        checkpoint.setdefault("sums", {})[self._key()] = sums
+        rows = torch.zeros(trainer.world_size, *self.sums.shape, dtype=self.sums.dtype, device=self.sums.device)
+        rows[trainer.global_rank] = self.sums
+        # Every row is one rank's and zero elsewhere, so the sum gathers them.
+        rows = trainer.strategy.reduce(rows, reduce_op="sum")
+        checkpoint.setdefault("sums", {})[self._key()] = rows.cpu()  # pyright: ignore[reportAttributeAccessIssue]
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         sums = checkpoint.get("sums", {}).get(self._key())
