@@ -105,7 +105,7 @@ format: $(STAMP) ## fix what can be fixed by itself
 
 lock: $(STAMP) ## pin every version again after a change of the dependencies in pyproject.toml
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --group dev pyproject.toml --quiet -o requirements.lock
+	  --group dev --all-extras pyproject.toml --quiet -o requirements.lock
 
 clean: ## remove .venv and every cache; runs/ and data/ stay
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .import_linter_cache
