@@ -77,6 +77,13 @@ def test_sigmoid_follows_the_logistic_curve():
     assert alpha_bar[-1].item() == pytest.approx(3.0e-7, rel=0.02)
 
 
+def test_the_temperature_of_sigmoid_steepens_the_curve():
+    start, end, tau, u = -2.0, 4.0, 0.5, 0.4
+    low, at_u, high = (1 / (1 + math.exp(-x / tau)) for x in (start, u * (end - start) + start, end))
+    alpha_bar = torch.cumprod(1 - betas.sigmoid(1000, start, end, tau), 0)
+    assert alpha_bar[399].item() == pytest.approx((high - at_u) / (high - low), rel=1e-9)
+
+
 def test_quadratic_has_evenly_spaced_roots():
     roots = betas.quadratic(100).sqrt()
     torch.testing.assert_close(roots.diff(), torch.full((99,), (0.02**0.5 - 0.01) / 99, dtype=torch.float64))
