@@ -24,6 +24,7 @@ from inkwash.random import seed_of
 from inkwash.training import resuming, tracking
 from inkwash.training.callbacks.signals import StopOnSignal, Stopped
 from inkwash.training.checkpoint_files import sweep_up
+from inkwash.training.compiling import compile_network
 from inkwash.training.logs import logging_of
 from inkwash.training.metrics_csv import MetricsCsv
 from inkwash.training.module import DiffusionModule
@@ -54,8 +55,8 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         default_root_dir=str(directory),
     )
     if config["compile"]:
-        module.denoiser.net.compile()
-        module.ema_denoiser.net.compile()
+        for denoiser in (module.denoiser, module.ema_denoiser):
+            compile_network(denoiser.net, must=config["compile"] == "must")
     facts = describe(trainer, module, config, about)
     for logger in loggers:
         logger.log_hyperparams({**config, "run": facts})

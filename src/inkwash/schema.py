@@ -16,7 +16,7 @@ class Train:
     resume: str = "auto"
     init_from: str | None = None
     seed: int = 0
-    compile: bool = False
+    compile: Any = False
     data: Any = MISSING
     model: Any = MISSING
     schedule: Any = MISSING

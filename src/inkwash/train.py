@@ -68,6 +68,8 @@ def prepare(config: DictConfig, multirun: bool) -> Path:
     check(config)
     if config.resume not in ("auto", "must", "never"):
         raise UserError(f"resume={config.resume} must be auto, must or never")
+    if config.compile not in (True, False, "must"):
+        raise UserError(f"compile={config.compile} must be true, false or must")
     directory = job_directory() if multirun else named_directory(config)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     plain = {key: value for key, value in plain.items() if key not in launch.OF_THE_LAUNCH}
