@@ -1,6 +1,7 @@
 """Paths: what holds for all of them, and precision that nothing may take away."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -69,6 +70,8 @@ def test_time_input_is_ddpm_index_stretched_to_1000():
     assert BetaSchedule(linear(1000)).time_input(f64(1, 1000)).tolist() == [0, 999]
     assert BetaSchedule(cosine(10)).time_input(f64(1, 10)).tolist() == [0, 900]
     assert FlowSchedule().time_input(f64(0.5)).item() == 500
+    assert VPSchedule().time_input(f64(0.25)).item() == 250
+    assert CosineSchedule(64, 32).time_input(f64(0.25)).item() == 250
 
 
 def test_time_at_covers_every_discrete_time_equally():
@@ -80,6 +83,9 @@ def test_time_at_covers_every_discrete_time_equally():
 def test_a_chain_that_keeps_signal_warns():
     with pytest.warns(UserWarning, match="scale_with_T"):
         BetaSchedule(linear(100))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BetaSchedule(linear(1000))
 
 
 @pytest.mark.parametrize("betas", [linear(1000), cosine(1000), cosine(10)])
@@ -103,7 +109,7 @@ def test_time_of_inverts_ratio(path):
 def test_edm_is_karras_et_al():
     path = EDMSchedule(sigma_data=0.5)
     assert [c.item() for c in path(f64(3.0))] == [1, 3]
-    assert path.input_scale(f64(3.0)).item() == pytest.approx(1 / (9 + 0.25) ** 0.5)
+    assert path.input_scale(f64(3.0, 1.0)).flatten().tolist() == pytest.approx([9.25**-0.5, 1.25**-0.5])
     assert path.time_input(f64(3.0)).item() == pytest.approx(1000 * math.log(3) / 4, rel=1e-6)
 
 
