@@ -122,6 +122,12 @@ def test_vp_is_the_limit_of_ddpms_linear_chain():
     assert [path.ratio(f64(t)).item() for t in (0.001, 1.0)] == pytest.approx([0.0105, 152.2], rel=0.01)
 
 
+def test_cosine_in_continuous_time_runs_over_thirty_units_of_log_snr():
+    path = CosineSchedule(image_size=64, noise_size=64)
+    assert path.log_snr(f64(0, 0.5, 1)).tolist() == pytest.approx([15, 0, -15], abs=1e-9)
+    assert path.log_snr(f64(0.2)).item() == pytest.approx(-2 * math.log(math.tan(0.1 * math.pi)), abs=2e-3)
+
+
 def test_shifted_cosine_is_the_cosine_with_the_snr_of_averaged_pixels():
     """At twice the size an average of 2 x 2 pixels has 4 times the SNR: the shift takes that back."""
     plain, shifted = CosineSchedule(32, 32), CosineSchedule(64, 32)
