@@ -111,6 +111,7 @@ def test_every_sampler_samples_or_is_refused(schedule, prediction):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_every_cell_of_all_four():
     """Samplers see weights that each weighting trained, too."""
     for schedule, prediction, weighting in itertools.product(SCHEDULES, PREDICTIONS, WEIGHTINGS):
