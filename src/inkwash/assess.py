@@ -31,7 +31,7 @@ from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import generate, labels_for
 from inkwash.sources import image_files, pipeline_images
 from inkwash.training.precision import autocast, resolve_precision
-from inkwash.training.trainer import resolve_device
+from inkwash.training.trainer import resolve_device, set_threads
 
 log = logging.getLogger("inkwash")
 
@@ -69,6 +69,7 @@ def assess(directory: Path) -> None:
     config: Any = OmegaConf.to_container(OmegaConf.load(directory / "evaluate.yaml"))
     rank, world = start_group()
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
+    set_threads(config["trainer"]["threads"], int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     data = build({**config["data"], "num_workers": 0})
     suites: dict[int, Suite] = {}
     results = []

@@ -23,13 +23,14 @@ from inkwash.reports.pictures import grid, save_png, visible
 from inkwash.run import Run, load_run
 from inkwash.samplers.generate import labels_for
 from inkwash.training.precision import autocast, resolve_precision
-from inkwash.training.trainer import resolve_device
+from inkwash.training.trainer import resolve_device, set_threads
 
 
 def draw(directory: Path) -> None:
     """Draw what directory/sample.yaml asks for."""
     config: Any = OmegaConf.to_container(OmegaConf.load(directory / "sample.yaml"))
     run = load_run(config["run"], config["checkpoint"], config["weights"])
+    set_threads(config["trainer"]["threads"], 1)
     task, sampler, guide = (build(config[key]) for key in ("task", "sampler", "guide"))
     denoiser = guide(run.denoiser, choose_guidance(run, config["guidance"]))
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
