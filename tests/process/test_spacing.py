@@ -58,6 +58,12 @@ def test_no_number_means_every_step(cls):
     assert cls(None)(SCHEDULE).tolist() == list(range(1000, -1, -1))
 
 
+def test_leading_in_continuous_time_starts_from_the_least_noisy_time():
+    path = FlowSchedule()
+    first, last = path.t_min, path.t_max
+    assert Leading(4)(path).tolist() == pytest.approx([*(first + i / 4 * (last - first) for i in (3, 2, 1, 0)), 0])
+
+
 def test_karras_is_the_paper_on_edms_path():
     i = torch.arange(18, dtype=torch.float64)
     expected = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7

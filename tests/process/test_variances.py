@@ -48,6 +48,8 @@ def test_the_first_variance_is_that_of_the_second_step():
     """beta tilde_2 stands for beta tilde_1 = 0 (Ho et al.'s code); a chain of one step has beta alone."""
     found = first_log_variance(LINEAR, f64(1.0)).exp()
     torch.testing.assert_close(found, posterior_variance(LINEAR, f64(1.0), f64(2.0)))
+    strided = first_log_variance(LINEAR, f64(20.0)).exp()
+    torch.testing.assert_close(strided, posterior_variance(LINEAR, f64(20.0), f64(40.0)))
     end = f64(1000.0)
     torch.testing.assert_close(first_log_variance(LINEAR, end).exp(), transition(LINEAR, f64(0.0), end)[1])
 
