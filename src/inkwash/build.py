@@ -1,35 +1,47 @@
 """From a resolved configuration to objects."""
 
 import functools
-import inspect
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch import nn
 
-from inkwash.check import refuse_strangers
+from inkwash.check import TRUSTED, check_arguments, refuse_strangers
 from inkwash.denoiser import Denoiser
-from inkwash.errors import UserError
+from inkwash.errors import UserError, user_error
 from inkwash.random import seed_of
 from inkwash.training.module import DiffusionModule
+
+KNOWN = ("inkwash.", *TRUSTED)
+# What constructors of ours, torch and Lightning raise over values that they cannot use.
+OF_VALUES = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError, AttributeError, RuntimeError)
 
 
 def build(node: Any, **more: Any) -> Any:
     """Instantiate a node with plain containers inside.
 
     Raises:
-        UserError: something in it may not be called, or does not take its arguments.
+        UserError: something in it may not be called, or cannot be called with its arguments.
     """
     refuse_strangers(node)
+    check_arguments(node)
     try:
         return instantiate(node, _convert_="all", **more)
     except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, TypeError) and "argument" in str(error.__cause__):
-            raise UserError(f"{node.get('_target_')}: {error.__cause__}") from error
-        raise
+        if mistake := user_error(error):
+            raise mistake from None
+        target = str(node.get("_target_"))
+        if error.__cause__ is None:  # there is no such name in torch or Lightning
+            raise UserError(_first_line(error)) from error
+        if target.startswith(KNOWN) and isinstance(error.__cause__, OF_VALUES):
+            raise UserError(f"{target}: {_first_line(error.__cause__)}") from error
+        raise  # somebody's own class, whose traceback they want
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def build_denoiser(config: dict[str, Any]) -> Denoiser:
@@ -43,9 +55,9 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
     """The LightningModule of a configuration, which it keeps for its checkpoints."""
     optimizer = build(config["optimizer"])
     try:
-        inspect.signature(optimizer.func).bind([], **optimizer.keywords)
-    except TypeError as error:
-        raise UserError(f"optimizer: {config['optimizer']['_target_']}: {error}") from error
+        optimizer([nn.Parameter(torch.zeros(1))])
+    except OF_VALUES as error:
+        raise UserError(f"optimizer: {config['optimizer']['_target_']}: {_first_line(error)}") from error
     denoiser, loss = build_denoiser(config), build(config["loss"])
     loss.check(denoiser, bool(config["model"].get("learn_variance")))
     module = DiffusionModule(

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import json
 import os
 import re
 from functools import cache
@@ -12,15 +13,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.errors import UserError
+from inkwash.kinds import described, fits, is_node
 from inkwash.launch import config_dir
 
 PACKAGE = Path(__file__).parent
+# What a training calls; the second kind maps names to such.
+PARTS = ("data", "model", "schedule", "prediction", "loss", "optimizer", "learning_rate", "ema", "trainer")
+LISTS = ("callbacks", "logger", "averages")
+# What Hydra reads of a node beside its target's arguments.
+OF_HYDRA = ("_target_", "_partial_")
 # Modules whose classes a configuration may name beside ours.
 TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 
 
 def check(config: DictConfig) -> None:
-    """Raise UserError for a missing value, an argument that its target does not take, or an impossible batch size."""
+    """Raise UserError for a missing value, an argument that its target does not take, or takes of another kind, or an
+    impossible batch size."""
     # OmegaConf.missing_keys stops at an interpolation of a missing value.
     if missing := _missing("", OmegaConf.to_container(config, resolve=False)):
         raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
@@ -30,8 +38,9 @@ def check(config: DictConfig) -> None:
         raise UserError(" ".join(str(error).split())) from error
     for key, node in plain.items():
         refuse_strangers(node, str(key))
-        _check_node(str(key), node)
+        check_arguments(node, str(key))
     if "callbacks" in plain:  # a training
+        check_parts(plain)
         _check_trainer(plain["trainer"])
         _check_batch(plain)
         _check_classes(plain)
@@ -80,26 +89,57 @@ def _missing(key: str, node: Any) -> list[str]:
     return [key] if node == "???" else []
 
 
-def _check_node(key: str, node: Any) -> None:
+def check_arguments(node: Any, key: str = "") -> None:
+    """Raise UserError for an argument that one of our own targets does not take, or takes of another kind."""
     if isinstance(node, list):
         for i, item in enumerate(node):
-            _check_node(f"{key}[{i}]", item)
+            check_arguments(item, f"{key}[{i}]")
     if not isinstance(node, dict):
         return
-    given = {str(name) for name in node} - {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
     target = str(node.get("_target_", ""))
+    given = {str(name): value for name, value in node.items() if name not in OF_HYDRA}
     arguments = _arguments(target) if target.startswith("inkwash.") else None
-    if arguments is not None and (unknown := sorted(given - set(arguments))):
+    if arguments is not None and (unknown := sorted(given.keys() - arguments.keys())):
         near = difflib.get_close_matches(unknown[0], arguments, 1)
-        hint = f"did you mean {key}.{near[0]}?" if near else f"it takes {', '.join(arguments)}"
-        raise UserError(f"{key}.{unknown[0]}: {target.rsplit('.', 1)[1]} has no such argument; {hint}")
-    for name, value in node.items():
-        _check_node(f"{key}.{name}", value)
+        hint = f"did you mean {_joined(key, near[0])}?" if near else f"it takes {', '.join(arguments) or 'none'}"
+        name = target.rsplit(".", 1)[1]
+        raise UserError(f"{_joined(key, unknown[0])}: {name} has no such argument; {hint}")
+    for name, value in given.items():
+        if arguments is not None and not fits(arguments[name], value):
+            kind = described(arguments[name])
+            raise UserError(f"{_joined(key, name)}={shown(value)} must be {kind}")
+        check_arguments(value, _joined(key, name))
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}".lstrip(".")
+
+
+def shown(value: Any) -> str:
+    """A value about as it is typed, cut short."""
+    text = json.dumps(value, default=str) if isinstance(value, bool | list | dict | None) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_parts(config: dict[str, Any]) -> None:
+    """Raise UserError unless everything that a training calls is a node with a _target_."""
+    for key in PARTS:
+        if not is_node(config.get(key)):
+            raise UserError(f"{key}={shown(config.get(key))} must be a node with a _target_: choose one of conf/{key}")
+    for key in LISTS:
+        nodes = config.get(key) or {}
+        if not isinstance(nodes, dict):
+            raise UserError(f"{key}={shown(nodes)} must be a mapping of names to nodes")
+        for name, node in nodes.items():
+            if not is_node(node):
+                raise UserError(f"{key}.{name}={shown(node)} must be a node with a _target_; ~{key}.{name} removes it")
 
 
 @cache
-def _arguments(target: str) -> tuple[str, ...] | None:
-    """Names of the arguments of one of our own classes or functions, read from its source; None when open-ended."""
+def _arguments(target: str) -> dict[str, ast.expr | None] | None:
+    """Arguments of one of our own classes or functions with their annotations, read from its source; None when
+    open-ended."""
     definitions, tree = _definitions(target)
     return _signature(definitions[target.rpartition(".")[2]], definitions, tree)
 
@@ -119,10 +159,11 @@ def _definitions(target: str) -> tuple[dict[str, Any], ast.Module]:
     return definitions, tree
 
 
-def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> tuple[str, ...] | None:
+def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> dict[str, ast.expr | None] | None:
     if isinstance(node, ast.FunctionDef):
-        names = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
-        return None if node.args.kwarg and node.name == "__init__" else tuple(name for name in names if name != "self")
+        arguments = {argument.arg: argument.annotation for argument in (*node.args.args, *node.args.kwonlyargs)}
+        arguments.pop("self", None)
+        return None if node.args.kwarg and node.name == "__init__" else arguments
     assert isinstance(node, ast.ClassDef)
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
@@ -133,7 +174,7 @@ def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> 
         for imported in (item for item in tree.body if isinstance(item, ast.ImportFrom)):
             if str(imported.module).startswith("inkwash") and base in {alias.name for alias in imported.names}:
                 return _arguments(f"{imported.module}.{base}")
-    return ()
+    return {}
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash import launch, schema
+from inkwash import command, launch, schema
 from inkwash.check import check
 from inkwash.errors import UserError
 
@@ -61,7 +60,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        sys.exit(f"error: {command.sentence(error, 'evaluate')}")
     if status := launch.start("inkwash.assess", directory, config.trainer.accelerator, config.trainer.devices):
         sys.exit(launch.exit_code(status))
     files = ", ".join(path.name for path in sorted(directory.glob("table.*")) + sorted(directory.glob("*.png")))
@@ -150,11 +149,7 @@ def main() -> None:
         first, others = overrides, []  # Hydra says what is wrong with it
     sys.argv = [program, *first]
 
-    @hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="evaluate")
-    def run(config: DictConfig) -> None:
-        evaluate(config, others)
-
-    run()
+    command.run(lambda config: evaluate(config, others), "evaluate")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig
 
-from inkwash import launch
+from inkwash import command
 from inkwash.check import check
 from inkwash.errors import UserError, user_error
 from inkwash.sample import find_run
@@ -56,7 +55,7 @@ def export(config: DictConfig) -> None:
 
 
 def main() -> None:
-    hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="export")(export)()
+    command.run(export, "export")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig
 
-from inkwash import launch
+from inkwash import command, launch
 from inkwash.check import check
 from inkwash.export import one_sentence
 
@@ -35,7 +34,7 @@ def import_(config: DictConfig) -> None:
 
 
 def main() -> None:
-    hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="import")(import_)()
+    command.run(import_, "import")
 
 
 if __name__ == "__main__":

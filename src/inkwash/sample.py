@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash import launch, schema
+from inkwash import command, launch, schema
 from inkwash.check import check
 from inkwash.errors import UserError
 from inkwash.launch import find_run
@@ -39,7 +38,7 @@ def sample(config: DictConfig) -> None:
 
 
 def main() -> None:
-    hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="sample")(sample)()
+    command.run(sample, "sample")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash import launch, schema
+from inkwash import command, launch, schema
 from inkwash.check import check
 from inkwash.errors import UserError
 from inkwash.training import changes
@@ -166,7 +165,7 @@ def main() -> None:
                 launch.safe_name(key, value)
             except UserError as error:
                 sys.exit(f"error: {error}")
-    hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name="train")(train)()
+    command.run(train, "train")
 
 
 if __name__ == "__main__":

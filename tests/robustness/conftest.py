@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import figures
 import pytest
 
 HERE = Path(__file__).parent
@@ -76,3 +77,10 @@ def nursery():
 def new_run(quick_run):
     """new_run(name, *overrides): a run directory as the launcher leaves it."""
     return lambda name, *overrides: quick_run(name, *BARE, *overrides)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if figures.FIGURES:
+        terminalreporter.section("what was tried here")
+        for line in figures.lines():
+            terminalreporter.write_line(line)

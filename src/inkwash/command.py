@@ -1,0 +1,83 @@
+"""From a command line to a configuration: what Hydra finds wrong with it, in one sentence."""
+
+import difflib
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from inkwash import launch
+
+# Advice that is of no use here, and where in the schema a key stands, which the key itself says.
+NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To append to your|Set the environment)")
+
+
+def run(task: Callable[[DictConfig], Any], name: str) -> None:
+    """Compose conf/NAME.yaml with the command line and give it to the task.
+
+    What cannot be composed ends in one sentence, where Hydra would write a page; HYDRA_FULL_ERROR=1 shows that page.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        return _compose_and_run(task, name)
+    composed = False
+
+    @functools.wraps(task)
+    def composing_ends(config: DictConfig) -> Any:
+        nonlocal composed
+        composed = True
+        return task(config)
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise what it would print
+    try:
+        return _compose_and_run(composing_ends, name)
+    except Exception as error:
+        # A sweep composes each job when its turn comes.
+        if composed and not isinstance(error, HydraException | OmegaConfBaseException):
+            raise
+        sys.exit(f"error: {sentence(error, name)}")
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
+    hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name=name)(task)()
+
+
+def sentence(error: BaseException, name: str) -> str:
+    """What an error of Hydra's says, on one line, with the nearest key or file that there is."""
+    texts = [str(error)]
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        texts.append(str(error.__cause__))
+    lines = "\n".join(texts).partition("Config search path")[0].splitlines()
+    kept = dict.fromkeys(line.strip() for line in lines if line.strip() and not NOISE.match(line))
+    text = " ".join(kept) or type(error).__name__
+    near = _nearest("\n".join(texts), name)
+    return f"{text}{near and f'; did you mean {near}?'}"
+
+
+def _nearest(text: str, name: str) -> str:
+    """The name that an unknown one was probably meant to be, or ""."""
+    if choice := re.search(r"Could not find '([^']*)'", text):
+        group, _, given = choice[1].rpartition("/")
+        there = [path.stem for path in Path(launch.config_dir(), group).glob("*.yaml")]
+        return next((f"{group}={found}" for found in difflib.get_close_matches(given, there, 1)), "")
+    # `Key 'x' is not in struct` of a group's file, `Key 'x' not in 'Train'` of the schema.
+    key = re.search(r"full_key: ([\w.]+)", text)
+    if key is None or not re.search(r"Key '\w+' (is )?not in", text):
+        return ""
+    parent, _, given = key[1].rpartition(".")
+    if parent:
+        files = Path(launch.config_dir(), parent.partition(".")[0]).glob("*.yaml")
+        there = {word for file in files for word in re.findall(r"^\s*(\w+):", file.read_text("utf-8"), re.MULTILINE)}
+    else:
+        there = set(ConfigStore.instance().repo[f"{name}_schema.yaml"].node)
+    return next((f"{parent}.{near}".lstrip(".") for near in difflib.get_close_matches(given, sorted(there), 1)), "")

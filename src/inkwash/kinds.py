@@ -1,0 +1,62 @@
+"""Whether a value of a configuration is of the kind that a constructor's annotation asks for. No torch: the launcher
+asks, of the source text."""
+
+import ast
+import math
+from typing import Any
+
+NAMES = {"int": "a whole number", "float": "a finite number", "bool": "true or false", "str": "text"}
+
+
+def fits(annotation: ast.expr | None, value: Any) -> bool:
+    """Whether a plain value (null, a number, text, a list, a mapping) may be given for an argument.
+
+    Classes and callables take a node, which has a _target_; what is not understood takes anything.
+    """
+    match annotation:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return fits(left, value) or fits(right, value)
+        case ast.Constant(value=None):
+            return value is None
+        case ast.Name(id="int"):
+            return isinstance(value, int) and not isinstance(value, bool)
+        case ast.Name(id="float"):
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        case ast.Name(id="bool"):
+            return isinstance(value, bool)
+        case ast.Name(id="str"):
+            return isinstance(value, str)
+        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
+            return isinstance(value, list) and all(fits(kind, item) for item in value)
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
+            return isinstance(value, list) and len(value) == len(kinds) and all(map(fits, kinds, value))
+        case ast.Subscript(value=ast.Name(id="dict" | "Mapping"), slice=ast.Tuple(elts=[_, kind])):
+            return isinstance(value, dict) and "_target_" not in value and all(fits(kind, v) for v in value.values())
+        case ast.Subscript(value=ast.Name(id="Callable")):
+            return is_node(value)
+        case ast.Name(id=name) | ast.Attribute(attr=name) if name[:1].isupper() and name != "Any":
+            return is_node(value)
+    return True
+
+
+def is_node(value: Any) -> bool:
+    """Whether a value names what is to be called."""
+    return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+
+def described(annotation: ast.expr | None) -> str:
+    """The kind, in words."""
+    match annotation:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return f"{described(left)} or {described(right)}"
+        case ast.Constant(value=None):
+            return "null"
+        case ast.Name(id=name) if name in NAMES:
+            return NAMES[name]
+        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
+            return f"a list, each {described(kind)}"
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
+            return f"a list of {len(kinds)}, each {described(kinds[0])}"
+        case ast.Subscript(value=ast.Name(id="dict" | "Mapping"), slice=ast.Tuple(elts=[_, kind])):
+            return f"a mapping, each value {described(kind)}"
+    return "a node with a _target_"
