@@ -1,5 +1,7 @@
 """Min-SNR in every target space against the published special cases."""
 
+import math
+
 import pytest
 import torch
 
@@ -87,6 +89,18 @@ def test_vlb_weight_needs_a_chain_and_a_fixed_variance():
         VLB(FlowSchedule(), FixedLarge())
     with pytest.raises(UserError, match="weighting=vlb needs a fixed variance"):
         VLB(SCHEDULE, LearnedRange())
+
+
+def test_uncertainty_looks_at_the_noise_through_random_fourier_features():
+    """Frequencies as if drawn from 2 pi N(0, 1), phases from [0, 2 pi) without regard to them (EDM2's MP-Fourier)."""
+    seen = Uncertainty(Uniform(), channels=1000)
+    assert seen.frequencies.std().item() == pytest.approx(2 * math.pi, rel=0.01)
+    assert (seen.frequencies.abs() < 2 * math.pi).float().mean().item() == pytest.approx(0.6827, abs=2e-3)
+    gaps = seen.phases.sort().values.diff()
+    assert seen.phases.min().item() >= 0
+    assert seen.phases.max().item() == pytest.approx(2 * math.pi, abs=0.02)
+    assert gaps.max().item() < 3 * 2 * math.pi / 1000
+    assert abs(torch.corrcoef(torch.stack([seen.frequencies, seen.phases]))[0, 1].item()) < 0.05
 
 
 def test_uncertainty_divides_and_adds():
