@@ -1,13 +1,19 @@
 from itertools import chain, islice
 
 import pytest
+import torch
 
 from inkwash.data.batches import StepBatches
+from inkwash.data.images import Images
 from inkwash.errors import UserError
 
 
-def first(count, **kwargs):
-    return list(islice(StepBatches(**{"num_images": 40, "batch_size": 8, "seed": 0} | kwargs), count))
+def images(count):
+    return Images(torch.zeros(count, 1, 1, 1, dtype=torch.uint8), torch.zeros(count))
+
+
+def first(count, num_images=40, **kwargs):
+    return list(islice(StepBatches(**{"images": images(num_images), "batch_size": 8, "seed": 0} | kwargs), count))
 
 
 def test_an_epoch_has_every_image_once_and_the_next_another_order():
@@ -51,4 +57,4 @@ def test_starting_at_a_step_is_resuming_there(step):
 
 def test_a_batch_that_cannot_be_shared_out_names_the_three_keys():
     with pytest.raises(UserError, match=r"data\.batch_size=8 .*trainer\.devices.*trainer\.accumulate_grad_batches=3"):
-        StepBatches(40, 8, seed=0, world_size=2, accumulate=3)
+        StepBatches(images(40), 8, seed=0, world_size=2, accumulate=3)

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Protocol
 
-import torch
 from torch.utils.data import Sampler
 
 from inkwash.errors import UserError
-from inkwash.random import generator
+
+
+class Shuffled(Protocol):
+    """A set with an order for each epoch: see data.images.Split."""
+
+    def __len__(self) -> int: ...
+    def order(self, seed: int, epoch: int, first: int = 0) -> Iterator[int]: ...
 
 
 class StepBatches(Sampler[list[int]]):
@@ -18,7 +24,7 @@ class StepBatches(Sampler[list[int]]):
     micro-batches and W ranks, rank r takes part c = micro * W + r of A * W equal contiguous parts.
 
     Args:
-        num_images: N, the number of images to draw from.
+        images: N images, and the order of each epoch.
         batch_size: B, images per optimizer step, over all ranks and micro-batches.
         seed: of the order of the images.
         world_size, rank: W and r.
@@ -31,7 +37,7 @@ class StepBatches(Sampler[list[int]]):
 
     def __init__(
         self,
-        num_images: int,
+        images: Shuffled,
         batch_size: int,
         seed: int,
         world_size: int = 1,
@@ -44,7 +50,7 @@ class StepBatches(Sampler[list[int]]):
                 f"data.batch_size={batch_size} is the global batch and must be a multiple of the {world_size} ranks "
                 f"(trainer.devices times trainer.num_nodes) times trainer.accumulate_grad_batches={accumulate}"
             )
-        self.num_images = num_images
+        self.images = images
         self.batch_size = batch_size
         self.seed = seed
         self.world_size = world_size
@@ -63,8 +69,7 @@ class StepBatches(Sampler[list[int]]):
 
     def _indices(self, position: int) -> Iterator[int]:
         """The concatenated permutations from a position on."""
-        epoch, first = divmod(position, self.num_images)
+        epoch, first = divmod(position, len(self.images))
         while True:
-            order = torch.randperm(self.num_images, generator=generator(self.seed, "order", epoch))
-            yield from order[first:].tolist()
+            yield from self.images.order(self.seed, epoch, first)
             epoch, first = epoch + 1, 0

@@ -6,6 +6,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,21 +66,12 @@ class EncodedSource(ABC):
         found = self.find(split, Path(path).expanduser().absolute())
         key = repr((DECODER, found.version, shape, self.resize, self.skip_corrupt))
         directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
-        self._make_cache_dir()
+        make_cache_dir(self.cache_dir)
         with FileLock(f"{directory}.lock"):  # the first rank or job decodes, the others wait for it
             if not directory.exists():
                 self._fill(directory, found, shape, f"Decoding {split} images")
         labels = torch.from_numpy(np.load(directory / "labels.npy"))
         return Images(_mapped(directory, len(labels), shape), labels, (directory / "fingerprint").read_text())
-
-    def _make_cache_dir(self) -> None:
-        try:
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            writable = os.access(self.cache_dir, os.W_OK)
-        except OSError:
-            writable = False
-        if not writable:
-            raise UserError(f"data.source.cache_dir={self.cache_dir} cannot be written to: choose another folder")
 
     def _fill(self, directory: Path, found: Entries, shape: tuple[int, int, int], title: str) -> None:
         """Write beside `directory`, then rename: a job killed half-way leaves no half cache behind."""
@@ -118,6 +110,29 @@ class EncodedSource(ABC):
                 f"none of the {found.total} images can be read, {skipped[0]} to begin with: check data.path"
             )
         return labels
+
+
+def make_cache_dir(path: Path) -> None:
+    """Raises UserError where it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise UserError(f"data.source.cache_dir={path} cannot be written to: choose another folder")
+
+
+def find_files(path: Path, pattern: str, key: str) -> list[Path]:
+    """The file at a path, all in a folder that fit the pattern ("*.parquet"), or all that fit a glob; sorted.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = [path] if path.is_file() else sorted(map(Path, glob(str(path / pattern if path.is_dir() else path))))
+    if not files:
+        raise UserError(f"{key}={path} finds no file: give a {pattern[1:]} file, a folder of them or a quoted glob")
+    return files
 
 
 def rows_of(split: str, count: int, heldout_fraction: float) -> Tensor:

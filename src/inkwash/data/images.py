@@ -1,11 +1,40 @@
-"""Images as training sees them: one uint8 tensor for each split."""
+"""Images as training sees them, and the usual form of that: one uint8 tensor for each split."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from inkwash.random import generator
+
+
+class Split(Protocol):
+    """Images of one split of a data set and their labels.
+
+    Attributes:
+        shape: (C, H, W).
+        labels: int64 (N,), -1 where an image has none.
+        fingerprint: of images and labels, the same on every machine: what is computed from a set is cached under it.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """uint8 (n, C, H, W) and int64 (n,)."""
+        ...
+
+    def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
+        """The indices 0 .. copies * N - 1, shuffled by (seed, epoch), from position `first` on."""
+        ...
 
 
 class Images(Dataset):
@@ -15,14 +44,17 @@ class Images(Dataset):
         images: uint8 (N, C, H, W). It may be a memory map, so that a set need not fit in memory and the ranks of a
             machine share one copy.
         labels: int64 (N,), -1 where an image has none.
-        fingerprint: a hash of images and labels, the same on every machine: what is computed from a set is cached
-            under it.
+        fingerprint: a hash of images and labels.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, fingerprint: str | None = None):
         self.images = images
         self.labels = labels
         self.fingerprint = fingerprint or fingerprint_of(images, labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.images.shape[1:])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -32,6 +64,10 @@ class Images(Dataset):
         index = torch.as_tensor(indices)
         return self.images[index], self.labels[index]
 
+    def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
+        """See Split."""
+        return iter(torch.randperm(copies * len(self), generator=generator(seed, "order", epoch))[first:].tolist())
+
 
 class Flipped(Dataset):
     """A set and its mirror image: index i >= N is the left-right mirror of i - N.
@@ -39,7 +75,7 @@ class Flipped(Dataset):
     An epoch sees every image both ways, with no coin to toss and so no random state to restore.
     """
 
-    def __init__(self, images: Images):
+    def __init__(self, images: Split):
         self.images = images
 
     def __len__(self) -> int:
@@ -52,11 +88,15 @@ class Flipped(Dataset):
         images[mirrored] = images[mirrored].flip(-1)
         return images, labels
 
+    def order(self, seed: int | str, epoch: int, first: int = 0) -> Iterator[int]:
+        """All of them, shuffled by (seed, epoch), from position `first` on."""
+        return self.images.order(seed, epoch, first, copies=2)
+
 
 class Source(Protocol):
     """Where images come from: what each `data.source` offers to the data module."""
 
-    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
+    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Split:
         """The images of a split ("train" or "heldout").
 
         Args:

@@ -6,10 +6,10 @@ from typing import Any
 
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from inkwash.data.batches import StepBatches
-from inkwash.data.images import Flipped, Images, Source
+from inkwash.data.images import Flipped, Source, Split
 from inkwash.errors import UserError
 from inkwash.quantize import to_float
 from inkwash.training.processes import serve
@@ -25,7 +25,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: images per optimizer step, over all ranks and accumulated micro-batches.
         path: where the images are, for sources that do not bring their own.
         flip: an epoch has every image and its mirror image.
-        num_workers: processes that gather batches; 0 is quickest until images are large and on a slow disk.
+        num_workers: processes that read batches ahead; 0 is quickest for images that are in memory.
         seed: of the order of the images.
     """
 
@@ -53,12 +53,12 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
 
     @cached_property
-    def train(self) -> Images:
+    def train(self) -> Split:
         """The training images, without their mirror images."""
         return self._load("train")
 
     @cached_property
-    def heldout(self) -> Images:
+    def heldout(self) -> Split:
         """The images that training never sees."""
         return self._load("heldout")
 
@@ -75,7 +75,7 @@ class ImageDataModule(LightningDataModule):
         trainer: Any = self.trainer  # Lightning sets overfit_batches where no type checker sees it
         images = Flipped(self.train) if self.flip else self.train
         batches = StepBatches(
-            num_images=len(images),
+            images=images,
             batch_size=self.batch_size,
             seed=self.seed,
             world_size=trainer.world_size,
@@ -85,7 +85,7 @@ class ImageDataModule(LightningDataModule):
             start_step=lambda: 0 if trainer.overfit_batches else trainer.global_step,
         )
         return DataLoader(
-            images,
+            _Reported(images),
             batch_sampler=batches,
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
@@ -94,14 +94,20 @@ class ImageDataModule(LightningDataModule):
             pin_memory=trainer.strategy.root_device.type == "cuda",
         )
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Raise what the reading met, in the process of the training."""
+        if isinstance(batch, UserError):
+            raise batch
+        return batch
+
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         """uint8 -> [-1, 1], on the device: a quarter of the bytes cross the bus."""
         images, labels = batch
         return to_float(images), labels
 
-    def _load(self, split: str) -> Images:
+    def _load(self, split: str) -> Split:
         loaded = self.source.load(split, self.shape, self.path)
-        shape = list(loaded.images.shape[1:])
+        shape = list(loaded.shape)
         if shape != list(self.shape):
             raise UserError(
                 f"data.shape={list(self.shape)}, but the images of {type(self.source).__name__} are {shape}: "
@@ -124,6 +130,19 @@ def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
             f"data.num_classes={num_classes}, but the {split} labels go up to {largest}: "
             f"set data.num_classes={largest + 1}, or null to train without classes"
         )
+
+
+class _Reported(Dataset):
+    """Hands a UserError over like a batch: an exception would leave a reader's process as the text of its traceback."""
+
+    def __init__(self, images: Split | Flipped):
+        self.images = images
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor] | UserError:
+        try:
+            return self.images.__getitems__(indices)
+        except UserError as error:
+            return error
 
 
 def _as_it_is(batch: Any) -> Any:

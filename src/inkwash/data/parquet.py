@@ -1,7 +1,6 @@
 """Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
 
 from collections.abc import Iterator
-from glob import glob
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from inkwash.data.encoded import EncodedSource, Entries, Entry, rows_of, version_of
+from inkwash.data.encoded import EncodedSource, Entries, Entry, find_files, rows_of, version_of
 from inkwash.errors import UserError
 
 
@@ -46,8 +45,8 @@ class Parquet(EncodedSource):
             path, key = self.heldout_path, "data.source.heldout_path"
         else:
             key = "data.path"
-        shards = [_open(file) for file in _files(path, key)]
-        image, label = self._columns(shards[0])
+        shards = [open_parquet(file) for file in find_files(path, "*.parquet", key)]
+        image, label = columns_of(shards[0][0], shards[0][1].schema_arrow, self.image_column, self.label_column)
         count = sum(shard.metadata.num_rows for _, shard in shards)
         wanted = torch.ones(count, dtype=torch.bool)
         if not self.heldout_path:
@@ -55,38 +54,37 @@ class Parquet(EncodedSource):
         version = ([version_of(file) for file, _ in shards], image, label, wanted.sum().item(), split)
         return Entries(version, int(wanted.sum()), _rows(shards, image, label, wanted))
 
-    def _columns(self, shard: tuple[Path, pq.ParquetFile]) -> tuple[str, str | None]:
-        """The names of the image and label columns."""
-        file, schema = shard[0], shard[1].schema_arrow
-        images = [field.name for field in schema if _holds_images(field.type)]
-        if self.image_column is None and len(images) != 1:
-            raise UserError(
-                f"{file} has {len(images)} columns of images among {schema.names}: "
-                "name the one to use with data.source.image_column=..."
-            )
-        image = self.image_column or images[0]
-        if image not in images:
-            raise UserError(
-                f"data.source.image_column={image} is not one of the columns of images in {file}, which are {images}"
-            )
-        label = self.label_column
-        if label is not None and (label not in schema.names or not pa.types.is_integer(schema.field(label).type)):
-            raise UserError(
-                f"data.source.label_column={label} is not a column of integers in {file}, which has {schema.names}: "
-                "name another one, or null for images without labels"
-            )
-        return image, label
+
+def columns_of(
+    file: Path, schema: pa.Schema, image_column: str | None, label_column: str | None
+) -> tuple[str, str | None]:
+    """The names of the columns of images and labels; image_column=None finds it by its type.
+
+    Raises:
+        UserError: there is no such column, or there are several.
+    """
+    images = [field.name for field in schema if _holds_images(field.type)]
+    if image_column is None and len(images) != 1:
+        raise UserError(
+            f"{file} has {len(images)} columns of images among {schema.names}: "
+            "name the one to use with data.source.image_column=..."
+        )
+    image = image_column or images[0]
+    if image not in images:
+        raise UserError(
+            f"data.source.image_column={image} is not one of the columns of images in {file}, which are {images}"
+        )
+    label = label_column
+    if label is not None and (label not in schema.names or not pa.types.is_integer(schema.field(label).type)):
+        raise UserError(
+            f"data.source.label_column={label} is not a column of integers in {file}, which has {schema.names}: "
+            "name another one, or null for images without labels"
+        )
+    return image, label
 
 
-def _files(path: Path, key: str) -> list[Path]:
-    pattern = path / "*.parquet" if path.is_dir() else path
-    files = [path] if path.is_file() else sorted(Path(file) for file in glob(str(pattern)))
-    if not files:
-        raise UserError(f"{key}={path} finds no file: give a Parquet file, a folder of them or a quoted glob")
-    return files
-
-
-def _open(file: Path) -> tuple[Path, pq.ParquetFile]:
+def open_parquet(file: Path) -> tuple[Path, pq.ParquetFile]:
+    """The path and its file. Raises UserError where it is none."""
     try:
         return file, pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.metrics.cache import cached
-from inkwash.metrics.features import FeatureExtractor, ImageSplit, NotApplicableError
+from inkwash.metrics.features import FeatureExtractor, ImageSplit, InBlocks, NotApplicableError
 from inkwash.quantize import to_float
 from inkwash.random import generator, seed_of
 
@@ -134,14 +135,24 @@ def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int) -> dict[str
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     draws = generator("classifier", "batches")
-    for _ in range(STEPS):
-        images, labels = train.__getitems__(torch.randint(len(train), (BATCH_SIZE,), generator=draws).tolist())
+    for batch in islice(_batches(train, draws), STEPS):
+        images, labels = train.__getitems__(batch)
         loss = nn.functional.cross_entropy(network(_shift(images, draws)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     return {"weights": network.state_dict(), "heldout_accuracy": _accuracy(network.eval(), heldout)}
+
+
+def _batches(train: ImageSplit, draws: torch.Generator) -> Iterator[list[int]]:
+    """Random indices without end."""
+    if isinstance(train, InBlocks):
+        shuffled = chain.from_iterable(train.order("classifier", epoch) for epoch in count())
+        while True:
+            yield list(islice(shuffled, BATCH_SIZE))
+    while True:
+        yield torch.randint(len(train), (BATCH_SIZE,), generator=draws).tolist()
 
 
 def _shift(images: Tensor, draws: torch.Generator) -> Tensor:

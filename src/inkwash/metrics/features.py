@@ -2,8 +2,9 @@
 
 import io
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,16 @@ class ImageSplit(Protocol):
     def __len__(self) -> int: ...
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]: ...  # uint8 (B, C, H, W), int64 (B,)
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """An ImageSplit that is read in blocks of many images: single ones here and there take long."""
+
+    @property
+    def capacity(self) -> int: ...  # blocks at hand at a time
+
+    def order(self, seed: str, epoch: int) -> Iterator[int]: ...  # every index once, mixed as well as is quick
 
 
 class NotApplicableError(UserError):

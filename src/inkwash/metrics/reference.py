@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.metrics.cache import cached
-from inkwash.metrics.features import FeatureExtractor, ImageSplit
+from inkwash.metrics.features import FeatureExtractor, ImageSplit, InBlocks
 from inkwash.metrics.frechet import frechet_distance
 from inkwash.metrics.moments import FeatureStatistics, Moments
 from inkwash.metrics.npz import Provenance, read_npz, write_npz
@@ -132,7 +133,10 @@ def _features(
 
 def _moments(extractor: FeatureExtractor, images: ImageSplit, n: int) -> Moments:
     """The moments of n images, on the CPU, where the file's readers want them."""
-    chosen = torch.randperm(len(images), generator=generator("reference"))[:n].sort().values
+    if n < len(images) and isinstance(images, InBlocks):  # which need not all be read for a few images
+        chosen = torch.tensor(sorted(islice(images.order("reference", 0), n)))
+    else:
+        chosen = torch.randperm(len(images), generator=generator("reference"))[:n].sort().values
     statistics = FeatureStatistics(extractor.dim)
     for features in _features(extractor, images, chosen):
         statistics.update(features)

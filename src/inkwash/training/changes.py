@@ -15,6 +15,7 @@ RULES = {
     "optimizer._target_": (FORBIDDEN, "an optimizer's state fits no other"),
     "data.source": (FORBIDDEN, "other images are another run"),
     "data.source.cache_dir": (APPLIED, ""),
+    "data.source.window": (APPLIED, "the order of the images is another from here on"),
     "data.shape": (FORBIDDEN, "other images are another run"),
     "data.num_classes": (FORBIDDEN, "other labels are another run"),
     "data.batch_size": (APPLIED, "step s takes images s * batch_size and on, as if it had always been so"),

@@ -1,0 +1,114 @@
+"""Parquet files of any number and size, read by row groups."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from inkwash.data.parquet import columns_of, open_parquet
+from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.streamed import StreamedSource
+from inkwash.errors import UserError
+
+# What pyarrow raises of a damaged file depends on where the damage is.
+DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)
+
+
+class ParquetStream(StreamedSource):
+    """The files and columns that `Parquet` reads and the same split of them; a row group is a block.
+
+    A row group is read whole, so their size decides how much memory is needed: some 1000 images are a good one.
+
+    Args:
+        image_column: null finds the one column of images by its type.
+        label_column: a column of integers; null for images without labels.
+        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+    """
+
+    pattern = "*.parquet"
+
+    def __init__(
+        self,
+        heldout_path: str | None = None,
+        heldout_fraction: float = 0.1,
+        image_column: str | None = None,
+        label_column: str | None = "label",
+        resize: bool = False,
+        skip_corrupt: bool = False,
+        window: int = 8192,
+        cache_dir: str = "data/cache",
+    ):
+        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        self.image_column, self.label_column = image_column, label_column
+
+    def options(self) -> tuple[str | None, ...]:
+        return self.image_column, self.label_column
+
+    def scan(self, file: Path) -> Scanned:
+        """Row groups and labels; of the images only what the footer says."""
+        shard = open_parquet(file)[1]
+        metadata = shard.metadata
+        image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
+        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+        blocks = [(i, group.num_rows, _bytes(group, image)) for i, group in enumerate(groups) if group.num_rows]
+        labels = np.full(metadata.num_rows, -1)
+        if label is not None:
+            try:
+                column = shard.read([label], use_threads=False).column(0)
+            except DAMAGE as error:
+                raise _damaged(f"the column {label} of {file}") from error
+            labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()
+        return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], _digest(file, metadata.serialized_size))
+
+    def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
+        return ParquetShards(files, index, self.image_column, self.label_column)
+
+
+class ParquetShards(Shards):
+    """Parquet files with their index."""
+
+    def __init__(self, files: Sequence[Path], index: Index, image_column: str | None, label_column: str | None):
+        super().__init__(files, index)
+        self.columns = image_column, label_column
+
+    def read(self, block: int) -> list[bytes]:
+        """The images of a row group; a missing one becomes b"", which cannot be decoded."""
+        file, group = self.file(block), int(self.index.blocks[block, 1])
+        shard = open_parquet(file)[1]
+        image = columns_of(file, shard.schema_arrow, *self.columns)[0]
+        try:
+            # Threads of a pool would not survive the fork into a reader's process.
+            table = shard.read_row_group(group, [image], use_threads=False).flatten()
+        except DAMAGE as error:
+            raise _damaged(f"row group {group} of {file}") from error
+        encoded = table[f"{image}.bytes" if f"{image}.bytes" in table.column_names else image]
+        if len(encoded) != self.firsts[block + 1] - self.firsts[block]:
+            raise UserError(f"{file} is another file than when the job began: start it again")
+        return [value or b"" for value in encoded.to_pylist()]
+
+    def name(self, number: int) -> str:
+        """By its row in the file, as `Parquet` has it."""
+        file = self.index.blocks[self.block_of(number), 0]
+        first = np.searchsorted(self.index.blocks[:, 0], file)
+        return f"row {number - self.firsts[first]} of {self.files[file]}"
+
+
+def _bytes(group: pq.RowGroupMetaData, image: str) -> int:
+    columns = (group.column(i) for i in range(group.num_columns))
+    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == image)
+
+
+def _digest(file: Path, footer: int) -> str:
+    """Of the file's size and footer, which tells types, sizes, places and ranges of all that is in it."""
+    size = file.stat().st_size
+    with open(file, "rb") as stream:
+        stream.seek(-min(size, footer + 8), 2)
+        return hashlib.sha256(str(size).encode() + stream.read()).hexdigest()
+
+
+def _damaged(what: str) -> UserError:
+    return UserError(f"{what} cannot be read: fetch the file again")

@@ -1,0 +1,85 @@
+"""Files of many encoded images, in blocks that are read at once; what is as long as the set is mapped, not read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scanned(NamedTuple):
+    """What an index keeps of a file.
+
+    blocks: int64 (n, 3): what the source knows the block by, how many images it has, bytes of these.
+    images: int64 (images, k): the label, -1 where there is none, and k - 1 things that the source needs.
+    digest: of the file, without a look at the images themselves.
+    """
+
+    blocks: np.ndarray
+    images: np.ndarray
+    digest: str
+
+
+class Index:
+    """Where the images of some files are.
+
+    Attributes:
+        blocks: int64 (n, 4): number of the file, what the source knows the block by, number of its first image, bytes.
+        images: int64 (N, k), a memory map: see Scanned.
+        digests: of the files.
+    """
+
+    def __init__(self, directory: Path):
+        self.blocks = np.load(directory / "blocks.npy")
+        self.digests = (directory / "digests").read_text().split()
+        columns = int((directory / "columns").read_text())
+        self.images = np.memmap(directory / "images", np.int64, "r").reshape(-1, columns)
+
+    @staticmethod
+    def write(directory: Path, files: Iterable[Scanned]) -> int:
+        """Write what was found in each file, one after another; returns the number of images."""
+        blocks, digests, total, columns = [], [], 0, 1
+        with open(directory / "images", "wb") as output:
+            for number, file in enumerate(files):
+                output.write(file.images.tobytes())
+                digests.append(file.digest)
+                for part, rows, size in file.blocks:
+                    blocks.append((number, part, total, size))
+                    total += rows
+                columns = file.images.shape[1]
+        np.save(directory / "blocks.npy", np.array(blocks, dtype=np.int64).reshape(-1, 4))
+        (directory / "digests").write_text("\n".join(digests))
+        (directory / "columns").write_text(str(columns))
+        return total
+
+
+class Shards(ABC):
+    """The encoded images of some files. An image has a number among all of them, and a row in its block.
+
+    Attributes:
+        files: their paths.
+        index: where the images are in them.
+        firsts: int64 (blocks + 1,), the number of each block's first image, and at the end how many there are.
+        sizes: int64 (blocks,), bytes of a block's images.
+        labels: int64 (N,), -1 where an image has none.
+    """
+
+    def __init__(self, files: Sequence[Path], index: Index):
+        self.files, self.index = files, index
+        self.firsts = np.append(index.blocks[:, 2], len(index.images))
+        self.sizes, self.labels = index.blocks[:, 3], index.images[:, 0]
+
+    def block_of(self, number: int) -> int:
+        return int(np.searchsorted(self.firsts, number, side="right")) - 1
+
+    def file(self, block: int) -> Path:
+        return self.files[self.index.blocks[block, 0]]
+
+    @abstractmethod
+    def read(self, block: int) -> Sequence[bytes]:
+        """The encoded images of a block. Raises UserError where its file is damaged, gone or another one by now."""
+
+    @abstractmethod
+    def name(self, number: int) -> str:
+        """What errors call an image; it may take a while."""

@@ -1,0 +1,144 @@
+"""Tar files as WebDataset has them: the files of a sample follow each other and share their name up to a dot."""
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.streamed import StreamedSource
+from inkwash.errors import UserError
+
+ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of some 100 kB
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")
+
+
+class WebDataset(StreamedSource):
+    """Shards of samples: an image KEY.jpg (or .png, .webp, ...), its label as KEY.cls or in KEY.json, in any order.
+
+    Other files are passed over, and so are samples without an image. Samples without label have none.
+
+    Args:
+        image: extension of the images; null finds the one image of each sample by its extension.
+        label: cls for files that hold a number; otherwise the key of a number in .json files; null for no labels.
+        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+    """
+
+    pattern = "*.tar"
+
+    def __init__(
+        self,
+        heldout_path: str | None = None,
+        heldout_fraction: float = 0.1,
+        image: str | None = None,
+        label: str | None = "cls",
+        resize: bool = False,
+        skip_corrupt: bool = False,
+        window: int = 8192,
+        cache_dir: str = "data/cache",
+    ):
+        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        self.image, self.label = image, label
+
+    def options(self) -> tuple[str | None, ...]:
+        return self.image, self.label
+
+    def scan(self, file: Path) -> Scanned:
+        """Where each image is, and its label, from the headers and the labels' files."""
+        found = []
+        with _opened(file) as tar:
+            for key, members in groupby(_members(tar, file), lambda member: _parts(member.name)[0]):
+                sample = {_parts(member.name)[1]: member for member in members}
+                if image := self._image_of(sample, f"{key} in {file}"):
+                    found.append((self._label_of(tar, sample, f"{key} in {file}"), image.offset_data, image.size))
+        images = np.array(found, dtype=np.int64).reshape(-1, 3)
+        starts = np.arange(0, len(images), ROWS)
+        rows = np.minimum(ROWS, len(images) - starts)
+        sizes = [images[start : start + ROWS, 2].sum() for start in starts]
+        digest = hashlib.sha256(str(file.stat().st_size).encode() + images.tobytes()).hexdigest()
+        return Scanned(np.array([starts, rows, sizes], dtype=np.int64).T, images, digest)
+
+    def shards(self, files: Sequence[Path], index: Index) -> "TarShards":
+        return TarShards(files, index)
+
+    def _image_of(self, sample: dict[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo | None:
+        images = [extension for extension in sample if extension in ((self.image,) if self.image else EXTENSIONS)]
+        if len(images) > 1:
+            raise UserError(f"{name} has several images, {images}: name the one to use with data.source.image=...")
+        return sample[images[0]] if images else None
+
+    def _label_of(self, tar: tarfile.TarFile, sample: dict[str, tarfile.TarInfo], name: str) -> int:
+        if self.label is None or (member := sample.get("cls" if self.label == "cls" else "json")) is None:
+            return -1
+        text = tar.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
+        try:
+            return int(text) if self.label == "cls" else _whole(json.loads(text)[self.label])
+        except (ValueError, KeyError, TypeError) as error:
+            wanted = "a number" if self.label == "cls" else f"{self.label} with a number"
+            raise UserError(
+                f"the label of {name} is not {wanted}: set data.source.label=cls, to a key of the .json files, or to "
+                "null to train without labels"
+            ) from error
+
+
+class TarShards(Shards):
+    """Tar files with their index."""
+
+    def read(self, block: int) -> list[bytes]:
+        """The images of a block, which lie side by side: one read, with the labels between them."""
+        file, spans = self.file(block), self.index.images[self.firsts[block] : self.firsts[block + 1], 1:]
+        begin, end = int(spans[0, 0]), int(spans[-1].sum())
+        try:
+            with open(file, "rb", buffering=0) as stream:
+                content = os.pread(stream.fileno(), end - begin, begin)
+        except OSError as error:
+            raise UserError(f"{file} cannot be read ({error.strerror}): fetch it again") from error
+        if len(content) < end - begin:
+            raise UserError(f"{file} is shorter than when the job began: fetch it again")
+        return [content[start - begin : start - begin + size] for start, size in spans.tolist()]
+
+    def name(self, number: int) -> str:
+        file, begin = self.file(self.block_of(number)), self.index.images[number, 1]
+        with _opened(file) as tar:
+            name = next((member.name for member in tar if member.offset_data == begin), f"the image at byte {begin}")
+        return f"{name} in {file}"
+
+
+def _opened(file: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(file, "r:")
+    except (tarfile.TarError, OSError) as error:
+        raise UserError(f"{file} cannot be read as a tar file without compression: unpack or fetch it again") from error
+
+
+def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
+    """The files in a shard, up to its end mark. What is damaged later on tarfile takes for an end."""
+    try:
+        while (member := tar.next()) is not None:
+            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # which it would keep all
+            if member.isfile():
+                yield member
+        tar.fileobj.seek(tar.offset)  # pyright: ignore[reportOptionalMemberAccess]
+        mark = tar.fileobj.read(tarfile.BLOCKSIZE)  # pyright: ignore[reportOptionalMemberAccess]
+    except (tarfile.TarError, OSError) as error:
+        raise UserError(f"{file} is damaged or cut short: fetch it again") from error
+    if mark != bytes(tarfile.BLOCKSIZE):
+        raise UserError(f"{file} is damaged or cut short at byte {tar.offset}: fetch it again")
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Key and extension: a/b.seg.png -> a/b, seg.png."""
+    folder, _, last = name.rpartition("/")
+    key, _, extension = last.partition(".")
+    return f"{folder}/{key}", extension.lower()
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(value)
+    return value
