@@ -21,7 +21,7 @@ from inkwash.agent import reporting
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
 from inkwash.random import seed_of
-from inkwash.training import resuming, tracking
+from inkwash.training import offline, resuming, tracking
 from inkwash.training.callbacks.signals import StopOnSignal, Stopped
 from inkwash.training.checkpoint_files import sweep_up
 from inkwash.training.compiling import compile_network
@@ -191,7 +191,7 @@ def summarize(
         log.info("%-12s %.4g", name, record["value"])
     log.info("samples      %s", directory / "samples")
     log.info("checkpoints  %s", directory / "checkpoints")
-    if command := tracking.sync_command(str(directory)):
+    if command := offline.sync_command(directory):
         log.info("W&B          offline; upload with: %s", command)
 
 

@@ -139,14 +139,21 @@ def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
     settings, before = HydraConfig.get(), directory / "run.json"
     about = {
         # Of the run, not of this start: a resumed run is the same run to W&B.
-        "id": json.loads(before.read_text())["id"] if before.exists() else uuid.uuid4().hex[:8],
+        "id": json.loads(before.read_text())["id"] if before.exists() else new_id(settings.mode == RunMode.MULTIRUN),
         "overrides": list(settings.overrides.task),
+        "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},
         "sweep": Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None,
         "resume": resume,
         "config_hash": config_hash,
         **launch.provenance(),
     }
     launch.write_text(before, json.dumps(about, indent=2) + "\n")
+
+
+def new_id(multirun: bool) -> str:
+    """The W&B run's: that of the agent of a W&B sweep, which waits for it, or one of our own."""
+    given = None if multirun else os.environ.get("WANDB_RUN_ID")
+    return given or uuid.uuid4().hex[:8]
 
 
 def refuse(error: Exception) -> None:

@@ -4,14 +4,15 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from inkwash.reports.pictures import grid, save_png
 from inkwash.samplers.base import Sampler
+from inkwash.samplers.generate import labels_for
 from inkwash.training.callbacks.generation import generate_share, image_shape
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
+from inkwash.training.tracking import Tracker
 
 
 class SampleGrid(Periodic):
@@ -55,9 +56,10 @@ class SampleGrid(Periodic):
         if trainer.is_global_zero:
             sheet = grid(images, self.columns)
             save_png(sheet, run_directory(trainer) / "samples" / f"step-{trainer.global_step:08d}.png")
+            labels = labels_for(range(self.num_images), module.num_classes)
             for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("samples", [sheet.permute(1, 2, 0).numpy()], step=trainer.global_step)
+                if isinstance(logger, Tracker):
+                    logger.log_samples(sheet, images, labels, trainer.global_step)
 
     def _draw(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
         """All the images on every rank: uint8 (n, C, H, W)."""

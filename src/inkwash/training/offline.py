@@ -1,0 +1,33 @@
+"""What W&B has left on this machine, and whether it could go online: asked of files and variables, W&B unimported."""
+
+import netrc
+import os
+from pathlib import Path
+from urllib.parse import urlparse
+
+
+def server() -> str:
+    """Where W&B is: its address."""
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+
+
+def has_api_key() -> bool:
+    """Whether W&B could go online: WANDB_API_KEY, or what `wandb login` left in ~/.netrc."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def records(directory: str | Path) -> list[Path]:
+    """The offline records of a run that have not been uploaded, oldest first: one for each start of it."""
+    found = sorted(Path(directory).glob("wandb/offline-run-*"))
+    return [record for record in found if not list(record.glob("*.wandb.synced"))]
+
+
+def sync_command(directory: str | Path) -> str | None:
+    """What uploads the run's offline records, or None when there are none."""
+    left = records(directory)
+    return f"wandb sync {' '.join(map(str, left))}" if left else None

@@ -1,0 +1,253 @@
+"""What W&B gets, read back from its own records: `wandb leet inspect` decodes what `wandb sync` uploads."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from inkwash.fit import fit
+from inkwash.launch import read_config
+from inkwash.run import load_run
+from inkwash.training.offline import has_api_key, records, sync_command
+from inkwash.training.tracking import direction
+
+TESTS = Path(__file__).parents[1]
+# A row for every step, and nothing that takes long to judge.
+ROWS = (
+    "logger=wandb", "~callbacks.fid", "trainer.max_steps=8", "callbacks.log.every_n_steps=1",
+    "callbacks.heldout.every_n_steps=1", "callbacks.heldout.num_images=8", "callbacks.samples.every_n_steps=4",
+    "callbacks.checkpoint.every_n_steps=4", "learning_rate.total_steps=8", "learning_rate.warmup_steps=2",
+)  # fmt: skip
+
+
+@cache
+def read(record):
+    """Everything W&B wrote down, in its order."""
+    wandb = Path(sys.executable).parent / "wandb"
+    command = [wandb, "leet", "inspect", "--json", str(record)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def of(lines, kind):
+    return [line[kind] for line in lines if line["type"] == kind]
+
+
+def history(directory):
+    """{key: [(step, value), ...]} over all starts of a run, in the order that they were sent."""
+    found = {}
+    for record in records(directory):
+        for row in of(read(record), "history"):
+            for name, value in row["item"].items():
+                found.setdefault(name, []).append((row["item"]["trainer/global_step"], value))
+    return found
+
+
+def summary(directory):
+    """What the run's row in W&B's table says at the end."""
+    found = {}
+    for record in records(directory):
+        for update in of(read(record), "summary"):
+            found |= update.get("update", {})
+    return found
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory, compose_config):
+    """A run with metrics and artifacts, and what W&B has of it."""
+    from conftest import QUICK, write_run
+
+    options = (
+        "logger=wandb", "logger.wandb.group=trials", "logger.wandb.job_type=study", "logger.wandb.tags=[a,b]",
+        "logger.wandb.notes=two words", "logger.wandb.name=shown", "logger.wandb.artifacts=true",
+        "callbacks.fid.every_n_steps=2",
+    )  # fmt: skip
+    directory = write_run(tmp_path_factory.mktemp("tracked") / "run", *QUICK, *options)
+    fit(directory)
+    (record,) = records(directory)
+    return directory, record, read(record)
+
+
+def test_the_run_is_described(tracked):
+    run = of(tracked[2], "run")[0]
+    expected = {"run_id": "testrun1", "display_name": "shown", "run_group": "trials", "job_type": "study"}
+    expected |= {"tags": ["a", "b"], "notes": "two words", "project": "inkwash"}
+    assert {key: run.get(key) for key in expected} == expected
+
+
+def test_the_configuration_is_nested_and_resolved(tracked):
+    config = {}
+    for update in of(tracked[2], "config"):
+        config |= update["update"]
+    assert {key: config[key] for key in config if key not in ("run", "_wandb")} == read_config(tracked[0])
+    assert config["run"]["parameters"] > 1000
+    assert "${" not in json.dumps(config)
+
+
+def test_every_value_is_plotted_against_the_optimizer_step(tracked):
+    rows = [row["item"] for row in of(tracked[2], "history")]
+    own = {"_runtime", "_step", "_timestamp", "trainer/global_step"}
+    # W&B flattens what a picture or a table consists of.
+    logged = {name.split("._")[0].split(".")[0] if name.startswith("samples") else name for r in rows for name in r}
+    defined = {m["name"]: m.get("step_metric") for m in of(tracked[2], "metric") if "name" in m}
+    assert {name: defined.get(name) for name in logged - own} == dict.fromkeys(logged - own, "trainer/global_step")
+    assert all("trainer/global_step" in row for row in rows)
+    assert {"train/loss", "metrics/fd_classifier_8", "samples", "samples_by_class"} <= logged
+
+
+def test_the_summary_has_the_best_and_the_last(tracked):
+    directory = tracked[0]
+    told, values = summary(directory), history(directory)
+    fd, accuracy = ([v for _, v in values[f"metrics/{name}_classifier_8"]] for name in ("fd", "accuracy"))
+    assert len(fd) == 2
+    assert (told["best/fd_classifier_8"], told["metrics/fd_classifier_8"]) == (min(fd), fd[-1])
+    assert (told["best/accuracy_classifier_8"], told["metrics/accuracy_classifier_8"]) == (max(accuracy), accuracy[-1])
+    assert told["best/heldout_loss"] == min(v for _, v in values["heldout/loss"])
+    assert {name for name in told if name.startswith("best/")} == {
+        "best/fd_classifier_8", "best/accuracy_classifier_8", "best/heldout_loss",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    {
+        "metrics/fd_classifier_1350": -1, "metrics/fid_10k": -1, "metrics/kid_inception_1000": -1, "heldout/loss": -1,
+        "metrics/accuracy_classifier_1350": 1, "metrics/recall_dinov2_1000_raw": 1, "metrics/isc_inception_1000": 1,
+        "metrics/kid_std_inception_1000": 0, "metrics/fd_classifier_1350_of_train_images": 0, "metrics/seconds": 0,
+        "train/loss": 0, "metrics/classifier_heldout_accuracy": 0,
+    }.items(),
+)  # fmt: skip
+def test_which_values_have_a_best(name, sign):
+    assert direction(name) == sign
+
+
+def test_grids_are_pictures_of_their_step(tracked):
+    directory, record, _ = tracked
+    values = history(directory)
+    assert values["samples.captions"] == [(2, ["step 2"]), (4, ["step 4"])]
+    files = [record / "files" / name for _, (name,) in values["samples.filenames"]]
+    ours = sorted((directory / "samples").glob("*.png"))
+    for file, mine in zip(files, ours, strict=True):
+        assert pixels(file) == pixels(mine)
+
+
+def test_a_table_shows_every_class(tracked):
+    directory, _, lines = tracked
+    assert [step for step, _ in history(directory)["samples_by_class.nrows"]] == [2, 4]
+    grids = sorted((directory / "samples").glob("*.png"))
+    tables = [artifact for artifact in of(lines, "artifact") if artifact["type"] == "run_table"]
+    for artifact, path in zip(tables, grids, strict=True):
+        files = {entry["path"]: Path(entry["local_path"]) for entry in artifact["manifest"]["contents"]}
+        table = json.loads(files["samples_by_class.table.json"].read_text())
+        assert table["columns"] == ["class", "noise", "image"]
+        assert [row[:2] for row in table["data"]] == [[0, 0], [1, 1], [2, 2], [3, 3]]
+        # Image i is the i-th of the grid, which is 2 wide and has gaps of 2 pixels.
+        with Image.open(path) as sheet:
+            for i, row in enumerate(table["data"]):
+                left, top = 2 + 66 * (i % 2), 2 + 66 * (i // 2)
+                assert pixels(files[row[2]["path"]]) == sheet.crop((left, top, left + 64, top + 64)).tobytes()
+
+
+def test_checkpoints_are_artifacts_that_are_run_directories(tracked, tmp_path):
+    directory, _, lines = tracked
+    models = [artifact for artifact in of(lines, "artifact") if artifact["type"] == "model"]
+    assert [set(artifact["aliases"]) - {"latest"} for artifact in models] == [{"best"}, {"last"}]
+    assert {artifact["name"] for artifact in models} == {"checkpoint-testrun1"}
+    for artifact, name in zip(models, ("best.ckpt", "last.ckpt"), strict=True):
+        for entry in artifact["manifest"]["contents"]:
+            # Copied within the run directory, to be uploaded from there whatever training does next.
+            assert Path(entry["local_path"]).is_relative_to(directory)
+            target = tmp_path / name / entry["path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(Path(entry["local_path"]).read_bytes())
+        assert load_run(tmp_path / name, name).step == 4
+
+
+def pixels(path):
+    return Image.open(path).convert("RGB").tobytes()
+
+
+def test_a_resumed_run_has_every_point_once(quick_run):
+    """It stopped after step 7 with a checkpoint of step 4: steps 5 to 7 are trained twice, and sent once."""
+    bomb = ("+callbacks.bomb._target_=fakes.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
+    directory = quick_run("run", *ROWS, *bomb)
+    with pytest.raises(RuntimeError, match="the bomb went off"):
+        fit(directory)
+    first = summary(directory)["best/heldout_loss"]
+    quick_run("run", *ROWS)
+    fit(directory)
+    assert len(records(directory)) == 2
+    values = history(directory)
+    assert [step for step, _ in values["train/loss"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [step for step, _ in values["heldout/loss"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [step for step, _ in values["samples.count"]] == [4, 8]
+    assert summary(directory)["best/heldout_loss"] == min(first, values["heldout/loss"][-1][1])
+    assert {of(read(record), "run")[0]["run_id"] for record in records(directory)} == {"testrun1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [3, 6, 7])
+def test_a_killed_run_has_every_point_once(quick_run, monkeypatch, step):
+    death = ("+callbacks.death._target_=deaths.Signal", "+callbacks.death.number=9", f"+callbacks.death.step={step}")
+    monkeypatch.setenv("INKWASH_TRUST", "fakes,deaths")
+    directory = quick_run("run", *ROWS, *death)
+    # Not with the W&B service of this process.
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    environment["PYTHONPATH"] = f"{TESTS}:{TESTS / 'robustness'}"
+    command = [sys.executable, "-m", "inkwash.fit", str(directory)]
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == -9
+    quick_run("run", *ROWS)
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    values = history(directory)
+    assert [at for at, _ in values["train/loss"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [at for at, _ in values["samples.count"]] == [4, 8]
+
+
+@pytest.mark.slow
+def test_unlabelled_runs_and_quiet_ones_send_no_table(quick_run):
+    for name, options in {
+        "unlabelled": ("model.num_classes=null",), "quiet": ("logger.wandb.sample_table=false",),
+    }.items():  # fmt: skip
+        directory = quick_run(name, *ROWS, "trainer.max_steps=1", *options)
+        fit(directory)
+        values = history(directory)
+        assert "samples.count" in values
+        assert not [key for key in values if key.startswith("samples_by_class")]
+        assert not [a for a in of(read(records(directory)[0]), "artifact") if a["type"] == "model"]
+
+
+@pytest.mark.slow
+def test_a_disabled_run_leaves_no_records(quick_run):
+    directory = quick_run("run", *ROWS, "trainer.max_steps=1", "logger.wandb.mode=disabled")
+    fit(directory)
+    assert records(directory) == []
+    assert sync_command(directory) is None
+    assert (directory / "metrics.csv").exists()
+
+
+def test_what_was_uploaded_is_left_alone(tmp_path):
+    for name in ("offline-run-20260101_000000-abc", "offline-run-20260102_000000-abc"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+        (tmp_path / "wandb" / name / "run-abc.wandb").touch()
+    assert [record.name[-10:-4] for record in records(tmp_path)] == ["000000", "000000"]
+    (tmp_path / "wandb/offline-run-20260101_000000-abc/run-abc.wandb.synced").touch()
+    assert sync_command(tmp_path) == f"wandb sync {tmp_path}/wandb/offline-run-20260102_000000-abc"
+
+
+def test_an_api_key_is_found_where_wandb_finds_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not has_api_key()
+    (tmp_path / "netrc").write_text("machine elsewhere.example login user password x\n")
+    assert not has_api_key()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://elsewhere.example")
+    assert has_api_key()
+    monkeypatch.delenv("WANDB_BASE_URL")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert has_api_key()
