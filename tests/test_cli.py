@@ -180,6 +180,7 @@ def test_ranks_draw_different_noise_and_share_weights_and_data(continued, workpl
         assert torch.equal(*weights)
 
 
+@pytest.mark.slow
 def test_ranks_agree_on_importance_sampled_times(workplace):
     """Every t of 20 is known after two batches of 16; from then on two ranks draw what one process draws."""
     importance = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
@@ -217,7 +218,9 @@ def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
     assert ours("runs/bombed") == []
 
 
-@pytest.mark.parametrize("sweep", [False, True], ids=["train", "sweep"])
+@pytest.mark.parametrize(
+    "sweep", [pytest.param(False, id="train", marks=pytest.mark.slow), pytest.param(True, id="sweep")]
+)
 def test_ctrl_c_leaves_nothing_behind(sweep, tmp_path):
     """Nor does it start a sweep's next job."""
     many = ("--multirun", "sweep=stopped", "seed=1,2") if sweep else ("run=stopped",)

@@ -54,6 +54,7 @@ def test_every_combination_is_in_one_table_and_one_plot(alone, workplace):
     assert "13 generated images give 64 dimensions a covariance of rank 12" in alone.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_values(alone, workplace):
     pair = ("sampler=ddim", "spacing=karras", "spacing.steps=4", "out=pair", "trainer.devices=2", "batch_size=3")
     result = inkwash("evaluate", "run=tiny", *pair, *FEW, cwd=workplace)
@@ -65,6 +66,7 @@ def test_two_processes_give_the_same_values(alone, workplace):
     assert two["evaluations"] == one["evaluations"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_goes_on_where_it_stopped(alone, workplace):
     shutil.copytree(workplace / "alone", workplace / "again")
     cells = sorted((workplace / "again" / "cells").glob("*.json"))
