@@ -23,7 +23,7 @@ LISTS = ("callbacks", "logger", "averages")
 # What Hydra reads of a node beside its target's arguments.
 OF_HYDRA = ("_target_", "_partial_")
 # Modules whose classes a configuration may name beside ours.
-TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
+TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "optuna.pruners")
 
 
 def check(config: DictConfig) -> None:

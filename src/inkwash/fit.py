@@ -22,6 +22,7 @@ from inkwash.build import build, build_module
 from inkwash.errors import UserError
 from inkwash.random import seed_of
 from inkwash.training import offline, resuming, tracking
+from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.signals import StopOnSignal, Stopped
 from inkwash.training.checkpoint_files import sweep_up
 from inkwash.training.compiling import compile_network
@@ -50,7 +51,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     callbacks = [build(node) for node in config["callbacks"].values()]
     trainer = build(
         config["trainer"],
-        callbacks=[*callbacks, stop := StopOnSignal()],
+        callbacks=[SameConfig(launch.config_hash(config)), *callbacks, stop := StopOnSignal()],
         logger=loggers,
         default_root_dir=str(directory),
     )
@@ -79,7 +80,8 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         tracking.finish(failed=not isinstance(sys.exc_info()[1], Stopped | None))
     if trainer.is_global_zero:
         seconds = {"seconds": time.perf_counter() - started, "seconds_outside_training": module.paused_seconds}
-        summarize(directory, trainer.global_step, module.latest, facts, seconds)
+        latest = {**module.latest, "heldout/loss": module.scores.get("heldout_loss")}
+        summarize(directory, trainer.global_step, latest, facts, seconds)
     return trainer, module
 
 
@@ -162,7 +164,7 @@ def last_row(loggers: list[Any]) -> dict[str, Any]:
     """The latest of what training itself logs, from metrics.csv."""
     rows = next((logger.rows for logger in loggers if isinstance(logger, MetricsCsv)), {})
     latest = {name: value for step in sorted(rows) for name, value in rows[step].items() if value != ""}
-    return {name: float(value) for name, value in latest.items() if name.startswith("train/")}
+    return {name: float(value) for name, value in latest.items() if name.startswith(("train/", "heldout/"))}
 
 
 def summarized(directory: Path) -> int:
@@ -181,6 +183,7 @@ def summarize(
         "steps": step,
         "images": step * facts["global_batch_size"],
         "loss": latest.get("train/loss"),
+        "heldout_loss": latest.get("heldout/loss"),
         "images_per_second": latest.get("train/images_per_second"),
         **{name: round(value, 1) for name, value in seconds.items()},
         "metrics": {record["name"]: record for record in lines},  # the last of each name

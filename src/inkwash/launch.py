@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -33,6 +33,8 @@ HEADER = {
     "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
 }
 OF_THE_LAUNCH = {"run": None, "sweep": None, "resume": "auto"}
+OF_THE_SWEEP = ("sweeper", "launcher")
+DONE = ("finished", "pruned")
 # What a job exits with after a signal: 130, 143 and 138.
 STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
 GRACE_SECONDS = 45
@@ -99,14 +101,15 @@ def point_latest(directory: Path) -> None:
         os.replace(link, directory.parent / "latest")
 
 
-def job_name(overrides: list[str]) -> str:
-    """A directory name for a sweep's job, from its overrides and so the same in a repeated sweep."""
-    exact = "_".join(overrides)
-    text = re.sub(r"[^A-Za-z0-9._-]+", "-", exact).strip("-_.") or "job"
-    if len(text) <= 120 and not set(exact) - set(text) - {"="}:
-        return text
-    # Cut short or with characters replaced it may not be the only one of its name.
-    return f"{text[:100]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
+def job_name(varied: Sequence[str], overrides: Sequence[str]) -> str:
+    """A directory name for a sweep's job: what sets it apart, and 8 digits that stand for all of its overrides.
+
+    So a repeated sweep finds its jobs, and one of the same name with other overrides does not take them for its own.
+    """
+    text = re.sub(r"\d+\.\d+(e[+-]?\d+)?", lambda number: f"{float(number[0]):.4g}", "_".join(varied))
+    text = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-_.") or "job"
+    kept = sorted(o for o in overrides if o.lstrip("+~").partition("=")[0] not in (*OF_THE_LAUNCH, *OF_THE_SWEEP))
+    return f"{text[:100]}-{hashlib.sha256('_'.join(kept).encode()).hexdigest()[:8]}"
 
 
 def write_config(directory: Path, config: dict[str, Any]) -> None:
@@ -157,8 +160,25 @@ def _git(*arguments: str) -> str | None:
 
 
 def write_status(directory: Path, state: str, **more: Any) -> None:
-    """status.json: running, finished or failed."""
+    """status.json: running, finished, pruned, stopped or failed."""
     write_text(directory / "status.json", json.dumps({"state": state, "time": time.time(), **more}, indent=2) + "\n")
+
+
+def read_status(directory: Path) -> dict[str, Any]:
+    """What write_status wrote; of state `lost` where it wrote nothing."""
+    path = directory / "status.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {"state": "lost"}
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names, or those of the machine, without torch."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    return [str(i) for i in range(len(re.findall(r"^GPU \d+", listed, re.MULTILINE)))]
 
 
 def start(module: str, directory: Path, accelerator: str, devices: int | str) -> int:

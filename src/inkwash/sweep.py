@@ -1,49 +1,129 @@
-"""The end of a sweep: every job in one table, best first."""
+"""The beginning and the end of a sweep: its directory, what it cannot do, and every job in one table, best first."""
 
 import csv
 import json
-import sys
+import math
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from rich.console import Console
 from rich.table import Table
 
+from inkwash import launch
+from inkwash.errors import UserError
 
-class SweepTable(Callback):
-    """Prints the table when Hydra's multirun is over, and exits with status 1 when any job failed."""
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        sys.exit(finish(Path(config.hydra.sweep.dir)))
+# How the names of metrics begin that had better be large.
+RISING = ("accuracy", "isc", "precision", "recall", "density", "coverage", "prc", "dc")
+SHOWN = 3
 
 
-def finish(directory: Path) -> int:
-    """Print the table, write sweep.csv beside the jobs, return the exit status."""
+def begin(config: DictConfig) -> None:
+    """Refuse what cannot work, and decide the directory for every process that will compose a job of this sweep."""
+    if config.run is not None:
+        raise UserError(f"run={config.run} names one run: a sweep of several is named by sweep={config.run}")
+    refuse_launcher(config)
+    with read_write(config):
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={config.hydra.sweep.dir}")
+
+
+def refuse_launcher(config: DictConfig) -> None:
+    """Raise UserError for jobs side by side that would all use the same GPUs."""
+    launcher, settings = str(config.hydra.launcher._target_).rpartition(".")[2], config.hydra.launcher
+    together = launcher == "JoblibLauncher" and settings.n_jobs != 1
+    together |= launcher == "SlotsLauncher" and settings.gpus is None and settings.jobs != 1
+    if together and config.trainer.accelerator in ("auto", "gpu") and launch.visible_gpus():
+        name = "joblib" if launcher == "JoblibLauncher" else "parallel"
+        raise UserError(f"launcher={name} would run all jobs on the same GPUs: pass launcher=gpus, or trainer=cpu")
+
+
+def announce(config: DictConfig, what: str) -> None:
+    """Say what is about to run, and what to type when it is interrupted; command.txt keeps that."""
+    directory = Path(config.hydra.sweep.dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    typed = [*config.hydra.overrides.task, *(o for o in config.hydra.overrides.hydra if o.startswith("hydra.launcher"))]
+    typed += [o for o in config.hydra.overrides.hydra if o.startswith("hydra.sweeper")]
+    others = [override for override in typed if not override.startswith("sweep=")]
+    command = shlex.join(["make", "sweep", f"sweep={directory.name}", *others])
+    launch.write_text(directory / "command.txt", command + "\n")
+    print(f"{directory}    {what}; to go on after an interruption: {command}", flush=True)
+
+
+def finish(directory: Path, names: Sequence[str], metric: str | None = None, more: Iterable[str] = ()) -> int:
+    """Print the table, write sweep.csv beside the jobs, return the exit status.
+
+    Args:
+        names: the jobs that this command was to see to; their failures are told, and make the status 1.
+        metric: what to sort by, as `objective` has it.
+        more: lines to print below.
+    """
     rows = [_job(status.parent) for status in sorted(directory.glob("*/status.json"))]
-    metric = next((name for row in rows for name in row["metrics"]), None)
-    rows.sort(key=lambda row: row["metrics"].get(metric, float("inf")))
+    metric = next((name for row in rows for name in row["metrics"] if name.startswith(metric or "")), None)
+    rows.sort(key=lambda row: _rank(row, metric))
     _write_csv(directory / "sweep.csv", rows)
-    _print(rows, metric)
-    failed = [row for row in rows if row["state"] != "finished"]
-    for row in failed:
-        print(f"failed: {' '.join(row['overrides'])}: {row['error']}")
+    Console().print(_table(rows, metric))
+    states = {row["job"]: row for row in rows}
+    lost = {"state": "lost", "overrides": [], "error": "it never started"}
+    failed = {name: row for name in names if (row := states.get(name, lost))["state"] not in launch.DONE}
+    varied = _varied(rows)
+    for name, row in failed.items():
+        own = " ".join(o for o in row["overrides"] if o.partition("=")[0] in varied)
+        print(f"{row['state']}: {own or name}: {row['error'] or 'see its train.log'}")
+    for line in more:
+        print(line)
     print(f"{directory}    {directory}/sweep.csv holds this table")
     return int(bool(failed))
 
 
+def objective(directory: Path, metric: str | None) -> float:
+    """What a finished job scored: the metric of a name, or that begins so, or the first that was measured.
+
+    Raises:
+        UserError: there is no such metric.
+    """
+    values = measured(json.loads((directory / "summary.json").read_text()))
+    for name, value in values.items():
+        if name.startswith(metric or ""):
+            return value
+    raise UserError(
+        f"hydra.sweeper.metric={metric} was not measured in {directory}, but {', '.join(values) or 'nothing'}"
+    )
+
+
+def measured(summary: dict[str, Any]) -> dict[str, float]:
+    """The metrics of a summary.json, and the loss of the held-out images."""
+    values = {name: record["value"] for name, record in summary["metrics"].items()}
+    heldout = summary.get("heldout_loss")
+    return values if heldout is None else {**values, "heldout_loss": heldout}
+
+
+def rises(metric: str) -> bool:
+    """Whether a metric had better be large."""
+    return metric.startswith(RISING)
+
+
 def _job(directory: Path) -> dict[str, Any]:
     """What a job's directory says of it; the measured keys only where it finished."""
-    state = json.loads((directory / "status.json").read_text())
+    status = launch.read_status(directory)
     overrides = json.loads((directory / "run.json").read_text())["overrides"]
-    row = {"job": directory.name, "state": state["state"], "overrides": overrides, "metrics": {}}
-    row["error"] = state.get("error", "")
-    if state["state"] == "finished":
+    row = {"job": directory.name, "state": status["state"], "overrides": overrides, "metrics": {}}
+    row["error"] = status.get("error", "")
+    if status["state"] in launch.DONE:
         summary = json.loads((directory / "summary.json").read_text())
-        row["metrics"] = {name: metric["value"] for name, metric in summary["metrics"].items()}
+        row["metrics"] = measured(summary)
         row |= {key: summary[key] for key in ("steps", "loss", "images_per_second")}
+        row["seconds"] = summary.get("seconds")
     return row
+
+
+def _rank(row: dict[str, Any], metric: str | None) -> tuple[bool, float, str]:
+    """The best first; jobs that were pruned, at an earlier step, after those that were not; failed ones last."""
+    value = row["metrics"].get(metric, math.nan)
+    if math.isnan(value):
+        return True, 0.0, row["job"]
+    return row["state"] == "pruned", -value if rises(metric or "") else value, row["job"]
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -53,7 +133,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
             "state": row["state"],
             **dict(override.lstrip("+~").partition("=")[::2] for override in row["overrides"]),
             **row["metrics"],
-            **{key: row[key] for key in ("steps", "loss", "images_per_second", "error") if key in row},
+            **{key: row[key] for key in ("steps", "loss", "images_per_second", "seconds", "error") if key in row},
         }
         for row in rows
     ]
@@ -63,15 +143,41 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(flat)
 
 
-def _print(rows: list[dict[str, Any]], metric: str | None) -> None:
+def _table(rows: list[dict[str, Any]], metric: str | None) -> Table:
+    """What differs between the jobs in columns of its own, then a metric and the first few others."""
+    varied = _varied(rows)
+    metrics = list(dict.fromkeys([*filter(None, [metric]), *(name for row in rows for name in row["metrics"])]))[:SHOWN]
     table = Table()
-    # What differs between the jobs tells them apart; the rest is noise.
-    common = set.intersection(*(set(row["overrides"]) for row in rows)) if rows else set()
-    table.add_column("job", overflow="fold")
-    for name in (metric or "metric", "loss", "images/s", "state"):
-        table.add_column(name, justify="right")
+    for key in varied or ["job"]:
+        table.add_column(key.lstrip("+~"), overflow="fold")
+    for name in (*metrics, "loss", "images/s", "state"):
+        table.add_column(name, justify="right", overflow="fold")
     for row in rows:
-        own = " ".join(override for override in row["overrides"] if override not in common) or row["job"]
-        numbers = ((row["metrics"].get(metric), ".4g"), (row.get("loss"), ".4f"), (row.get("images_per_second"), ".0f"))
-        table.add_row(own, *("" if value is None else format(value, style) for value, style in numbers), row["state"])
-    Console().print(table)
+        own = _settings(row)
+        numbers = [(row["metrics"].get(name), ".4g") for name in metrics]
+        numbers += [(row.get("loss"), ".4f"), (row.get("images_per_second"), ".0f")]
+        table.add_row(
+            *([_short(own.get(key, "")) for key in varied] or [row["job"]]),
+            *("" if value is None else format(value, style) for value, style in numbers),
+            f"pruned at {row['steps']}" if row["state"] == "pruned" else row["state"],
+        )
+    return table
+
+
+def _settings(row: dict[str, Any]) -> dict[str, str]:
+    return dict(override.partition("=")[::2] for override in row["overrides"])
+
+
+def _varied(rows: list[dict[str, Any]]) -> list[str]:
+    """The keys in whose values the jobs differ."""
+    settings = [_settings(row) for row in rows]
+    keys = dict.fromkeys(key for own in settings for key in own)
+    return [key for key in keys if len({own.get(key) for own in settings}) > 1]
+
+
+def _short(value: str) -> str:
+    """A number in as many digits as anybody reads."""
+    try:
+        return value if value.lstrip("-").isdigit() else f"{float(value):.4g}"
+    except ValueError:
+        return value

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash import command, launch, schema
 from inkwash.check import check
 from inkwash.errors import UserError
-from inkwash.training import changes
+from inkwash.training import changes, trials
 from inkwash.training.checkpoint_files import candidates, step_files
 from inkwash.training.processes import wait_for_others
 
@@ -55,7 +55,7 @@ def train(config: DictConfig) -> float:
         if not multirun:
             sys.exit(launch.exit_code(status))
         return float("nan")
-    launch.write_status(directory, "finished")
+    launch.write_status(directory, "pruned" if trials.pruned(directory) else "finished")
     summary = json.loads((directory / "summary.json").read_text())
     if not multirun:
         print(f"{directory}    next: make sample run={directory} num_images=64")
@@ -93,9 +93,9 @@ def prepare(config: DictConfig, multirun: bool) -> Path:
 
 
 def job_directory() -> Path:
-    """A sweep's directory for this job, named by the overrides."""
+    """A sweep's directory for this job, which the sweeper named."""
     settings = HydraConfig.get()
-    return Path(settings.sweep.dir) / launch.job_name(list(settings.overrides.task))
+    return Path(settings.sweep.dir, settings.sweep.subdir)
 
 
 def named_directory(config: DictConfig) -> Path | None:
@@ -176,4 +176,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # By its importable name, under which a launcher's other processes find `train`.
+    from inkwash.train import main as importable_main
+
+    importable_main()

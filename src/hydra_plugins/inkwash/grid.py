@@ -1,0 +1,41 @@
+"""Every combination of the values that are listed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+
+from hydra_plugins.inkwash.jobs import JobSweeper
+from inkwash import launch, sweep
+from inkwash.errors import UserError
+
+
+@dataclass
+class GridConf:
+    _target_: str = "hydra_plugins.inkwash.grid.GridSweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="inkwash_grid", node=GridConf, provider="inkwash")
+
+
+class GridSweeper(JobSweeper):
+    """As Hydra's own; but what a sweep of the same name has finished already is not launched again."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        parsed = self.parse(arguments)
+        for override in parsed:
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise UserError(f"{override.input_line} lists no values: list some, or pass sweeper=optuna")
+        varied = {override.get_key_element() for override in parsed if override.is_sweep_override()}
+        (grid,) = BasicSweeper.split_arguments(parsed, None)
+        self.validate_batch_is_legal(grid)
+        jobs = {launch.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
+        done = {name for name in jobs if launch.read_status(self.directory / name)["state"] in launch.DONE}
+        sweep.announce(self.config, f"{len(jobs)} jobs" + (f", {len(done)} of them done already" if done else ""))
+
+        def waiting() -> Iterator[tuple[str, list[str]]]:
+            return ((name, job) for name, job in jobs.items() if name not in done)
+
+        self.launch(waiting())
+        self.end([*jobs])

@@ -1,0 +1,85 @@
+"""What the sweepers share: a directory for each job, named by its overrides, and how jobs reach a launcher."""
+
+import sys
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig
+
+from inkwash import sweep
+from inkwash.errors import UserError
+
+
+class JobSweeper(Sweeper, ABC):
+    """Runs jobs, each in a directory of the sweep's that its overrides name; ends with the sweep's table."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        sweep.begin(config)
+        self.hydra_context: Any = hydra_context
+        self.config: Any = config
+        self.directory = Path(config.hydra.sweep.dir)
+        self.launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    @abstractmethod
+    def sweep(self, arguments: list[str]) -> None: ...
+
+    def parse(self, arguments: list[str]) -> list[Override]:
+        return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
+
+    def launch(
+        self, jobs: Iterator[tuple[str, list[str]]], done: Callable[[str], None] | None = None, batch: int | None = None
+    ) -> list[str]:
+        """Run jobs, names of directories and overrides; returns the names.
+
+        Args:
+            jobs: asked for the next one only when there is room for it.
+            done: told the names of those that have ended.
+            batch: how many to hand at once to a launcher that takes them in batches; None for all.
+        """
+        names: list[str] = []
+
+        def overrides() -> Iterator[list[str]]:
+            for name, job in jobs:
+                names.append(name)
+                yield [*job, f"hydra.sweep.subdir={name}"]
+
+        def ended(index: int, result: JobReturn | None) -> None:
+            if result is not None and result.status is JobStatus.FAILED:  # by a bug: train() answers for the rest
+                traceback.print_exception(result._return_value)
+            if done is not None:
+                done(names[index])
+
+        waiting = overrides()
+        if stream := getattr(self.launcher, "stream", None):  # ours, which asks for one job at a time
+            stream(waiting, ended)
+        while some := list(islice(waiting, batch)):
+            first = len(names) - len(some)
+            results = self._launch_batch(some, first)
+            for index, result in enumerate(results, first):
+                ended(index, result)
+        return names
+
+    def _launch_batch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | None]:
+        """What became of each; None for those of which the launcher does not say."""
+        try:
+            return self.launcher.launch(batch, initial_job_idx=first)
+        except UserError:
+            raise
+        except Exception as error:  # of the machinery: a job that a scheduler killed, for example
+            print(f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
+            return [None] * len(batch)
+
+    def end(self, names: list[str], metric: str | None = None, more: Iterable[str] = ()) -> None:
+        """Print the table, sorted by a metric, and further lines, and exit."""
+        sys.exit(sweep.finish(self.directory, names, metric, more))

@@ -1,0 +1,183 @@
+"""Several jobs at once on this machine, each in a slot that it has to itself: some GPUs, or a share of the cores."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, open_dict
+
+from inkwash import launch
+from inkwash.errors import UserError
+from inkwash.training.processes import die_with_parent, wait_for_others
+
+Run = Callable[[DictConfig], JobReturn]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@dataclass
+class SlotsConf:
+    """conf/launcher/parallel.yaml and gpus.yaml say what is what."""
+
+    _target_: str = "hydra_plugins.inkwash.slots.SlotsLauncher"
+    jobs: int | None = None
+    gpus: Any = None
+    gpus_per_job: int = 1
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="inkwash_slots", node=SlotsConf, provider="inkwash")
+
+
+class SlotsLauncher(Launcher):
+    """A process for each job, forked from this one, which is small; what it says goes to console.txt in its directory.
+
+    Args:
+        jobs: how many at once, on all devices there are.
+        gpus: or the GPUs to share out, by their names in CUDA_VISIBLE_DEVICES; auto for all that there are.
+        gpus_per_job: how many of them a job gets.
+    """
+
+    def __init__(self, jobs: int | None, gpus: Any, gpus_per_job: int):
+        self.jobs, self.gpus, self.gpus_per_job = jobs, gpus, gpus_per_job
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self.slots()  # says what is wrong with them
+
+    def slots(self) -> list[dict[str, str]]:
+        """What each slot adds to the environment of its jobs."""
+        if self.gpus is None:
+            environments = [{} for _ in range(self.jobs or 0)]
+        else:
+            gpus = launch.visible_gpus() if self.gpus == "auto" else [str(gpu) for gpu in self.gpus]
+            n = self.gpus_per_job
+            if not gpus:
+                raise UserError("launcher=gpus finds no GPU: pass hydra.launcher.gpus=[0,1], or launcher=parallel")
+            if n < 1 or len(gpus) % n:
+                raise UserError(f"hydra.launcher.gpus_per_job={n} does not share out {len(gpus)} GPUs evenly")
+            environments = [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[i : i + n])} for i in range(0, len(gpus), n)]
+        if not environments:
+            raise UserError(f"hydra.launcher.jobs={self.jobs} must be at least 1")
+        threads = str(max(1, (os.cpu_count() or 1) // len(environments)))
+        return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), **slot} for slot in environments]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        results: dict[int, JobReturn] = {}
+        self.stream(iter(job_overrides), results.__setitem__)
+        return [results[index] for index in sorted(results)]
+
+    def stream(self, jobs: Iterator[Sequence[str]], done: Callable[[int, JobReturn], None]) -> None:
+        """Run jobs, lists of overrides, asking for the next one when a slot is free; `done` is told of each that ends.
+
+        A signal is passed on to the jobs, which save and stop; no other is started then, and this process exits.
+        """
+        free, live, count = deque(self.slots()), {}, 0
+        with self._passing_on(live) as received:
+            while True:
+                while free and not received and (overrides := next(jobs, None)) is not None:
+                    slot = free.popleft()
+                    job = self._start(count, overrides, slot)
+                    live[job.results] = (job, slot)
+                    count += 1
+                if not live:
+                    break
+                for results in wait([*live]):
+                    job, slot = live.pop(results)
+                    outcome = job.end()
+                    free.append(slot)
+                    if not received:
+                        done(job.index, outcome)
+        if received:
+            sys.exit(128 + received[0])
+
+    def _start(self, index: int, overrides: Sequence[str], slot: dict[str, str]) -> "Job":
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = index
+        return Job(index, config, slot, self._run)
+
+    def _run(self, config: DictConfig) -> JobReturn:
+        return run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+    @contextlib.contextmanager
+    def _passing_on(self, live: dict[Any, Any]) -> Iterator[list[int]]:
+        """Pass signals on to the live jobs, and list them."""
+        received: list[int] = []
+
+        def pass_on(number: int, _frame: Any) -> None:
+            received.append(number)
+            for job, _ in list(live.values()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(job.process.pid, number)
+
+        before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+        try:
+            yield received
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Job:
+    """A job that is under way: its process, and where its result will come from."""
+
+    def __init__(self, index: int, config: DictConfig, slot: dict[str, str], run: Run):
+        self.index, self.directory = index, Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
+        self.results, sender = multiprocessing.Pipe(duplex=False)
+        fork = multiprocessing.get_context("fork")
+        self.process = fork.Process(target=_work, args=(self.directory, config, slot, run, sender))
+        self.process.start()
+        sender.close()
+        gpus = slot.get("CUDA_VISIBLE_DEVICES")
+        print(f"started   {self.directory}" + (f" on GPU {gpus}" if gpus is not None else ""), flush=True)
+
+    def end(self) -> JobReturn:
+        """Wait for the end of the process, however it comes, and of whatever still works in its directory."""
+        try:
+            outcome = self.results.recv()
+        except EOFError:
+            outcome = None
+        self.process.join()
+        if outcome is None:
+            with contextlib.suppress(UserError, OSError):
+                wait_for_others(self.directory)
+            code = self.process.exitcode
+            error = RuntimeError(f"the job's process ended with status {code}")
+            outcome = JobReturn(_return_value=error, status=JobStatus.FAILED)
+        print(f"{launch.read_status(self.directory)['state']:9} {self.directory}", flush=True)
+        return outcome
+
+
+def _work(
+    directory: Path,
+    config: DictConfig,
+    slot: dict[str, str],
+    run: Callable[[DictConfig], JobReturn],
+    sender: Connection,
+) -> None:
+    """In the job's process."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    die_with_parent()
+    os.environ.update(slot)
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "console.txt", "a") as console:
+        os.dup2(console.fileno(), 1)
+        os.dup2(console.fileno(), 2)
+    sender.send(run(config))

@@ -1,0 +1,246 @@
+"""Optuna chooses the values: a study that several commands may work on, and that outlives them."""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from hydra_plugins.inkwash.jobs import JobSweeper
+from inkwash import launch, sweep
+from inkwash.errors import UserError
+from inkwash.training import trials
+from inkwash.training.processes import claim
+
+
+@dataclass
+class OptunaConf:
+    """conf/sweeper/optuna.yaml says what is what."""
+
+    _target_: str = "hydra_plugins.inkwash.study.OptunaSweeper"
+    n_trials: int = 20
+    metric: str | None = None
+    direction: str | None = None
+    seed: int = 0
+    batch: int = 1
+    storage: str | None = None
+    sampler: dict[str, Any] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="inkwash_optuna", node=OptunaConf, provider="inkwash")
+
+
+class OptunaSweeper(JobSweeper):
+    """Trials of a study in the sweep's directory, or in a database.
+
+    The sampler is made anew for each trial, from the seed and the trial's number: so a study that is interrupted asks
+    for what it would have asked for. A trial whose sweeper is gone, as the lock on its file says, is taken over.
+
+    Args:
+        n_trials: how many the study shall have in the end; failed ones do not count.
+        metric: name of what to optimise; None for the first that is measured.
+        direction: minimize or maximize; None for what the metric's name calls for.
+        seed: of the sampler.
+        batch: trials to ask for at once, with launchers that take jobs in batches.
+        storage: URL of a database; None for a journal beside the jobs.
+        sampler: called with a seed.
+    """
+
+    def __init__(
+        self,
+        n_trials: int,
+        metric: str | None,
+        direction: str | None,
+        seed: int,
+        batch: int,
+        storage: str | None,
+        sampler: Callable[..., Any],
+    ):
+        self.n_trials, self.metric, self.seed, self.batch, self.sampler = n_trials, metric, seed, batch, sampler
+        self.direction = direction or ("maximize" if sweep.rises(metric or "") else "minimize")
+        self.storage = storage
+        if n_trials < 1 or batch < 1 or self.direction not in ("minimize", "maximize"):
+            raise UserError(
+                f"hydra.sweeper: n_trials={n_trials} and batch={batch} must be at least 1, and direction={direction} "
+                "minimize or maximize"
+            )
+
+    def sweep(self, arguments: list[str]) -> None:
+        parsed = self.parse(arguments)
+        self.fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+        self.space = {o.get_key_element(): distribution(o) for o in parsed if o.is_sweep_override()}
+        if not self.space:
+            raise UserError("sweeper=optuna has nothing to vary: give a key several values, or interval(low,high)")
+        self.validate_batch_is_legal(list(self._corners()))
+        self.study = self._open()
+        self.trials: dict[str, int] = {}
+        self.failed = 0
+        with self._worker():
+            count = len(self._good())
+            done = f", {count} of them done already" if count else ""
+            sweep.announce(self.config, f"{self.n_trials} trials{done}")
+            names = self.launch(self._jobs(), self._tell, self.batch)
+        self.end(names, self.metric, self._summary())
+
+    def _open(self) -> Any:
+        import optuna
+
+        self.storage = self.storage or str((self.directory / "study.journal").resolve())
+        name, direction = self.directory.name, optuna.study.StudyDirection[self.direction.upper()]
+        with self._alone():
+            study = optuna.create_study(
+                storage=trials.open_storage(self.storage),
+                study_name=name,
+                direction=direction,
+                load_if_exists=True,
+            )
+        if study.direction != direction:
+            raise UserError(f"sweep={name} was begun to {study.direction.name.lower()}: choose another sweep=NAME")
+        return study
+
+    def _jobs(self) -> Iterator[tuple[str, list[str]]]:
+        """The trials of this command that need a training."""
+        while (number := self._next()) is not None:
+            trial = self.study.get_trials(deepcopy=False)[number]
+            varied = [f"{key}={value}" for key, value in trial.params.items()]
+            name = launch.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
+            self.trials[name] = number
+            if self._known(name, trial):
+                continue
+            about = {"storage": self.storage, "study": self.directory.name, "number": number, "metric": self.metric}
+            trials.write(self.directory / name, about)
+            yield name, [*self.fixed, *varied]
+
+    def _next(self) -> int | None:
+        """The number of a trial to run: one that was left behind, or a new one; None when there are enough."""
+        import numpy as np
+
+        with self._alone():
+            for trial in self._in("RUNNING"):
+                if trial.user_attrs.get("worker") != self.worker.stem and self._left_behind(trial):
+                    self.study._storage.set_trial_user_attr(trial._trial_id, "worker", self.worker.stem)
+                    return trial.number
+            if len(self._good()) + self.failed >= self.n_trials:
+                return None
+            number = len(self.study.get_trials(deepcopy=False))
+            self.study.sampler = self.sampler(
+                seed=int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+            )
+            try:
+                trial = self.study.ask(self.space)
+            except ValueError as error:  # Optuna lets no list of choices change
+                raise UserError(f"sweep={self.directory.name} was begun with other choices: {error}") from error
+            trial.set_user_attr("worker", self.worker.stem)
+            trial.set_user_attr("fixed", self.fixed)
+            return trial.number
+
+    def _known(self, name: str, trial: Any) -> bool:
+        """Whether a trial needs no training: it has had it, or another with the same values has. Then it is told."""
+        if launch.read_status(self.directory / name)["state"] in launch.DONE:
+            self._tell(name)
+            return True
+        fixed = {"fixed": self.fixed}
+        for other in self._in("COMPLETE"):
+            if other.params == trial.params and other.user_attrs.items() >= fixed.items():
+                self.study.tell(trial.number, other.value)
+                print(f"trial {trial.number} repeats trial {other.number}: {other.value:.4g}")
+                return True
+        return False
+
+    def _tell(self, name: str) -> None:
+        """Tell the study, once, how a trial ended."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        state = launch.read_status(self.directory / name)["state"]
+        if state == "finished":
+            self.study.tell(self.trials[name], sweep.objective(self.directory / name, self.metric))
+        else:
+            self.failed += state != "pruned"
+            self.study.tell(self.trials[name], state=states.PRUNED if state == "pruned" else states.FAIL)
+
+    def _in(self, *names: str) -> list[Any]:
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in names]
+
+    def _good(self) -> list[Any]:
+        return self._in("COMPLETE", "PRUNED", "RUNNING")
+
+    def _alone(self) -> FileLock:
+        """No other sweeper of this study does anything meanwhile."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.directory / "study.lock")
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[None]:
+        """A locked file, which says to other sweepers of this study that the trials of this one are in good hands."""
+        self.worker = self.directory / f"{uuid.uuid4().hex[:8]}.worker"
+        with open(self.worker, "w") as file:
+            claim(file)
+            yield
+        self.worker.unlink()
+
+    def _left_behind(self, trial: Any) -> bool:
+        path = self.directory / f"{trial.user_attrs.get('worker')}.worker"
+        if not path.exists():
+            return True
+        with open(path, "a") as file:
+            gone = claim(file)
+        if gone:
+            path.unlink()
+        return gone
+
+    def _corners(self) -> Iterator[list[str]]:
+        """A job with each choice that there is, to see early whether it can be composed."""
+        first = {key: choices(space)[0] for key, space in self.space.items()}
+        yield [*self.fixed, *(f"{key}={value}" for key, value in first.items())]
+        for key, space in self.space.items():
+            for value in choices(space)[1:]:
+                yield [*self.fixed, *(f"{other}={v}" for other, v in {**first, key: value}.items())]
+
+    def _summary(self) -> Iterator[str]:
+        """The best trial, and how much each key matters."""
+        import optuna
+
+        if not self._in("COMPLETE"):
+            return
+        best = self.study.best_trial
+        values = " ".join(f"{key}={value}" for key, value in best.params.items())
+        yield f"best        {best.value:.4g} with {values}"
+        if len(self._in("COMPLETE")) > len(self.space) > 1:
+            importance = optuna.importance.get_param_importances(self.study)
+            yield "matters     " + ", ".join(f"{key} {share:.0%}" for key, share in importance.items())
+
+
+def distribution(override: Override) -> Any:
+    """Optuna's of what Hydra's syntax describes: choices, range(start,stop,step), interval(low,high); tag(log,...).
+
+    interval() of two whole numbers means whole numbers.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = override.value()
+    step: Any = None
+    if isinstance(value, IntervalSweep):
+        ends: Any = value.start, value.end
+    elif isinstance(value, RangeSweep):
+        points = list(value.range())
+        ends, step = (points[0], points[-1]), value.step
+    else:
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    low, high = ends
+    log, whole = "log" in value.tags, all(isinstance(number, int) for number in (low, high, step or 0))
+    try:
+        if whole:
+            return IntDistribution(low, high, log=log, step=step or 1)
+        return FloatDistribution(low, high, log=log, step=None if step is None else float(step))
+    except ValueError as error:
+        raise UserError(f"{override.input_line}: {error}") from error
+
+
+def choices(space: Any) -> list[Any]:
+    """Values that a distribution can give: all that are listed, or the lowest."""
+    return list(getattr(space, "choices", None) or [space.low])

@@ -1,0 +1,61 @@
+"""Stop a trial that is not worth its time: what Optuna calls pruning."""
+
+import logging
+from typing import Any
+
+import lightning as L
+
+from inkwash.errors import UserError
+from inkwash.training import trials
+from inkwash.training.callbacks.periodic import Periodic, run_directory
+from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
+
+
+class Pruning(Periodic):
+    """Reports every measurement of the sweep's metric to its study, and ends the training when the pruner says so.
+
+    The process of rank 0 reports and asks; all ranks stop after the same step. Does nothing in a run that is no trial.
+
+    Args:
+        pruner: of optuna.pruners.
+    """
+
+    def __init__(self, pruner: Any):
+        super().__init__(every_n_steps=1)
+        self.pruner = pruner
+        self.about: dict[str, Any] | None = None
+        self.reported = -1
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.about = trials.read(run_directory(trainer))
+        if self.about is None:
+            log.info("no pruning:  this is no trial of an Optuna study (sweeper=optuna)")
+
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        if self.about is None or module.scores_step == self.reported:
+            return
+        name = self.about["metric"] or next(iter(module.score_names), None)
+        if name not in module.score_names:
+            measured = ", ".join(module.score_names) or "nothing"
+            raise UserError(f"hydra.sweeper.metric={name} is never measured while training, which measures {measured}")
+        if name not in module.scores:
+            return  # another metric's turn
+        self.reported = module.scores_step
+        # The last step ends the training anyway, and as a whole trial.
+        stop = trainer.is_global_zero and trainer.global_step < trainer.max_steps and self._ask(trainer, module, name)
+        if trainer.strategy.broadcast(stop):
+            log.info("pruned       at step %d: %s %.4g", trainer.global_step, name, module.scores[name])
+            trainer.should_stop = True
+
+    def _ask(self, trainer: L.Trainer, module: DiffusionModule, name: str) -> bool:
+        assert self.about is not None
+        trial = trials.open_trial(self.about, self.pruner)
+        step = trainer.global_step
+        if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:  # from before a resume
+            trial.report(module.scores[name], step)
+        if not trial.should_prune():
+            return False
+        trials.write(run_directory(trainer), {**self.about, "pruned": step, "value": module.scores[name]})
+        return True
