@@ -231,6 +231,18 @@ def test_bits_per_dim_of_an_exact_gaussian_model_is_its_entropy(schedule):
     assert total.mean().item() > ENTROPY - 4 * total.std().item() / 20
 
 
+@pytest.mark.filterwarnings("ignore:this schedule keeps")
+def test_a_chain_that_keeps_signal_costs_what_its_prior_gets_wrong():
+    """With the exact reverse the bound is loose by KL(q(x_T) || N(0, 1)) and by nothing else."""
+    schedule = BetaSchedule(linear(100))
+    alpha, sigma = schedule.alpha[-1].item(), schedule.sigma[-1].item()
+    mean, variance = alpha * MU, (alpha * S) ** 2 + sigma**2
+    wrong = (mean**2 + variance - 1 - math.log(variance)) / 2 / math.log(2)
+    total = total_of(ExactGaussian(schedule), LearnedRange(), levels(400)).mean().item()
+    assert wrong > 0.02
+    assert total == pytest.approx(ENTROPY + wrong, rel=0.005)
+
+
 def test_a_fixed_variance_costs_bits(gaussian_denoiser):
     """The bound holds with any variance, and is looser with the wrong one: on 20 steps by far."""
     schedule, x_0 = BetaSchedule(linear(20, beta_end=0.6)), levels(400)
@@ -258,6 +270,13 @@ def test_a_subset_stands_for_every_time_once(T, k):
     assert length.sum().item() == T - 1
     covered = [t for low, high in zip(first.tolist(), last.tolist(), strict=True) for t in range(low, high + 1)]
     assert covered == list(range(2, T + 1))
+
+
+def test_the_slices_of_a_subset_grow_with_t():
+    """Edges 2, 2 q, 2 q^2 .. 1001 with q = 500.5^(1/4) = 4.73."""
+    first, length = subset(1000, 4, torch.zeros(4))
+    assert first.tolist() == [2, 9, 45, 212]
+    assert length.tolist() == [7, 36, 167, 789]
 
 
 PATHS = {

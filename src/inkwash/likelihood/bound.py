@@ -181,7 +181,7 @@ def subset(T: int, k: int, u: Tensor) -> tuple[Tensor, Tensor]:
     edges = [2]
     for i in range(1, k + 1):
         even = 2 * ((T + 1) / 2) ** (i / k)
-        edges.append(min(max(round(even), edges[-1] + 1), T + 1 - (k - i)))
+        edges.append(max(round(even), edges[-1] + 1))
     first = torch.tensor(edges)
     length = first.diff()
     return first[:-1] + (u[:k] * length).floor().long(), length
