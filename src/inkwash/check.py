@@ -111,6 +111,23 @@ def check_arguments(node: Any, key: str = "") -> None:
         check_arguments(value, _joined(key, name))
 
 
+def check_stored(config: dict[str, Any], path: Path) -> None:
+    """Raise UserError unless a run's config.yaml, which may come from anywhere, says all that drawing needs to know."""
+    try:
+        check_parts(config)
+        for key, node in config.items():
+            refuse_strangers(node, key)
+            check_arguments(node, key)
+        if not (isinstance(config.get("seed"), int) and _is_shape(config["data"].get("shape"))):
+            raise UserError("seed or data.shape are missing, or of another kind")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(n, int) and n > 0 for n in value)
+
+
 def _joined(key: str, name: str) -> str:
     return f"{key}.{name}".lstrip(".")
 

@@ -12,10 +12,15 @@ class UserError(Exception):
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """The UserError that an exception is or was raised from: Hydra's instantiation wraps what constructors raise."""
+    """The UserError that an exception is or was raised from: Hydra's instantiation wraps what constructors raise.
+
+    A file that is a folder, a folder that is a file or one that may not be touched is the user's to mend, too.
+    """
     while error is not None:
         if isinstance(error, UserError):
             return error
+        if isinstance(error, IsADirectoryError | NotADirectoryError | PermissionError) and error.filename:
+            return UserError(f"{error.filename}: {error.strerror}")
         error = error.__cause__
     return None
 

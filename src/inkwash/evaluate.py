@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash import command, launch, schema
-from inkwash.check import check
+from inkwash.check import check, check_stored
 from inkwash.errors import UserError
 
 schema.register()
@@ -81,6 +81,7 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         directory = launch.find_run(plain["run"])
         plain["run"] = str(directory.resolve())
         trained = launch.read_config(directory)
+        check_stored(trained, directory / "config.yaml")
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
         for key in ("extractor", "data"):
             plain[key] = plain[key] or trained[key]

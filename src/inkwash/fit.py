@@ -169,8 +169,10 @@ def last_row(loggers: list[Any]) -> dict[str, Any]:
 
 def summarized(directory: Path) -> int:
     """The step that summary.json is of, -1 without one."""
-    path = directory / "summary.json"
-    return json.loads(path.read_text())["steps"] if path.exists() else -1
+    try:
+        return int(json.loads((directory / "summary.json").read_text())["steps"])
+    except (FileNotFoundError, ValueError, TypeError, LookupError):  # not there, or damaged: it is written again
+        return -1
 
 
 def summarize(

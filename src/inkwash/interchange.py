@@ -27,8 +27,8 @@ from inkwash.errors import UserError
 from inkwash.nets.unet import UNet
 from inkwash.nets.unet2d import from_unet2d, to_unet2d
 from inkwash.nets.unet2d_config import unet2d_config, unet_arguments
-from inkwash.run import load_run, read_checkpoint
-from inkwash.training.checkpoint_io import AtomicCheckpointIO
+from inkwash.run import load_run
+from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_plain
 from inkwash.training.module import DiffusionModule
 
 OLDEST_DIFFUSERS = "0.35.0"  # whose files these are
@@ -148,7 +148,7 @@ def _read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Weights and what their file says of them."""
     path, pickled = folder / f"{WEIGHTS}.safetensors", folder / f"{WEIGHTS}.bin"
     if pickled.is_file() and not path.is_file():
-        return read_checkpoint(pickled), {}
+        return read_plain(pickled), {}
     if not path.is_file():
         raise UserError(f"{folder} has no weights: there is no {path.name}")
     try:

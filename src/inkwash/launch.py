@@ -17,10 +17,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.errors import UserError
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RUNS = Path("runs")
 SAFE = re.compile(r"[A-Za-z0-9._-]+")
 # Lets `--config-dir RUN --config-name config` run config.yaml again as conf/train.yaml would.
@@ -118,9 +121,18 @@ def write_config(directory: Path, config: dict[str, Any]) -> None:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """What write_config was given."""
-    config = OmegaConf.to_container(OmegaConf.load(directory / "config.yaml"))
-    assert isinstance(config, dict)
+    """What write_config was given. Raises UserError for a config.yaml that holds something else."""
+    path = directory / "config.yaml"
+    try:
+        text = path.read_text("utf-8")
+        # Names of names of names, of which we write none, make a small file grow without end.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
+            raise UserError(f"{path} has YAML aliases, which no run has: it is not of Inkwash")
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it from a copy") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is no configuration: restore it from a copy")
     return {str(key): value for key, value in config.items() if key not in {**HEADER, **OF_THE_LAUNCH}}
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inkwash.build import build_denoiser
+from inkwash.check import check_stored
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.launch import find_run, read_config
@@ -65,6 +66,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
         there = sorted(file.name for file in path.parent.glob("*.ckpt"))
         raise UserError(f"{path} does not exist; {directory} has {', '.join(there) or 'no checkpoint yet'}")
     config = read_config(directory)
+    check_stored(config, directory / "config.yaml")
     denoiser = build_denoiser(config)
     stored = read_checkpoint(path)
     prefixes = {"ema": "ema_denoiser.", "raw": "denoiser."}

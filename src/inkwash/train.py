@@ -77,6 +77,7 @@ def prepare(config: DictConfig, multirun: bool) -> Path:
         launch.find_weights(config.init_from)
     if directory is not None:
         if directory.exists():
+            check_files(directory)
             wait_for_others(directory)
         check_resume(directory, config.resume, plain)
         directory.mkdir(parents=True, exist_ok=True)
@@ -108,6 +109,19 @@ def made_up_name() -> str:
     choices = HydraConfig.get().runtime.choices
     parts = [str(choices.get(group, "")) for group in ("data", "model", "schedule", "prediction")]
     return "-".join([*filter(None, parts), launch.stamp()])
+
+
+def check_files(directory: Path) -> None:
+    """Raise UserError where a run directory is none, or what is read of it is damaged."""
+    for folder in (directory, directory / "checkpoints", directory / "samples"):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file, and no folder: choose another run=NAME")
+    about = directory / "run.json"
+    try:
+        if about.exists() and not isinstance(json.loads(about.read_text("utf-8"))["id"], str):
+            raise TypeError
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{about} is damaged: delete it, and the run is a new one to W&B") from error
 
 
 def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def test_three_kills_at_random_moments(new_run, nursery):
 def test_fifty_kills_at_random_moments(new_run, nursery, processes):
     options = ("trainer.max_steps=200", "trainer=ddp_cpu", f"trainer.devices={processes}", "data.num_workers=1")
     options = (*options, "learning_rate.total_steps=200", "model.dropout=0.1")
-    directory, lives = storm(new_run, nursery, 50, 0.02, 1.2, processes, *options)
+    directory, lives = storm(new_run, nursery, 50, 0.02, 1.2 * processes, processes, *options)
     undisturbed = new_run("whole", *STEPS, *options)
     assert nursery.run(undisturbed, processes) == 0
     assert_same_run(undisturbed, directory)

@@ -1,6 +1,8 @@
 """Image files to uint8 tensors, losing nothing that was not asked to be lost."""
 
 import io
+import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,13 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 
+# What holds pixels. Pillow reads more: EPS by running Ghostscript, and some that only a plug-in could.
+FORMATS = (
+    "AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
+    "TIFF", "WEBP",
+)  # fmt: skip
+# Twice as many pixels are an error of Pillow's (DecompressionBombError); half as many are a photograph.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -21,7 +30,9 @@ def decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, name
     """Read one image, as its EXIF rotation means it to be seen.
 
     Channels are added freely (grey to RGB, opaque to RGBA) but dropped only where they carry nothing: colour when the
-    three channels agree, alpha when it is opaque. 16-bit grey is scaled by 255 / 65535.
+    three channels agree, alpha when it is opaque. 16-bit grey is scaled by 255 / 65535; of 16-bit colour Pillow reads
+    the high bytes, at most one level less. Of an animation the first frame is read. Floats are refused, for nobody says
+    what is white.
 
     Args:
         source: the file or its bytes.
@@ -52,17 +63,31 @@ def decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, name
 def _read(source: bytes | Path, name: str) -> Image.Image:
     """The upright image in mode L, RGB or RGBA, whichever holds all it has."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as file:
             image = ImageOps.exif_transpose(file)
+        if image.mode.startswith(("I", "F")):
+            return _from_16_bits(image, name)
+        if image.has_transparency_data:
+            return image.convert("RGBA")
+        return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise CorruptImageError(
+            f"{name} says that it has more than {limit:,} pixels: scale it down, or add data.source.skip_corrupt=true"
+        ) from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error... : the file is at fault
         raise CorruptImageError(
             f"{name} cannot be read as an image: remove or repair it, or add data.source.skip_corrupt=true"
         ) from error
-    if image.mode.startswith(("I", "F")):
-        return _from_16_bits(image, name)
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+@cache
+def _formats() -> list[str]:
+    """Of FORMATS those that this Pillow can read."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _from_16_bits(image: Image.Image, name: str) -> Image.Image:

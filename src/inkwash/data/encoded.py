@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from glob import glob
@@ -148,8 +149,13 @@ def rows_of(split: str, count: int, heldout_fraction: float) -> Tensor:
 
 
 def version_of(file: Path) -> tuple[str, int, int]:
-    """What tells one state of a file from another: path, bytes, time of change in ns."""
-    state = file.stat()
+    """What tells one state of a file from another: path, bytes, time of change in ns. Raises UserError for no file."""
+    try:
+        state = file.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is a link to nothing: remove it from data.path") from error
+    if not stat.S_ISREG(state.st_mode):  # reading from a pipe may never end
+        raise UserError(f"{file} is a pipe, a socket or a device: remove it from data.path")
     return str(file), state.st_size, state.st_mtime_ns
 
 

@@ -39,6 +39,8 @@ def damage(path: Path) -> str | None:
     """What is wrong with a file, or None. torch.save writes a zip archive, with a CRC-32 of every record."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "it is compressed, which torch.save does not do"  # and may grow without end
             bad = archive.testzip()
     except zipfile.BadZipFile:
         return "it is cut short, or something else"

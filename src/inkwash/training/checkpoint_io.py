@@ -44,10 +44,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, plain types and tensors only, on the CPU. Raises UserError for a file that is none."""
+# What a checkpoint has at the least, and what going on after the first step needs beside that.
+CONTENT = {"state_dict": dict, "global_step": int}
+OF_TRAINING = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "scores": dict}
+
+
+def read_checkpoint(path: Path, training: bool = False) -> dict[str, Any]:
+    """A checkpoint's content, plain types and tensors only, on the CPU.
+
+    Args:
+        training: it must have what a resume needs.
+
+    Raises:
+        UserError: the file is none.
+    """
+    found = read_plain(path)
+    if (reason := _lacks(found, training)) is not None:
+        raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
+    return found
+
+
+def read_plain(path: Path) -> Any:
+    """What torch.save wrote, plain types and tensors only, on the CPU. Raises UserError for a file of anything else."""
     reason = damage(path)
-    if reason is None or not zipfile.is_zipfile(path):  # an older format of torch's, perhaps
+    if reason is None or (path.is_file() and not zipfile.is_zipfile(path)):  # an older format of torch's, perhaps
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
@@ -55,6 +75,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         except Exception as error:  # a damaged pickle raises anything, a KeyError for one
             reason = reason or str(error).partition("\n")[0]
     raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
+
+
+def _lacks(found: Any, training: bool) -> str | None:
+    """What a file that is sound as such lacks to be a checkpoint of ours."""
+    if not isinstance(found, dict):
+        return f"it holds a {type(found).__name__}"
+    # An imported run has made no step, and has no state of training yet.
+    content = CONTENT | OF_TRAINING if training and found.get("global_step") != 0 else CONTENT
+    content = content | {key: dict for key in ("config", "layout") if key in found}
+    odd = next((key for key, kind in content.items() if not isinstance(found.get(key), kind)), None)
+    if odd is not None:
+        return f"{odd} is missing, or of another kind"
+    weights = all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in found["state_dict"].items())
+    return None if weights and found["global_step"] >= 0 else "its weights or its step are none"
 
 
 def _sync(folder: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from inkwash.errors import UserError
+
 
 class MetricsCsv(Logger):
     """A row for each step with a column for each metric. Lightning's CSVLogger starts its file anew on a resume.
@@ -24,8 +26,12 @@ class MetricsCsv(Logger):
         self.rows: dict[int, dict[str, Any]] = {}
         if self.path.exists():
             # A kill may have cut the last line short.
-            lines = [line for line in self.path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
-            self.rows = {int(row["step"]): row for row in csv.DictReader(lines)}
+            try:
+                text = self.path.read_text("utf-8")
+                lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+                self.rows = {int(row["step"]): row for row in csv.DictReader(lines, strict=True)}
+            except (ValueError, TypeError, KeyError, csv.Error) as error:
+                raise UserError(f"{self.path} is damaged ({error!r}): move it away, and a new one begins") from error
 
     @property
     def name(self) -> str:

@@ -18,6 +18,9 @@ def adapt(checkpoint: dict[str, Any], module: Any) -> None:
     step = checkpoint["global_step"]
     # Of an optimizer's state only what it has learnt is restored, not what it was told.
     told = module.optimizer([nn.Parameter(torch.zeros(()))]).defaults
+    states = checkpoint["optimizer_states"]
+    if step and [len(_groups(state)) for state in states] != [1]:
+        raise UserError("the checkpoint does not fit: it has not the one optimizer that trains here")
     rate = told["lr"] * module.learning_rate(step)
     for state in checkpoint["optimizer_states"]:
         for group in state["param_groups"]:
@@ -31,6 +34,10 @@ def adapt(checkpoint: dict[str, Any], module: Any) -> None:
         for counts in (progress["total"], progress["current"]):
             # A checkpoint is written within the last micro-batch of a step.
             counts.update(ready=done, started=done, processed=done, completed=done - 1)
+
+
+def _groups(state: Any) -> list[Any]:
+    return state.get("param_groups", []) if isinstance(state, dict) else []
 
 
 def check_state(state: dict[str, torch.Tensor], module: nn.Module) -> None:

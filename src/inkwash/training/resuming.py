@@ -17,8 +17,11 @@ from inkwash.training.restoring import check_state
 log = logging.getLogger(__name__)
 
 
-def find(directory: Path) -> tuple[Path, dict[str, Any]] | None:
+def find(directory: Path, training: bool = True) -> tuple[Path, dict[str, Any]] | None:
     """The newest sound checkpoint of a run and its content, or None where there is none yet.
+
+    Args:
+        training: it must have what a resume needs, not only weights.
 
     Raises:
         UserError: there are some, and none is sound.
@@ -26,7 +29,7 @@ def find(directory: Path) -> tuple[Path, dict[str, Any]] | None:
     files = candidates(directory)
     for path in files:
         try:
-            return path, read_checkpoint(path)
+            return path, read_checkpoint(path, training)
         except UserError as error:
             log.warning("passed over   %s", error)
     if files:
@@ -69,7 +72,9 @@ def forget_after(records: Path, step: int) -> None:
     """Drop the lines of metrics.jsonl of a later step, and one that a kill cut short."""
     if not records.exists():
         return
-    kept = [line for line in records.read_text("utf-8").splitlines(keepends=True) if 0 <= _step_of(line) <= step]
+    kept = [
+        line for line in records.read_text("utf-8", "replace").splitlines(keepends=True) if 0 <= _step_of(line) <= step
+    ]
     partial = records.with_name(f"{records.name}.partial")
     partial.write_text("".join(kept), "utf-8")
     os.replace(partial, records)
@@ -77,8 +82,8 @@ def forget_after(records: Path, step: int) -> None:
 
 def _step_of(line: str) -> int:
     try:
-        return json.loads(line)["step"] if line.endswith("\n") else -1
-    except json.JSONDecodeError:
+        return int(json.loads(line)["step"]) if line.endswith("\n") else -1
+    except (ValueError, TypeError, LookupError):
         return -1
 
 
@@ -91,7 +96,7 @@ def start_from(path: Path, module: DiffusionModule) -> None:
     Raises:
         UserError: the network is another one.
     """
-    found = find(path) if path.is_dir() else (path, read_checkpoint(path))
+    found = find(path, training=False) if path.is_dir() else (path, read_checkpoint(path))
     if found is None:
         raise UserError(f"init_from={path} has no checkpoint yet")
     path, stored = found
