@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,10 @@ class ParquetShards(Shards):
     def read(self, block: int) -> list[bytes]:
         """The images of a row group; a missing one becomes b"", which cannot be decoded."""
         file, group = self.file(block), int(self.index.blocks[block, 1])
-        shard = open_parquet(file)[1]
-        image = columns_of(file, shard.schema_arrow, *self.columns)[0]
         try:
+            state = file.stat()
+            shard = _opened(file, state.st_size, state.st_mtime_ns)
+            image = columns_of(file, shard.schema_arrow, *self.columns)[0]
             # Threads of a pool would not survive the fork into a reader's process.
             table = shard.read_row_group(group, [image], use_threads=False).flatten()
         except DAMAGE as error:
@@ -95,6 +97,12 @@ class ParquetShards(Shards):
         file = self.index.blocks[self.block_of(number), 0]
         first = np.searchsorted(self.index.blocks[:, 0], file)
         return f"row {number - self.firsts[first]} of {self.files[file]}"
+
+
+@lru_cache(16)
+def _opened(file: Path, *_version: int) -> pq.ParquetFile:
+    """The files that were read last stay open: a footer may take as long to read as a row group."""
+    return open_parquet(file)[1]
 
 
 def _bytes(group: pq.RowGroupMetaData, image: str) -> int:

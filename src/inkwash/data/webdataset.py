@@ -133,9 +133,9 @@ def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
 
 def _parts(name: str) -> tuple[str, str]:
     """Key and extension: a/b.seg.png -> a/b, seg.png."""
-    folder, _, last = name.rpartition("/")
-    key, _, extension = last.partition(".")
-    return f"{folder}/{key}", extension.lower()
+    last = name.rpartition("/")[2]
+    extension = last.partition(".")[2]
+    return name.removesuffix(last) + last.partition(".")[0], extension.lower()
 
 
 def _whole(value: object) -> int:
