@@ -22,7 +22,7 @@ VENV   := .venv
 
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-RUNS   := train sweep sample evaluate export import
+RUNS   := train sweep sample evaluate export import dashboard sync
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -83,6 +83,12 @@ export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PAT
 
 import: $(STAMP) ## make a run of a pipeline of diffusers: make import folder=PATH run=NAME
 	@$(PY) -m inkwash.importing $(HYDRA) $(value ARGS)
+
+dashboard: $(STAMP) ## make a workspace in W&B of what a run logged: make dashboard run=runs/NAME (out=PATH: a file)
+	@$(PY) -m inkwash.dashboard $(HYDRA) $(value ARGS)
+
+sync: $(STAMP) ## upload what runs logged offline to W&B: make sync (run=runs/NAME for one, dry=true to look first)
+	@$(PY) -m inkwash.sync $(HYDRA) $(value ARGS)
 
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(value ARGS)

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from inkwash.dashboard import names_of
 from inkwash.fit import fit
 from inkwash.launch import read_config
+from inkwash.reports.workspace import Logged, build, to_json
 from inkwash.run import load_run
+from inkwash.training.best import direction
 from inkwash.training.offline import has_api_key, records, sync_command
-from inkwash.training.tracking import direction
+from panels import shown_by
 
 TESTS = Path(__file__).parents[1]
 # A row for every step, and nothing that takes long to judge.
@@ -134,6 +137,26 @@ def test_grids_are_pictures_of_their_step(tracked):
     ours = sorted((directory / "samples").glob("*.png"))
     for file, mine in zip(files, ours, strict=True):
         assert pixels(file) == pixels(mine)
+
+
+def test_every_panel_shows_something_that_was_logged(tracked):
+    directory, _, lines = tracked
+    config = {}
+    for update in of(lines, "config"):
+        config |= update["update"]
+    view = build(Logged(**names_of(directory)), "", "inkwash", "Inkwash")
+    shown = shown_by(json.loads(to_json(view)))
+    media = {name.removesuffix("._type") for name in history(directory) if name.endswith("._type")}
+    assert shown["media"] == media == {"samples", "samples_by_class"}
+    numbers = {name for name in history(directory) if not name.startswith(("samples", "_", "trainer/"))}
+    # The judge's own accuracy is one number, which is no curve.
+    assert shown["history"] == numbers - {"metrics/classifier_heldout_accuracy"}
+    assert shown["summary"] == {name for name in summary(directory) if name.startswith("best/")}
+    for key in shown["config"]:
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        assert value is not None, key
 
 
 def test_a_table_shows_every_class(tracked):

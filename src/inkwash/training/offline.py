@@ -2,8 +2,11 @@
 
 import netrc
 import os
+import socket
 from pathlib import Path
 from urllib.parse import urlparse
+
+from inkwash.errors import UserError
 
 
 def server() -> str:
@@ -19,6 +22,16 @@ def has_api_key() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def reach(seconds: float = 10.0) -> None:
+    """Raise UserError when W&B cannot be reached, which W&B itself would try for minutes."""
+    address = urlparse(server())
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=seconds).close()
+    except OSError as error:
+        raise UserError(f"{server()} cannot be reached ({error}): try again where there is a network") from error
 
 
 def records(directory: str | Path) -> list[Path]:

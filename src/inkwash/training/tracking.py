@@ -16,14 +16,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from inkwash.reports.pictures import grid
+from inkwash.training.best import best_column, direction
 from inkwash.training.offline import has_api_key
 
 STEP = "trainer/global_step"
-# How the names of values begin of which the smallest or the largest is worth a column of its own.
-FALLING = ("heldout/loss", "metrics/fd_", "metrics/fid_", "metrics/kid_")
-RISING = tuple(f"metrics/{key}_" for key in ("accuracy", "isc", "precision", "recall", "density", "coverage"))
-# The spread of a value, and what a perfect model would score, have no best.
-NO_SCORES = ("_std_", "_of_train_images")
 
 
 class Tracker(WandbLogger):
@@ -105,8 +101,8 @@ class Tracker(WandbLogger):
         """Whether there was any value that has a best."""
         scores = [(name, float(row[name]), sign) for row in rows for name in row if (sign := direction(name))]
         for name, value, sign in scores:
-            column = f"best/{name.removeprefix('metrics/').replace('/', '_')}"
             if math.isfinite(value):
+                column = best_column(name)
                 self._best[column] = sign * max(sign * value, sign * self._best.get(column, value))
         return bool(scores)
 
@@ -129,13 +125,6 @@ class Tracker(WandbLogger):
             if (self.directory / "checkpoints" / f"{alias}.ckpt").exists():
                 artifact = checkpoint_artifact(self.directory, f"{alias}.ckpt")
                 self.experiment.log_artifact(artifact, aliases=[alias])
-
-
-def direction(name: str) -> int:
-    """-1 for values that had better be small, 1 for large, 0 where neither is best."""
-    if any(part in name for part in NO_SCORES):
-        return 0
-    return -1 if name.startswith(FALLING) else int(name.startswith(RISING))
 
 
 def chosen_mode(mode: str | None) -> str:
@@ -171,6 +160,11 @@ def checkpoint_artifact(directory: Path, checkpoint: str) -> wandb.Artifact:
     artifact.add_file(str(directory / "config.yaml"))
     artifact.add_file(str(directory / "checkpoints" / checkpoint), f"checkpoints/{checkpoint}")
     return artifact
+
+
+def default_entity() -> str:
+    """Whose projects the API key opens."""
+    return str(wandb.Api().default_entity)
 
 
 def finish(failed: bool) -> None:

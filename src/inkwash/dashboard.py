@@ -1,0 +1,96 @@
+"""python -m inkwash.dashboard [run=NAME] [out=PATH]: a workspace in W&B with panels for all that a run logged."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from inkwash import command, launch
+from inkwash.check import check
+from inkwash.errors import UserError
+from inkwash.export import one_sentence
+from inkwash.training.offline import has_api_key, reach
+
+# What sweeps choose from, and numbers that they try.
+GROUPS = ("model", "schedule", "prediction", "weighting", "times", "loss")
+NUMBERS = ("optimizer.lr", "data.batch_size", "seed")
+
+
+@dataclass
+class Dashboard:
+    """conf/dashboard.yaml."""
+
+    run: str = "latest"
+    out: str | None = None
+    name: str = "Inkwash"
+    entity: str | None = None
+    project: str | None = None
+
+
+ConfigStore.instance().store(name="dashboard_schema", node=Dashboard)
+
+
+def dashboard(config: DictConfig) -> None:
+    """Save the workspace in W&B where there is an API key, else write it to a file, and say which."""
+    with one_sentence():
+        check(config)
+        directory = launch.find_run(config.run)
+        names, where = names_of(directory), launch.read_config(directory)["logger"].get("wandb", {})
+        try:
+            from inkwash.reports import workspace  # seconds, which a misspelt key need not wait for
+        except ImportError as error:
+            raise UserError("dashboards need wandb-workspaces: pip install 'inkwash[dashboard]'") from error
+        online = config.out is None and has_api_key()
+        entity, project = (config[key] or where.get(key) for key in ("entity", "project"))
+        if online:
+            reach()
+            entity = entity or default_entity()
+        view = workspace.build(workspace.Logged(**names), entity or "", project or "inkwash", config.name)
+        if online:
+            view.save()
+            print(f"{view.url}    saved in W&B")
+            return
+        path = Path(config.out or launch.RUNS / "dashboard.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        launch.write_text(path, workspace.to_json(view) + "\n")
+        print(f"{path}    not in W&B yet: {'out= asks for a file' if config.out else 'there is no API key'}")
+        print(f"publish it in the project {view.project} with: wandb login && make dashboard run={config.run}")
+
+
+def names_of(directory: Path) -> dict[str, list[str]]:
+    """The fields of reports.workspace.Logged: what a run sent to W&B, from its own files."""
+    path = directory / "metrics.csv"
+    if not path.exists():
+        raise UserError(f"run={directory} has no metrics.csv yet: a dashboard shows what a run has logged")
+    with open(path, newline="", encoding="utf-8") as file:
+        values = [name for name in next(csv.reader(file)) if name != "step"]
+    config = launch.read_config(directory)
+    choices = json.loads((directory / "run.json").read_text("utf-8")).get("choices", {})
+    drawn = any((directory / "samples").glob("step-*.png"))
+    labelled = config["model"].get("num_classes") and config["logger"].get("wandb", {}).get("sample_table")
+    numbers = [key for key in NUMBERS if OmegaConf.select(OmegaConf.create(config), key) is not None]
+    return {
+        "values": values,
+        "pictures": ["samples"] if drawn else [],
+        "tables": ["samples_by_class"] if drawn and labelled else [],
+        "settings": [*(f"run.choices.{group}" for group in GROUPS if group in choices), *numbers],
+    }
+
+
+def default_entity() -> Any:
+    """Whose projects an API key opens."""
+    from inkwash.training import tracking
+
+    return tracking.default_entity()
+
+
+def main() -> None:
+    command.run(dashboard, "dashboard")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""make dashboard and make sync, as far as they go without a server."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from wandb_workspaces.workspaces import Workspace
+from wandb_workspaces.workspaces.internal import View
+
+from inkwash import launch
+from inkwash.reports.workspace import Logged, build, to_json
+from panels import shown_by
+
+LOGGED = Logged(
+    values=[
+        "metrics/accuracy_classifier_1350", "metrics/fd_classifier_1350_of_train_images", "metrics/fd_classifier_1350",
+        "train/loss", "train/grad_norm", "train/images_per_second", "heldout/loss", "loss_by_log_snr/-2.5_to_0",
+        "loss_by_log_snr/-10_to_-7.5", "loss_by_log_snr/-inf_to_-10",
+    ],
+    pictures=["samples"],
+    tables=["samples_by_class"],
+    settings=["run.choices.schedule", "optimizer.lr"],
+)  # fmt: skip
+
+
+def inkwash(command, *arguments, cwd, **environment):
+    """Run python -m inkwash.<command> where there is no API key."""
+    there = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.run(
+        [sys.executable, "-m", f"inkwash.{command}", *arguments], cwd=cwd, capture_output=True, text=True, timeout=200,
+        env={**there, "NETRC": str(cwd / "netrc"), **environment},
+    )  # fmt: skip
+
+
+def a_run(directory, values="train/loss,metrics/fd_classifier_8", **about):
+    """A run directory as far as these commands look into it."""
+    directory.mkdir(parents=True)
+    config = {"data": {"batch_size": 16}, "model": {"num_classes": 10}, "logger": {"wandb": {"project": "mine"}}}
+    launch.write_config(directory, config)
+    (directory / "run.json").write_text(json.dumps({"id": "abc", "choices": {"schedule": "cosine"}, **about}))
+    if values:
+        (directory / "metrics.csv").write_text(f"step,{values}\n1,0.5,3\n")
+    return directory
+
+
+def record(directory, name, synced=False):
+    folder = directory / "wandb" / name
+    folder.mkdir(parents=True)
+    (folder / "run-abc.wandb").write_bytes(b"x" * 10**6)
+    if synced:
+        (folder / "run-abc.wandb.synced").touch()
+
+
+# --- The workspace ----------------------------------------------------------------------------------------------------
+
+
+def test_the_workspace_survives_the_librarys_model():
+    text = to_json(build(LOGGED, "us", "inkwash", "Inkwash"))
+    again = Workspace._from_model(View.model_validate_json(text))
+    assert to_json(again) == text
+    assert [section.name for section in again.sections] == ["Quality", "Samples", "Training", "Sweeps"]
+
+
+def test_every_value_has_a_panel_against_the_step():
+    view = json.loads(to_json(build(LOGGED, "us", "inkwash", "Inkwash")))
+    assert shown_by(view) == {
+        "history": set(LOGGED.values),
+        "summary": {"best/fd_classifier_1350", "best/accuracy_classifier_1350", "best/heldout_loss"},
+        "config": {"run.choices.schedule", "optimizer.lr"},
+        "media": {"samples", "samples_by_class"},
+    }
+    panels = [p for s in view["spec"]["section"]["panelBankConfig"]["sections"] for p in s["panels"]]
+    lines = [panel["config"] for panel in panels if panel["viewType"] == "Run History Line Plot"]
+    assert {line["xAxis"] for line in lines} == {"trainer/global_step"}
+    assert lines[0]["metrics"] == ["metrics/fd_classifier_1350", "metrics/fd_classifier_1350_of_train_images"]
+    by_noise = next(line["metrics"] for line in lines if line["chartTitle"] == "loss by log SNR")
+    assert by_noise == [f"loss_by_log_snr/{name}" for name in ("-inf_to_-10", "-10_to_-7.5", "-2.5_to_0")]
+
+
+def test_runs_are_sorted_by_what_they_are_judged_by():
+    def first(*values):
+        view = json.loads(to_json(build(Logged(values, [], [], []), "us", "inkwash", "Inkwash")))
+        return [(key["key"]["name"], key["ascending"]) for key in view["spec"]["section"]["runSets"][0]["sort"]["keys"]]
+
+    assert first("heldout/loss", "metrics/accuracy_x_8", "metrics/fid_10k") == [("best/fid_10k", True)]
+    assert first("metrics/precision_x_8") == [("best/precision_x_8", False)]
+    assert first("train/loss") == []
+
+
+def test_without_a_key_it_is_written_to_a_file(tmp_path):
+    run = a_run(tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "latest").symlink_to("one")
+    done = inkwash("dashboard", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("runs/dashboard.json    not in W&B yet: there is no API key\n")
+    assert "wandb login && make dashboard run=latest" in done.stdout
+    view = json.loads((tmp_path / "runs" / "dashboard.json").read_text())
+    assert view["project"] == "mine"
+    assert shown_by(view)["config"] == {"run.choices.schedule", "data.batch_size"}
+    (run / "metrics.csv").unlink()
+    failed = inkwash("dashboard", "run=one", "out=x/y.json", cwd=tmp_path)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == "error: run=runs/one has no metrics.csv yet: a dashboard shows what a run has logged\n"
+
+
+# --- Uploading --------------------------------------------------------------------------------------------------------
+
+
+def test_sync_lists_what_is_left_and_needs_a_key(tmp_path):
+    one, job = a_run(tmp_path / "runs" / "one"), a_run(tmp_path / "runs" / "sweep" / "job")
+    record(one, "offline-run-20260101_000000-abc", synced=True)
+    record(one, "offline-run-20260102_000000-abc")
+    record(job, "offline-run-20260103_000000-abc")
+    done = inkwash("sync", "dry=true", cwd=tmp_path)
+    listed = [
+        "runs/one    offline-run-20260102_000000-abc    1.0 MB",
+        "runs/sweep/job    offline-run-20260103_000000-abc    1.0 MB",
+    ]
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, listed, "")
+    refused = inkwash("sync", "run=sweep/job", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout.splitlines()) == (1, listed[1:])
+    assert refused.stderr == "error: there is no API key to upload with: run `wandb login`, or set WANDB_API_KEY\n"
+
+
+@pytest.mark.slow
+def test_sync_leaves_a_run_alone_that_trains(tmp_path):
+    run = a_run(tmp_path / "runs" / "one")
+    record(run, "offline-run-20260102_000000-abc")
+    holder = "import sys, fcntl; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(); sys.stdin.read()"
+    command = [sys.executable, "-u", "-c", holder, run / "train.log"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    done = inkwash("sync", "dry=true", cwd=tmp_path)
+    process.communicate()
+    assert done.stdout.splitlines()[0] == "runs/one    left alone: it is still training"
+    assert "offline-run" not in done.stdout
+    assert "offline-run" in inkwash("sync", "dry=true", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["dashboard", "sync"])
+def test_a_server_that_is_not_there_is_named(tmp_path, command):
+    record(a_run(tmp_path / "runs" / "one"), "offline-run-20260102_000000-abc")
+    (tmp_path / "runs" / "latest").symlink_to("one")
+    done = inkwash(command, cwd=tmp_path, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: http://127.0.0.1:9 cannot be reached")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_was_uploaded_has_nothing_left(tmp_path):
+    record(a_run(tmp_path / "runs" / "one"), "offline-run-20260101_000000-abc", synced=True)
+    done = inkwash("sync", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "nothing to upload: W&B has all of runs\n")
+
+
+# --- The whole way ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_default_run_has_its_dashboard(tmp_path):
+    quick = ("debug=fast", "trainer=cpu", "trainer.threads=1", "model.channels=8", "data.batch_size=16", "run=one")
+    done = inkwash("train", *quick, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert inkwash("dashboard", cwd=tmp_path).returncode == 0
+    shown = shown_by(json.loads((tmp_path / "runs" / "dashboard.json").read_text()))
+    groups = ("model", "schedule", "prediction", "weighting", "times", "loss")
+    assert shown["config"] == {*(f"run.choices.{g}" for g in groups), "optimizer.lr", "data.batch_size", "seed"}
+    (mine,) = (tmp_path / "runs" / "one" / "wandb").glob("offline-run-*/*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", mine]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in shown["history"] | shown["summary"]:
+        assert f'"{name}"' in text, name
+    for name in shown["media"]:
+        assert f'"{name}._type"' in text, name
+    for group, choice in {"schedule": "cosine", "prediction": "v", "loss": "l2"}.items():
+        assert f'"{group}":"{choice}"' in text
