@@ -43,8 +43,9 @@ def announce(config: DictConfig, what: str) -> None:
     """Say what is about to run, and what to type when it is interrupted; command.txt keeps that."""
     directory = Path(config.hydra.sweep.dir)
     directory.mkdir(parents=True, exist_ok=True)
-    typed = [*config.hydra.overrides.task, *(o for o in config.hydra.overrides.hydra if o.startswith("hydra.launcher"))]
-    typed += [o for o in config.hydra.overrides.hydra if o.startswith("hydra.sweeper")]
+    of_hydra = config.hydra.overrides.hydra
+    ours = [o for o in of_hydra if o.lstrip("+~").startswith(("hydra.launcher", "hydra.sweeper"))]
+    typed = [*config.hydra.overrides.task, *ours]
     others = [override for override in typed if not override.startswith("sweep=")]
     command = shlex.join(["make", "sweep", f"sweep={directory.name}", *others])
     launch.write_text(directory / "command.txt", command + "\n")
@@ -70,7 +71,7 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     varied = _varied(rows)
     for name, row in failed.items():
         own = " ".join(o for o in row["overrides"] if o.partition("=")[0] in varied)
-        print(f"{row['state']}: {own or name}: {row['error'] or 'see its train.log'}")
+        print(f"{row['state']}: {own or name}: {row['error'] or 'it was killed, or still runs'}")
     for line in more:
         print(line)
     print(f"{directory}    {directory}/sweep.csv holds this table")

@@ -21,7 +21,7 @@ from inkwash import launch
 from inkwash.errors import UserError
 from inkwash.training.processes import die_with_parent, wait_for_others
 
-Run = Callable[[DictConfig], JobReturn]
+SUBDIR = "hydra.sweep.subdir="
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -101,12 +101,14 @@ class SlotsLauncher(Launcher):
             sys.exit(128 + received[0])
 
     def _start(self, index: int, overrides: Sequence[str], slot: dict[str, str]) -> "Job":
+        named = (override.removeprefix(SUBDIR) for override in overrides if override.startswith(SUBDIR))
+        directory = Path(self.config.hydra.sweep.dir, next(named, str(index)))
+        return Job(index, directory, slot, lambda: self._run(index, overrides))
+
+    def _run(self, index: int, overrides: Sequence[str]) -> JobReturn:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = index
-        return Job(index, config, slot, self._run)
-
-    def _run(self, config: DictConfig) -> JobReturn:
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
@@ -137,11 +139,11 @@ class SlotsLauncher(Launcher):
 class Job:
     """A job that is under way: its process, and where its result will come from."""
 
-    def __init__(self, index: int, config: DictConfig, slot: dict[str, str], run: Run):
-        self.index, self.directory = index, Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
+    def __init__(self, index: int, directory: Path, slot: dict[str, str], run: Callable[[], JobReturn]):
+        self.index, self.directory = index, directory
         self.results, sender = multiprocessing.Pipe(duplex=False)
         fork = multiprocessing.get_context("fork")
-        self.process = fork.Process(target=_work, args=(self.directory, config, slot, run, sender))
+        self.process = fork.Process(target=_work, args=(directory, slot, run, sender))
         self.process.start()
         sender.close()
         gpus = slot.get("CUDA_VISIBLE_DEVICES")
@@ -164,13 +166,7 @@ class Job:
         return outcome
 
 
-def _work(
-    directory: Path,
-    config: DictConfig,
-    slot: dict[str, str],
-    run: Callable[[DictConfig], JobReturn],
-    sender: Connection,
-) -> None:
+def _work(directory: Path, slot: dict[str, str], run: Callable[[], JobReturn], sender: Connection) -> None:
     """In the job's process."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -180,4 +176,4 @@ def _work(
     with open(directory / "console.txt", "a") as console:
         os.dup2(console.fileno(), 1)
         os.dup2(console.fileno(), 2)
-    sender.send(run(config))
+    sender.send(run())

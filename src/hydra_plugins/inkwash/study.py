@@ -218,7 +218,7 @@ class OptunaSweeper(JobSweeper):
 def distribution(override: Override) -> Any:
     """Optuna's of what Hydra's syntax describes: choices, range(start,stop,step), interval(low,high); tag(log,...).
 
-    interval() of two whole numbers means whole numbers.
+    int(interval(8,64)) means whole numbers.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

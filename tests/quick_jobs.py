@@ -1,0 +1,68 @@
+"""A command like inkwash.train whose jobs take no time: the same configuration, sweepers, launchers and directories.
+
+Instead of training, a job writes down where and when it ran and a loss that is a function of its learning rate, whose
+smallest value, 0, is at 1e-3. What else it does is in the environment:
+
+    SECONDS     how long it takes
+    FAIL        it fails at this learning rate
+    DIE         it is killed at this learning rate, with SIGKILL
+    STOP_AFTER  the whole sweep is killed when so many jobs have begun
+    REPORT      it reports its loss after so many steps to the study, as training does, and obeys
+"""
+
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+
+from inkwash import command, launch, train
+from inkwash.training import trials
+
+
+def job(config):
+    directory, started = train.job_directory(), time.time()
+    directory.mkdir(parents=True, exist_ok=True)
+    train.write_about(directory, "auto", "hash")
+    launch.write_status(directory, "running")
+    with open(directory.parent / "begun", "a") as file:
+        file.write(f"{directory.name}\n")
+    begun = len((directory.parent / "begun").read_text().splitlines())
+    if begun == int(os.environ.get("STOP_AFTER", -1)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.optimizer.lr == float(os.environ.get("DIE", -1)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(float(os.environ.get("SECONDS", 0)))
+    loss = math.log10(config.optimizer.lr / 1e-3) ** 2
+    seen = {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "started": started, "ended": time.time()}
+    summary = {"metrics": {}, "heldout_loss": loss, "steps": 4, "loss": loss, "images_per_second": 1.0, **seen}
+    launch.write_text(directory / "summary.json", json.dumps(summary))
+    if config.optimizer.lr == float(os.environ.get("FAIL", -1)):
+        launch.write_status(directory, "failed", error="error: as it was told to")
+        return float("nan")
+    launch.write_status(directory, "pruned" if obeys(directory, loss) else "finished")
+    return loss
+
+
+def obeys(directory: Path, loss: float) -> bool:
+    """Whether the pruner stopped the job."""
+    if "REPORT" not in os.environ:
+        return False
+    from optuna.pruners import MedianPruner
+
+    about = trials.read(directory)
+    assert about is not None
+    trial = trials.open_trial(about, MedianPruner(n_startup_trials=2))
+    for step in range(int(os.environ["REPORT"])):
+        trial.report(loss, step)
+        if trial.should_prune():
+            trials.write(directory, {**about, "pruned": step})
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    import quick_jobs  # by the name that other processes find it by
+
+    command.run(quick_jobs.job, "train")

@@ -1,0 +1,214 @@
+"""Sweepers and launchers with jobs that take no time (quick_jobs.py), and the refusals; test_sweep_slow.py trains."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hydra_plugins.inkwash.study import distribution
+from inkwash import launch, sweep
+from inkwash.errors import UserError
+from inkwash.training import trials
+
+ROOT = Path(__file__).parents[1]
+LOG_LR = "optimizer.lr=tag(log,interval(1e-5,1e-1))"
+
+
+def run(*arguments, cwd, module="quick_jobs", timeout=100, **environment):
+    """A sweep of quick jobs, as `make sweep` starts one of trainings."""
+    return subprocess.run(
+        [sys.executable, "-m", module, "--multirun", *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=timeout,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), **environment},
+    )  # fmt: skip
+
+
+def jobs(directory):
+    """Summaries by the name of the job's directory."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(directory.glob("*/summary.json"))}
+
+
+def states(directory):
+    return {path.parent.name: json.loads(path.read_text())["state"] for path in sorted(directory.glob("*/status.json"))}
+
+
+def study(directory):
+    """The trials of a sweep's study."""
+    storage = trials.open_storage(str(directory / "study.journal"))
+    return optuna.load_study(study_name=directory.name, storage=storage).get_trials()
+
+
+# --- Grids ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_sweep_runs_what_is_left(tmp_path):
+    """A job fails and a job is killed: the others finish, both are told, and only these two run again."""
+    arguments = ("sweep=mine", "optimizer.lr=1e-2,1e-3,1e-4,1e-1", "launcher=parallel")
+    first = run(*arguments, cwd=tmp_path, FAIL="1e-3", DIE="1e-4")
+    directory = tmp_path / "runs" / "mine"
+    assert first.returncode == 1, first.stderr
+    assert sorted(states(directory).values()) == ["failed", "finished", "finished", "running"]
+    assert "failed: optimizer.lr=0.001: error: as it was told to" in first.stdout
+    assert "running: optimizer.lr=0.0001: " in first.stdout
+
+    begun = set((directory / "begun").read_text().splitlines())
+    (directory / "begun").unlink()
+    second = run(*arguments, cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert "4 jobs, 2 of them done already" in second.stdout
+    again = (directory / "begun").read_text().splitlines()
+    assert len(again) == 2
+    assert set(again) < begun
+    assert set(states(directory).values()) == {"finished"}
+    with open(directory / "sweep.csv") as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["heldout_loss"]) for row in rows]
+    assert losses == sorted(losses) == [0, 1, 1, 4]
+    assert (directory / "command.txt").read_text().startswith("make sweep sweep=mine optimizer.lr=1e-2,1e-3")
+
+
+def test_names_of_jobs():
+    name = launch.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=1", "schedule=linear", "sweep=x"])
+    assert name.startswith("optimizer.lr-0.001235_schedule-linear-")
+    # Whatever does not belong to the job leaves its name alone, and so does the order; anything else changes it.
+    same = ["launcher=gpus", "schedule=linear", "a=1", "sweep=y", "resume=must", "sweeper=grid"]
+    assert name == launch.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], same)
+    assert name != launch.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=2", "schedule=linear"])
+    long = launch.job_name(["x=" + "y" * 300], ["x=" + "y" * 300])
+    assert len(long) < 120
+    assert launch.SAFE.fullmatch(launch.job_name(["a={b: [1, 2]}", "c='$HOME (x)'"], []))
+
+
+# --- Slots ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_two_jobs_share_a_gpu_and_a_crash_frees_it(tmp_path):
+    arguments = ("sweep=mine", "optimizer.lr=1,2,3,4,5,6", "launcher=gpus", "hydra.launcher.gpus_per_job=2")
+    result = run(*arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES="2,3,5,7,8,9", SECONDS="2", DIE="2")
+    directory = tmp_path / "runs" / "mine"
+    assert result.returncode == 1, result.stderr
+    assert "running: optimizer.lr=2: " in result.stdout
+    ran = jobs(directory)
+    assert len(ran) == 5
+    assert {job["gpus"] for job in ran.values()} == {"2,3", "5,7", "8,9"}
+    live = sorted((job["started"], job["ended"], job["gpus"]) for job in ran.values())
+    for (_, ended, gpus), (started, _, others) in itertools.combinations(live, 2):
+        assert gpus != others or started >= ended
+    # At some moment there were as many as there are slots.
+    assert max(sum(a <= start < b for a, b, _ in live) for start, _, _ in live) == 3
+
+
+def test_gpus_that_cannot_be_shared_out_are_refused(tmp_path):
+    for gpus, sentence in (("0,1,2", "gpus_per_job=2 does not share out 3 GPUs evenly"), ("", "finds no GPU")):
+        arguments = ("seed=1,2", "launcher=gpus", "hydra.launcher.gpus_per_job=2")
+        result = run(*arguments, cwd=tmp_path, module="inkwash.train", CUDA_VISIBLE_DEVICES=gpus)
+        assert result.returncode == 1
+        assert sentence in result.stderr
+        assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Optuna -----------------------------------------------------------------------------------------------------------
+
+
+def space(text):
+    (override,) = OverridesParser.create().parse_overrides([text])
+    return distribution(override)
+
+
+def test_hydras_syntax_describes_optunas_distributions():
+    assert space("a=interval(0.1,2)") == FloatDistribution(0.1, 2)
+    assert space("a=tag(log,interval(1e-5,1e-2))") == FloatDistribution(1e-5, 1e-2, log=True)
+    assert space("a=int(interval(8,64))") == IntDistribution(8, 64)
+    assert space("a=tag(log,int(interval(8,64)))") == IntDistribution(8, 64, log=True)
+    assert space("a=range(8,65,8)") == IntDistribution(8, 64, step=8)
+    assert space("a=range(8,64,8)") == IntDistribution(8, 56, step=8)  # Hydra's range ends before its end
+    assert space("a=range(0.0,1.0,0.25)") == FloatDistribution(0, 0.75, step=0.25)
+    for text in ("a=x,y,1", "a=choice(x,y,1)"):
+        assert space(text) == CategoricalDistribution(["x", "y", "1"])
+    assert space("schedule=[1,2],[3]") == CategoricalDistribution(["[1,2]", "[3]"])
+    with pytest.raises(UserError, match="a=tag"):
+        space("a=tag(log,interval(0,1.0))")
+
+
+def test_a_study_that_is_killed_asks_for_what_it_would_have_asked_for(tmp_path):
+    """The same trials, each told once, whether the sweep was killed in its third job or not."""
+    arguments = ("sweeper=optuna", "hydra.sweeper.n_trials=5", "+hydra.sweeper.sampler.n_startup_trials=2", LOG_LR)
+    whole = run("sweep=whole", *arguments, cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert run("sweep=parts", *arguments, cwd=tmp_path, STOP_AFTER="3").returncode == -9
+    parts = tmp_path / "runs" / "parts"
+    assert [trial.state.name for trial in study(parts)] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert "best" in run("sweep=parts", *arguments, cwd=tmp_path).stdout
+    one, two = study(tmp_path / "runs" / "whole"), study(parts)
+    assert [trial.params for trial in one] == [trial.params for trial in two]
+    assert [trial.value for trial in one] == [trial.value for trial in two]
+    assert {trial.state.name for trial in one + two} == {"COMPLETE"}
+    assert len((parts / "begun").read_text().splitlines()) == 6  # the third began twice
+    assert not list(parts.glob("*.worker"))
+
+
+def test_pruned_trials_are_no_failures(tmp_path):
+    # Optuna's median pruner, and at seed 1 these learning rates: some are worse than the median of those before.
+    arguments = ("sweep=mine", "sweeper=random", "hydra.sweeper.n_trials=6", "seed=1", "launcher=parallel", LOG_LR)
+    result = run(*arguments, cwd=tmp_path, REPORT="3")
+    directory = tmp_path / "runs" / "mine"
+    assert result.returncode == 0, result.stderr
+    found = study(directory)
+    pruned = [trial for trial in found if trial.state.name == "PRUNED"]
+    assert pruned
+    assert {trial.state.name for trial in found} == {"COMPLETE", "PRUNED"}
+    assert list(states(directory).values()).count("pruned") == len(pruned)
+    assert "pruned at 4" in result.stdout
+    with open(directory / "sweep.csv") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if row["state"] == "finished"]
+    assert rows[: len(kept)] == kept  # the whole ones first
+
+
+# --- Refusals ---------------------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "run=x seed=1,2": "run=x names one run: a sweep of several is named by sweep=x",
+    "schedule=linear,cosin": "Available options in 'schedule'",
+    "seed=1,2 launcher=joblib": "launcher=joblib would run all jobs on the same GPUs: pass launcher=gpus",
+    "optimizer.lr=interval(1e-4,1e-2)": "lists no values: list some, or pass sweeper=optuna",
+    "seed=1 sweeper=optuna": "has nothing to vary",
+    "seed=1,2 sweeper=optuna hydra.sweeper.direction=up": "direction=up minimize or maximize",
+    "schedule=linear,cosin sweeper=optuna": "Available options in 'schedule'",
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.items())
+def test_sweeps_that_cannot_work_end_before_they_begin(arguments, sentence, tmp_path):
+    result = run(*arguments.split(), cwd=tmp_path, module="inkwash.train", CUDA_VISIBLE_DEVICES="0,1")
+    assert result.returncode == 1
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_the_objective_is_a_metric_that_was_measured(tmp_path):
+    (tmp_path / "summary.json").write_text('{"metrics": {"fd_x_8": {"value": 3}, "kid_x_8": {"value": 1}}}')
+    assert sweep.objective(tmp_path, None) == 3
+    assert sweep.objective(tmp_path, "kid") == 1
+    with pytest.raises(UserError, match=r"hydra.sweeper.metric=isc was not measured in .*, but fd_x_8, kid_x_8"):
+        sweep.objective(tmp_path, "isc")
+    assert sweep.rises("accuracy_classifier_8")
+    assert not sweep.rises("fd_classifier_8")
+
+
+def test_plain_commands_import_no_sweeper():
+    code = (
+        "import sys, inkwash.train; from hydra.core.plugins import Plugins; Plugins.instance();"
+        "print([m for m in ('torch', 'optuna', 'ray', 'joblib', 'submitit', 'numpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
