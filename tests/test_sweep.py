@@ -4,8 +4,10 @@ import csv
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
@@ -116,6 +118,24 @@ def test_gpus_that_cannot_be_shared_out_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_ends_the_jobs_and_starts_no_other(tmp_path):
+    """A signal for the sweep's process alone, as a scheduler sends it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quick_jobs", "--multirun", "sweep=mine", "seed=1,2,3", "launcher=parallel"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "SECONDS": "99"}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    begun, deadline = tmp_path / "runs" / "mine" / "begun", time.monotonic() + 60
+    while not begun.exists() or len(begun.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    assert len(begun.read_text().splitlines()) == 2
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines()
+    assert not [line for line in lines if "quick_jobs" in line and "seed=1,2,3" in line]
+
+
 # --- Optuna -----------------------------------------------------------------------------------------------------------
 
 
@@ -202,8 +222,13 @@ def test_the_objective_is_a_metric_that_was_measured(tmp_path):
     assert sweep.objective(tmp_path, "kid") == 1
     with pytest.raises(UserError, match=r"hydra.sweeper.metric=isc was not measured in .*, but fd_x_8, kid_x_8"):
         sweep.objective(tmp_path, "isc")
-    assert sweep.rises("accuracy_classifier_8")
-    assert not sweep.rises("fd_classifier_8")
+
+
+def test_some_metrics_had_better_be_large():
+    for rising in ("accuracy_classifier_8", "accuracy", "isc", "prc", "dc", "recall_classifier_8"):
+        assert sweep.rises(rising), rising
+    for falling in ("fd_classifier_8", "fid", "kid", "heldout_loss", "memorised"):
+        assert not sweep.rises(falling), falling
 
 
 def test_plain_commands_import_no_sweeper():

@@ -14,10 +14,11 @@ from rich.table import Table
 
 from inkwash import launch
 from inkwash.errors import UserError
+from inkwash.training.best import direction
 
-# How the names of metrics begin that had better be large.
-RISING = ("accuracy", "isc", "precision", "recall", "density", "coverage", "prc", "dc")
-SHOWN = 3
+# The metrics that some names of conf/metrics/ stand for.
+FIRST = {"prc": "precision", "dc": "density"}
+SHOWN = 3  # metrics in the table
 
 
 def begin(config: DictConfig) -> None:
@@ -101,8 +102,8 @@ def measured(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def rises(metric: str) -> bool:
-    """Whether a metric had better be large."""
-    return metric.startswith(RISING)
+    """Whether a metric, by its name, how that begins, or its name in conf/metrics/, had better be large."""
+    return direction(f"metrics/{FIRST.get(metric, metric)}_") > 0
 
 
 def _job(directory: Path) -> dict[str, Any]:

@@ -61,9 +61,8 @@ class OptunaSweeper(JobSweeper):
         sampler: Callable[..., Any],
     ):
         self.n_trials, self.metric, self.seed, self.batch, self.sampler = n_trials, metric, seed, batch, sampler
-        self.direction = direction or ("maximize" if sweep.rises(metric or "") else "minimize")
-        self.storage = storage
-        if n_trials < 1 or batch < 1 or self.direction not in ("minimize", "maximize"):
+        self.direction, self.storage = direction, storage
+        if n_trials < 1 or batch < 1 or direction not in ("minimize", "maximize", None):
             raise UserError(
                 f"hydra.sweeper: n_trials={n_trials} and batch={batch} must be at least 1, and direction={direction} "
                 "minimize or maximize"
@@ -90,7 +89,9 @@ class OptunaSweeper(JobSweeper):
         import optuna
 
         self.storage = self.storage or str((self.directory / "study.journal").resolve())
-        name, direction = self.directory.name, optuna.study.StudyDirection[self.direction.upper()]
+        name = self.directory.name
+        rises = sweep.rises(self.metric or next(iter(self.config.metrics), ""))
+        direction = optuna.study.StudyDirection[(self.direction or ("maximize" if rises else "minimize")).upper()]
         with self._alone():
             study = optuna.create_study(
                 storage=trials.open_storage(self.storage),
