@@ -103,7 +103,7 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     if code < 0:
         hint = ""
         if -code == signal.SIGKILL:
-            hint = " (out of memory? lower data.batch_size or raise trainer.accumulate_grad_batches)"
+            hint = " (out of memory? raise trainer.accumulate_grad_batches, or lower data.batch_size)"
         return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}"
     return f"error: rank {rank} ended with status {code} and said nothing"
 

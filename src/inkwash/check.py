@@ -198,6 +198,11 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
     devices = trainer.get("devices")
     if devices != "auto" and not (isinstance(devices, int) and devices >= 1):
         raise UserError(f"trainer.devices={devices} must be a number of processes, or auto for one on each GPU")
+    accumulate = trainer.get("accumulate_grad_batches")
+    if isinstance(accumulate, str) and accumulate != "auto":
+        raise UserError(
+            f"trainer.accumulate_grad_batches={accumulate} must be a whole number, or auto for as few parts as fit"
+        )
     if trainer.get("num_nodes") != 1:
         raise UserError(
             f"trainer.num_nodes={trainer.get('num_nodes')}: training on several machines is not supported yet"

@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from inkwash.agent import reporting
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
 from inkwash.random import seed_of
-from inkwash.training import offline, resuming, tracking
+from inkwash.training import memory, offline, resuming, tracking
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.signals import StopOnSignal, Stopped
 from inkwash.training.checkpoint_files import sweep_up
@@ -49,6 +50,9 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     module = build_module(config)
     loggers = [build(node, directory=str(directory)) for node in config["logger"].values()]
     callbacks = [build(node) for node in config["callbacks"].values()]
+    found = resuming.find(directory)
+    if config["trainer"]["accumulate_grad_batches"] == "auto":
+        callbacks.append(memory.MicroBatches(resuming.micro_batches(found)))
     trainer = build(
         config["trainer"],
         callbacks=[SameConfig(launch.config_hash(config)), *callbacks, stop := StopOnSignal()],
@@ -62,7 +66,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     for logger in loggers:
         logger.log_hyperparams({**config, "run": facts})
 
-    checkpoint, stored = resume(directory, config, trainer, loggers)
+    checkpoint, stored = resume(directory, found, config, trainer, loggers)
     if stored["global_step"] >= config["trainer"]["max_steps"]:
         log.info("nothing to do: trainer.max_steps=%d is reached", config["trainer"]["max_steps"])
         if trainer.is_global_zero and summarized(directory) < stored["global_step"]:  # killed between the two
@@ -73,11 +77,12 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     elif config["init_from"] is not None:
         resuming.start_from(launch.find_weights(config["init_from"]), module)
     try:
-        with exhaustion():
+        with exhaustion(trainer, module):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     finally:
         stop.restore()
         tracking.finish(failed=not isinstance(sys.exc_info()[1], Stopped | None))
+    facts["batch_size_per_rank"] = facts["global_batch_size"] // (trainer.world_size * trainer.accumulate_grad_batches)
     if trainer.is_global_zero:
         seconds = {"seconds": time.perf_counter() - started, "seconds_outside_training": module.paused_seconds}
         latest = {**module.latest, "heldout/loss": module.scores.get("heldout_loss")}
@@ -86,7 +91,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
 
 
 @contextmanager
-def exhaustion() -> Iterator[None]:
+def exhaustion(trainer: L.Trainer, module: DiffusionModule) -> Iterator[None]:
     """Raise UserError where the disk is full, or the device or the machine has no more memory."""
     try:
         yield
@@ -97,13 +102,12 @@ def exhaustion() -> Iterator[None]:
             f"{error.filename or 'a file of the run'} cannot be written ({error.strerror}): free some space and start "
             "the same command again, which goes on from the last checkpoint"
         ) from error
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and "can't allocate memory" not in str(error):  # what torch says of the CPU's
+    except Exception as error:
+        if not memory.is_exhaustion(error):
             raise
-        raise UserError(
-            f"out of memory ({' '.join(str(error).split())[:160]}): lower data.batch_size, or raise "
-            "trainer.accumulate_grad_batches, which trains on the same batch in smaller parts"
-        ) from error
+        traceback.clear_frames(error.__traceback__)  # which hold the activations
+        said = " ".join(str(error).split())[:160]
+        raise UserError(f"out of memory ({said}): {memory.advice(trainer, module)}") from None
 
 
 def seed_process(seed: int, rank: int) -> None:
@@ -142,10 +146,14 @@ def describe(
 
 
 def resume(
-    directory: Path, config: dict[str, Any], trainer: L.Trainer, loggers: list[Any]
+    directory: Path,
+    found: tuple[Path, dict[str, Any]] | None,
+    config: dict[str, Any],
+    trainer: L.Trainer,
+    loggers: list[Any],
 ) -> tuple[Path | None, dict[str, Any]]:
     """Where training goes on, said aloud; the records forget what came after. Returns checkpoint and content."""
-    path, stored = resuming.find(directory) or (None, {"global_step": 0})
+    path, stored = found or (None, {"global_step": 0})
     if path is not None:
         resuming.compare(directory, stored, config)
         resuming.compare_layout(stored, config, trainer.world_size)

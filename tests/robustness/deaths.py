@@ -202,3 +202,18 @@ class Scores(L.Callback):
     def on_train_batch_end(self, trainer, module, *args):
         if trainer.global_step == self.step:
             module.scores, module.scores_step = {self.name: self.score}, self.step
+
+
+class NoRoom(L.Callback):
+    """A pass of more than some images finds no memory, in one process or in all."""
+
+    def __init__(self, images: int, rank: int | None = None):
+        self.images, self.rank = images, rank
+
+    def setup(self, trainer, module, stage):
+        if self.rank in (None, trainer.global_rank):
+            module.denoiser.net.register_forward_pre_hook(self.refuse)
+
+    def refuse(self, net, inputs):
+        if len(inputs[0]) > self.images:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")

@@ -41,6 +41,8 @@ def job(order):
     os.setsid()
     os.environ.update(order["environment"])
     for name, value in order["limits"].items():
+        if name == "RLIMIT_AS":  # beside what the process has already
+            value += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(getattr(resource, name), (value, resource.RLIM_INFINITY))
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)

@@ -158,7 +158,7 @@ def test_a_sound_training_reaches_every_parameter(new_run, options):
 
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
-KEYS = "lower data.batch_size, or raise trainer.accumulate_grad_batches"
+KEYS = "a training step by itself fits: lower the batch_size of callbacks that draw or measure, or data.batch_size"
 
 
 @pytest.mark.parametrize("kind", ["torch.OutOfMemoryError", "MemoryError", "RuntimeError"])

@@ -48,6 +48,8 @@ def compare(directory: Path, stored: dict[str, Any], config: dict[str, Any]) -> 
 
 def compare_layout(stored: dict[str, Any], config: dict[str, Any], processes: int) -> None:
     """Say what another number of processes or micro-batches means: whether all draw what the others drew."""
+    if config["trainer"]["accumulate_grad_batches"] == "auto":
+        return  # it says itself what it chooses (memory.py)
     old = stored.get("layout")
     new = {"processes": processes, "micro_batches": config["trainer"]["accumulate_grad_batches"]}
     if old is None or old == new:
@@ -60,6 +62,12 @@ def compare_layout(stored: dict[str, Any], config: dict[str, Any], processes: in
         old["processes"], old["micro_batches"], new["processes"], new["micro_batches"],
         means if same else means + " are shared out differently",
     )  # fmt: skip
+
+
+def micro_batches(found: tuple[Path, dict[str, Any]] | None) -> int | None:
+    """How many parts a step's batch had in a checkpoint of as many processes as there are now, if that is known."""
+    layout = (found[1].get("layout") if found else None) or {}
+    return layout.get("micro_batches") if layout.get("processes") == int(os.environ.get("WORLD_SIZE", 1)) else None
 
 
 def compare_images(stored: dict[str, Any], fingerprint: str) -> None:

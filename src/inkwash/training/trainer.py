@@ -21,7 +21,7 @@ def build_trainer(
     devices: int | str = "auto",
     num_nodes: int = 1,
     precision: str = "auto",
-    accumulate_grad_batches: int = 1,
+    accumulate_grad_batches: int | str = 1,
     gradient_clip_val: float | None = 1.0,
     threads: int | None = None,
     options: dict[str, Any] | None = None,
@@ -33,6 +33,7 @@ def build_trainer(
         max_steps: optimizer steps; epochs mean nothing here.
         accelerator: auto, cpu or gpu.
         devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
+        accumulate_grad_batches: parts of a step's batch; `auto` for as few as fit in memory (memory.py).
         precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
         threads: CPU threads of each process; None for torch's own number divided by the processes.
         options: anything else that Lightning's Trainer takes.
@@ -59,7 +60,7 @@ def build_trainer(
         num_nodes=num_nodes,
         strategy=strategy,
         precision=resolve_precision(precision, device),  # pyright: ignore[reportArgumentType]
-        accumulate_grad_batches=accumulate_grad_batches,
+        accumulate_grad_batches=1 if accumulate_grad_batches == "auto" else int(accumulate_grad_batches),
         gradient_clip_val=gradient_clip_val,
         num_sanity_val_steps=0,
         limit_val_batches=0,
