@@ -53,10 +53,10 @@ def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
     command = COMMAND_OF[group]
     along = (*COMMANDS[command], *ALONG.get((group, choice), ()))
     config = compose_config(f"{group}={choice}", *along, config_name=command)
-    monkeypatch.setenv(
-        "LOCAL_WORLD_SIZE",
-        "1" if config["trainer"].get("devices", "auto") == "auto" else str(config["trainer"]["devices"]),
-    )
+    devices, nodes = (config["trainer"].get(key, 1) for key in ("devices", "num_nodes"))
+    local = 1 if devices == "auto" else devices
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
+    monkeypatch.setenv("WORLD_SIZE", str(local * nodes))
     if group == "trainer":
         if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
             with pytest.raises(Exception, match=r"No supported gpu backend|GPU"):

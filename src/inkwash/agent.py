@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -13,10 +14,12 @@ from typing import Any
 
 from inkwash.errors import user_error
 from inkwash.launch import STOPPED
-from inkwash.training.processes import die_with_parent
+from inkwash.training.processes import SIGNALS, die_with_parent
 
 # For the ranks to finish their step and save it; less than the launcher's, more than theirs.
 GRACE_SECONDS = 35
+LOST = "another process of the job is gone"
+GO_ON = "the same command goes on from the last checkpoint"
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def pass_on(exception: Any) -> None:
         if last - before > 1:
             raise exception(f"signal {number}", sigval=signal.Signals(number))
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in SIGNALS:
         signal.signal(number, receive)
 
 
@@ -95,11 +98,14 @@ def count_devices(accelerator: str, devices: str) -> int:
 
 def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     """What the rank that failed first had to say."""
-    reports = sorted(directory.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
-    if reports:
-        return reports[0].read_text("utf-8").rstrip() or "error: a rank could not write its report: is the disk full?"
+    paths = sorted(directory.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
+    reports = [path.read_text("utf-8").rstrip() for path in paths]
     # The launcher ends the others with SIGTERM once one has failed.
     rank, code = min(exit_codes.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[1]))
+    # That one is gone is told by the others too.
+    reports = [text for text in reports if LOST not in text] or (reports if code >= 0 else [])
+    if reports:
+        return reports[0] or "error: a rank could not write its report: is the disk full?"
     if code < 0:
         hint = ""
         if -code == signal.SIGKILL:
@@ -119,15 +125,27 @@ def reporting(directory: Path) -> Iterator[None]:
         _leave(stop.code if isinstance(stop.code, int) else 1)
     except Exception as error:
         rank = os.environ.get("RANK", "0")
-        mistake = user_error(error)
-        text = f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}"
-        try:
-            (directory / f"error-rank-{rank}.txt").write_text(text + "\n", "utf-8")
-            with open(directory / "train.log", "a") as file:
-                file.write(text + "\n")
-        except OSError:  # a full disk, perhaps, which the text says
-            print(text, file=sys.stderr)
-        _leave(1)
+        mistake = user_error(error) or _lost_peer(error)
+        fail(directory, f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}")
+
+
+def fail(directory: Path, text: str) -> None:
+    """End this rank, from whichever thread, and leave the text to be told."""
+    try:
+        (directory / f"error-rank-{os.environ.get('RANK', '0')}.txt").write_text(text + "\n", "utf-8")
+        with open(directory / "train.log", "a") as file:
+            file.write(text + "\n")
+    except OSError:  # a full disk, perhaps, which the text says
+        print(text, file=sys.stderr)
+    _leave(1)
+
+
+def _lost_peer(error: Exception) -> str | None:
+    """A sentence for what gloo says when another rank has ended in the middle of an exchange."""
+    found = re.search(r"(Connection (closed|reset) by peer|Broken pipe)( \[[^]]*\]:\d+)?", str(error))
+    if found is None or not isinstance(error, RuntimeError):
+        return None
+    return f"{LOST} ({found[0]}): what it said, or why it was ended, is the reason; {GO_ON}"
 
 
 def _leave(status: int) -> None:

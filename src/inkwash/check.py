@@ -203,10 +203,9 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
         raise UserError(
             f"trainer.accumulate_grad_batches={accumulate} must be a whole number, or auto for as few parts as fit"
         )
-    if trainer.get("num_nodes") != 1:
-        raise UserError(
-            f"trainer.num_nodes={trainer.get('num_nodes')}: training on several machines is not supported yet"
-        )
+    nodes = trainer.get("num_nodes")
+    if not (isinstance(nodes, int) and nodes >= 1):
+        raise UserError(f"trainer.num_nodes={nodes} must be a number of machines")
 
 
 def _check_classes(config: dict[str, Any]) -> None:

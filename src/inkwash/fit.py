@@ -21,6 +21,7 @@ from inkwash import launch
 from inkwash.agent import reporting
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
+from inkwash.meeting import meeting
 from inkwash.random import seed_of
 from inkwash.training import memory, offline, resuming, tracking
 from inkwash.training.callbacks.same_config import SameConfig
@@ -30,6 +31,7 @@ from inkwash.training.compiling import compile_network
 from inkwash.training.logs import logging_of
 from inkwash.training.metrics_csv import MetricsCsv
 from inkwash.training.module import DiffusionModule
+from inkwash.training.processes import shielding
 
 log = logging.getLogger("inkwash")
 
@@ -63,8 +65,9 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
     facts = describe(trainer, module, config, about)
-    for logger in loggers:
-        logger.log_hyperparams({**config, "run": facts})
+    with shielding():
+        for logger in loggers:
+            logger.log_hyperparams({**config, "run": facts})
 
     checkpoint, stored = resume(directory, found, config, trainer, loggers)
     if stored["global_step"] >= config["trainer"]["max_steps"]:
@@ -210,5 +213,5 @@ def summarize(
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    with reporting(here):
+    with reporting(here), meeting(here):
         fit(here)

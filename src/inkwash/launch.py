@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -21,7 +21,9 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.cluster import Place
 from inkwash.errors import UserError
+from inkwash.training.processes import SIGNALS
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RUNS = Path("runs")
@@ -38,8 +40,8 @@ HEADER = {
 OF_THE_LAUNCH = {"run": None, "sweep": None, "resume": "auto"}
 OF_THE_SWEEP = ("sweeper", "launcher")
 DONE = ("finished", "pruned")
-# What a job exits with after a signal: 130, 143 and 138.
-STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
+# What a job exits with after a signal: 130, 143, 138 and 140.
+STOPPED = tuple(128 + number for number in SIGNALS)
 GRACE_SECONDS = 45
 
 
@@ -193,35 +195,67 @@ def visible_gpus() -> list[str]:
     return [str(i) for i in range(len(re.findall(r"^GPU \d+", listed, re.MULTILINE)))]
 
 
-def start(module: str, directory: Path, accelerator: str, devices: int | str) -> int:
+def start(
+    module: str, directory: Path, accelerator: str, devices: int | str, place: Place | None = None, told: str = ""
+) -> int:
     """Run `python -m module directory` on every rank, wait, and return the exit status.
 
-    The processes form sessions of their own, so that nothing of one job reaches the next. SIGINT, SIGTERM and SIGUSR1
-    are passed on: a training saves and stops (callbacks/signals.py). They end this process too once the job is over.
+    The processes form sessions of their own, so that nothing of one job reaches the next. Signals are passed on: a
+    training saves and stops (callbacks/signals.py). They end this process too once the job is over.
+
+    Args:
+        place: of this process among those that torchrun or srun has started: then it starts one rank, its own.
+        told: what the command line asked for, which must be the same on all of them.
     """
+    if place is not None:
+        return _start_rank(module, directory, place, told)
     command = [sys.executable, "-u", "-m", "inkwash.agent", module, str(directory), accelerator, str(devices)]
     agent = subprocess.Popen(command, start_new_session=True)
-    with _forwarding(agent) as received:
-        status = agent.wait()
+    return _wait(agent, lambda: os.killpg(agent.pid, signal.SIGKILL))
+
+
+def _start_rank(module: str, directory: Path, place: Place, told: str) -> int:
+    """One rank, in the session it was counted in, where its launcher finds it."""
+    report = directory / f"error-rank-{place.rank}.txt"
+    for stale in [report, *([directory / "error.txt"] if place.rank == 0 else [])]:
+        stale.unlink(missing_ok=True)
+    variables = {**place.variables(), "INKWASH_TOLD": told}
+    rank = subprocess.Popen([sys.executable, "-u", "-m", module, str(directory)], env={**os.environ, **variables})
+    status = exit_code(_wait(rank, rank.kill))
+    if status and report.exists():
+        print(text := report.read_text("utf-8").rstrip(), file=sys.stderr)
+        if place.rank == 0:
+            write_text(directory / "error.txt", text + "\n")
+    return status
+
+
+def _wait(process: subprocess.Popen, kill: Callable[[], None]) -> int:
+    """Its exit status. Signals go to it; after the first one this process ends with it."""
+    with _forwarding(process, kill) as received:
+        status = process.wait()
     if received:
+        number, handler = received[0]
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)  # submitit's, which puts the job back into SLURM's queue
         # Not an exception: a sweep would go on with its next job.
-        sys.exit(128 + received[0])
+        sys.exit(128 + number)
     return status
 
 
 @contextlib.contextmanager
-def _forwarding(agent: subprocess.Popen) -> Iterator[list[int]]:
-    """Pass signals on to the agent, and list them."""
-    received: list[int] = []
+def _forwarding(process: subprocess.Popen, kill: Callable[[], None]) -> Iterator[list[tuple[int, Any]]]:
+    """Pass signals on, and list them, each with who would have handled it."""
+    received: list[tuple[int, Any]] = []
 
     def forward(number: int, _frame: Any) -> None:
-        received.append(number)
-        agent.send_signal(number)
-        signal.signal(signal.SIGALRM, lambda *_: os.killpg(agent.pid, signal.SIGKILL))
+        received.append((number, before[number]))
+        process.send_signal(number)
+        signal.signal(signal.SIGALRM, lambda *_: kill())
         signal.alarm(GRACE_SECONDS)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, forward) for number in numbers}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, forward)
     try:
         yield received
     finally:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from inkwash import command, launch, schema
 from inkwash.check import check
+from inkwash.cluster import find_place
 from inkwash.errors import UserError
 from inkwash.launch import find_run
 
@@ -19,6 +20,8 @@ def sample(config: DictConfig) -> None:
     """Write OUT/grid.png and OUT/images/000000.png, ..., and say where."""
     try:
         check(config)
+        if find_place() is not None:
+            raise UserError("sample draws in a process of its own: run it once, without torchrun or srun")
         directory = find_run(config.run)
         if min(config.num_images, config.batch_size) < 1:
             raise UserError(f"num_images={config.num_images} and batch_size={config.batch_size} must be at least 1")

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from inkwash import command, launch, schema
 from inkwash.check import check
+from inkwash.cluster import Place, check_place, find_place, job_name
 from inkwash.errors import UserError
 from inkwash.training import changes, trials
 from inkwash.training.checkpoint_files import candidates, step_files
@@ -31,19 +32,28 @@ OmegaConf.register_new_resolver("sweep_name", launch.sweep_name, replace=True)
 def train(config: DictConfig) -> float:
     """One job; returns its first metric, or NaN when it failed, for sweepers."""
     multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    place = None
     try:
-        directory = prepare(config, multirun)
+        place = find_place()
+        directory = prepare(config, multirun, place)
     except (UserError, OSError) as error:
         if not multirun:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
-        refuse(error)
+        if leads(place):
+            refuse(error)
         return float("nan")
+    told = " ".join(HydraConfig.get().overrides.task)
     try:
-        status = launch.start("inkwash.fit", directory, config.trainer.accelerator, config.trainer.devices)
+        status = launch.start("inkwash.fit", directory, config.trainer.accelerator, config.trainer.devices, place, told)
     except SystemExit:  # a signal
-        launch.write_status(directory, "stopped")
+        if leads(place):
+            launch.write_status(directory, "stopped")
         raise
+    if not leads(place):
+        if status != 0 and not multirun:
+            sys.exit(status)
+        return float("nan")
     if status in launch.STOPPED and not multirun:
         launch.write_status(directory, "stopped")
         sys.exit(status)
@@ -62,14 +72,22 @@ def train(config: DictConfig) -> float:
     return next(iter(summary["metrics"].values()), {"value": float("nan")})["value"]
 
 
-def prepare(config: DictConfig, multirun: bool) -> Path:
+def leads(place: Place | None) -> bool:
+    """Whether this process speaks for the job: the only one, or the first rank's."""
+    return place is None or place.rank == 0
+
+
+def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
     """Check everything that needs no torch, decide the run directory and write what the ranks read there."""
     check(config)
+    check_place(place, config.trainer)
     if config.resume not in ("auto", "must", "never"):
         raise UserError(f"resume={config.resume} must be auto, must or never")
     if config.compile not in (True, False, "must"):
         raise UserError(f"compile={config.compile} must be true, false or must")
-    directory = job_directory() if multirun else named_directory(config)
+    directory = job_directory() if multirun else named_directory(config, place)
+    if directory is not None and not leads(place):
+        return directory
     plain: Any = OmegaConf.to_container(config, resolve=True)
     plain = {key: value for key, value in plain.items() if key not in launch.OF_THE_LAUNCH}
     refuse_secrets(plain)
@@ -99,9 +117,16 @@ def job_directory() -> Path:
     return Path(settings.sweep.dir, settings.sweep.subdir)
 
 
-def named_directory(config: DictConfig) -> Path | None:
-    """runs/NAME for run=NAME."""
-    return None if config.run is None else launch.RUNS / launch.safe_name("run", config.run)
+def named_directory(config: DictConfig, place: Place | None) -> Path | None:
+    """runs/NAME for run=NAME, or for a step of a SLURM job, which finds its run again when it is put back in the queue.
+
+    Raises:
+        UserError: no name, for processes that cannot make one up together.
+    """
+    name = config.run or job_name()
+    if name is None and place is not None:
+        raise UserError(f"{place.launcher} starts several processes, which must know the run's name: pass run=NAME")
+    return None if name is None else launch.RUNS / launch.safe_name("run", name)
 
 
 def made_up_name() -> str:
@@ -179,6 +204,8 @@ def refuse(error: Exception) -> None:
 
 
 def main() -> None:
+    if {"-m", "--multirun"} & {*sys.argv} and find_place() is not None:
+        sys.exit("error: a sweep starts its jobs itself: run it once, without torchrun or srun")
     for argument in sys.argv[1:]:
         key, _, value = argument.partition("=")
         if key == "sweep" and value != "null":

@@ -12,6 +12,15 @@ from inkwash.training.processes import claim
 
 log = logging.getLogger("inkwash")
 
+# Lightning's own warnings that tell a user nothing.
+NOISE = (
+    ".*isinstance.treespec, LeafSpec.*",  # of its tree utilities
+    "Found .* in eval mode.*",  # the averaged denoiser, on purpose
+    ".*does not have many workers.*",
+    ".*`broadcast_buffers` is deprecated.*",  # of torch 2.15; its successor is unknown to the torch before
+    ".*The `srun` command is available.*",  # whoever starts the ranks, they are there by now
+)
+
 
 @contextmanager
 def logging_of(directory: Path, rank: int) -> Iterator[None]:
@@ -22,8 +31,7 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Lightning's own: of its tree utilities, and of the averaged denoiser, which is in evaluation mode on purpose.
-    for text in (".*isinstance.treespec, LeafSpec.*", "Found .* in eval mode.*", ".*does not have many workers.*"):
+    for text in NOISE:
         warnings.filterwarnings("ignore", text)
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from inkwash.errors import UserError
@@ -20,6 +21,7 @@ def build_trainer(
     accelerator: str = "auto",
     devices: int | str = "auto",
     num_nodes: int = 1,
+    strategy: str = "auto",
     precision: str = "auto",
     accumulate_grad_batches: int | str = 1,
     gradient_clip_val: float | None = 1.0,
@@ -33,6 +35,8 @@ def build_trainer(
         max_steps: optimizer steps; epochs mean nothing here.
         accelerator: auto, cpu or gpu.
         devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
+        num_nodes: machines; checked against the processes there are.
+        strategy: ddp, or auto for ddp where there is more than one process.
         accumulate_grad_batches: parts of a step's batch; `auto` for as few as fit in memory (memory.py).
         precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
         threads: CPU threads of each process; None for torch's own number divided by the processes.
@@ -40,25 +44,33 @@ def build_trainer(
         wiring: callbacks, logger and default_root_dir, from the caller.
     """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    world = int(os.environ.get("WORLD_SIZE", local))
     if devices != "auto" and int(devices) != local:
         raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
+    if local * num_nodes != world:
+        raise UserError(f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all")
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
     device = resolve_device(accelerator)
     set_threads(threads, local)
     if device.type == "cuda":
+        if torch.cuda.device_count() < local:
+            raise UserError(
+                f"{local} processes were started on this node, but each sees {torch.cuda.device_count()} of its GPUs: "
+                "start one for each GPU and let all see all of them (with srun: --gpus-per-node, not --gpus-per-task)"
+            )
         torch.set_float32_matmul_precision("high")
-    strategy: str | Strategy = "auto"
-    if local * num_nodes > 1:
-        # Nothing here has buffers that training changes, so there are none to broadcast at every step.
-        strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if "RANK" in os.environ:
+        # Said, because within a SLURM job Lightning would take SLURM's word for the ranks, and requeue the job itself.
+        plugins.append(TorchElasticEnvironment())
     return L.Trainer(
         max_steps=max_steps,
         max_epochs=-1,
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=local,
         num_nodes=num_nodes,
-        strategy=strategy,
+        strategy=choose_strategy(strategy, local * num_nodes),
         precision=resolve_precision(precision, device),  # pyright: ignore[reportArgumentType]
         accumulate_grad_batches=1 if accumulate_grad_batches == "auto" else int(accumulate_grad_batches),
         gradient_clip_val=gradient_clip_val,
@@ -68,15 +80,27 @@ def build_trainer(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        plugins=[AtomicCheckpointIO()],
+        plugins=plugins,
         **wiring,
         **(options or {}),
     )
 
 
+def choose_strategy(strategy: str, processes: int) -> str | Strategy:
+    """Who exchanges gradients, and how."""
+    if strategy not in ("auto", "ddp"):
+        raise UserError(f"trainer.strategy={strategy} must be auto or ddp")
+    if strategy == "auto" and processes == 1:
+        return "auto"
+    # Nothing here has buffers that training changes, so there are none to broadcast at every step.
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
 def set_threads(threads: int | None, processes: int) -> None:
     """Share the cores out. Threads that wait for a core that something else keeps busy can be 100 times slower."""
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
+    # Lightning sets its own number for several processes, unless it finds this.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     cores, load = os.cpu_count() or 1, os.getloadavg()[0]
     if threads is None and load > cores / 2:
         log.warning("the machine is busy (load %.1f on %d cores): trainer.threads=1 may be much faster", load, cores)

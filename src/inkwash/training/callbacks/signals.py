@@ -1,8 +1,8 @@
 """A signal ends the training after the step that is under way, with a checkpoint.
 
 The process exits with 128 + the signal's number, as a shell would say: 130 after SIGINT (Ctrl-C), 143 after SIGTERM,
-138 after SIGUSR1 (what schedulers send before they preempt). A second signal, a second later or more, ends it at once;
-so does the end of GRACE_SECONDS, for a step that takes too long.
+138 and 140 after SIGUSR1 and SIGUSR2 (what schedulers send before they preempt). A second signal, a second later or
+more, ends it at once; so does the end of GRACE_SECONDS, for a step that takes too long.
 """
 
 import logging
@@ -13,10 +13,10 @@ import lightning as L
 import torch
 
 from inkwash.training.callbacks.checkpoints import ResumeCheckpoint
+from inkwash.training.processes import SIGNALS
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # Less than the agent's and the launcher's, which would use SIGKILL.
 GRACE_SECONDS = 25
 
