@@ -21,6 +21,7 @@ from tqdm import tqdm
 from inkwash import launch
 from inkwash.agent import reporting
 from inkwash.build import build
+from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.metrics.bits_per_dim import BitsPerDim
 from inkwash.metrics.suite import Suite
@@ -54,11 +55,15 @@ class Drawn:
 
 
 class Counter:
-    """Counts the images that the run's network is given, however guidance and samplers call it."""
+    """Counts the images that networks are given, however guidance and samplers call them: those of every denoiser in a
+    denoiser, the worse one of autoguidance among them.
+    """
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, denoiser: nn.Module):
         self.images = 0
-        self.hook = net.register_forward_pre_hook(self._count)
+        for part in denoiser.modules():
+            if isinstance(part, Denoiser):
+                part.net.register_forward_pre_hook(self._count)
 
     def _count(self, net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.images += len(inputs[0])
@@ -191,10 +196,10 @@ def from_run(
     """Images that a trained denoiser draws, in the precision of its training."""
     sampler = build(cell["sampler"])
     precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
-    counter = Counter(run.denoiser.net)
     labels = labels_for(indices, run.num_classes)
     guidance = cell["guidance"]
     denoiser = build(config["guide"])(run.denoiser, guidance) if guidance != 1 else run.denoiser
+    counter = Counter(denoiser)
 
     def batches() -> Batches:
         with autocast(precision, device):

@@ -87,7 +87,11 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         tracking.finish(failed=not isinstance(sys.exc_info()[1], Stopped | None))
     facts["batch_size_per_rank"] = facts["global_batch_size"] // (trainer.world_size * trainer.accumulate_grad_batches)
     if trainer.is_global_zero:
-        seconds = {"seconds": time.perf_counter() - started, "seconds_outside_training": module.paused_seconds}
+        seconds = {
+            "seconds": time.perf_counter() - started,
+            "seconds_outside_training": module.paused_seconds,
+            "seconds_measuring": module.measuring_seconds,
+        }
         latest = {**module.latest, "heldout/loss": module.scores.get("heldout_loss")}
         summarize(directory, trainer.global_step, latest, facts, seconds)
     return trainer, module
@@ -192,6 +196,7 @@ def summarize(
     """summary.json, and the last lines of the output."""
     records = directory / "metrics.jsonl"
     lines = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+    share = seconds["seconds_measuring"] / seconds["seconds"] if seconds else 0.0
     summary = {
         "steps": step,
         "images": step * facts["global_batch_size"],
@@ -199,12 +204,15 @@ def summarize(
         "heldout_loss": latest.get("heldout/loss"),
         "images_per_second": latest.get("train/images_per_second"),
         **{name: round(value, 1) for name, value in seconds.items()},
+        **({"share_measuring": round(share, 4)} if seconds else {}),
         "metrics": {record["name"]: record for record in lines},  # the last of each name
         **facts,
     }
     launch.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
     for name, record in summary["metrics"].items():
         log.info("%-12s %.4g", name, record["value"])
+    if share:
+        log.info("metrics took %.2g%% of the time", 100 * share)
     log.info("samples      %s", directory / "samples")
     log.info("checkpoints  %s", directory / "checkpoints")
     if command := offline.sync_command(directory):

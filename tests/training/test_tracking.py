@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -114,6 +115,17 @@ def test_the_summary_has_the_best_and_the_last(tracked):
     assert {name for name in told if name.startswith("best/")} == {
         "best/fd_classifier_8", "best/accuracy_classifier_8", "best/heldout_loss",
     }  # fmt: skip
+
+
+def test_the_share_of_the_metrics_is_told(tracked):
+    directory = tracked[0]
+    told = json.loads((directory / "summary.json").read_text())
+    measured = sum(seconds for _, seconds in history(directory)["metrics/seconds"])
+    assert told["seconds_measuring"] == pytest.approx(measured, abs=0.06)
+    assert told["share_measuring"] == pytest.approx(measured / told["seconds"], rel=0.1)
+    said = re.search(r"metrics took ([\d.]+)% of the time", (directory / "train.log").read_text())
+    assert said is not None
+    assert float(said[1]) == pytest.approx(100 * told["share_measuring"], rel=0.1)
 
 
 @pytest.mark.parametrize(

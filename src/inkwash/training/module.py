@@ -41,7 +41,8 @@ class DiffusionModule(L.LightningModule):
         scores: the latest value of every metric; `scores_step` is the step it belongs to.
         config: the resolved configuration as plain types, stored in every checkpoint.
         grad_norm: gradient norm of the latest step before clipping.
-        paused_seconds: time spent outside training steps (grids, metrics, checkpoints).
+        paused_seconds: time spent outside training steps (grids, metrics, checkpoints); measuring_seconds: the part of
+            it that went into metrics.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class DiffusionModule(L.LightningModule):
         self.scores_step = -1
         self.config: dict[str, Any] = {}
         self.grad_norm = torch.zeros(())
-        self.paused_seconds = 0.0
+        self.paused_seconds = self.measuring_seconds = 0.0
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         x_0, y = batch

@@ -114,7 +114,9 @@ class Evaluation(Periodic):
         others = module.scores if module.scores_step == trainer.global_step else {}
         module.scores, module.scores_step = {**scores, **others}, trainer.global_step
         log_metrics(trainer, {f"metrics/{name}": score for name, score in scores.items()})
-        log_metrics(trainer, {"metrics/seconds": time.perf_counter() - start})
+        seconds = time.perf_counter() - start
+        module.measuring_seconds += seconds
+        log_metrics(trainer, {"metrics/seconds": seconds})
 
     def _named(self, name: str, weights: str) -> str:
         return name if weights == self.weights[0] else f"{name}_{weights}"

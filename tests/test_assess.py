@@ -1,0 +1,62 @@
+"""What an evaluation counts as the price of its images."""
+
+import pytest
+import torch
+from torch import nn
+
+from inkwash.assess import Counter
+from inkwash.denoiser import Denoiser
+from inkwash.guidance import AutoGuidance, ClassifierFree
+from inkwash.process.predictions import X0
+from inkwash.process.schedules import EDMSchedule
+from inkwash.process.spacing import Trailing
+from inkwash.samplers.ddim import DDIM
+from inkwash.samplers.generate import generate
+from inkwash.samplers.heun import Heun
+
+SCHEDULE, N, STEPS = EDMSchedule(), 6, 4
+
+
+class Zero(nn.Module):
+    """A network that counts for itself the images it is shown."""
+
+    num_classes = 10
+    seen = 0
+
+    def forward(self, x, time, y=None):
+        self.seen += len(x)
+        return torch.zeros_like(x)
+
+
+def counted(guide, sampler):
+    """(images counted, images that the two networks saw), for N images in batches of 4."""
+    good, bad = Zero(), Zero()
+    denoiser = guide(Denoiser(good, SCHEDULE, X0()), Denoiser(bad, SCHEDULE, X0()))
+    counter = Counter(denoiser)
+    for _ in generate(denoiser, sampler, (1, 2, 2), range(N), torch.arange(N), batch_size=4):
+        pass
+    return counter.images, good.seen + bad.seen
+
+
+@pytest.mark.parametrize(
+    ("guide", "calls"),
+    {
+        "none": (lambda good, bad: good, 1.0),
+        "classifier-free": (lambda good, bad: ClassifierFree(good, 2.0), 2.0),
+        "auto": (lambda good, bad: AutoGuidance(good, 2.0, bad), 2.0),
+    }.values(),
+)
+@pytest.mark.parametrize(("sampler", "each"), [(DDIM, 1), (Heun, 2 - 1 / STEPS)])
+def test_every_call_of_every_network_counts(guide, calls, sampler, each):
+    found, seen = counted(guide, sampler(Trailing(STEPS)))
+    assert found == seen
+    assert found / N == calls * each * STEPS
+
+
+def test_outside_its_interval_the_worse_network_costs_nothing():
+    spacing = Trailing(STEPS)
+    ratios = SCHEDULE.ratio(torch.as_tensor(spacing(SCHEDULE)))[:-1]
+    low = float(ratios.sort().values[1])  # guided above the second lowest time
+    found, seen = counted(lambda good, bad: AutoGuidance(good, 2.0, bad, interval=[low, 1e9]), DDIM(spacing))
+    assert found == seen
+    assert found / N == STEPS + STEPS - 2
