@@ -1,6 +1,7 @@
 """From a resolved configuration to objects."""
 
 import functools
+import re
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from inkwash.check import TRUSTED, check_arguments, refuse_strangers
+from inkwash.check import OF_HYDRA, TRUSTED, check_arguments, refuse_strangers, shown
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError, user_error
 from inkwash.random import seed_of
@@ -32,12 +33,28 @@ def build(node: Any, **more: Any) -> Any:
     except InstantiationException as error:
         if mistake := user_error(error):
             raise mistake from None
-        target = str(node.get("_target_"))
+        part = _part(node, str(error))
+        target = str(part.get("_target_"))
         if error.__cause__ is None:  # there is no such name in torch or Lightning
             raise UserError(_first_line(error)) from error
         if target.startswith(KNOWN) and isinstance(error.__cause__, OF_VALUES):
-            raise UserError(f"{target}: {_first_line(error.__cause__)}") from error
+            raise UserError(f"{target} with {_given(part)}: {_first_line(error.__cause__)}") from error
         raise  # somebody's own class, whose traceback they want
+
+
+def _part(node: dict[str, Any], text: str) -> dict[str, Any]:
+    """The node within a node that Hydra's error is of."""
+    key = re.search(r"full_key: (\S+)", text)
+    part: Any = node
+    for name in key[1].split(".") if key else ():
+        part = part.get(name) if isinstance(part, dict) else None
+    return part if isinstance(part, dict) else node
+
+
+def _given(node: dict[str, Any]) -> str:
+    """The arguments that are no nodes of their own."""
+    plain = {name: value for name, value in node.items() if name not in OF_HYDRA and not isinstance(value, dict)}
+    return ", ".join(f"{name}={shown(value)}" for name, value in plain.items()) or "no arguments"
 
 
 def _first_line(error: BaseException) -> str:
@@ -57,7 +74,7 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
     try:
         optimizer([nn.Parameter(torch.zeros(1))])
     except OF_VALUES as error:
-        raise UserError(f"optimizer: {config['optimizer']['_target_']}: {_first_line(error)}") from error
+        raise UserError(f"optimizer with {_given(config['optimizer'])}: {_first_line(error)}") from error
     denoiser, loss = build_denoiser(config), build(config["loss"])
     loss.check(denoiser, bool(config["model"].get("learn_variance")))
     module = DiffusionModule(

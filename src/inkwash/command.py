@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -49,6 +50,8 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
 
 
 def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
+    if any(argument.startswith(("--config", "-c")) for argument in sys.argv[1:]):
+        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]  # which somebody's own file may not say
     hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name=name)(task)()
 
 
@@ -57,11 +60,24 @@ def sentence(error: BaseException, name: str) -> str:
     texts = [str(error)]
     if isinstance(error.__cause__, OmegaConfBaseException):
         texts.append(str(error.__cause__))
+    if isinstance(error, ValueError) and (choice := _no_choice(sys.argv[1:])):
+        return choice
     lines = "\n".join(texts).partition("Config search path")[0].splitlines()
     kept = dict.fromkeys(line.strip() for line in lines if line.strip() and not NOISE.match(line))
     text = " ".join(kept) or type(error).__name__
     near = _nearest("\n".join(texts), name)
     return f"{text}{near and f'; did you mean {near}?'}"
+
+
+def _no_choice(arguments: list[str]) -> str | None:
+    """The override of a group that is neither a name nor a list of them, of which Hydra says only that there is one."""
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        files = Path(launch.config_dir(), group).glob("*.yaml") if group.isidentifier() else []
+        names = sorted(path.stem for path in files)
+        if names and not isinstance(yaml.safe_load(value), str | list):
+            return f"{argument} is no choice: conf/{group} has {', '.join(names)}"
+    return None
 
 
 def _nearest(text: str, name: str) -> str:

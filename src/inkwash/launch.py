@@ -65,9 +65,10 @@ def sweep_name(name: str | None) -> str:
 
 def safe_name(key: str, name: str) -> str:
     """The name, if it can be a directory that no shell and no Hydra command line stumbles over."""
-    if not SAFE.fullmatch(name) or name.startswith((".", "-")) or name == "latest":
+    if not SAFE.fullmatch(name) or name.startswith((".", "-")) or name == "latest" or len(name) > 200:
         raise UserError(
-            f"{key}={name} must be letters, digits, '.', '_' and '-', the first a letter or digit, and not `latest`"
+            f"{key}={' '.join(name.split())[:60]} must be letters, digits, '.', '_' and '-', 200 at most, the first a "
+            "letter or digit, and not `latest`"
         )
     return name
 

@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from inkwash.data.images import Images
+from inkwash.errors import UserError
 
 
 class Digits:
@@ -17,6 +18,10 @@ class Digits:
     """
 
     def __init__(self, heldout: int = 450, seed: int = 0):
+        if not 10 <= heldout <= 1787:
+            raise UserError(f"data.source.heldout={heldout} must lie between 10 and 1787: each digit is in each split")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"data.source.seed={seed} must lie between 0 and 2**32 - 1")
         self.heldout = heldout
         self.seed = seed
 

@@ -43,6 +43,10 @@ class ImageDataModule(LightningDataModule):
         super().__init__()
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(f"data.shape={list(shape)} must be [channels, height, width]")
+        if not 1 <= batch_size < 2**31:
+            raise UserError(f"data.batch_size={batch_size} must be a number of images, at least 1")
+        if num_workers < 0:
+            raise UserError(f"data.num_workers={num_workers} must not be negative")
         self.source = source
         self.shape = (shape[0], shape[1], shape[2])
         self.num_classes = num_classes

@@ -57,6 +57,10 @@ class UNet(nn.Module):
     ):
         super().__init__()
         image_channels, height, width = shape
+        counts = {"channels": channels, "num_heads": num_heads, "patch_size": patch_size, "channel_mult": channel_mult}
+        for name, count in counts.items():
+            if min(count, default=0) < 1 if isinstance(count, list) else count < 1:
+                raise UserError(f"model.{name}={count} must be at least 1")
         self.num_classes, self.patch_size, self.channels = num_classes, patch_size, channels
         heights = _heights(height, width, len(channel_mult), patch_size)
         if missing := set(attention_resolutions) - set(heights):

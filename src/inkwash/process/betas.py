@@ -36,6 +36,8 @@ def quadratic(T: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tenso
 
 def cosine(T: int, s: float = 0.008, beta_max: float = 0.999) -> Tensor:
     """alpha_bar(u) proportional to cos^2((u + s) / (1 + s) * pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
+    if s < 0:
+        raise UserError(f"schedule.betas.s={s} must not be negative")
     return from_alpha_bar(lambda u: torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2, T, beta_max)
 
 

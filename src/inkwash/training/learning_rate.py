@@ -22,6 +22,8 @@ class WarmupCosine(Warmup):
 
     def __init__(self, total_steps: int, warmup_steps: int = 0):
         super().__init__(warmup_steps)
+        if total_steps < 1:
+            raise UserError(f"learning_rate.total_steps={total_steps} must be at least 1")
         self.total_steps = total_steps
 
     def __call__(self, step: int) -> float:

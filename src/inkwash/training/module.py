@@ -59,6 +59,8 @@ class DiffusionModule(L.LightningModule):
         self.denoiser = denoiser
         self.ema_denoiser = ema.AverageDenoiser.of(denoiser)
         self.decays = dict(averages or {})
+        if odd := [name for name in self.decays if not name.isidentifier() or name in ("ema", "raw")]:
+            raise UserError(f"averages: {odd[0]} cannot be a name: take letters, digits and _, and not ema or raw")
         self.averages = nn.ModuleDict({name: ema.AverageDenoiser.of(denoiser) for name in self.decays})
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
         self.loss, self.optimizer, self.learning_rate, self.decay, self.seed = (

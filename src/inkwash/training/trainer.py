@@ -51,6 +51,10 @@ def build_trainer(
         raise UserError(f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all")
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
+    if threads is not None and threads < 1:
+        raise UserError(f"trainer.threads={threads} must be at least 1, or null for torch's own number")
+    if gradient_clip_val is not None and gradient_clip_val < 0:
+        raise UserError(f"trainer.gradient_clip_val={gradient_clip_val} must not be negative; null clips nothing")
     device = resolve_device(accelerator)
     set_threads(threads, local)
     if device.type == "cuda":
