@@ -26,7 +26,7 @@ from inkwash.errors import UserError
 from inkwash.metrics.bits_per_dim import BitsPerDim
 from inkwash.metrics.suite import Suite
 from inkwash.quantize import to_float
-from inkwash.reports.evaluation import console_table, plot_quality, write_tables
+from inkwash.reports.evaluation import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import generate, labels_for
@@ -94,6 +94,10 @@ def assess(directory: Path) -> None:
         write_tables(directory, results)
         plot_quality(directory / "quality.png", results)
         console_table(results)
+        if config["tracking"] is not None:
+            show, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
+            used = sorted({cell["checkpoint"] for cell in config["cells"]})
+            show(directory, "evaluation", config, trained, used, rows(results), [directory / "quality.png"])
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -129,7 +133,8 @@ def exists_for_all(path: Path) -> bool:
 
 def key_of(config: dict[str, Any], cell: dict[str, Any]) -> str:
     """Names a cell's result: by all that it depends on, the weights included."""
-    stable = {key: value for key, value in {**config, **cell}.items() if key not in ("cells", "name", "trainer")}
+    other = ("cells", "name", "trainer", "tracking")
+    stable = {key: value for key, value in {**config, **cell}.items() if key not in other}
     if config["run"] is not None:
         stable["weights_hash"] = file_hash(Path(config["run"]) / "checkpoints" / cell["checkpoint"])
     return hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode()).hexdigest()[:16]

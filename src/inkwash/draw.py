@@ -52,6 +52,9 @@ def draw(directory: Path) -> None:
             done.append(rows.cpu())
             save_results(directory / "images", indices, done[-1][:, task.results])
     finish(directory, run, task, torch.cat(done), config["columns"])
+    if config["tracking"] is not None:
+        show = build(config["tracking"])
+        show(directory, "sampling", config, Path(config["run"]), [config["checkpoint"]], [], [directory / "grid.png"])
 
 
 def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[Tensor, Tensor | None]:

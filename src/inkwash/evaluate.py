@@ -136,7 +136,8 @@ def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[s
         directory = Path(config.out)
     else:
         home = Path(common["run"]) if common["run"] else launch.RUNS
-        asked = json.dumps([common, cells], sort_keys=True, default=str)
+        measured = {key: value for key, value in common.items() if key != "tracking"}
+        asked = json.dumps([measured, cells], sort_keys=True, default=str)
         directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
     directory.mkdir(parents=True, exist_ok=True)
     return directory

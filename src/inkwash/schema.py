@@ -51,6 +51,7 @@ class Sample:
     seed: int = 0
     batch_size: int = 256
     out: str | None = None
+    tracking: Any = None
     task: Any = MISSING
     guide: Any = MISSING
     sampler: Any = MISSING
@@ -79,6 +80,7 @@ class Evaluate:
     extractor: Any = None
     metrics: Any = MISSING
     likelihood: Any = None
+    tracking: Any = None
     guide: Any = MISSING
     sampler: Any = None
     spacing: Any = MISSING

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -18,6 +19,7 @@ from inkwash.reports.workspace import Logged, build, to_json
 from inkwash.run import load_run
 from inkwash.training.best import direction
 from inkwash.training.offline import has_api_key, records, sync_command
+from inkwash.training.tracking import JobTracker
 from panels import shown_by
 
 TESTS = Path(__file__).parents[1]
@@ -205,6 +207,30 @@ def test_checkpoints_are_artifacts_that_are_run_directories(tracked, tmp_path):
 
 def pixels(path):
     return Image.open(path).convert("RGB").tobytes()
+
+
+def test_an_evaluation_uses_the_artifact_of_the_training(tracked, tmp_path):
+    """The same content is the same version, whoever sends it."""
+    directory, _, lines = tracked
+    rows = [{"name": "a", "fd_classifier_8": 1.5}, {"name": "b", "fd_classifier_8": 2.5, "kid_classifier_8": 0.1}]
+    job = directory / "evaluations" / "job"
+    job.mkdir(parents=True)
+    JobTracker(tags=["c"])(job, "evaluation", {"asked": 1}, directory, ["best.ckpt"], rows, [job / "none.png"])
+    records_now = records(directory)
+    assert len(records_now) == 2
+    told = read(next(record for record in records_now if job in record.parents))
+    run = of(told, "run")[0]
+    expected = {"run_id": "testrun1-job", "job_type": "evaluation", "project": "inkwash", "tags": ["c"]}
+    assert {key: run[key] for key in expected} == expected
+    (used,) = [artifact for artifact in of(told, "artifact") if artifact["type"] == "model"]
+    (made,) = [a for a in of(lines, "artifact") if a["type"] == "model" and "best" in a["aliases"]]
+    assert used["use_after_commit"] is True
+    assert (used["name"], used["digest"]) == (made["name"], made["digest"])
+    final = {}
+    for update in of(told, "summary"):
+        final |= update.get("update", {})
+    assert (final["fd_classifier_8"], final["table.nrows"], final["table.ncols"]) == (1.5, 2, 3)
+    shutil.rmtree(job)
 
 
 def test_a_resumed_run_has_every_point_once(quick_run):

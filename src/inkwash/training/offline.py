@@ -35,8 +35,9 @@ def reach(seconds: float = 10.0) -> None:
 
 
 def records(directory: str | Path) -> list[Path]:
-    """The offline records of a run that have not been uploaded, oldest first: one for each start of it."""
-    found = sorted(Path(directory).glob("wandb/offline-run-*"))
+    """The offline records of a run that have not been uploaded, oldest first: of each start, evaluation and drawing."""
+    folders = (f"{parent}wandb/offline-run-*" for parent in ("", "evaluations/*/", "samples/*/"))
+    found = sorted((path for folder in folders for path in Path(directory).glob(folder)), key=lambda path: path.name)
     return [record for record in found if not list(record.glob("*.wandb.synced"))]
 
 
