@@ -16,6 +16,8 @@ from inkwash.errors import UserError
 from inkwash.training import trials
 from inkwash.training.processes import claim
 
+ENOUGH = 10  # trials, to say anything about what matters
+
 
 @dataclass
 class OptunaConf:
@@ -211,8 +213,11 @@ class OptunaSweeper(JobSweeper):
         best = self.study.best_trial
         values = " ".join(f"{key}={value}" for key, value in best.params.items())
         yield f"best        {best.value:.4g} with {values}"
-        if len(self._in("COMPLETE")) > len(self.space) > 1:
-            importance = optuna.importance.get_param_importances(self.study)
+        if len(self._in("COMPLETE")) >= ENOUGH and len(self.space) > 1:
+            # Of Optuna's three ways the least misled by a sampler that keeps to one spot: of a key that means nothing
+            # it said at most 34% after 20 trials, where PED-ANOVA said up to 85% and fANOVA 50%.
+            evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
+            importance = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
             yield "matters     " + ", ".join(f"{key} {share:.0%}" for key, share in importance.items())
 
 
