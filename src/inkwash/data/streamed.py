@@ -113,9 +113,8 @@ class StreamedSource(ABC):
         path = directory / ("all.npy" if self.heldout_path else f"{split}-{self.heldout_fraction}.npy")
         with FileLock(f"{directory}.lock"):
             if not path.exists():
-                rows = np.arange(count)
-                if not self.heldout_path:
-                    rows = rows[rows_of(split, count, self.heldout_fraction).numpy()]
+                part = not self.heldout_path
+                rows = np.flatnonzero(rows_of(split, count, self.heldout_fraction)) if part else np.arange(count)
                 np.save(partial := path.with_suffix(".partial.npy"), rows)
                 partial.rename(path)
         return np.load(path, mmap_mode="r")
