@@ -58,7 +58,7 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow mutants lint format lock clean $(DELETED)
+.PHONY: help install $(RUNS) test test-slow robustness mutants lint format lock clean $(DELETED)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -95,6 +95,9 @@ test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 
 test-slow: $(STAMP) ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(value ARGS)
+
+robustness: $(STAMP) ## kill trainings, resume them and feed them rubbish, by the hundred (about an hour)
+	@$(PY) -m pytest -m slow tests/robustness $(value ARGS)
 
 mutants: $(STAMP) ## break the mathematics on purpose, in hundreds of ways, and see whether the tests notice
 	@$(PY) tests/mutants.py $(value ARGS)

@@ -96,6 +96,11 @@ def check_arguments(node: Any, key: str = "") -> None:
             check_arguments(item, f"{key}[{i}]")
     if not isinstance(node, dict):
         return
+    for name, kind in (("_target_", str), ("_partial_", bool)):
+        if not isinstance(node.get(name, kind()), kind):
+            raise UserError(
+                f"{_joined(key, name)}={shown(node[name])} must be {'true or false' if kind is bool else 'a name'}"
+            )
     target = str(node.get("_target_", ""))
     given = {str(name): value for name, value in node.items() if name not in OF_HYDRA}
     arguments = _arguments(target) if target.startswith("inkwash.") else None

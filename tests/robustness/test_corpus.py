@@ -1,0 +1,246 @@
+"""Whatever a user types or points at: one sentence, an exit code, a bounded time, and nothing written elsewhere."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import corpus
+import pytest
+import torch
+from figures import count
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from inkwash import launch
+from inkwash.check import check, check_stored
+from inkwash.data.decode import decode
+from inkwash.data.folder import Folder
+from inkwash.errors import UserError
+from inkwash.training.checkpoint_io import read_checkpoint
+
+HERE = Path(__file__).parent
+SECONDS = 60
+
+
+class Tries:
+    """Runs commands, one after another, in a process that has imported everything (tries.py)."""
+
+    def __init__(self, cache):
+        path = f"{HERE}:{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
+        environment = {**os.environ, "PYTHONPATH": path, "INKWASH_DATA": str(cache)}
+        environment.pop("INKWASH_TRUST", None)
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "tries.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment,
+        )  # fmt: skip
+
+    def __call__(self, folder, module, arguments, seconds=SECONDS):
+        """(exit status or None where it took too long, seconds, what it wrote to stderr)."""
+        for name in ("work", "home"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        order = {"folder": str(folder), "module": module, "arguments": [*arguments], "seconds": seconds}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        return answer["status"], answer["seconds"], (folder / "stderr").read_text("utf-8", "replace")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def tries(data_dir):
+    found = Tries(data_dir)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def good(tries, tmp_path_factory):
+    """A run of four steps."""
+    folder = tmp_path_factory.mktemp("good")
+    status, _, text = tries(folder, "train", (*corpus.QUICK, "run=run"))
+    assert status == 0, text
+    return folder / "work" / "runs" / "run"
+
+
+def tree(folder):
+    """What there is, apart from what a command may write: runs/."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        if not name.startswith("work/runs") and name not in ("stdout", "stderr"):
+            found[name] = (
+                hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else ""
+            )
+    return found
+
+
+def complaints(case, folder, tries):
+    """What is wrong with how a case ends; nothing, if all is well."""
+    for name in ("work", "home"):
+        (folder / name).mkdir(parents=True)
+    before_cwd = os.getcwd()
+    os.chdir(folder / "work")
+    try:
+        case.make(folder / "work")
+    finally:
+        os.chdir(before_cwd)
+    before = tree(folder)
+    status, seconds, text = tries(folder, case.module, case.arguments)
+    lines = [line for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if re.match(r"(\w+\.py: )?error: ", line)]
+    found = []
+    if status is None:
+        found.append(f"not over after {seconds} s")
+    elif status < 0:
+        found.append(f"ended by signal {-status}")
+    elif status == 0:
+        found.append("exit code 0")
+    if "Traceback" in text or "rank 0 failed" in text:
+        found.append(f"traceback: {lines[-1] if lines else ''}")
+    elif len(told) != 1:
+        found.append(f"{len(told)} sentences")
+    elif lines[-1] != told[0]:
+        found.append(f"more after the sentence: {lines[-1]}")
+    elif case.says not in told[0]:
+        found.append(f"does not name {case.says}: {told[0]}")
+    elif len(told[0]) > 600:
+        found.append(f"a sentence of {len(told[0])} letters")
+    if (after := tree(folder)) != before:
+        found.append(f"wrote {sorted(after.keys() ^ before.keys()) or 'over a file'}")
+    return found, seconds, told
+
+
+def check_all(cases, tmp_path, tries, say=None):
+    wrong, slowest = [], 0.0
+    for i, case in enumerate(cases):
+        found, seconds, told = complaints(case, tmp_path / str(i), tries)
+        slowest = max(slowest, seconds)
+        kind = case.name.partition("/")[0]
+        count(f"bad inputs refused: {kind}", not found)
+        wrong += [f"{case.name} {' '.join(case.arguments[-2:])}: {'; '.join(found)}"] if found else []
+        if say:
+            print(f"{case.name}\t{seconds:.1f}\t{found}\t{told}", file=say, flush=True)
+    assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(wrong)
+    return slowest
+
+
+# --- A part of it, by calling what the commands call ------------------------------------------------------------------
+
+
+def told(function, *arguments):
+    """The one line of the UserError that ends it."""
+    with pytest.raises(UserError) as error:
+        function(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def told_of_a_kind(plain, case):
+    """What the check says of a configuration with a value of another kind, or None where it says nothing."""
+    key, _, text = case.arguments[-1].partition("=")
+    config = OmegaConf.create(plain)
+    (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])
+    OmegaConf.update(config, key, override.value(), merge=False)
+    try:
+        check(config)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def kinds(plain):
+    return [case for case in corpus.values(plain) if case.name.startswith("kinds/")]
+
+
+def test_values_of_another_kind_are_refused_before_torch(compose_config):
+    plain = compose_config(*corpus.QUICK)
+    cases = kinds(plain)
+    assert len(cases) > 200
+    for case in cases[::10]:
+        said = told_of_a_kind(plain, case)
+        assert said, case.name
+        assert case.says in said
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", corpus.IMAGES)
+def test_an_unreadable_image_is_named(name):
+    assert name in told(decode, corpus.IMAGES[name], (3, 8, 8), True, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"- 1\n", b"5", bytes(range(256)), b"a: \xff", b"a: [", b"a: " + b"[" * 3000, corpus.LAUGHS, b"\x00",
+     b"x: !!python/object/apply:os.system ['touch mark']\n", b"a: 1\na: 2\n"],
+)  # fmt: skip
+def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
+    (tmp_path / "config.yaml").write_bytes(text)
+
+    def read():
+        check_stored(launch.read_config(tmp_path), tmp_path / "config.yaml")
+
+    assert "config.yaml" in told(read)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [corpus.saved([1, 2]), corpus.saved(5), corpus.saved({}), corpus.saved(torch.zeros(2)), corpus.archive(x=b"hello"),
+     corpus.archive(**{"data.pkl": bytes(3_000_000), "version": b"3"}), corpus.saved({"state_dict": {},
+     "x": corpus.Malice()}),
+     corpus.saved({"state_dict": [], "global_step": 1}), corpus.saved({"state_dict": {"a": 5}, "global_step": 1}),
+     corpus.saved({"state_dict": {}, "global_step": "1"}), corpus.saved({"state_dict": {}, "global_step": -1})],
+    ids=range(11),
+)  # fmt: skip
+def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
+    (tmp_path / "x.ckpt").write_bytes(content)
+    assert "x.ckpt is no readable checkpoint" in told(read_checkpoint, tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("how", ["fifo", "socket", "nowhere"])
+def test_a_pipe_among_the_images_is_not_waited_for(how, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus.special(tmp_path, "odd.png", how)
+    source = Folder(heldout_fraction=0.4, cache_dir=str(tmp_path / "cache"))
+    assert "odd.png is a" in told(source.load, "train", (3, 8, 8), str(tmp_path / "images"))
+
+
+# --- All of it, by the commands ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_every_bad_input_ends_in_one_sentence(tmp_path, tries, good, compose_config):
+    """Values of another kind through the check alone, where it refuses them: it is what the command calls first."""
+    plain = compose_config(*corpus.QUICK)
+    refused = {case.name for case in kinds(plain) if case.says in (told_of_a_kind(plain, case) or "")}
+    count("bad inputs refused: kinds", len(refused))
+    cases = [case for case in corpus.everything(plain, good) if case.name not in refused]
+    assert len(cases) >= 200
+    with open(os.environ.get("INKWASH_CORPUS", os.devnull), "w") as file:  # what each of them says
+        print(f"the slowest took {check_all(cases, tmp_path, tries, file):.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_some_of_them_by_the_real_command(tmp_path, good, compose_config, data_dir):
+    """Launcher, agent and ranks in processes of their own."""
+
+    def real(folder, module, arguments):
+        start, command = time.monotonic(), [sys.executable, "-m", f"inkwash.{module}", *arguments]
+        environment = {**os.environ, "INKWASH_DATA": str(data_dir), "HOME": str(folder / "home")}
+        done = subprocess.run(
+            command, cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=3 * SECONDS
+        )  # fmt: skip
+        return done.returncode, time.monotonic() - start, done.stderr
+
+    cases = [case for case in corpus.everything(compose_config(*corpus.QUICK), good) if "\x00" not in case.name]
+    check_all(random.Random(0).sample(cases, 24), tmp_path, real)
