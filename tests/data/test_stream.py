@@ -10,12 +10,16 @@ import torch
 from test_image_data_module import fit
 
 from inkwash.data.batches import StepBatches
-from inkwash.data.images import Flipped
+from inkwash.data.images import Flipped, Images
 from inkwash.data.module import ImageDataModule
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_stream import ParquetStream
 from inkwash.data.webdataset import WebDataset
 from inkwash.errors import UserError
+from inkwash.metrics import classifier
+from inkwash.metrics.features import InBlocks
+from inkwash.metrics.pixels import PixelFeatures
+from inkwash.metrics.reference import reference_statistics
 
 SHAPE = (3, 6, 5)
 SIZES = (17, 1, 0, 30, 12)  # images of each file
@@ -173,6 +177,24 @@ def test_a_process_reads_each_block_about_once_and_holds_few(stream, monkeypatch
         assert len(images._blocks) <= 20
     # The last blocks of an epoch lie around its beginning too.
     assert len(reads) <= blocks + images.window + (ranks * readers > 4) * blocks // 4
+
+
+def test_metrics_of_a_few_images_do_not_read_all_blocks(stream, monkeypatch, tmp_path):
+    images = stream("tar", 2000, (900, 1100), window=64)
+    assert isinstance(images, InBlocks)
+    assert not isinstance(Images(torch.zeros(1, 1, 1, 1), torch.zeros(1)), InBlocks)
+    reads, read = [], images.shards.read
+    monkeypatch.setattr(images.shards, "read", lambda block: reads.append(block) or read(block))
+    (pixels := PixelFeatures()).prepare(images, images)
+    moments = reference_statistics(pixels, images, tmp_path, 100)
+    assert moments.n == 100
+    assert len(reads) < 60
+    reads.clear()
+    seen = list(islice(classifier._batches(images, torch.Generator()), 2 * 1800 // 64))
+    for batch in seen:
+        images.__getitems__(batch)
+    assert len(set(chain(*seen))) == 1800
+    assert len(reads) < 2 * 500 + 3 * images.capacity
 
 
 def resident():

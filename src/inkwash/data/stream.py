@@ -125,7 +125,10 @@ class Stream(Dataset):
     def _decode(self, encoded: bytes, number: int) -> Tensor:
         try:
             return decode(encoded, self.shape, self.resize, "an image")
-        except UserError:  # again, for the error to have the name, which may take a while to find
+        except UserError as error:
+            if self._warned and isinstance(error, CorruptImageError):
+                raise  # for nobody to read
+            # Again, for the error to have the name, which may take a while to find.
             return decode(encoded, self.shape, self.resize, self.shards.name(number))
 
     def _warn(self, error: CorruptImageError) -> None:
