@@ -12,7 +12,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hydra_plugins.inkwash.study import distribution
@@ -46,6 +50,20 @@ def study(directory):
     """The trials of a sweep's study."""
     storage = trials.open_storage(str(directory / "study.journal"))
     return optuna.load_study(study_name=directory.name, storage=storage).get_trials()
+
+
+CHOICES = [(group, path.stem) for group in ("launcher", "sweeper")
+           for path in sorted((Path(launch.config_dir()) / group).glob("*.yaml"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_is_a_plugin_that_takes_its_settings(group, choice, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+        config = compose("train", [f"{group}={choice}", "hydra.job.name=train"], return_hydra_config=True)
+    assert isinstance(
+        Plugins.instance()._instantiate(config.hydra[group]), Launcher if group == "launcher" else Sweeper
+    )
 
 
 # --- Grids ------------------------------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ class JobSweeper(Sweeper, ABC):
             return self.launcher.launch(batch, initial_job_idx=first)
         except UserError:
             raise
+        except KeyboardInterrupt:  # whose signal the jobs get too
+            sys.exit(130)
         except Exception as error:  # of the machinery: a job that a scheduler killed, for example
             print(f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
             return [None] * len(batch)
