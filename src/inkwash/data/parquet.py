@@ -11,6 +11,9 @@ from torch import Tensor
 from inkwash.data.encoded import EncodedSource, Entries, Entry, find_files, rows_of, version_of
 from inkwash.errors import UserError
 
+# What pyarrow raises over bytes that are none of its own.
+DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
+
 
 class Parquet(EncodedSource):
     """Images in Parquet files: `data.path` is one file, a folder of shards or a quoted glob ("folder/train-*.parquet").
@@ -47,7 +50,11 @@ class Parquet(EncodedSource):
             key = "data.path"
         shards = [open_parquet(file) for file in find_files(path, "*.parquet", key)]
         image, label = columns_of(shards[0][0], shards[0][1].schema_arrow, self.image_column, self.label_column)
+        for file, shard in shards[1:]:
+            columns_of(file, shard.schema_arrow, image, label)
         count = sum(shard.metadata.num_rows for _, shard in shards)
+        if not 0 <= count <= sum(file.stat().st_size for file, _ in shards):  # an image takes a byte at the least
+            raise UserError(f"{path} cannot hold the {count} rows that it says it has: fetch it again")
         wanted = torch.ones(count, dtype=torch.bool)
         if not self.heldout_path:
             wanted = rows_of(split, count, self.heldout_fraction)
@@ -86,15 +93,17 @@ def columns_of(
 def open_parquet(file: Path) -> tuple[Path, pq.ParquetFile]:
     """The path and its file. Raises UserError where it is none."""
     try:
-        return file, pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
+        opened = pq.ParquetFile(file)
+        _ = opened.schema_arrow  # which is read only now
+        return file, opened
+    except DAMAGE as error:
         raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
 
 
 def _holds_images(kind: pa.DataType) -> bool:
     """struct<bytes, ...>, as Hugging Face writes images, or plain binary."""
     if pa.types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
+        return any(field.name == "bytes" and _holds_images(field.type) for field in kind)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
@@ -103,11 +112,14 @@ def _rows(shards: list[tuple[Path, pq.ParquetFile]], image: str, label: str | No
     rows = iter(wanted.tolist())
     for file, shard in shards:
         row = 0
-        for batch in shard.iter_batches(1024, columns=[image] if label is None else [image, label]):
-            values = batch.column(image).to_pylist()
-            labels = [None] * len(values) if label is None else batch.column(label).to_pylist()
-            for value, number in zip(values, labels, strict=True):
-                if next(rows):
-                    encoded = value["bytes"] if isinstance(value, dict) else value
-                    yield Entry(f"row {row} of {file}", encoded or b"", -1 if number is None else number)
-                row += 1
+        try:
+            for batch in shard.iter_batches(1024, columns=[image] if label is None else [image, label]):
+                values = batch.column(image).to_pylist()
+                labels = [None] * len(values) if label is None else batch.column(label).to_pylist()
+                for value, number in zip(values, labels, strict=True):
+                    if next(rows, False):
+                        encoded = value["bytes"] if isinstance(value, dict) else value
+                        yield Entry(f"row {row} of {file}", encoded or b"", -1 if number is None else number)
+                    row += 1
+        except DAMAGE as error:
+            raise UserError(f"{file} is damaged at row {row} or after it: fetch it again") from error
