@@ -218,6 +218,7 @@ MISTAKES = {
     "run=x seed=1,2": "run=x names one run: a sweep of several is named by sweep=x",
     "schedule=linear,cosin": "Available options in 'schedule'",
     "seed=1,2 launcher=joblib": "launcher=joblib would run all jobs on the same GPUs: pass launcher=gpus",
+    "seed=1,2 launcher=gpus trainer.devices=2": "pass hydra.launcher.gpus_per_job=2",
     "optimizer.lr=interval(1e-4,1e-2)": "lists no values: list some, or pass sweeper=optuna",
     "seed=1 sweeper=optuna": "has nothing to vary",
     "seed=1,2 sweeper=optuna hydra.sweeper.direction=up": "direction=up minimize or maximize",

@@ -31,13 +31,19 @@ def begin(config: DictConfig) -> None:
 
 
 def refuse_launcher(config: DictConfig) -> None:
-    """Raise UserError for jobs side by side that would all use the same GPUs."""
+    """Raise UserError for jobs side by side that would all use the same GPUs, or that want more than they get."""
     launcher, settings = str(config.hydra.launcher._target_).rpartition(".")[2], config.hydra.launcher
     together = launcher == "JoblibLauncher" and settings.n_jobs != 1
     together |= launcher == "SlotsLauncher" and settings.gpus is None and settings.jobs != 1
     if together and config.trainer.accelerator in ("auto", "gpu") and launch.visible_gpus():
         name = "joblib" if launcher == "JoblibLauncher" else "parallel"
         raise UserError(f"launcher={name} would run all jobs on the same GPUs: pass launcher=gpus, or trainer=cpu")
+    shared = launcher == "SlotsLauncher" and settings.gpus is not None and config.trainer.accelerator != "cpu"
+    if shared and (devices := config.trainer.devices) not in ("auto", settings.gpus_per_job):
+        raise UserError(
+            f"trainer.devices={devices}, but launcher=gpus gives each job {settings.gpus_per_job} GPU: pass "
+            f"hydra.launcher.gpus_per_job={devices}, or trainer.devices=auto"
+        )
 
 
 def announce(config: DictConfig, what: str) -> None:

@@ -43,8 +43,7 @@ class Pruning(Periodic):
         if name not in module.scores:
             return  # another metric's turn
         self.reported = module.scores_step
-        # The last step ends the training anyway, and as a whole trial.
-        stop = trainer.is_global_zero and trainer.global_step < trainer.max_steps and self._ask(trainer, module, name)
+        stop = trainer.is_global_zero and self._ask(trainer, module, name)
         if trainer.strategy.broadcast(stop):
             log.info("pruned       at step %d: %s %.4g", trainer.global_step, name, module.scores[name])
             trainer.should_stop = True
@@ -55,7 +54,8 @@ class Pruning(Periodic):
         step = trainer.global_step
         if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:  # from before a resume
             trial.report(module.scores[name], step)
-        if not trial.should_prune():
+        # The last step ends the training anyway, and as a whole trial.
+        if step == trainer.max_steps or not trial.should_prune():
             return False
         trials.write(run_directory(trainer), {**self.about, "pruned": step, "value": module.scores[name]})
         return True
