@@ -12,6 +12,7 @@ from wandb_workspaces.workspaces.internal import View
 from inkwash import launch
 from inkwash.reports.workspace import Logged, build, to_json
 from panels import shown_by
+from wandb_server import Server
 
 LOGGED = Logged(
     values=[
@@ -103,6 +104,20 @@ def test_without_a_key_it_is_written_to_a_file(tmp_path):
     failed = inkwash("dashboard", "run=one", "out=x/y.json", cwd=tmp_path)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == "error: run=runs/one has no metrics.csv yet: a dashboard shows what a run has logged\n"
+
+
+@pytest.mark.slow
+def test_with_a_key_it_is_saved_among_ones_own_projects(tmp_path):
+    a_run(tmp_path / "runs" / "one")
+    server = Server()
+    done = inkwash("dashboard", "run=one", "name=Mine", cwd=tmp_path, **server.environment)
+    server.close()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{server.url}/me/mine?nw=abc    saved in W&B\n")
+    assert not (tmp_path / "runs" / "dashboard.json").exists()
+    (sent,) = [variables for name, variables in server.asked if name == "UpsertView2"]
+    assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("me", "mine", "Mine")
+    assert shown_by({"spec": json.loads(sent["spec"])})["history"] == {"train/loss", "metrics/fd_classifier_8"}
 
 
 # --- Uploading --------------------------------------------------------------------------------------------------------

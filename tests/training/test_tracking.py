@@ -21,6 +21,7 @@ from inkwash.training.best import direction
 from inkwash.training.offline import has_api_key, records, sync_command
 from inkwash.training.tracking import JobTracker
 from panels import shown_by
+from wandb_server import Server
 
 TESTS = Path(__file__).parents[1]
 # A row for every step, and nothing that takes long to judge.
@@ -249,6 +250,37 @@ def test_a_resumed_run_has_every_point_once(quick_run):
     assert [step for step, _ in values["samples.count"]] == [4, 8]
     assert summary(directory)["best/heldout_loss"] == min(first, values["heldout/loss"][-1][1])
     assert {of(read(record), "run")[0]["run_id"] for record in records(directory)} == {"testrun1"}
+
+
+@pytest.mark.slow
+def test_an_upload_has_every_point_once_and_what_used_what(quick_run, tmp_path):
+    """By the requests that `wandb sync` makes for two starts of a run and an evaluation."""
+    bomb = ("+callbacks.bomb._target_=fakes.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
+    directory = quick_run("run", *ROWS, *bomb)
+    with pytest.raises(RuntimeError, match="the bomb went off"):
+        fit(directory)
+    quick_run("run", *ROWS, "logger.wandb.artifacts=true")
+    fit(directory)
+    job = directory / "evaluations" / "job"
+    job.mkdir(parents=True)
+    JobTracker()(job, "evaluation", {}, directory, ["last.ckpt"], [{"name": "a", "fd_classifier_8": 1.5}])
+    assert len(records(directory)) == 3
+    server = Server()
+    done = subprocess.run(
+        [sys.executable, "-m", "inkwash.sync", f"run={directory}"], capture_output=True, text=True,
+        env={**os.environ, **server.environment},
+    )  # fmt: skip
+    server.close()
+    assert done.returncode == 0, done.stderr
+    assert records(directory) == []
+    assert server.rows.keys() == {"testrun1", "testrun1-job"}
+    steps = [row["trainer/global_step"] for row in server.rows["testrun1"] if "train/loss" in row]
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert server.counts["UseArtifact"] == 1
+    sent = [variables["input"] for name, variables in server.asked if name == "CreateArtifact"]
+    models = [artifact for artifact in sent if artifact["artifactTypeName"] == "model"]
+    (made,) = [m["digest"] for m in models if "last" in [alias["alias"] for alias in m["aliases"]]]
+    assert [m["digest"] for m in models].count(made) == 2  # once more as what the evaluation used
 
 
 @pytest.mark.slow
