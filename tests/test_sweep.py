@@ -253,6 +253,6 @@ def test_some_metrics_had_better_be_large():
 def test_plain_commands_import_no_sweeper():
     code = (
         "import sys, inkwash.train; from hydra.core.plugins import Plugins; Plugins.instance();"
-        "print([m for m in ('torch', 'optuna', 'ray', 'joblib', 'submitit', 'numpy') if m in sys.modules])"
+        "print([m for m in ('torch', 'optuna', 'ray', 'joblib', 'submitit', 'numpy', 'rich') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, read_write
-from rich.console import Console
-from rich.table import Table
 
 from inkwash import launch
 from inkwash.errors import UserError
@@ -67,6 +65,8 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
         metric: what to sort by, as `objective` has it.
         more: lines to print below.
     """
+    from rich.console import Console  # not for every command that Hydra shows its plugins to
+
     rows = [_job(status.parent) for status in sorted(directory.glob("*/status.json"))]
     metric = next((name for row in rows for name in row["metrics"] if name.startswith(metric or "")), None)
     rows.sort(key=lambda row: _rank(row, metric))
@@ -151,8 +151,10 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(flat)
 
 
-def _table(rows: list[dict[str, Any]], metric: str | None) -> Table:
+def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:
     """What differs between the jobs in columns of its own, then a metric and the first few others."""
+    from rich.table import Table
+
     varied = _varied(rows)
     metrics = list(dict.fromkeys([*filter(None, [metric]), *(name for row in rows for name in row["metrics"])]))[:SHOWN]
     table = Table()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from filelock import FileLock
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
@@ -172,8 +171,10 @@ class OptunaSweeper(JobSweeper):
     def _good(self) -> list[Any]:
         return self._in("COMPLETE", "PRUNED", "RUNNING")
 
-    def _alone(self) -> FileLock:
+    def _alone(self) -> Any:
         """No other sweeper of this study does anything meanwhile."""
+        from filelock import FileLock
+
         self.directory.mkdir(parents=True, exist_ok=True)
         return FileLock(self.directory / "study.lock")
 
