@@ -110,3 +110,18 @@ def test_a_shard_that_goes_away_or_is_cut_short_later_is_named(noise, write_tar,
     path.unlink()
     with pytest.raises(UserError, match=r"^.*a\.tar cannot be read \(No such file or directory\)"):
         images.__getitems__([9])
+
+
+def test_a_negative_size_does_not_lead_round_in_circles(stream, tmp_path):
+    member = tarfile.TarInfo("a.png")
+    member.size = -1024
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) * 2 + bytes(1024))
+    with pytest.raises(UserError, match=r"a\.tar is damaged or cut short"):
+        stream(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("number", [b"1" * 30, b"1" * 5000, b"1.5", b""])
+def test_labels_that_no_tensor_can_hold_are_named(noise, write_tar, stream, tmp_path, number):
+    path = write_tar(tmp_path / "a.tar", noise(1, 6, 5, 3), cls=[number])
+    with pytest.raises(UserError, match=r"^the label of 000000 in .* is not a number"):
+        stream(path)

@@ -10,13 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inkwash.data.parquet import columns_of, open_parquet
+from inkwash.data.parquet import DAMAGE, columns_of, open_parquet
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
-
-# What pyarrow raises of a damaged file depends on where the damage is.
-DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)
 
 
 class ParquetStream(StreamedSource):
@@ -52,17 +49,21 @@ class ParquetStream(StreamedSource):
     def scan(self, file: Path) -> Scanned:
         """Row groups and labels; of the images only what the footer says."""
         shard = open_parquet(file)[1]
-        metadata = shard.metadata
+        metadata, size = shard.metadata, file.stat().st_size
         image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
-        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-        blocks = [(i, group.num_rows, _bytes(group, image)) for i, group in enumerate(groups) if group.num_rows]
+        if not 0 <= metadata.num_rows <= size:  # an image takes a byte at the least
+            raise _damaged(f"{file}, which says that it has {metadata.num_rows} rows,")
         labels = np.full(metadata.num_rows, -1)
-        if label is not None:
-            try:
+        try:
+            groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+            blocks = [(i, group.num_rows, _bytes(group, image)) for i, group in enumerate(groups) if group.num_rows]
+            if label is not None:
                 column = shard.read([label], use_threads=False).column(0)
-            except DAMAGE as error:
-                raise _damaged(f"the column {label} of {file}") from error
-            labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()
+                labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()
+        except DAMAGE as error:
+            raise _damaged(f"the column {label} of {file}") from error
+        if sum(rows for _, rows, _ in blocks) != len(labels) or min((rows for _, rows, _ in blocks), default=1) < 0:
+            raise _damaged(f"{file}, whose row groups do not add up,")
         return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], _digest(file, metadata.serialized_size))
 
     def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":

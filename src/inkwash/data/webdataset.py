@@ -15,6 +15,8 @@ from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
 
 ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of some 100 kB
+# What tarfile raises over bytes that are none of its own.
+DAMAGE = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, KeyError)
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")
 
 
@@ -77,8 +79,8 @@ class WebDataset(StreamedSource):
             return -1
         text = tar.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
         try:
-            return int(text) if self.label == "cls" else _whole(json.loads(text)[self.label])
-        except (ValueError, KeyError, TypeError) as error:
+            return int(np.int64(int(text) if self.label == "cls" else _whole(json.loads(text)[self.label])))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             wanted = "a number" if self.label == "cls" else f"{self.label} with a number"
             raise UserError(
                 f"the label of {name} is not {wanted}: set data.source.label=cls, to a key of the .json files, or to "
@@ -112,7 +114,7 @@ class TarShards(Shards):
 def _opened(file: Path) -> tarfile.TarFile:
     try:
         return tarfile.open(file, "r:")
-    except (tarfile.TarError, OSError) as error:
+    except DAMAGE as error:
         raise UserError(f"{file} cannot be read as a tar file without compression: unpack or fetch it again") from error
 
 
@@ -121,11 +123,13 @@ def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
     try:
         while (member := tar.next()) is not None:
             tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # which it would keep all
+            if member.size < 0:
+                raise tarfile.ReadError("a negative size, after which tarfile would go round in circles")
             if member.isfile():
                 yield member
         tar.fileobj.seek(tar.offset)  # pyright: ignore[reportOptionalMemberAccess]
         mark = tar.fileobj.read(tarfile.BLOCKSIZE)  # pyright: ignore[reportOptionalMemberAccess]
-    except (tarfile.TarError, OSError) as error:
+    except DAMAGE as error:
         raise UserError(f"{file} is damaged or cut short: fetch it again") from error
     if mark != bytes(tarfile.BLOCKSIZE):
         raise UserError(f"{file} is damaged or cut short at byte {tar.offset}: fetch it again")
