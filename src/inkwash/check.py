@@ -36,10 +36,12 @@ def check(config: DictConfig) -> None:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
+    if "callbacks" in plain:  # a training, of whose steps other keys are made
+        _check_steps(plain.get("trainer"))
     for key, node in plain.items():
         refuse_strangers(node, str(key))
         check_arguments(node, str(key))
-    if "callbacks" in plain:  # a training
+    if "callbacks" in plain:
         check_parts(plain)
         _check_trainer(plain["trainer"])
         _check_batch(plain)
@@ -197,6 +199,12 @@ def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> 
             if str(imported.module).startswith("inkwash") and base in {alias.name for alias in imported.names}:
                 return _arguments(f"{imported.module}.{base}")
     return {}
+
+
+def _check_steps(trainer: Any) -> None:
+    steps = trainer.get("max_steps") if isinstance(trainer, dict) else None
+    if isinstance(steps, int) and steps < 1:
+        raise UserError(f"trainer.max_steps={steps} must be at least 1")
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:

@@ -51,7 +51,13 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
 
 def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
     if any(argument.startswith(("--config", "-c")) for argument in sys.argv[1:]):
-        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]  # which somebody's own file may not say
+        # Or Hydra writes files of its own here, where somebody's own configuration does not say so.
+        sys.argv += [
+            "hydra.run.dir=.",
+            "hydra.output_subdir=null",
+            "hydra/job_logging=none",
+            "hydra/hydra_logging=none",
+        ]
     hydra.main(version_base="1.3", config_path=launch.config_dir(), config_name=name)(task)()
 
 
@@ -96,4 +102,5 @@ def _nearest(text: str, name: str) -> str:
         there = {word for file in files for word in re.findall(r"^\s*(\w+):", file.read_text("utf-8"), re.MULTILINE)}
     else:
         there = set(ConfigStore.instance().repo[f"{name}_schema.yaml"].node)
-    return next((f"{parent}.{near}".lstrip(".") for near in difflib.get_close_matches(given, sorted(there), 1)), "")
+    near = difflib.get_close_matches(given, sorted(there - {given}), 1)
+    return f"{parent}.{near[0]}".lstrip(".") if near else ""

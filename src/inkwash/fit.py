@@ -145,10 +145,13 @@ def describe(
         "model        %s parameters, %s on %d x %s",
         f"{facts['parameters']:,}", facts["precision"], trainer.world_size, facts["accelerator"],
     )  # fmt: skip
-    log.info(
-        "batch        %d images = %d on each of %d ranks x %d accumulated",
-        batch, batch // cells, trainer.world_size, trainer.accumulate_grad_batches,
-    )  # fmt: skip
+    if config["trainer"]["accumulate_grad_batches"] == "auto":
+        log.info("batch        %d images, as many at a time as fit on each of %d ranks", batch, trainer.world_size)
+    else:
+        log.info(
+            "batch        %d images = %d on each of %d ranks x %d accumulated",
+            batch, batch // cells, trainer.world_size, trainer.accumulate_grad_batches,
+        )  # fmt: skip
     return facts
 
 

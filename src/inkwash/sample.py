@@ -1,5 +1,6 @@
 """python -m inkwash.sample run=DIR [overrides]: draw or edit images with a run, in a process of its own."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ def sample(config: DictConfig) -> None:
         directory = find_run(config.run)
         if min(config.num_images, config.batch_size) < 1:
             raise UserError(f"num_images={config.num_images} and batch_size={config.batch_size} must be at least 1")
+        if config.columns is not None and config.columns < 1:
+            raise UserError(f"columns={config.columns} must be at least 1, or null")
+        if config.guidance is not None and not math.isfinite(config.guidance):
+            raise UserError(f"guidance={config.guidance} must be a finite number")
         choices = HydraConfig.get().runtime.choices
         name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
         out = Path(config.out) if config.out else launch.new_directory(directory / "samples", name)

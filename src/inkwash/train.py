@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from inkwash import command, launch, schema
-from inkwash.check import check
+from inkwash.check import PARTS, check
 from inkwash.cluster import Place, check_place, find_place, job_name
 from inkwash.errors import UserError
 from inkwash.training import changes, trials
@@ -79,6 +79,8 @@ def leads(place: Place | None) -> bool:
 
 def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
     """Check everything that needs no torch, decide the run directory and write what the ranks read there."""
+    if missing := [key for key in PARTS if key not in config]:  # somebody's own file
+        raise UserError(f"{missing[0]} is missing: the file of a training begins with `defaults: [train]`")
     check(config)
     check_place(place, config.trainer)
     if config.resume not in ("auto", "must", "never"):

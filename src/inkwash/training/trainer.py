@@ -51,8 +51,6 @@ def build_trainer(
         raise UserError(f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all")
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
-    if threads is not None and threads < 1:
-        raise UserError(f"trainer.threads={threads} must be at least 1, or null for torch's own number")
     if gradient_clip_val is not None and gradient_clip_val < 0:
         raise UserError(f"trainer.gradient_clip_val={gradient_clip_val} must not be negative; null clips nothing")
     device = resolve_device(accelerator)
@@ -102,6 +100,8 @@ def choose_strategy(strategy: str, processes: int) -> str | Strategy:
 
 def set_threads(threads: int | None, processes: int) -> None:
     """Share the cores out. Threads that wait for a core that something else keeps busy can be 100 times slower."""
+    if threads is not None and threads < 1:
+        raise UserError(f"trainer.threads={threads} must be at least 1, or null for torch's own number")
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
     # Lightning sets its own number for several processes, unless it finds this.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))

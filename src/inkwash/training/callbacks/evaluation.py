@@ -60,6 +60,8 @@ class Evaluation(Periodic):
         batch_size: int = 256,
     ):
         super().__init__(every_n_steps)
+        if batch_size < 1:
+            raise UserError(f"callbacks.fid.batch_size={batch_size} must be at least 1")
         if num_images < MIN_IMAGES:
             raise UserError(f"callbacks.fid.num_images={num_images} must be at least {MIN_IMAGES}")
         if not metrics:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from inkwash.errors import UserError
+
 log = logging.getLogger(__name__)
 
 
@@ -22,6 +24,8 @@ class IdleParameters(L.Callback):
     """
 
     def __init__(self, after_steps: int = 100):
+        if after_steps < 1:
+            raise UserError(f"callbacks.idle.after_steps={after_steps} must be at least 1")
         self.after_steps = after_steps
         self._at = -1
 

@@ -7,6 +7,8 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
+from inkwash.errors import UserError
+
 
 class Progress(L.Callback):
     """A tqdm bar over optimizer steps with loss, images a second, the latest metric and the time left.
@@ -18,6 +20,8 @@ class Progress(L.Callback):
     """
 
     def __init__(self, log_seconds: float = 15.0):
+        if log_seconds < 0:
+            raise UserError(f"callbacks.progress.log_seconds={log_seconds} must not be negative")
         self.log_seconds = log_seconds
         self.bar: tqdm | None = None
 

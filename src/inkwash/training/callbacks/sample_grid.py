@@ -6,6 +6,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from inkwash.errors import UserError
 from inkwash.reports.pictures import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
@@ -39,6 +40,8 @@ class SampleGrid(Periodic):
         seed: int = 0,
     ):
         super().__init__(every_n_steps)
+        if min(num_images, columns) < 1:
+            raise UserError(f"callbacks.samples: num_images={num_images} and columns={columns} must be at least 1")
         self.num_images, self.columns, self.sampler, self.guidance, self.seed = (
             num_images,
             columns,
