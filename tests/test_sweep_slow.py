@@ -95,7 +95,7 @@ def test_every_launcher_runs_jobs_of_two_ranks(name, tmp_path):
     assert result.returncode == 1, result.stderr
     assert sorted(states(directory).values()) == ["failed", "failed", "finished", "finished"]
     for seed in (1, 2):
-        assert f"failed: seed={seed} data.batch_size=15: data.batch_size=15 is the global batch" in result.stdout
+        assert f"failed: data.batch_size=15 seed={seed}: data.batch_size=15 is the global batch" in result.stdout
     assert "Traceback" not in result.stderr
     finished = [directory / job for job, state in states(directory).items() if state == "finished"]
     hashes = {json.loads((job / "run.json").read_text())["config_hash"] for job in finished}
