@@ -7,6 +7,7 @@ same eyes, and keeps each result, so that an evaluation that was interrupted goe
 import hashlib
 import itertools
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,10 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
             raise UserError(f"{changing[0]} cannot be a list: the values listed are compared with the same eyes")
         directory = out_directory(config, common, cells)
         launch.write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
+    except (HydraException, OmegaConfBaseException) as error:  # some of them are OSErrors, too
+        sys.exit(f"error: {command.sentence(error, 'evaluate')}")
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {command.sentence(error, 'evaluate')}")
     if status := launch.start("inkwash.assess", directory, config.trainer.accelerator, config.trainer.devices):
         sys.exit(launch.exit_code(status))
     files = ", ".join(path.name for path in sorted(directory.glob("table.*")) + sorted(directory.glob("*.png")))
@@ -90,6 +91,8 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
     else:
         check_foreign(plain)
         plain[given[0]] = str(Path(plain[given[0]]).resolve())
+    if not math.isfinite(plain["guidance"]):
+        raise UserError(f"guidance={plain['guidance']} must be a finite number")
     if min(plain["num_images"], plain["batch_size"]) < 2:
         raise UserError(f"num_images={plain['num_images']} and batch_size={plain['batch_size']} must be at least 2")
     del plain["spacing"], plain["out"]

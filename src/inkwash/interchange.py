@@ -82,7 +82,10 @@ def _new(out: str | Path) -> Path:
 def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    save_file(state, partial, {"format": "pt", **about})
+    try:
+        save_file(state, partial, {"format": "pt", **about})
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be written ({error})") from error
     os.replace(partial, path)
 
 

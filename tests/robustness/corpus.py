@@ -139,7 +139,7 @@ OF_CHOICES = {
     "times=log_normal": {"times.std": (0, -1)}, "times=logit_normal": {"times.std": (0, -1)},
     "times=importance": {"times.history": (0, -1), "times.uniform": (0, 2)},
     "weighting=min_snr": {"weighting.gamma": (0, -1)}, "weighting=soft_min_snr": {"weighting.gamma": (0,)},
-    "weighting=p2": {"weighting.k": (0, -1)}, "weighting=uncertainty": {"weighting.channels": (0, 3)},
+    "weighting=p2": {"weighting.k": (0, -1)}, "weighting=uncertainty": {"weighting.channels": (0,)},
     "sampler=ddim": {"sampler.eta": (-1, 2), "sampler.clip": (0, -1)}, "sampler=unipc": {"sampler.order": (0, 4)},
     "sampler=heun": {"sampler.S_churn": (-1,), "sampler.S_noise": (-1,)},
     "spacing=karras sampler=ddim": {"spacing.rho": (0, -1), "spacing.sigma_min": (100,)},
@@ -182,7 +182,8 @@ def values(config):
     for name, wrong in OF_FID.items():
         for value in wrong:
             text = json.dumps(value) if isinstance(value, list) else str(value)
-            yield Case(f"values/callbacks.fid.{name}={text}", "train", (*fid, f"callbacks.fid.{name}={text}"), name)
+            says = text.strip("/")[:5] if name in ("reference_file", "cache_dir") and isinstance(value, str) else name
+            yield Case(f"values/callbacks.fid.{name}={text}", "train", (*fid, f"callbacks.fid.{name}={text}"), says)
     for choice, keys in OF_CHOICES.items():
         base = fid if choice.startswith("extractor") else QUICK
         for key, wrong in keys.items():
@@ -652,7 +653,7 @@ MEASURED = {
     "flow"),
     "trainer.devices": (0, "abc"), "images": ("nowhere",), "extractor": ("nope",
     "inception extractor.weights_path=nowhere"),
-    "cache_dir": ("/proc/nope", 5), "guidance": ("nan", "abc"), "out": ("/dev/null/x",), "sampler": ("ddim,nope",),
+    "cache_dir": ("/proc/nope",), "guidance": ("nan", "abc"), "out": ("/dev/null/x",), "sampler": ("ddim,nope",),
     "seed": ("abc",), "data": ("folder", "nope"), "run": ("nowhere",), "metrics=[kid] metrics.kid.subsets": (0,),
     "metrics=[kid] metrics.kid.subset_size": (0,), "metrics=[prc] metrics.prc.k": (0,),
     "metrics=[dc] metrics.dc.k": (0,),
@@ -671,7 +672,11 @@ def asked(good):
                 first, _, rest = str(value).partition(" ")
                 arguments = (*base, *more, f"{key_}={first}", *rest.split())
                 name = f"{module}/{key}={value}"
-                says = first if key == "out" else key_.rpartition(".")[2][:6]
+                says = (
+                    first.strip("/")[:5]
+                    if key in ("out", "reference_file", "cache_dir")
+                    else key_.rpartition(".")[2][:6]
+                )
                 yield Case(name, module, arguments, says, make)
     for module in ("sample", "evaluate", "export", "importing"):
         yield Case(f"{module}/nothing", module, (), "", make)
@@ -683,7 +688,7 @@ def asked(good):
         ("out", ("run=runs/run", "out=/dev/null/x")), ("run", ("run=nowhere", "out=runs/out")),
         ("file", ("run=runs/run", "out=/proc/x", "format=safetensors")),
     ):  # fmt: skip
-        yield Case(f"export/{name}", "export", arguments, name if name != "file" else "/proc/x", make)
+        yield Case(f"export/{name}", "export", arguments, {"file": "/proc/x", "out": "/dev/null"}.get(name, name), make)
     for name, files in {
         "nothing": {}, "empty": {"model_index.json": b""}, "list": {"model_index.json": b"[]"},
         "binary": {"model_index.json": b"\xff"},

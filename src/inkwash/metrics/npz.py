@@ -66,7 +66,7 @@ def read_npz(path: str | Path, expected: Provenance | None = None) -> tuple[Mome
         provenance = Provenance(**stored)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file of reference statistics") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no .npz file with arrays mu and sigma: {error}") from error
     if mu.dim() != 1 or sigma.shape != (len(mu), len(mu)) or not (mu.isfinite().all() and sigma.isfinite().all()):
         raise UserError(

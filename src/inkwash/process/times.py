@@ -55,6 +55,8 @@ class LogNormal(Times):
     """log(sigma / alpha) ~ N(mean, std^2), within the path's range (Karras et al. 2022, table 1: -1.2 and 1.2)."""
 
     def __init__(self, mean: float = -1.2, std: float = 1.2):
+        if std <= 0:
+            raise UserError(f"times.std={std} must be positive")
         self.mean, self.std = mean, std
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
@@ -65,6 +67,8 @@ class LogitNormal(Times):
     """A fraction sigmoid(N(mean, std^2)) of the path's range of times (Esser et al. 2024, eq. 19)."""
 
     def __init__(self, mean: float = 0.0, std: float = 1.0):
+        if std <= 0:
+            raise UserError(f"times.std={std} must be positive")
         self.mean, self.std = mean, std
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
