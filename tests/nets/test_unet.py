@@ -133,3 +133,19 @@ def test_where_the_windows_of_a_halved_map_lie(pad_all_sides, first):
     down.conv.weight.data = torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]).view(1, 1, 3, 3)
     x = torch.arange(24.0).view(1, 1, 4, 6)
     assert torch.equal(down(x, torch.zeros(1)), x[:, :, first::2, first::2])
+
+
+def test_checkpointing_keeps_less_and_changes_no_gradient():
+    """Dropout included: what is computed again drops out the same."""
+    kept, gradients = [], []
+    for checkpointing in (False, True):
+        net = trained_like(small(channels=16, dropout=0.5, num_classes=3, checkpointing=checkpointing)).train()
+        sizes = []
+        torch.manual_seed(0)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
+            out = net(torch.randn(4, 1, 8, 8), torch.arange(4.0), torch.arange(4) % 3)
+        out.square().sum().backward()
+        kept.append(sum(sizes))
+        gradients.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    assert kept[1] < kept[0] / 4

@@ -146,6 +146,7 @@ def _arguments(theirs: SimpleNamespace) -> dict[str, Any]:
         "patch_size": 1,
         "learn_variance": theirs.out_channels == 2 * theirs.in_channels,
         "pad_all_sides": bool(theirs.downsample_padding),
+        "checkpointing": False,
     }
 
 

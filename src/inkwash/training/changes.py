@@ -10,6 +10,7 @@ APPLIED, IGNORED, FORBIDDEN = "applied", "ignored", "forbidden"
 RULES = {
     "": (APPLIED, ""),
     "model": (FORBIDDEN, "the weights fit no other network"),
+    "model.checkpointing": (APPLIED, ""),
     "schedule": (FORBIDDEN, "the weights are of a network for this path"),
     "prediction": (FORBIDDEN, "the weights are of a network with this output"),
     "optimizer._target_": (FORBIDDEN, "an optimizer's state fits no other"),
