@@ -1,7 +1,10 @@
 """Parts that tests put into configurations in place of real ones."""
 
+import time
+
 import lightning as L
 import torch
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from inkwash.data.images import Images
 
@@ -66,3 +69,30 @@ class FixedScores(L.Callback):
     def on_train_batch_end(self, trainer, module, *args):
         if trainer.global_step in self.scores:
             module.scores, module.scores_step = {"fd_test_8": self.scores[trainer.global_step]}, trainer.global_step
+
+
+class Exchanges(L.Callback):
+    """Counts the all-reduces of gradients, and writes their number into the run directory."""
+
+    def on_train_start(self, trainer, module):
+        self.count = 0
+        trainer.strategy.model.register_comm_hook(None, self._exchange)
+
+    def _exchange(self, state, bucket):
+        self.count += 1
+        return default_hooks.allreduce_hook(None, bucket)
+
+    def on_train_end(self, trainer, module):
+        with open(f"{trainer.default_root_dir}/exchanges-{trainer.global_rank}.txt", "w") as file:
+            file.write(str(self.count))
+
+
+class SlowRank(L.Callback):
+    """One rank takes its time before every forward pass."""
+
+    def __init__(self, rank: int, seconds: float):
+        self.rank, self.seconds = rank, seconds
+
+    def on_train_batch_start(self, trainer, *args):
+        if trainer.global_rank == self.rank:
+            time.sleep(self.seconds)

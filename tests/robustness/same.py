@@ -8,7 +8,9 @@ import torch
 from figures import count
 
 # What the clock says.
-TIMINGS = ("train/images_per_second", "metrics/seconds", "seconds")
+TIMINGS = (
+    "train/images_per_second", "train/images_per_second_per_rank", "train/communication", "metrics/seconds", "seconds",
+)  # fmt: skip
 
 
 def checkpoint(directory, name="last.ckpt"):

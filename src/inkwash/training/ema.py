@@ -11,6 +11,7 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.training.sharding import whole
 
 
 class Decay(ABC):
@@ -66,5 +67,5 @@ class AverageDenoiser(Denoiser):
 def update(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, parameter by parameter."""
     averages: list[torch.Tensor] = list(average.parameters())
-    values = [value.to(mean.dtype) for value, mean in zip(model.parameters(), averages, strict=True)]
+    values = [value.to(mean.dtype) for value, mean in zip(whole(model.parameters()), averages, strict=True)]
     torch._foreach_lerp_(averages, values, 1 - decay)

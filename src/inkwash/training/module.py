@@ -16,6 +16,7 @@ from inkwash.loss import Loss
 from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
 from inkwash.training.restoring import adapt
+from inkwash.training.sharding import whole
 
 # A global batch draws its noise from this many streams, so 1, 2, 4 or 8 processes draw the same numbers.
 NUM_SHARDS = 8
@@ -128,7 +129,8 @@ class DiffusionModule(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        self.grad_norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or math.inf)
+        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or math.inf)
+        self.grad_norm = whole([norm])[0]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then average: once an optimizer step, however many batches it accumulates."""

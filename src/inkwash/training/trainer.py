@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from inkwash.errors import UserError
 from inkwash.training.checkpoint_io import AtomicCheckpointIO
 from inkwash.training.precision import resolve_precision
+from inkwash.training.sharding import ShardedStrategy
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def build_trainer(
         accelerator: auto, cpu or gpu.
         devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
         num_nodes: machines; checked against the processes there are.
-        strategy: ddp, or auto for ddp where there is more than one process.
+        strategy: ddp, fsdp (sharding.py), or auto for ddp where there is more than one process.
         accumulate_grad_batches: parts of a step's batch; `auto` for as few as fit in memory (memory.py).
         precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
         threads: CPU threads of each process; None for torch's own number divided by the processes.
@@ -90,8 +91,10 @@ def build_trainer(
 
 def choose_strategy(strategy: str, processes: int) -> str | Strategy:
     """Who exchanges gradients, and how."""
-    if strategy not in ("auto", "ddp"):
-        raise UserError(f"trainer.strategy={strategy} must be auto or ddp")
+    if strategy not in ("auto", "ddp", "fsdp"):
+        raise UserError(f"trainer.strategy={strategy} must be auto, ddp or fsdp")
+    if strategy == "fsdp":
+        return ShardedStrategy()
     if strategy == "auto" and processes == 1:
         return "auto"
     # Nothing here has buffers that training changes, so there are none to broadcast at every step.

@@ -8,11 +8,12 @@ from inkwash.errors import UserError
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.checkpoint_files import point_last, prune, step_file
 from inkwash.training.module import DiffusionModule
+from inkwash.training.sharding import whole
 
 
 def sound(module: DiffusionModule) -> bool:
     """Whether the weights are still numbers: a good file is never replaced by a bad one."""
-    return all(bool(parameter.isfinite().all()) for parameter in module.denoiser.parameters())
+    return all(bool(parameter.isfinite().all()) for parameter in whole(module.denoiser.parameters()))
 
 
 class ResumeCheckpoint(Periodic):

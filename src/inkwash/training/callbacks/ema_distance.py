@@ -5,6 +5,7 @@ import torch
 
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
+from inkwash.training.sharding import whole
 
 
 class EMADistance(Periodic):
@@ -20,7 +21,7 @@ class EMADistance(Periodic):
 
     @torch.no_grad()
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        raw, average = ([p.float() for p in d.net.parameters()] for d in (module.denoiser, module.ema_denoiser))
+        raw, average = ([p.float() for p in whole(d.net.parameters())] for d in (module.denoiser, module.ema_denoiser))
         difference = torch._foreach_sub(average, raw)
         distance, length = (torch.stack(torch._foreach_norm(x)).norm() for x in (difference, raw))
         log_metrics(trainer, {"train/ema_distance": float(distance / length)})

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from inkwash.errors import UserError
 from inkwash.training.callbacks.periodic import Periodic
 from inkwash.training.module import DiffusionModule
+from inkwash.training.sharding import whole
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class FiniteLoss(Periodic):
         if not self.skip or self._scaled:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norms = torch._foreach_norm([p.grad for p in parameters])
+        norms = torch._foreach_norm(whole(p.grad for p in parameters if p.grad is not None))
         self._left_out = not bool(torch.stack([*norms]).isfinite().all())
         if self._left_out:
             for parameter in parameters:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from inkwash.errors import UserError
+from inkwash.training.sharding import whole
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class IdleParameters(L.Callback):
             return
         having = [i for i, p in enumerate(self._own.values()) if p.grad is not None]
         if having:
-            gradients = [p.grad for p in self._own.values() if p.grad is not None]
+            gradients = whole(p.grad for p in self._own.values() if p.grad is not None)
             self._reached[having] |= torch.stack([*torch._foreach_norm(gradients)]) > 0
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -72,7 +73,7 @@ class IdleParameters(L.Callback):
 
 
 def _norms(values: list[Tensor]) -> Tensor:
-    return torch.stack([norm.float() for norm in torch._foreach_norm(values)])
+    return torch.stack([norm.float() for norm in torch._foreach_norm(whole(values))])
 
 
 def _some(names: list[str]) -> str:

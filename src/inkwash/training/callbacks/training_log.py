@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from inkwash.training.callbacks.periodic import Summing, log_metrics
 from inkwash.training.module import DiffusionModule
@@ -14,7 +15,8 @@ from inkwash.training.module import DiffusionModule
 class TrainingLog(Summing):
     """Logs the mean loss since the last line over all ranks, without a device synchronisation in between.
 
-    Images a second leave out the time that grids, metrics and checkpoints take.
+    Images a second leave out the time that grids, metrics and checkpoints take. With several ranks there are also those
+    of one rank, and the share of the time that goes into waiting for the others' gradients.
     """
 
     pauses_training = False
@@ -40,6 +42,12 @@ class TrainingLog(Summing):
             "train/grad_norm": float(module.grad_norm),
             "train/images_per_second": self._timed * trainer.world_size / seconds,
         }
+        if trainer.world_size > 1:
+            waiting = torch.tensor(communication(trainer.strategy.model), device=module.device)
+            module.latest |= {
+                "train/images_per_second_per_rank": self._timed / seconds,
+                "train/communication": float(trainer.strategy.reduce(waiting, reduce_op="mean")),
+            }
         log_metrics(trainer, module.latest)
         self.sums = torch.zeros_like(self.sums)
         self._restart(module)
@@ -47,3 +55,17 @@ class TrainingLog(Summing):
     def _restart(self, module: DiffusionModule) -> None:
         self._timed = 0  # less than images after a resume
         self._start, self._paused = time.perf_counter(), module.paused_seconds
+
+
+def communication(model: Any) -> float:
+    """The share of forward and backward passes in which a rank waited for gradients of others; NaN before it is known.
+
+    DDP's own clock, which looks at the first ten steps and then at every hundredth: what of the exchange did not hide
+    behind the backward pass. Of one rank it would be 0, so 1 minus this is how well more ranks are used.
+    """
+    if not isinstance(model, DistributedDataParallel):
+        return float("nan")
+    clock = model._get_ddp_logging_data()
+    exposed = clock.get("avg_backward_comm_time", 0) - clock.get("avg_backward_compute_comm_overlap_time", 0)
+    computing = clock.get("avg_forward_compute_time", 0) + clock.get("avg_backward_compute_time", 0)
+    return exposed / (exposed + computing) if computing else float("nan")

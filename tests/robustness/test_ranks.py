@@ -1,0 +1,66 @@
+"""Two ranks are one process that takes turns: the same curve, and one exchange of gradients a step."""
+
+import pytest
+import torch
+from same import checkpoint, differences, rows
+
+OPTIONS = ("callbacks.log.every_n_steps=1", "callbacks.guard.every_n_steps=1", "trainer.max_steps=6")
+TWO = ("trainer=ddp_cpu", "trainer.devices=2", "+callbacks.exchanges._target_=fakes.Exchanges")
+
+
+def curve(directory):
+    return [float(row["train/loss"]) for row in rows(directory) if row.get("train/loss")]
+
+
+def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(new_run, nursery):
+    """However many micro-batches make up a step: all but the last keep their gradients to themselves."""
+    alone = new_run("alone", *OPTIONS)
+    assert nursery.run(alone) == 0
+    weights = checkpoint(alone)["state_dict"]
+    for parts in (1, 2, 4):
+        directory = new_run(f"parts{parts}", *OPTIONS, *TWO, f"trainer.accumulate_grad_batches={parts}")
+        assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
+        # The network is small enough for one bucket.
+        assert [(directory / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
+        assert curve(directory) == pytest.approx(curve(alone), rel=1e-4)
+        torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
+
+
+def test_the_share_of_waiting_is_logged(new_run, nursery):
+    """One rank is slow: the other waits for most of its step, so the mean is large; steps are counted by image."""
+    slow = "+callbacks.slow={_target_: fakes.SlowRank, rank: 1, seconds: 0.3}"
+    directory = new_run("run", *OPTIONS, "trainer=ddp_cpu", "trainer.devices=2", slow, "trainer.max_steps=8")
+    assert nursery.run(directory, 2) == 0
+    with open(directory / "metrics.csv") as file:
+        names, *lines = (line.strip().split(",") for line in file)
+    last = dict(zip(names, lines[-1], strict=True))
+    assert 0.3 < float(last["train/communication"]) < 1
+    assert 2 * float(last["train/images_per_second_per_rank"]) == pytest.approx(float(last["train/images_per_second"]))
+
+
+FSDP = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_network_in_parts_trains_as_a_whole_one(new_run, nursery, parts):
+    """FSDP on two ranks: the curve, the average and the checkpoint of one process; a resume is exact."""
+    options = (*OPTIONS, f"trainer.accumulate_grad_batches={parts}", "learning_rate.total_steps=6")
+    alone, sharded = new_run("alone", *options), new_run("sharded", *options, *FSDP)
+    assert nursery.run(alone) == 0
+    assert nursery.run(sharded, 2) == 0, (sharded / "output.txt").read_text()
+    assert curve(sharded) == pytest.approx(curve(alone), rel=1e-4)
+    states = [checkpoint(directory) for directory in (alone, sharded)]
+    assert states[0].keys() == states[1].keys()
+    torch.testing.assert_close(states[1]["state_dict"], states[0]["state_dict"], rtol=1e-3, atol=1e-5)
+    moments = [state["optimizer_states"][0]["state"] for state in states]
+    torch.testing.assert_close(moments[1], moments[0], rtol=1e-3, atol=1e-5)
+    for steps in (3, 6):
+        halves = new_run("halves", *options, *FSDP, f"trainer.max_steps={steps}")
+        assert nursery.run(halves, 2) == 0, (halves / "output.txt").read_text()
+    assert differences(checkpoint(halves)["state_dict"], states[1]["state_dict"]) == []
+
+
+def test_what_fsdp_cannot_do_is_refused(new_run, nursery):
+    directory = new_run("run", *OPTIONS, *FSDP, "weighting=uncertainty")
+    assert nursery.run(directory, 2) == 1
+    assert "trainer.strategy=fsdp cuts up the network alone" in (directory / "error-rank-0.txt").read_text()
