@@ -58,7 +58,7 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow robustness mutants lint format lock clean $(DELETED)
+.PHONY: help install $(RUNS) test test-slow robustness cluster mutants lint format lock clean $(DELETED)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,9 @@ test-slow: $(STAMP) ## run the tests that take minutes
 
 robustness: $(STAMP) ## kill trainings, resume them and feed them rubbish, by the hundred (about an hour)
 	@$(PY) -m pytest -m slow tests/robustness $(value ARGS)
+
+cluster: $(STAMP) ## test several machines and SLURM for real, on this one; as root, with iproute2, slurm-wlm and munge
+	@$(PY) -m pytest -m slow tests/cluster $(value ARGS)
 
 mutants: $(STAMP) ## break the mathematics on purpose, in hundreds of ways, and see whether the tests notice
 	@$(PY) tests/mutants.py $(value ARGS)

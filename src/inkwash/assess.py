@@ -23,6 +23,7 @@ from inkwash.agent import reporting
 from inkwash.build import build
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.meeting import meeting
 from inkwash.metrics.bits_per_dim import BitsPerDim
 from inkwash.metrics.suite import Suite
 from inkwash.quantize import to_float
@@ -258,7 +259,7 @@ def likelihood(
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    with reporting(here):
+    with reporting(here), meeting(here / "evaluate.yaml"):
         if not here.is_dir():
             raise UserError(f"{here} is no directory")
         assess(here)

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inkwash import command, launch, schema
 from inkwash.check import check, check_stored
+from inkwash.cluster import check_place, find_place
 from inkwash.errors import UserError
 
 schema.register()
@@ -46,7 +47,8 @@ def combinations(overrides: list[str]) -> list[list[str]]:
 def evaluate(config: DictConfig, others: list[list[str]]) -> None:
     """Write evaluate.yaml with all combinations, have the ranks measure them, and say where the table is."""
     try:
-        mine = list(HydraConfig.get().overrides.task)
+        mine, place = list(HydraConfig.get().overrides.task), find_place()
+        check_place(place, config.trainer)
         configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
         for _, composed in configs:
             check(composed)
@@ -57,13 +59,18 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
             changing = sorted({key for other, _ in plans for key in other if other[key] != common[key]})
             raise UserError(f"{changing[0]} cannot be a list: the values listed are compared with the same eyes")
         directory = out_directory(config, common, cells)
-        launch.write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
+        if place is None or place.rank == 0:
+            launch.write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
     except (HydraException, OmegaConfBaseException) as error:  # some of them are OSErrors, too
         sys.exit(f"error: {command.sentence(error, 'evaluate')}")
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
-    if status := launch.start("inkwash.assess", directory, config.trainer.accelerator, config.trainer.devices):
+    told = " ".join(sys.argv[1:])
+    devices = config.trainer.devices
+    if status := launch.start("inkwash.assess", directory, config.trainer.accelerator, devices, place, told):
         sys.exit(launch.exit_code(status))
+    if place is not None and place.rank > 0:
+        return
     files = ", ".join(path.name for path in sorted(directory.glob("table.*")) + sorted(directory.glob("*.png")))
     print(f"{directory}    {files}")
 

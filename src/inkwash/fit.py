@@ -9,13 +9,14 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from inkwash import launch
 from inkwash.agent import reporting
@@ -84,7 +85,11 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     finally:
         stop.restore()
-        tracking.finish(failed=not isinstance(sys.exc_info()[1], Stopped | None))
+        sound = isinstance(sys.exc_info()[1], Stopped | None)
+        tracking.finish(failed=not sound)
+        if sound and dist.is_initialized():
+            with suppress(RuntimeError):
+                dist.barrier()  # together: launchers end the others soon after the first
     facts["batch_size_per_rank"] = facts["global_batch_size"] // (trainer.world_size * trainer.accumulate_grad_batches)
     if trainer.is_global_zero:
         seconds = {
@@ -224,5 +229,5 @@ def summarize(
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    with reporting(here), meeting(here):
+    with reporting(here), meeting(here / "config.yaml"):
         fit(here)

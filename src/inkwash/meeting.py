@@ -25,11 +25,14 @@ SILENCE_SECONDS = 30.0
 
 
 @contextmanager
-def meeting(directory: Path) -> Iterator[None]:
-    """Around what a rank does in a run directory; nothing for ranks that the agent of one machine has started.
+def meeting(config: Path) -> Iterator[None]:
+    """Around what a rank does; nothing for ranks that the agent of one machine has started.
+
+    Args:
+        config: the file that the first rank has written for all of them.
 
     Raises:
-        UserError: the others do not come, were told something else, or the directory is not seen from here.
+        UserError: the others do not come, were told something else, or the file is not seen from here.
     """
     told = os.environ.get("INKWASH_TOLD")
     if told is None or (world := int(os.environ["WORLD_SIZE"])) == 1:
@@ -38,10 +41,9 @@ def meeting(directory: Path) -> Iterator[None]:
     rank = int(os.environ["RANK"])
     store = _store(rank, world)
     _compare(store, rank, told)
-    _wait_for_config(directory, rank)
-    watch = Watch(directory, rank, world)
-    if world > int(os.environ["LOCAL_WORLD_SIZE"]):
-        watch.start()
+    _wait_for(config, rank)
+    watch = Watch(config.parent, rank, world)
+    watch.start()
     try:
         yield
     finally:
@@ -125,13 +127,13 @@ def _compare(store: dist.Store, rank: int, told: str) -> None:
         raise UserError(f"rank {rank} was told `{told}`, but rank 0 `{first}`: give all of them the same command")
 
 
-def _wait_for_config(directory: Path, rank: int) -> None:
+def _wait_for(config: Path, rank: int) -> None:
     """A shared disk may take a while to show what the first rank has written."""
     deadline = time.monotonic() + 20
-    while not (directory / "config.yaml").exists():
+    while not config.exists():
         if time.monotonic() > deadline:
             raise UserError(
-                f"rank {rank} on {socket.gethostname()} does not see {directory.absolute()}: run directories must lie "
-                "on a disk that all nodes share"
+                f"rank {rank} on {socket.gethostname()} does not see {config.parent.absolute()}: run directories must "
+                "lie on a disk that all nodes share"
             )
         time.sleep(0.2)

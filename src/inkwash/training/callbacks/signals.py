@@ -2,10 +2,12 @@
 
 The process exits with 128 + the signal's number, as a shell would say: 130 after SIGINT (Ctrl-C), 143 after SIGTERM,
 138 and 140 after SIGUSR1 and SIGUSR2 (what schedulers send before they preempt). A second signal, a second later or
-more, ends it at once; so does the end of GRACE_SECONDS, for a step that takes too long.
+more, ends it at once, unless torchrun or srun has started the process; so does the end of GRACE_SECONDS, for a step
+that takes too long.
 """
 
 import logging
+import os
 import signal
 from typing import Any
 
@@ -55,9 +57,10 @@ class StopOnSignal(L.Callback):
             self._stop(trainer, pl_module, signal.Signals(number))
 
     def restore(self) -> None:
-        """Give the handlers back to whoever had them."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        """Give the handlers back to whoever had them; a scheduler that repeats itself stays unheard to the end."""
+        if not (self.received and "INKWASH_TOLD" in os.environ):
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
         signal.alarm(0)
         self._before = {}
 
@@ -71,8 +74,12 @@ class StopOnSignal(L.Callback):
 
     def _receive(self, number: int, frame: Any) -> None:
         self.received = number
-        # Whoever signals a whole group of processes reaches each of them several times over.
-        self._answer(signal.SIG_IGN, self._insist, 1)
+        # Whoever signals a whole group of processes reaches each of them several times over; schedulers also say it
+        # again, and use SIGKILL when they mean it.
+        if "INKWASH_TOLD" in os.environ:
+            self._answer(signal.SIG_IGN, signal.SIG_DFL, GRACE_SECONDS)
+        else:
+            self._answer(signal.SIG_IGN, self._insist, 1)
 
     def _insist(self, number: int, frame: Any) -> None:
         self._answer(signal.SIG_DFL, signal.SIG_DFL, GRACE_SECONDS - 1)
