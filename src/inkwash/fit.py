@@ -32,7 +32,6 @@ from inkwash.training.compiling import compile_network
 from inkwash.training.logs import logging_of
 from inkwash.training.metrics_csv import MetricsCsv
 from inkwash.training.module import DiffusionModule
-from inkwash.training.processes import shielding
 
 log = logging.getLogger("inkwash")
 
@@ -66,9 +65,8 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
     facts = describe(trainer, module, config, about)
-    with shielding():
-        for logger in loggers:
-            logger.log_hyperparams({**config, "run": facts})
+    for logger in loggers:
+        logger.log_hyperparams({**config, "run": facts})
 
     checkpoint, stored = resume(directory, found, config, trainer, loggers)
     if stored["global_step"] >= config["trainer"]["max_steps"]:

@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,6 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
     """Have the kernel send this process a signal when its parent dies, even of SIGKILL (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-
-
-@contextmanager
-def shielding() -> Iterator[None]:
-    """Programs that are started inside never see SIGNALS, which schedulers send to all that a job has started.
-
-    W&B's own process would be gone when the training that was told to stop has its last numbers for it. It ends with
-    the one that it serves.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve(_worker: int) -> None:

@@ -1,12 +1,15 @@
 """Weights & Biases: the only file that knows it."""
 
+import contextlib
 import csv
+import functools
 import json
+import logging
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,24 @@ from inkwash.reports.pictures import grid
 from inkwash.training.best import best_column, direction
 from inkwash.training.offline import has_api_key
 
+log = logging.getLogger(__name__)
 STEP = "trainer/global_step"
+
+
+def while_it_lives(method: Callable[..., None]) -> Callable[..., None]:
+    """Do without W&B once its own process is gone: schedulers send SIGTERM to that one too, in the middle of a step."""
+
+    @functools.wraps(method)
+    def call(self: "Tracker", *args: Any, **kwargs: Any) -> None:
+        if self.gone:
+            return
+        try:
+            method(self, *args, **kwargs)
+        except ConnectionError as error:
+            self.gone = True
+            log.warning("W&B          its own process has ended (%s); metrics.csv goes on without it", error)
+
+    return call
 
 
 class Tracker(WandbLogger):
@@ -78,8 +98,10 @@ class Tracker(WandbLogger):
         self._steps: dict[str, int] | None = None  # the last of each value that W&B has
         self._best: dict[str, float] = {}
         self._defined: set[str] = set()
+        self.gone = False
 
     @rank_zero_only
+    @while_it_lives
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         assert step is not None, "every number here belongs to a step"
         run = self.experiment
@@ -108,6 +130,7 @@ class Tracker(WandbLogger):
         return bool(scores)
 
     @rank_zero_only
+    @while_it_lives
     def log_samples(self, sheet: Tensor, images: Tensor, labels: Tensor | None, step: int) -> None:
         """Show a grid (3, height, width), and its images (n, C, H, W) beside their labels (n,); all uint8."""
         self.log_image("samples", [_pixels(sheet)], step, caption=[f"step {step}"])
@@ -117,6 +140,7 @@ class Tracker(WandbLogger):
             self.log_table("samples_by_class", ["class", "noise", "image"], data, step=step)
 
     @rank_zero_only
+    @while_it_lives
     def finalize(self, status: str) -> None:
         """The training is over, however it ended."""
         super().finalize(status)
@@ -244,7 +268,8 @@ def default_entity() -> str:
 def finish(failed: bool) -> None:
     """Close the W&B run, if there is one, so that the next job of this process gets its own."""
     if wandb.run is not None:
-        wandb.finish(exit_code=int(failed))
+        with contextlib.suppress(ConnectionError):  # Tracker has told of it
+            wandb.finish(exit_code=int(failed))
 
 
 def _pixels(image: Tensor) -> Any:
