@@ -100,10 +100,16 @@ QUICK = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def quick_run_in():
+    """quick_run_in(directory, *overrides): the directory of a run that is about to start."""
+    return lambda directory, *overrides: write_run(directory, *QUICK, *overrides)
+
+
 @pytest.fixture
-def quick_run(tmp_path):
-    """quick_run(name, *overrides): the directory of a run that is about to start."""
-    return lambda name, *overrides: write_run(tmp_path / name, *QUICK, *overrides)
+def quick_run(tmp_path, quick_run_in):
+    """quick_run(name, *overrides): the same in a temporary folder."""
+    return lambda name, *overrides: quick_run_in(tmp_path / name, *overrides)
 
 
 @pytest.fixture

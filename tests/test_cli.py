@@ -349,6 +349,7 @@ def test_eight_launches_at_once_get_eight_directories(tmp_path):
     assert len(list((tmp_path / "runs").iterdir())) == 8
 
 
+@pytest.mark.slow
 def test_config_yaml_repeats_the_run(first, workplace):
     """`--config-dir RUN --config-name config` trains the same configuration: same hash, same weights."""
     arguments = ("--config-dir", "runs/first", "--config-name", "config", "run=again")

@@ -82,6 +82,7 @@ def test_an_evaluation_goes_on_where_it_stopped(alone, workplace):
     assert values[0] == values[1]
 
 
+@pytest.mark.slow
 def test_files_and_pipelines_meet_the_same_ruler(alone, workplace):
     """The PNGs that the run draws score what the run scores."""
     drawn = ("sampler=ddim", "spacing=karras", "spacing.steps=4", "num_images=13", "guidance=1")

@@ -86,6 +86,7 @@ def storm(new_run, nursery, kills, seconds, longest, processes=1, *options):
     return directory, lives
 
 
+@pytest.mark.slow
 def test_three_kills_at_random_moments(new_run, nursery):
     options = ("trainer.max_steps=40",)
     directory, lives = storm(new_run, nursery, 3, 0.03, 1.5, 1, *options)

@@ -26,6 +26,7 @@ def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(ne
         torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_share_of_waiting_is_logged(new_run, nursery):
     """One rank is slow: the other waits for most of its step, so the mean is large; steps are counted by image."""
     slow = "+callbacks.slow={_target_: fakes.SlowRank, rank: 1, seconds: 0.3}"
@@ -41,6 +42,7 @@ def test_the_share_of_waiting_is_logged(new_run, nursery):
 FSDP = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_network_in_parts_trains_as_a_whole_one(new_run, nursery, parts):
     """FSDP on two ranks: the curve, the average and the checkpoint of one process; a resume is exact."""

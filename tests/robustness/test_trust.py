@@ -89,7 +89,7 @@ def test_a_run_from_elsewhere_calls_nothing(new_run, tmp_path, keys):
         assert not mark.exists()
 
 
-@pytest.mark.parametrize("command", ["sample", "train"])
+@pytest.mark.parametrize("command", [pytest.param("sample", marks=pytest.mark.slow), "train"])
 def test_the_commands_say_so(new_run, tmp_path, command):
     directory, mark = new_run("run", *STEPS), tmp_path / "mark"
     fit(directory)

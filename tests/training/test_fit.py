@@ -266,6 +266,7 @@ def test_compiled_networks_have_the_same_keys(compose_config):
     plain.load_state_dict(compiled.state_dict())
 
 
+@pytest.mark.slow
 def test_sixteen_images_are_learnt_by_heart(fit_run):
     """Samples of a model of 16 images lie near them, where fresh images of the same kind do not."""
     options = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 16}", "data.num_classes=null", NO_METRIC)

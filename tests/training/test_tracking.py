@@ -65,16 +65,14 @@ def summary(directory):
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory, compose_config):
+def tracked(tmp_path_factory, quick_run_in):
     """A run with metrics and artifacts, and what W&B has of it."""
-    from conftest import QUICK, write_run
-
     options = (
         "logger=wandb", "logger.wandb.group=trials", "logger.wandb.job_type=study", "logger.wandb.tags=[a,b]",
         "logger.wandb.notes=two words", "logger.wandb.name=shown", "logger.wandb.artifacts=true",
         "callbacks.fid.every_n_steps=2",
     )  # fmt: skip
-    directory = write_run(tmp_path_factory.mktemp("tracked") / "run", *QUICK, *options)
+    directory = quick_run_in(tmp_path_factory.mktemp("tracked") / "run", *options)
     fit(directory)
     (record,) = records(directory)
     return directory, record, read(record)
