@@ -73,7 +73,9 @@ def tracked(tmp_path_factory, quick_run_in):
         "callbacks.fid.every_n_steps=2",
     )  # fmt: skip
     directory = quick_run_in(tmp_path_factory.mktemp("tracked") / "run", *options)
-    fit(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("WANDB_DATA_DIR", raising=False)  # of a run before this one in the same process
+        fit(directory)
     (record,) = records(directory)
     return directory, record, read(record)
 

@@ -58,10 +58,10 @@ class StopOnSignal(L.Callback):
 
     def restore(self) -> None:
         """Give the handlers back to whoever had them; a scheduler that repeats itself stays unheard to the end."""
+        signal.alarm(0)  # first: without a handler it would end the process
         if not (self.received and "INKWASH_TOLD" in os.environ):
             for number, handler in self._before.items():
                 signal.signal(number, handler)
-        signal.alarm(0)
         self._before = {}
 
     def _stop(self, trainer: L.Trainer, module: Any, number: signal.Signals) -> None:
