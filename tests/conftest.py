@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from inkwash import launch, train
+from inkwash import launch, rundir, train
 from inkwash.check import check
 from inkwash.denoiser import Estimate
 from inkwash.process.schedules import Schedule
@@ -88,8 +88,8 @@ def write_run(directory: Path, *overrides: str) -> Path:
     """A run directory as the launcher leaves it for the ranks."""
     directory.mkdir(parents=True, exist_ok=True)
     config = {key: value for key, value in composed(*overrides).items() if key not in ("run", "sweep", "resume")}
-    launch.write_config(directory, config)
-    about = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **launch.provenance()}
+    rundir.write_config(directory, config)
+    about = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **rundir.provenance()}
     (directory / "run.json").write_text(json.dumps(about))
     return directory
 

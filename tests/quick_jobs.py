@@ -17,7 +17,7 @@ import signal
 import time
 from pathlib import Path
 
-from inkwash import command, launch, train
+from inkwash import command, rundir, train
 from inkwash.training import trials
 
 
@@ -25,7 +25,7 @@ def job(config):
     directory, started = train.job_directory(), time.time()
     directory.mkdir(parents=True, exist_ok=True)
     train.write_about(directory, "auto", "hash")
-    launch.write_status(directory, "running")
+    rundir.write_status(directory, "running")
     with open(directory.parent / "begun", "a") as file:
         file.write(f"{directory.name}\n")
     begun = len((directory.parent / "begun").read_text().splitlines())
@@ -37,11 +37,11 @@ def job(config):
     loss = math.log10(config.optimizer.lr / 1e-3) ** 2
     seen = {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "started": started, "ended": time.time()}
     summary = {"metrics": {}, "heldout_loss": loss, "steps": 4, "loss": loss, "images_per_second": 1.0, **seen}
-    launch.write_text(directory / "summary.json", json.dumps(summary))
+    rundir.write_text(directory / "summary.json", json.dumps(summary))
     if config.optimizer.lr == float(os.environ.get("FAIL", -1)):
-        launch.write_status(directory, "failed", error="error: as it was told to")
+        rundir.write_status(directory, "failed", error="error: as it was told to")
         return float("nan")
-    launch.write_status(directory, "pruned" if obeys(directory, loss) else "finished")
+    rundir.write_status(directory, "pruned" if obeys(directory, loss) else "finished")
     return loss
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from inkwash.assess import Counter
 from inkwash.denoiser import Denoiser
 from inkwash.guidance import AutoGuidance, ClassifierFree
 from inkwash.process.predictions import X0
@@ -13,6 +12,7 @@ from inkwash.process.spacing import Trailing
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.generate import generate
 from inkwash.samplers.heun import Heun
+from inkwash.sources import Counter
 
 SCHEDULE, N, STEPS = EDMSchedule(), 6, 4
 

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from inkwash import launch
+from inkwash import rundir
 from inkwash.build import build_module
 from inkwash.draw import choose_inputs, draw
 from inkwash.errors import UserError
@@ -30,7 +30,7 @@ def write_run(directory, compose_config, *overrides):
     generator = torch.Generator().manual_seed(config["seed"])
     state = {key: v + 0.1 * torch.randn(v.shape, generator=generator) for key, v in module.state_dict().items()}
     (directory / "checkpoints").mkdir(parents=True)
-    launch.write_config(directory, {key: v for key, v in config.items() if key not in ("run", "sweep", "resume")})
+    rundir.write_config(directory, {key: v for key, v in config.items() if key not in ("run", "sweep", "resume")})
     torch.save({"state_dict": state, "global_step": 0}, directory / "checkpoints" / "last.ckpt")
     return directory
 

@@ -9,7 +9,7 @@ import pytest
 from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces.internal import View
 
-from inkwash import launch
+from inkwash import rundir
 from inkwash.dashboard import names_of
 from inkwash.errors import UserError
 from inkwash.reports.workspace import Logged, build, to_json
@@ -41,7 +41,7 @@ def a_run(directory, values="train/loss,metrics/fd_classifier_8", **about):
     """A run directory as far as these commands look into it."""
     directory.mkdir(parents=True)
     config = {"data": {"batch_size": 16}, "model": {"num_classes": 10}, "logger": {"wandb": {"project": "mine"}}}
-    launch.write_config(directory, config)
+    rundir.write_config(directory, config)
     (directory / "run.json").write_text(json.dumps({"id": "abc", "choices": {"schedule": "cosine"}, **about}))
     if values:
         (directory / "metrics.csv").write_text(f"step,{values}\n1,0.5,3\n")

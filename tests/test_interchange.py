@@ -11,7 +11,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from hydra.core.global_hydra import GlobalHydra
 from safetensors import safe_open
 
-from inkwash import ddpm_scheduler, export, importing, launch
+from inkwash import ddpm_scheduler, export, importing, rundir
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
 from inkwash.fit import fit
@@ -37,13 +37,13 @@ def untrained(tmp_path, compose_config):
 
     def make(*overrides: str, name: str = "run"):
         directory = tmp_path / name
-        config = {k: v for k, v in compose_config(*overrides).items() if k not in launch.OF_THE_LAUNCH}
+        config = {k: v for k, v in compose_config(*overrides).items() if k not in rundir.OF_THE_LAUNCH}
         module = build_module(config)
         generator = torch.Generator().manual_seed(0)
         for p in module.parameters():
             p.data = 0.1 * torch.randn(p.shape, generator=generator)
         (directory / "checkpoints").mkdir(parents=True)
-        launch.write_config(directory, config)
+        rundir.write_config(directory, config)
         torch.save({"state_dict": module.state_dict(), "global_step": 7}, directory / "checkpoints" / "last.ckpt")
         return directory
 
@@ -196,7 +196,7 @@ def test_bare_weights_carry_their_configuration(untrained, tmp_path):
     with safe_open(export_safetensors(directory, tmp_path / "a" / "net.safetensors"), "pt") as file:
         state, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     config = json.loads(about["config"])
-    assert config == launch.read_config(directory)
+    assert config == rundir.read_config(directory)
     assert (about["weights"], about["step"]) == ("ema", "7")
     net = build(config["model"])
     net.load_state_dict(state)
@@ -234,14 +234,14 @@ def test_their_cifar10_trains_on_as_our_recipe(pipeline, compose_config, tmp_pat
     up = {"up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"]}
     narrow = {"block_out_channels": [32, 64, 64, 64], "layers_per_block": 2, "downsample_padding": 0, "sample_size": 32}
     folder, _ = pipeline({"variance_type": "fixed_large"}, **blocks, **up, **narrow, dropout=0.1)
-    config = launch.read_config(import_diffusers(folder, tmp_path / "run"))
+    config = rundir.read_config(import_diffusers(folder, tmp_path / "run"))
     recipe = compose_config("experiment=cifar10", "data.path=x", "model.channels=32")
     assert changes.forbidden(config, recipe, step=0) is None
 
 
 def test_classes_must_be_told_of_what_is_not_our_own(untrained, pipeline, tmp_path):
     ours = import_diffusers(export_diffusers(untrained(), tmp_path / "out"), tmp_path / "back")
-    assert load_run(ours).num_classes == launch.read_config(ours)["data"]["num_classes"] == 10
+    assert load_run(ours).num_classes == rundir.read_config(ours)["data"]["num_classes"] == 10
     folder, pipe = pipeline(num_class_embeds=6)
     with pytest.raises(UserError, match="num_class_embeds=6: if the last one stands for no label, pass num_classes=5"):
         import_diffusers(folder, tmp_path / "a")
@@ -266,10 +266,10 @@ def test_an_import_trains_on(untrained, tmp_path, compose_config):
     """From step 0 and from its weights, with an optimizer that has seen nothing."""
     out = export_diffusers(untrained("model.channels=32"), tmp_path / "out")
     back = import_diffusers(out, tmp_path / "back")
-    model = launch.read_config(back)["model"]
+    model = rundir.read_config(back)["model"]
     quick = ("debug=fast", "logger=csv", "trainer=cpu", "trainer.max_steps=1", "optimizer.lr=1e-30", "~callbacks.fid")
     config = compose_config(*quick, "~callbacks.best")
-    launch.write_config(back, {k: v for k, v in config.items() if k not in launch.OF_THE_LAUNCH} | {"model": model})
+    rundir.write_config(back, {k: v for k, v in config.items() if k not in rundir.OF_THE_LAUNCH} | {"model": model})
     trainer, module = fit(back)
     assert trainer.global_step == 1
     for name, value in load_run(tmp_path / "run").denoiser.net.state_dict().items():

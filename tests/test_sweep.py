@@ -19,8 +19,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hydra_plugins.inkwash.study import distribution
-from inkwash import launch, sweep
+from hydra_plugins.inkwash.space import distribution
+from inkwash import launch, rundir, sweep
 from inkwash.errors import UserError
 from inkwash.training import trials
 
@@ -96,15 +96,15 @@ def test_a_repeated_sweep_runs_what_is_left(tmp_path):
 
 
 def test_names_of_jobs():
-    name = launch.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=1", "schedule=linear", "sweep=x"])
+    name = rundir.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=1", "schedule=linear", "sweep=x"])
     assert name.startswith("optimizer.lr-0.001235_schedule-linear-")
     # Whatever does not belong to the job leaves its name alone, and so does the order; anything else changes it.
     same = ["launcher=gpus", "schedule=linear", "a=1", "sweep=y", "resume=must", "sweeper=grid"]
-    assert name == launch.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], same)
-    assert name != launch.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=2", "schedule=linear"])
-    long = launch.job_name(["x=" + "y" * 300], ["x=" + "y" * 300])
+    assert name == rundir.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], same)
+    assert name != rundir.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=2", "schedule=linear"])
+    long = rundir.job_name(["x=" + "y" * 300], ["x=" + "y" * 300])
     assert len(long) < 120
-    assert launch.SAFE.fullmatch(launch.job_name(["a={b: [1, 2]}", "c='$HOME (x)'"], []))
+    assert rundir.SAFE.fullmatch(rundir.job_name(["a={b: [1, 2]}", "c='$HOME (x)'"], []))
 
 
 # --- Slots ------------------------------------------------------------------------------------------------------------

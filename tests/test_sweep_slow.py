@@ -12,7 +12,7 @@ import time
 import optuna
 import pytest
 
-from inkwash import launch
+from inkwash import launch, rundir
 from inkwash.training import trials
 from test_sweep import LOG_LR, ROOT, run, states, study
 
@@ -57,7 +57,7 @@ def test_two_jobs_of_two_ranks_make_one_directory_and_one_wandb_run_each(tmp_pat
     assert [len(found) for found in records] == [1, 1]
     abouts = [json.loads((job / "run.json").read_text()) for job in jobs]
     assert [found[0].name[-8:] for found in records] == [about["id"] for about in abouts]
-    assert [about["config_hash"] for about in abouts] == [launch.config_hash(launch.read_config(job)) for job in jobs]
+    assert [about["config_hash"] for about in abouts] == [rundir.config_hash(rundir.read_config(job)) for job in jobs]
     assert len({about["config_hash"] for about in abouts}) == 2
     assert all(json.loads((job / "summary.json").read_text())["world_size"] == 2 for job in jobs)
     with open(directory / "sweep.csv") as file:

@@ -1,4 +1,4 @@
-"""What each rank of an evaluation does: draw its share of the images, look at them once, keep the values."""
+"""What each rank of an evaluation does: look once at its share of the images, keep the values."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from omegaconf import OmegaConf
-from torch import Tensor, nn
 from tqdm import tqdm
 
-from inkwash import launch
+from inkwash import rundir
 from inkwash.agent import reporting
 from inkwash.build import build
-from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.meeting import meeting
 from inkwash.metrics.bits_per_dim import BitsPerDim
@@ -30,44 +27,8 @@ from inkwash.quantize import to_float
 from inkwash.reports.evaluation import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
 from inkwash.samplers.base import ImageNoise
-from inkwash.samplers.generate import generate, labels_for
-from inkwash.sources import image_files, pipeline_images
-from inkwash.training.precision import autocast, resolve_precision
+from inkwash.sources import from_elsewhere, from_run
 from inkwash.training.trainer import resolve_device, set_threads
-
-log = logging.getLogger("inkwash")
-
-Batches = Iterator[tuple[Sequence[int], Tensor, Tensor | None]]
-
-
-@dataclasses.dataclass
-class Drawn:
-    """One cell's images, this rank's share of them, and how they come about.
-
-    Attributes:
-        batches: (indices, uint8 images, labels asked for).
-        facts: weights, sampler, steps, guidance and seed of MetricRecord.
-        evaluations: network evaluations for each image so far, None where nobody can count them.
-    """
-
-    batches: Batches
-    facts: dict[str, Any]
-    evaluations: "Counter | None" = None
-
-
-class Counter:
-    """Counts the images that networks are given, however guidance and samplers call them: those of every denoiser in a
-    denoiser, the worse one of autoguidance among them.
-    """
-
-    def __init__(self, denoiser: nn.Module):
-        self.images = 0
-        for part in denoiser.modules():
-            if isinstance(part, Denoiser):
-                part.net.register_forward_pre_hook(self._count)
-
-    def _count(self, net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.images += len(inputs[0])
 
 
 def assess(directory: Path) -> None:
@@ -76,6 +37,7 @@ def assess(directory: Path) -> None:
     rank, world = start_group()
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
     set_threads(config["trainer"]["threads"], int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    device = resolve_device(config["trainer"]["accelerator"])
     data = build({**config["data"], "num_workers": 0})
     suites: dict[int, Suite] = {}
     results = []
@@ -83,12 +45,12 @@ def assess(directory: Path) -> None:
     for cell in config["cells"]:
         path = directory / "cells" / f"{key_of(config, cell)}.json"
         if not exists_for_all(path):
-            suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data)
+            suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data, device)
             suites[cell["num_images"]] = suite
-            result = measure(config, cell, suite, data, rank, world)
+            result = measure(config, cell, suite, data, rank, world, device)
             if rank == 0:
                 path.parent.mkdir(exist_ok=True)
-                launch.write_text(path, json.dumps(result, indent=2, default=str) + "\n")
+                rundir.write_text(path, json.dumps(result, indent=2, default=str) + "\n")
             barrier()
         results.append(json.loads(path.read_text()))
     if rank == 0:
@@ -106,7 +68,7 @@ def assess(directory: Path) -> None:
 def check_samplers(config: dict[str, Any]) -> None:
     """A sampler that cannot draw from the run is told before the first image of any cell."""
     if config["run"] is not None:
-        schedule = build(launch.read_config(Path(config["run"]))["schedule"])
+        schedule = build(rundir.read_config(Path(config["run"]))["schedule"])
         for cell in config["cells"]:
             build(cell["sampler"]).check(schedule)
 
@@ -149,7 +111,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def prepared_suite(config: dict[str, Any], num_images: int, data: Any) -> Suite:
+def prepared_suite(config: dict[str, Any], num_images: int, data: Any, device: torch.device) -> Suite:
     metrics = [build(node) for node in config["metrics"].values()]
     suite = Suite(build(config["extractor"]), metrics, num_images)
     suite.prepare(
@@ -159,16 +121,21 @@ def prepared_suite(config: dict[str, Any], num_images: int, data: Any) -> Suite:
         config["reference"],
         config["reference_file"],
         labelled=config["run"] is not None,
-        device=resolve_device(config["trainer"]["accelerator"]),
+        device=device,
     )
     return suite
 
 
 def measure(
-    config: dict[str, Any], cell: dict[str, Any], suite: Suite, data: Any, rank: int, world: int
+    config: dict[str, Any],
+    cell: dict[str, Any],
+    suite: Suite,
+    data: Any,
+    rank: int,
+    world: int,
+    device: torch.device,
 ) -> dict[str, Any]:
     """One cell's values, each with its record."""
-    device = resolve_device(config["trainer"]["accelerator"])
     indices = range(rank, cell["num_images"], world)
     start = time.perf_counter()
     run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
@@ -194,50 +161,6 @@ def measure(
     if run and config["likelihood"] is not None:
         result["metrics"] |= likelihood(run, config, cell, data, rank, world, device)
     return result
-
-
-def from_run(
-    run: Run, config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int], device: torch.device
-) -> Drawn:
-    """Images that a trained denoiser draws, in the precision of its training."""
-    sampler = build(cell["sampler"])
-    precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
-    labels = labels_for(indices, run.num_classes)
-    guidance = cell["guidance"]
-    denoiser = build(config["guide"])(run.denoiser, guidance) if guidance != 1 else run.denoiser
-    counter = Counter(denoiser)
-
-    def batches() -> Batches:
-        with autocast(precision, device):
-            for index, images in generate(
-                denoiser.to(device), sampler, run.shape, indices, labels, 1.0, cell["seed"],
-                config["batch_size"], device,
-            ):  # fmt: skip
-                yield index, images, labels_for(index, run.num_classes)
-
-    facts = {
-        "weights": cell["weights"],
-        "sampler": cell["sampler"]["_target_"].rpartition(".")[2],
-        "steps": len(sampler.spacing(run.denoiser.schedule)) - 1,
-        "guidance": guidance,
-        "seed": cell["seed"],
-        "commit": launch.provenance()["commit"],
-    }
-    return Drawn(batches(), facts, counter)
-
-
-def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> Drawn:
-    """Images of a folder, or of a pipeline of diffusers."""
-    shape = tuple(config["data"]["shape"])
-    facts: dict[str, Any] = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0}
-    facts |= {"seed": cell["seed"], "commit": launch.provenance()["commit"]}
-    if config["images"] is not None:
-        files = image_files(Path(config["images"]), shape, cell["num_images"])
-        return Drawn(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)
-    steps = cell["steps"] or 50
-    pipeline = pipeline_images(Path(config["pipeline"]), shape, steps, cell["seed"])
-    facts |= {"sampler": "pipeline", "steps": steps}
-    return Drawn(((i, x, None) for i, x in pipeline(indices, config["batch_size"])), facts)
 
 
 def likelihood(

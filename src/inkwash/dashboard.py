@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash import command, launch
+from inkwash import command, rundir
 from inkwash.check import check
 from inkwash.errors import UserError
 from inkwash.export import one_sentence
@@ -38,8 +38,8 @@ def dashboard(config: DictConfig) -> None:
     """Save the workspace in W&B where there is an API key, else write it to a file, and say which."""
     with one_sentence():
         check(config)
-        directory = launch.find_run(config.run)
-        names, where = names_of(directory), launch.read_config(directory)["logger"].get("wandb", {})
+        directory = rundir.find_run(config.run)
+        names, where = names_of(directory), rundir.read_config(directory)["logger"].get("wandb", {})
         try:
             from inkwash.reports import workspace  # seconds, which a misspelt key need not wait for
         except ImportError as error:
@@ -54,9 +54,9 @@ def dashboard(config: DictConfig) -> None:
             view.save()
             print(f"{view.url}    saved in W&B")
             return
-        path = Path(config.out or launch.RUNS / "dashboard.json")
+        path = Path(config.out or rundir.RUNS / "dashboard.json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        launch.write_text(path, workspace.to_json(view) + "\n")
+        rundir.write_text(path, workspace.to_json(view) + "\n")
         print(f"{path}    not in W&B yet: {'out= asks for a file' if config.out else 'there is no API key'}")
         print(f"publish it in the project {view.project} with: wandb login && make dashboard run={config.run}")
 
@@ -68,7 +68,7 @@ def names_of(directory: Path) -> dict[str, list[str]]:
         raise UserError(f"run={directory} has no metrics.csv yet: a dashboard shows what a run has logged")
     with open(path, newline="", encoding="utf-8") as file:
         values = [name for name in next(csv.reader(file)) if name != "step"]
-    config = launch.read_config(directory)
+    config = rundir.read_config(directory)
     choices = json.loads((directory / "run.json").read_text("utf-8")).get("choices", {})
     drawn = any((directory / "samples").glob("step-*.png"))
     labelled = config["model"].get("num_classes") and config["logger"].get("wandb", {}).get("sample_table")

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash import command, launch, schema
+from inkwash import command, launch, rundir, schema
 from inkwash.check import check, check_stored
 from inkwash.cluster import check_place, find_place
 from inkwash.errors import UserError
@@ -60,7 +60,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
             raise UserError(f"{changing[0]} cannot be a list: the values listed are compared with the same eyes")
         directory = out_directory(config, common, cells)
         if place is None or place.rank == 0:
-            launch.write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
+            rundir.write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
     except (HydraException, OmegaConfBaseException) as error:  # some of them are OSErrors, too
         sys.exit(f"error: {command.sentence(error, 'evaluate')}")
     except (UserError, OSError) as error:
@@ -86,9 +86,9 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
     keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
     plain["steps"] = plain["spacing"]["steps"] if any(key.startswith("spacing") for key in keys) else None
     if plain["run"] is not None:
-        directory = launch.find_run(plain["run"])
+        directory = rundir.find_run(plain["run"])
         plain["run"] = str(directory.resolve())
-        trained = launch.read_config(directory)
+        trained = rundir.read_config(directory)
         check_stored(trained, directory / "config.yaml")
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
         for key in ("extractor", "data"):
@@ -145,7 +145,7 @@ def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[s
     if config.out is not None:
         directory = Path(config.out)
     else:
-        home = Path(common["run"]) if common["run"] else launch.RUNS
+        home = Path(common["run"]) if common["run"] else rundir.RUNS
         measured = {key: value for key, value in common.items() if key != "tracking"}
         asked = json.dumps([measured, cells], sort_keys=True, default=str)
         directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]

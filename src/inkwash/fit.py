@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from inkwash import launch
+from inkwash import rundir
 from inkwash.agent import reporting
 from inkwash.build import build, build_module
 from inkwash.errors import UserError
@@ -45,7 +45,7 @@ def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
 
 def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     started = time.perf_counter()
-    config, about = launch.read_config(directory), json.loads((directory / "run.json").read_text())
+    config, about = rundir.read_config(directory), json.loads((directory / "run.json").read_text())
     seed_process(config["seed"], rank)
 
     data = build(config["data"])
@@ -57,7 +57,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         callbacks.append(memory.MicroBatches(resuming.micro_batches(found)))
     trainer = build(
         config["trainer"],
-        callbacks=[SameConfig(launch.config_hash(config)), *callbacks, stop := StopOnSignal()],
+        callbacks=[SameConfig(rundir.config_hash(config)), *callbacks, stop := StopOnSignal()],
         logger=loggers,
         default_root_dir=str(directory),
     )
@@ -77,7 +77,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     if checkpoint is not None:
         resuming.compare_images(stored, data.train.fingerprint)
     elif config["init_from"] is not None:
-        resuming.start_from(launch.find_weights(config["init_from"]), module)
+        resuming.start_from(rundir.find_weights(config["init_from"]), module)
     try:
         with exhaustion(trainer, module):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
@@ -214,7 +214,7 @@ def summarize(
         "metrics": {record["name"]: record for record in lines},  # the last of each name
         **facts,
     }
-    launch.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
+    rundir.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
     for name, record in summary["metrics"].items():
         log.info("%-12s %.4g", name, record["value"])
     if share:

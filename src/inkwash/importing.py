@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig
 
-from inkwash import command, launch
+from inkwash import command, rundir
 from inkwash.check import check
 from inkwash.export import one_sentence
 
@@ -26,7 +26,7 @@ def import_(config: DictConfig) -> None:
     """Make runs/RUN and say how to draw from it."""
     with one_sentence():
         check(config)
-        directory = launch.RUNS / launch.safe_name("run", config.run)
+        directory = rundir.RUNS / rundir.safe_name("run", config.run)
         from inkwash.interchange import import_diffusers  # torch, which a misspelt key need not wait for
 
         import_diffusers(config.folder, directory, config.num_classes)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from inkwash import launch, schema
+from inkwash import launch, rundir, schema
 from inkwash.build import build_module
 from inkwash.ddpm_scheduler import listed_betas, overrides, scheduler_config
 from inkwash.errors import UserError
@@ -92,7 +92,7 @@ def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
 def _write_json(path: Path, kind: str, fields: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"_class_name": kind, "_diffusers_version": OLDEST_DIFFUSERS, **fields}
-    launch.write_text(path, json.dumps(content, indent=2) + "\n")
+    rundir.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 # --- In ---------------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def _compose(changes: list[str]) -> dict[str, Any]:
         if not GlobalHydra.instance().is_initialized():
             stack.enter_context(initialize_config_dir(launch.config_dir(), version_base="1.3"))
         plain: Any = OmegaConf.to_container(compose("train", changes), resolve=True)
-    return {key: value for key, value in plain.items() if key not in launch.OF_THE_LAUNCH}
+    return {key: value for key, value in plain.items() if key not in rundir.OF_THE_LAUNCH}
 
 
 def _write_run(directory: Path, module: DiffusionModule, folder: Path) -> None:
@@ -215,15 +215,15 @@ def _write_run(directory: Path, module: DiffusionModule, folder: Path) -> None:
     }
     module.on_save_checkpoint(checkpoint)
     AtomicCheckpointIO().save_checkpoint(checkpoint, directory / "checkpoints" / "last.ckpt")
-    launch.write_config(directory, module.config)
+    rundir.write_config(directory, module.config)
     about = {
         "id": uuid.uuid4().hex[:8],
         "overrides": [],
         "sweep": None,
         "resume": "auto",
-        "config_hash": launch.config_hash(module.config),
+        "config_hash": rundir.config_hash(module.config),
         "imported": str(folder),
-        **launch.provenance(),
+        **rundir.provenance(),
     }
-    launch.write_text(directory / "run.json", json.dumps(about, indent=2) + "\n")
-    launch.write_status(directory, "finished")
+    rundir.write_text(directory / "run.json", json.dumps(about, indent=2) + "\n")
+    rundir.write_status(directory, "finished")

@@ -11,7 +11,7 @@ from inkwash.build import build_denoiser
 from inkwash.check import check_stored
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.launch import find_run, read_config
+from inkwash.rundir import find_run, read_config
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
 from inkwash.training.checkpoint_io import read_checkpoint

@@ -8,11 +8,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash import command, launch, schema
+from inkwash import command, launch, rundir, schema
 from inkwash.check import check
 from inkwash.cluster import find_place
 from inkwash.errors import UserError
-from inkwash.launch import find_run
+from inkwash.rundir import find_run
 
 schema.register()
 
@@ -32,7 +32,7 @@ def sample(config: DictConfig) -> None:
             raise UserError(f"guidance={config.guidance} must be a finite number")
         choices = HydraConfig.get().runtime.choices
         name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
-        out = Path(config.out) if config.out else launch.new_directory(directory / "samples", name)
+        out = Path(config.out) if config.out else rundir.new_directory(directory / "samples", name)
         out.mkdir(parents=True, exist_ok=True)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(directory.resolve())

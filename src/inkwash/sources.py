@@ -1,18 +1,100 @@
-"""Images to measure that no run of ours draws: files, and pipelines of diffusers."""
+"""Where the images come from that are measured: a trained denoiser, files, or a pipeline of diffusers."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from inkwash import rundir
+from inkwash.build import build
 from inkwash.data.decode import decode
+from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.random import generator
+from inkwash.run import Run
+from inkwash.samplers.generate import generate, labels_for
+from inkwash.training.precision import autocast, resolve_precision
 
+Batches = Iterator[tuple[Sequence[int], Tensor, Tensor | None]]
 Reader = Callable[[Sequence[int], int], Iterator[tuple[Sequence[int], Tensor]]]
+
+
+@dataclasses.dataclass
+class Drawn:
+    """One cell's images, this rank's share of them, and how they come about.
+
+    Attributes:
+        batches: (indices, uint8 images, labels asked for).
+        facts: weights, sampler, steps, guidance and seed of MetricRecord.
+        evaluations: network evaluations for each image so far, None where nobody can count them.
+    """
+
+    batches: Batches
+    facts: dict[str, Any]
+    evaluations: "Counter | None" = None
+
+
+class Counter:
+    """Counts the images that networks are given, however guidance and samplers call them: those of every denoiser in a
+    denoiser, the worse one of autoguidance among them.
+    """
+
+    def __init__(self, denoiser: nn.Module):
+        self.images = 0
+        for part in denoiser.modules():
+            if isinstance(part, Denoiser):
+                part.net.register_forward_pre_hook(self._count)
+
+    def _count(self, net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.images += len(inputs[0])
+
+
+def from_run(
+    run: Run, config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int], device: torch.device
+) -> Drawn:
+    """Images that a trained denoiser draws, in the precision of its training."""
+    sampler = build(cell["sampler"])
+    precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
+    labels = labels_for(indices, run.num_classes)
+    guidance = cell["guidance"]
+    denoiser = build(config["guide"])(run.denoiser, guidance) if guidance != 1 else run.denoiser
+    counter = Counter(denoiser)
+
+    def batches() -> Batches:
+        with autocast(precision, device):
+            for index, images in generate(
+                denoiser.to(device), sampler, run.shape, indices, labels, 1.0, cell["seed"],
+                config["batch_size"], device,
+            ):  # fmt: skip
+                yield index, images, labels_for(index, run.num_classes)
+
+    facts = {
+        "weights": cell["weights"],
+        "sampler": cell["sampler"]["_target_"].rpartition(".")[2],
+        "steps": len(sampler.spacing(run.denoiser.schedule)) - 1,
+        "guidance": guidance,
+        "seed": cell["seed"],
+        "commit": rundir.commit(),
+    }
+    return Drawn(batches(), facts, counter)
+
+
+def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> Drawn:
+    """Images of a folder, or of a pipeline of diffusers."""
+    shape = tuple(config["data"]["shape"])
+    facts: dict[str, Any] = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0}
+    facts |= {"seed": cell["seed"], "commit": rundir.commit()}
+    if config["images"] is not None:
+        files = image_files(Path(config["images"]), shape, cell["num_images"])
+        return Drawn(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)
+    steps = cell["steps"] or 50
+    pipeline = pipeline_images(Path(config["pipeline"]), shape, steps, cell["seed"])
+    facts |= {"sampler": "pipeline", "steps": steps}
+    return Drawn(((i, x, None) for i, x in pipeline(indices, config["batch_size"])), facts)
 
 
 def image_files(folder: Path, shape: tuple[int, int, int], num_images: int) -> Reader:

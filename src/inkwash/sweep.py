@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, read_write
 
-from inkwash import launch
+from inkwash import launch, rundir
 from inkwash.errors import UserError
 from inkwash.training.best import direction
 
@@ -53,7 +53,7 @@ def announce(config: DictConfig, what: str) -> None:
     typed = [*config.hydra.overrides.task, *ours]
     others = [override for override in typed if not override.startswith("sweep=")]
     command = shlex.join(["make", "sweep", f"sweep={directory.name}", *others])
-    launch.write_text(directory / "command.txt", command + "\n")
+    rundir.write_text(directory / "command.txt", command + "\n")
     print(f"{directory}    {what}; to go on after an interruption: {command}", flush=True)
 
 
@@ -74,7 +74,7 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     Console().print(_table(rows, metric))
     states = {row["job"]: row for row in rows}
     lost = {"state": "lost", "overrides": [], "error": "it never started"}
-    failed = {name: row for name in names if (row := states.get(name, lost))["state"] not in launch.DONE}
+    failed = {name: row for name in names if (row := states.get(name, lost))["state"] not in rundir.DONE}
     varied = _varied(rows)
     for name, row in failed.items():
         own = " ".join(o for o in row["overrides"] if o.partition("=")[0] in varied)
@@ -114,11 +114,11 @@ def rises(metric: str) -> bool:
 
 def _job(directory: Path) -> dict[str, Any]:
     """What a job's directory says of it; the measured keys only where it finished."""
-    status = launch.read_status(directory)
+    status = rundir.read_status(directory)
     overrides = json.loads((directory / "run.json").read_text())["overrides"]
     row = {"job": directory.name, "state": status["state"], "overrides": overrides, "metrics": {}}
     row["error"] = status.get("error", "")
-    if status["state"] in launch.DONE:
+    if status["state"] in rundir.DONE:
         summary = json.loads((directory / "summary.json").read_text())
         row["metrics"] = measured(summary)
         row |= {key: summary[key] for key in ("steps", "loss", "images_per_second")}

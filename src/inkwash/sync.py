@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from inkwash import command, launch
+from inkwash import command, rundir
 from inkwash.check import check
 from inkwash.errors import UserError
 from inkwash.export import one_sentence
@@ -32,7 +32,7 @@ def sync(config: DictConfig) -> None:
     """List what has not been uploaded, oldest first, and upload it with `wandb sync`."""
     with one_sentence():
         check(config)
-        runs = [launch.find_run(config.run)] if config.run else list(find_runs(launch.RUNS))
+        runs = [rundir.find_run(config.run)] if config.run else list(find_runs(rundir.RUNS))
         left = {run: records(run) for run in runs}
         for run in [run for run in left if left[run] and still_trains(run)]:
             print(f"{run}    left alone: it is still training")
@@ -42,7 +42,7 @@ def sync(config: DictConfig) -> None:
             for record in left[run]:
                 print(f"{run}    {record.name}    {megabytes(record):.1f} MB")
         if not paths:
-            print(f"nothing to upload: W&B has all of {config.run or launch.RUNS}")
+            print(f"nothing to upload: W&B has all of {config.run or rundir.RUNS}")
             return
         if config.dry:
             return

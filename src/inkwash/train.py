@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash import command, launch, schema
+from inkwash import command, launch, rundir, schema
 from inkwash.check import PARTS, check
 from inkwash.cluster import Place, check_place, find_place, job_name
 from inkwash.errors import UserError
@@ -26,7 +26,7 @@ from inkwash.training.processes import wait_for_others
 SECRETS = ("WANDB_API_KEY", "HF_TOKEN")
 
 schema.register()
-OmegaConf.register_new_resolver("sweep_name", launch.sweep_name, replace=True)
+OmegaConf.register_new_resolver("sweep_name", rundir.sweep_name, replace=True)
 
 
 def train(config: DictConfig) -> float:
@@ -48,24 +48,24 @@ def train(config: DictConfig) -> float:
         status = launch.start("inkwash.fit", directory, config.trainer.accelerator, config.trainer.devices, place, told)
     except SystemExit:  # a signal
         if leads(place):
-            launch.write_status(directory, "stopped")
+            rundir.write_status(directory, "stopped")
         raise
     if not leads(place):
         if status != 0 and not multirun:
             sys.exit(status)
         return float("nan")
     if status in launch.STOPPED and not multirun:
-        launch.write_status(directory, "stopped")
+        rundir.write_status(directory, "stopped")
         sys.exit(status)
     if status != 0:
         report = directory / "error.txt"
         error = report.read_text("utf-8").strip() if report.exists() else "its processes were killed"
         with contextlib.suppress(OSError):  # a full disk, perhaps, which the ranks have told of
-            launch.write_status(directory, "failed", error=error)
+            rundir.write_status(directory, "failed", error=error)
         if not multirun:
             sys.exit(launch.exit_code(status))
         return float("nan")
-    launch.write_status(directory, "pruned" if trials.pruned(directory) else "finished")
+    rundir.write_status(directory, "pruned" if trials.pruned(directory) else "finished")
     summary = json.loads((directory / "summary.json").read_text())
     if not multirun:
         print(f"{directory}    next: make sample run={directory} num_images=64")
@@ -91,10 +91,10 @@ def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
     if directory is not None and not leads(place):
         return directory
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    plain = {key: value for key, value in plain.items() if key not in launch.OF_THE_LAUNCH}
+    plain = {key: value for key, value in plain.items() if key not in rundir.OF_THE_LAUNCH}
     refuse_secrets(plain)
     if config.init_from is not None:
-        launch.find_weights(config.init_from)
+        rundir.find_weights(config.init_from)
     if directory is not None:
         if directory.exists():
             check_files(directory)
@@ -104,12 +104,12 @@ def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
     elif config.resume == "must":
         raise UserError("resume=must needs the name of a run: pass run=NAME")
     else:
-        directory = launch.new_directory(launch.RUNS, made_up_name())
-    launch.write_config(directory, plain)
-    write_about(directory, config.resume, launch.config_hash(plain))
-    launch.write_status(directory, "running")
+        directory = rundir.new_directory(rundir.RUNS, made_up_name())
+    rundir.write_config(directory, plain)
+    write_about(directory, config.resume, rundir.config_hash(plain))
+    rundir.write_status(directory, "running")
     if not multirun:
-        launch.point_latest(directory)
+        rundir.point_latest(directory)
     return directory
 
 
@@ -128,14 +128,14 @@ def named_directory(config: DictConfig, place: Place | None) -> Path | None:
     name = config.run or job_name()
     if name is None and place is not None:
         raise UserError(f"{place.launcher} starts several processes, which must know the run's name: pass run=NAME")
-    return None if name is None else launch.RUNS / launch.safe_name("run", name)
+    return None if name is None else rundir.RUNS / rundir.safe_name("run", name)
 
 
 def made_up_name() -> str:
     """What is trained, and when."""
     choices = HydraConfig.get().runtime.choices
     parts = [str(choices.get(group, "")) for group in ("data", "model", "schedule", "prediction")]
-    return "-".join([*filter(None, parts), launch.stamp()])
+    return "-".join([*filter(None, parts), rundir.stamp()])
 
 
 def check_files(directory: Path) -> None:
@@ -163,7 +163,7 @@ def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
         raise UserError(f"resume=never, but {directory} already holds a run: choose another run=NAME or delete it")
     # An imported run has made no step yet. The ranks look into the checkpoint and have the last word (resuming.py).
     step = None if step_files(directory) else 0
-    if change := changes.forbidden(launch.read_config(directory), config, step):
+    if change := changes.forbidden(rundir.read_config(directory), config, step):
         raise UserError(changes.refusal(directory, change))
 
 
@@ -186,9 +186,9 @@ def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
         "sweep": Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None,
         "resume": resume,
         "config_hash": config_hash,
-        **launch.provenance(),
+        **rundir.provenance(),
     }
-    launch.write_text(before, json.dumps(about, indent=2) + "\n")
+    rundir.write_text(before, json.dumps(about, indent=2) + "\n")
 
 
 def new_id(multirun: bool) -> str:
@@ -202,7 +202,7 @@ def refuse(error: Exception) -> None:
     directory = job_directory()
     directory.mkdir(parents=True, exist_ok=True)
     write_about(directory, "auto", None)
-    launch.write_status(directory, "failed", error=str(error))
+    rundir.write_status(directory, "failed", error=str(error))
 
 
 def main() -> None:
@@ -212,7 +212,7 @@ def main() -> None:
         key, _, value = argument.partition("=")
         if key == "sweep" and value != "null":
             try:
-                launch.safe_name(key, value)
+                rundir.safe_name(key, value)
             except UserError as error:
                 sys.exit(f"error: {error}")
     command.run(train, "train")

@@ -17,7 +17,7 @@ from figures import count
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from inkwash import launch
+from inkwash import rundir
 from inkwash.check import check, check_stored
 from inkwash.data.decode import decode
 from inkwash.data.folder import Folder
@@ -186,7 +186,7 @@ def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
     (tmp_path / "config.yaml").write_bytes(text)
 
     def read():
-        check_stored(launch.read_config(tmp_path), tmp_path / "config.yaml")
+        check_stored(rundir.read_config(tmp_path), tmp_path / "config.yaml")
 
     assert "config.yaml" in told(read)
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from inkwash import launch
+from inkwash import rundir
 from inkwash.build import build, build_module
 from inkwash.check import check
 from inkwash.data.decode import decode
@@ -178,7 +178,7 @@ def test_any_bytes_are_a_checkpoint_or_refused(examples, tmp_path):
 
 @pytest.mark.parametrize("examples", AMOUNTS)
 def test_any_bytes_are_a_configuration_or_refused(examples, tmp_path, compose_config):
-    launch.write_config(
+    rundir.write_config(
         tmp_path, {"seed": 0, "data": {"shape": [1, 8, 8]}, "model": {"_target_": "x", "a": [1.5, "b"]}}
     )
     path = tmp_path / "config.yaml"
@@ -187,7 +187,7 @@ def test_any_bytes_are_a_configuration_or_refused(examples, tmp_path, compose_co
     @tried(examples, changes=damages(whole))
     def attempt(changes):
         path.write_bytes(damaged(whole, changes))
-        found = refused(lambda: launch.read_config(tmp_path))
+        found = refused(lambda: rundir.read_config(tmp_path))
         assert found is None or isinstance(found, dict)
 
     attempt()

@@ -31,7 +31,7 @@ STRANGERS = (
     "pickle.loads",
     "fakesandmore.Thing",
     "inkwash.launch.subprocess.Popen",
-    "inkwash.launch.write_text",
+    "inkwash.rundir.write_text",
     "inkwash.launch.start",
     "inkwash.run.load_run",
     "inkwash.training.checkpoint_files.sweep_up",

@@ -358,7 +358,7 @@ def test_a_learned_variance_is_sampled_from(fit_run):
     hybrid = ("model.learn_variance=true", "loss=hybrid", "sampler=ancestral", NO_METRIC)
     directory, _, _ = fit_run("learned", *hybrid, learned)
     from inkwash.build import build
-    from inkwash.launch import read_config
+    from inkwash.rundir import read_config
 
     run, sampler = load_run(directory), build(read_config(directory)["sampler"])
     before = run.sample(sampler, 4)

@@ -14,12 +14,12 @@ from PIL import Image
 
 from inkwash.dashboard import names_of
 from inkwash.fit import fit
-from inkwash.launch import read_config
 from inkwash.reports.workspace import Logged, build, to_json
 from inkwash.run import load_run
+from inkwash.rundir import read_config
 from inkwash.training.best import direction
+from inkwash.training.job_tracking import JobTracker
 from inkwash.training.offline import has_api_key, records, sync_command
-from inkwash.training.tracking import JobTracker
 from panels import shown_by
 from wandb_server import Server
 

@@ -7,7 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 
 from hydra_plugins.inkwash.jobs import JobSweeper
-from inkwash import launch, sweep
+from inkwash import rundir, sweep
 from inkwash.errors import UserError
 
 
@@ -30,8 +30,8 @@ class GridSweeper(JobSweeper):
         varied = {override.get_key_element() for override in parsed if override.is_sweep_override()}
         (grid,) = BasicSweeper.split_arguments(parsed, None)
         self.validate_batch_is_legal(grid)
-        jobs = {launch.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
-        done = {name for name in jobs if launch.read_status(self.directory / name)["state"] in launch.DONE}
+        jobs = {rundir.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
+        done = {name for name in jobs if rundir.read_status(self.directory / name)["state"] in rundir.DONE}
         sweep.announce(self.config, f"{len(jobs)} jobs" + (f", {len(done)} of them done already" if done else ""))
 
         def waiting() -> Iterator[tuple[str, list[str]]]:

@@ -17,12 +17,11 @@ from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
-from inkwash import launch
+from inkwash import launch, rundir
 from inkwash.errors import UserError
-from inkwash.training.processes import die_with_parent, wait_for_others
+from inkwash.training.processes import SIGNALS, die_with_parent, passing_on, wait_for_others
 
 SUBDIR = "hydra.sweep.subdir="
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass
@@ -82,7 +81,13 @@ class SlotsLauncher(Launcher):
         A signal is passed on to the jobs, which save and stop; no other is started then, and this process exits.
         """
         free, live, count = deque(self.slots()), {}, 0
-        with self._passing_on(live) as received:
+
+        def pass_on(number: int) -> None:
+            for job, _ in list(live.values()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(job.process.pid, number)
+
+        with passing_on(pass_on) as received:
             while True:
                 while free and not received and (overrides := next(jobs, None)) is not None:
                     slot = free.popleft()
@@ -98,7 +103,7 @@ class SlotsLauncher(Launcher):
                     if not received:
                         done(job.index, outcome)
         if received:
-            sys.exit(128 + received[0])
+            sys.exit(128 + received[0][0])
 
     def _start(self, index: int, overrides: Sequence[str], slot: dict[str, str]) -> "Job":
         named = (override.removeprefix(SUBDIR) for override in overrides if override.startswith(SUBDIR))
@@ -116,24 +121,6 @@ class SlotsLauncher(Launcher):
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-
-    @contextlib.contextmanager
-    def _passing_on(self, live: dict[Any, Any]) -> Iterator[list[int]]:
-        """Pass signals on to the live jobs, and list them."""
-        received: list[int] = []
-
-        def pass_on(number: int, _frame: Any) -> None:
-            received.append(number)
-            for job, _ in list(live.values()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(job.process.pid, number)
-
-        before = {number: signal.signal(number, pass_on) for number in SIGNALS}
-        try:
-            yield received
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class Job:
@@ -162,7 +149,7 @@ class Job:
             code = self.process.exitcode
             error = RuntimeError(f"the job's process ended with status {code}")
             outcome = JobReturn(_return_value=error, status=JobStatus.FAILED)
-        print(f"{launch.read_status(self.directory)['state']:9} {self.directory}", flush=True)
+        print(f"{rundir.read_status(self.directory)['state']:9} {self.directory}", flush=True)
         return outcome
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from hydra_plugins.inkwash.jobs import JobSweeper
-from inkwash import launch, sweep
+from hydra_plugins.inkwash.space import choices, distribution
+from inkwash import rundir, sweep
 from inkwash.errors import UserError
 from inkwash.training import trials
 from inkwash.training.processes import claim
@@ -109,7 +109,7 @@ class OptunaSweeper(JobSweeper):
         while (number := self._next()) is not None:
             trial = self.study.get_trials(deepcopy=False)[number]
             varied = [f"{key}={value}" for key, value in trial.params.items()]
-            name = launch.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
+            name = rundir.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
             self.trials[name] = number
             if self._known(name, trial):
                 continue
@@ -142,7 +142,7 @@ class OptunaSweeper(JobSweeper):
 
     def _known(self, name: str, trial: Any) -> bool:
         """Whether a trial needs no training: it has had it, or another with the same values has. Then it is told."""
-        if launch.read_status(self.directory / name)["state"] in launch.DONE:
+        if rundir.read_status(self.directory / name)["state"] in rundir.DONE:
             self._tell(name)
             return True
         fixed = {"fixed": self.fixed}
@@ -158,7 +158,7 @@ class OptunaSweeper(JobSweeper):
         import optuna
 
         states = optuna.trial.TrialState
-        state = launch.read_status(self.directory / name)["state"]
+        state = rundir.read_status(self.directory / name)["state"]
         if state == "finished":
             self.study.tell(self.trials[name], sweep.objective(self.directory / name, self.metric))
         else:
@@ -220,34 +220,3 @@ class OptunaSweeper(JobSweeper):
             evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
             importance = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
             yield "matters     " + ", ".join(f"{key} {share:.0%}" for key, share in importance.items())
-
-
-def distribution(override: Override) -> Any:
-    """Optuna's of what Hydra's syntax describes: choices, range(start,stop,step), interval(low,high); tag(log,...).
-
-    int(interval(8,64)) means whole numbers.
-    """
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    value = override.value()
-    step: Any = None
-    if isinstance(value, IntervalSweep):
-        ends: Any = value.start, value.end
-    elif isinstance(value, RangeSweep):
-        points = list(value.range())
-        ends, step = (points[0], points[-1]), value.step
-    else:
-        return CategoricalDistribution(list(override.sweep_string_iterator()))
-    low, high = ends
-    log, whole = "log" in value.tags, all(isinstance(number, int) for number in (low, high, step or 0))
-    try:
-        if whole:
-            return IntDistribution(low, high, log=log, step=step or 1)
-        return FloatDistribution(low, high, log=log, step=None if step is None else float(step))
-    except ValueError as error:
-        raise UserError(f"{override.input_line}: {error}") from error
-
-
-def choices(space: Any) -> list[Any]:
-    """Values that a distribution can give: all that are listed, or the lowest."""
-    return list(getattr(space, "choices", None) or [space.low])

@@ -62,9 +62,7 @@ class EncodedSource(ABC):
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
         """The decoded images of a split: see `Source.load`."""
-        if not path:
-            raise UserError("data.path is missing: add data.path=... (a file, a folder or a quoted glob)")
-        found = self.find(split, Path(path).expanduser().absolute())
+        found = self.find(split, given(path))
         key = repr((DECODER, found.version, shape, self.resize, self.skip_corrupt))
         directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
         make_cache_dir(self.cache_dir)
@@ -122,6 +120,25 @@ def make_cache_dir(path: Path) -> None:
         writable = False
     if not writable:
         raise UserError(f"data.source.cache_dir={path} cannot be written to: choose another folder")
+
+
+def absolute(path: str | None) -> Path | None:
+    """A path that a change of directory does not change; None for none."""
+    return Path(path).expanduser().absolute() if path else None
+
+
+def given(path: str | None) -> Path:
+    """data.path, absolute. Raises UserError where it is missing."""
+    if (place := absolute(path)) is None:
+        raise UserError("data.path is missing: add data.path=... (a file, a folder or a quoted glob)")
+    return place
+
+
+def place_of(split: str, path: Path, heldout_path: Path | None) -> tuple[Path, str]:
+    """Where a split's images lie, and the key that says so."""
+    if split == "heldout" and heldout_path:
+        return heldout_path, "data.source.heldout_path"
+    return path, "data.path"
 
 
 def find_files(path: Path, pattern: str, key: str) -> list[Path]:

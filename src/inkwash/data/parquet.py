@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from inkwash.data.encoded import EncodedSource, Entries, Entry, find_files, rows_of, version_of
+from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, find_files, place_of, rows_of, version_of
 from inkwash.errors import UserError
 
 # What pyarrow raises over bytes that are none of its own.
@@ -37,17 +37,14 @@ class Parquet(EncodedSource):
         cache_dir: str = "data/cache",
     ):
         super().__init__(resize, skip_corrupt, cache_dir)
-        self.heldout_path = Path(heldout_path).expanduser().absolute() if heldout_path else None
+        self.heldout_path = absolute(heldout_path)
         self.heldout_fraction = heldout_fraction
         self.image_column = image_column
         self.label_column = label_column
 
     def find(self, split: str, path: Path) -> Entries:
         """The rows of a split; both splits come out of `path` unless there is a heldout_path."""
-        if split == "heldout" and self.heldout_path:
-            path, key = self.heldout_path, "data.source.heldout_path"
-        else:
-            key = "data.path"
+        path, key = place_of(split, path, self.heldout_path)
         shards = [open_parquet(file) for file in find_files(path, "*.parquet", key)]
         image, label = columns_of(shards[0][0], shards[0][1].schema_arrow, self.image_column, self.label_column)
         for file, shard in shards[1:]:

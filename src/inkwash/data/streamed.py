@@ -11,7 +11,16 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from inkwash.data.encoded import DECODER, find_files, make_cache_dir, rows_of, version_of
+from inkwash.data.encoded import (
+    DECODER,
+    absolute,
+    find_files,
+    given,
+    make_cache_dir,
+    place_of,
+    rows_of,
+    version_of,
+)
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
@@ -46,7 +55,7 @@ class StreamedSource(ABC):
     ):
         if window < 1:
             raise UserError(f"data.source.window={window} must be at least 1")
-        self.heldout_path = Path(heldout_path).expanduser().absolute() if heldout_path else None
+        self.heldout_path = absolute(heldout_path)
         self.heldout_fraction = heldout_fraction
         self.resize, self.skip_corrupt, self.window = resize, skip_corrupt, window
         self.cache_dir = Path(cache_dir).expanduser()
@@ -65,11 +74,7 @@ class StreamedSource(ABC):
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
         """The images of a split: see `Source.load`."""
-        if not path:
-            raise UserError("data.path is missing: add data.path=... (a file, a folder or a quoted glob)")
-        place, key = Path(path).expanduser().absolute(), "data.path"
-        if split == "heldout" and self.heldout_path:
-            place, key = self.heldout_path, "data.source.heldout_path"
+        place, key = place_of(split, given(path), self.heldout_path)
         files = find_files(place, self.pattern, key)
         directory = self._indexed(files, f"{key}={place}")
         index = Index(directory)

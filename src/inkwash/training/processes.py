@@ -1,5 +1,6 @@
 """Which processes end with which, and which may work in a run directory. No torch: the parents of a job ask too."""
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -7,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,25 @@ def serve(_worker: int) -> None:
     """
     os.setpgid(0, 0)
     die_with_parent(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def passing_on(pass_on: Callable[[int], None]) -> Iterator[list[tuple[int, Any]]]:
+    """Have signals handed to others, who save and stop, and list them, each with who would have handled it here."""
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    received: list[tuple[int, Any]] = []
+
+    def receive(number: int, _frame: Any) -> None:
+        received.append((number, before[number]))
+        pass_on(number)
+
+    for number in SIGNALS:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def claim(log: Any) -> bool:
