@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from inkwash.assess import key_of
 from inkwash.denoiser import Denoiser
 from inkwash.guidance import AutoGuidance, ClassifierFree
 from inkwash.process.predictions import X0
@@ -60,3 +61,18 @@ def test_outside_its_interval_the_worse_network_costs_nothing():
     found, seen = counted(lambda good, bad: AutoGuidance(good, 2.0, bad, interval=[low, 1e9]), DDIM(spacing))
     assert found == seen
     assert found / N == STEPS + STEPS - 2
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"trainer": {"precision": None, "devices": 2}}, True),
+        ({"tracking": "wandb"}, True),
+        ({"trainer": {"precision": "bf16-mixed", "devices": 1}}, False),
+        ({"metrics": ["fid"]}, False),
+    ],
+)
+def test_a_result_is_kept_for_what_it_depends_on(change, same):
+    config = {"run": None, "metrics": ["fid", "kid"], "trainer": {"precision": None, "devices": 1}, "tracking": None}
+    cell = {"name": "one", "seed": 0}
+    assert (key_of(config, cell) == key_of({**config, **change}, {**cell, "name": "another"})) == same

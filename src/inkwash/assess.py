@@ -98,6 +98,7 @@ def key_of(config: dict[str, Any], cell: dict[str, Any]) -> str:
     """Names a cell's result: by all that it depends on, the weights included."""
     other = ("cells", "name", "trainer", "tracking")
     stable = {key: value for key, value in {**config, **cell}.items() if key not in other}
+    stable["precision"] = config["trainer"]["precision"]
     if config["run"] is not None:
         stable["weights_hash"] = file_hash(Path(config["run"]) / "checkpoints" / cell["checkpoint"])
     return hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode()).hexdigest()[:16]
