@@ -5,6 +5,7 @@ import hashlib
 import pytest
 import torch
 import torch_fidelity
+from test_parity import Stored
 from torch_fidelity import feature_extractor_inceptionv3 as library
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
@@ -125,16 +126,6 @@ def test_distance_is_the_libraries_own(real_and_fake_features):
 def test_every_metric_is_the_libraries_own_end_to_end(
     weights, inception, real_and_fake, real_and_fake_features, tmp_path
 ):
-    class Stored(torch.utils.data.Dataset):
-        def __init__(self, images):
-            self.images = images
-
-        def __len__(self):
-            return len(self.images)
-
-        def __getitem__(self, i):
-            return self.images[i]
-
     fidelity = torch_fidelity.calculate_metrics(
         input1=Stored(real_and_fake[1]), input2=Stored(real_and_fake[0]), cuda=False, verbose=False, batch_size=5,
         fid=True, kid=True, isc=True, prc=True, kid_subset_size=5, isc_splits=2, prc_neighborhood=2,
