@@ -294,6 +294,7 @@ MISTAKES = {
     "trainer.num_nodes=2": "trainer.num_nodes=2 needs the same command on every node",
     "trainer.num_nodes=0": "trainer.num_nodes=0 must be a number of machines",
     "model.num_classes=5": "model.num_classes=5, but data.num_classes=10",
+    "logger=wandb logger.wandb.mode=nope": "logger.wandb.mode=nope must be online or offline or disabled",
     "optimizer.lr=${nope}": "Interpolation key 'nope' not found",
     "resume=must": "pass run=NAME",
     "model._target_=inkwash.nets.unet.UNett": "did you mean UNet?",

@@ -26,6 +26,8 @@ def fits(annotation: ast.expr | None, value: Any) -> bool:
             return isinstance(value, bool)
         case ast.Name(id="str"):
             return isinstance(value, str)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            return value in ast.literal_eval(choices)
         case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
             return isinstance(value, list) and all(fits(kind, item) for item in value)
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
@@ -53,6 +55,8 @@ def described(annotation: ast.expr | None) -> str:
             return "null"
         case ast.Name(id=name) if name in NAMES:
             return NAMES[name]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            return " or ".join(ast.literal_eval(choices))
         case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
             return f"a list, each {described(kind)}"
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):

@@ -58,6 +58,7 @@ def test_without_a_network_the_files_to_put_in_place_are_named(tmp_path, monkeyp
         TorchvisionSet(name).load("train", (3, 32, 32), str(tmp_path))
 
 
-def test_an_unknown_set_is_named():
-    with pytest.raises(UserError, match=r"data\.source\.name=CIFAR11"):
-        TorchvisionSet("CIFAR11")
+@pytest.mark.parametrize("name", ["CIFAR11", "ImageFolder", "utils", "VOCDetection"])
+def test_what_is_no_set_with_a_training_split_is_named(name):
+    with pytest.raises(UserError, match=rf"data\.source\.name={name}"):
+        TorchvisionSet(name)

@@ -1,6 +1,8 @@
 """The small classics that torchvision downloads: CIFAR10, MNIST, FashionMNIST and their like."""
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -17,15 +19,18 @@ class TorchvisionSet:
         name: the class in `torchvision.datasets`: CIFAR10, CIFAR100, MNIST, FashionMNIST, KMNIST.
 
     Raises:
-        UserError: torchvision has no set of that name.
+        UserError: torchvision has no set of that name, or one that comes otherwise.
     """
 
     def __init__(self, name: str):
         dataset = getattr(torchvision.datasets, name, None)
-        if dataset is None:
-            raise UserError(f"data.source.name={name} is not in torchvision.datasets: use CIFAR10, MNIST, ...")
+        arguments = inspect.signature(dataset).parameters if inspect.isclass(dataset) else {}
+        if not {"train", "download"} <= arguments.keys():
+            raise UserError(
+                f"data.source.name={name} is no set of torchvision.datasets with a training split: use CIFAR10, ..."
+            )
         self.name = name
-        self.dataset = dataset
+        self.dataset: Any = dataset
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
         """The images of a split: see `Source.load`. They are downloaded to `path` where they are not there yet."""

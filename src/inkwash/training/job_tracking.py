@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 from omegaconf import OmegaConf
@@ -25,7 +25,7 @@ class JobTracker:
         entity: str | None = None,
         tags: list[str] | None = None,
         notes: str | None = None,
-        mode: str | None = None,
+        mode: Literal["online", "offline", "disabled"] | None = None,
     ):
         self.project, self.entity, self.tags, self.notes, self.mode = project, entity, tags, notes, mode
 

@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from inkwash.errors import UserError
 from inkwash.reports.pictures import grid
 from inkwash.training.best import best_column, direction
 from inkwash.training.offline import has_api_key
@@ -69,7 +70,7 @@ class Tracker(WandbLogger):
         job_type: str | None = "train",
         tags: list[str] | None = None,
         notes: str | None = None,
-        mode: str | None = None,
+        mode: Literal["online", "offline", "disabled"] | None = None,
         sample_table: bool = True,
         artifacts: bool = False,
     ):
@@ -158,7 +159,10 @@ def keep_to(directory: Path) -> None:
 
 def chosen_mode(mode: str | None) -> str:
     """online, offline or disabled: as asked, as WANDB_MODE says, or by whether there is an API key."""
-    return mode or os.environ.get("WANDB_MODE") or ("online" if has_api_key() else "offline")
+    told = os.environ.get("WANDB_MODE")
+    if told and told not in ("online", "offline", "disabled", "shared"):
+        raise UserError(f"WANDB_MODE={told} in the environment must be online, offline or disabled")
+    return mode or told or ("online" if has_api_key() else "offline")
 
 
 def steps_sent(directory: Path) -> dict[str, int]:
