@@ -41,6 +41,9 @@ def check(config: DictConfig) -> None:
     for key, node in plain.items():
         refuse_strangers(node, str(key))
         check_arguments(node, str(key))
+    trainer = plain.get("trainer")
+    if isinstance(trainer, dict) and "devices" in trainer:
+        _check_devices(trainer["devices"])
     if "callbacks" in plain:
         check_parts(plain)
         _check_trainer(plain["trainer"])
@@ -207,10 +210,12 @@ def _check_steps(trainer: Any) -> None:
         raise UserError(f"trainer.max_steps={steps} must be at least 1")
 
 
+def _check_devices(devices: Any) -> None:
+    if devices != "auto" and not (type(devices) is int and devices >= 1):  # a bool is an int, too
+        raise UserError(f"trainer.devices={shown(devices)} must be a number of processes, or auto for one on each GPU")
+
+
 def _check_trainer(trainer: dict[str, Any]) -> None:
-    devices = trainer.get("devices")
-    if devices != "auto" and not (isinstance(devices, int) and devices >= 1):
-        raise UserError(f"trainer.devices={devices} must be a number of processes, or auto for one on each GPU")
     accumulate = trainer.get("accumulate_grad_batches")
     if isinstance(accumulate, str) and accumulate != "auto":
         raise UserError(

@@ -1,6 +1,6 @@
 """The top level of a configuration: what keys there are, checked by Hydra itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -38,6 +38,22 @@ class Train:
 
 
 @dataclass
+class Drawer:
+    """trainer of conf/sample.yaml."""
+
+    accelerator: str = "auto"
+    precision: str | None = None
+    threads: int | None = None
+
+
+@dataclass
+class Drawers(Drawer):
+    """trainer of conf/evaluate.yaml."""
+
+    devices: Any = "auto"
+
+
+@dataclass
 class Sample:
     """conf/sample.yaml."""
 
@@ -56,7 +72,7 @@ class Sample:
     guide: Any = MISSING
     sampler: Any = MISSING
     spacing: Any = MISSING
-    trainer: Any = MISSING
+    trainer: Drawer = field(default_factory=Drawer)
 
 
 @dataclass
@@ -84,7 +100,7 @@ class Evaluate:
     guide: Any = MISSING
     sampler: Any = None
     spacing: Any = MISSING
-    trainer: Any = MISSING
+    trainer: Drawers = field(default_factory=Drawers)
 
 
 def register() -> None:
