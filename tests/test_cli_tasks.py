@@ -252,6 +252,13 @@ def test_guidance_without_labels_ends_in_a_sentence(sample, unlabelled):
         sample("out", "guidance=2", of=unlabelled)
 
 
+def test_guidance_by_a_label_that_was_never_left_out_ends_in_a_sentence(sample, tmp_path, compose_config):
+    always = write_run(tmp_path / "always", compose_config, "loss.label_dropout=0")
+    with pytest.raises(UserError, match="loss.label_dropout=0"):
+        sample("out", "guidance=2", of=always)
+    assert pictures(sample("plain", of=always)) == pictures(sample("one", "guidance=1", of=always))
+
+
 # --- The command itself -----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import AutoGuidance, ClassifierFree, guided
+from inkwash.guidance import AutoGuidance, ClassifierFree, guided, scale_of
 from inkwash.process.betas import cosine, linear
 from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
@@ -175,3 +175,19 @@ def test_settings_that_mean_nothing_are_refused():
             ClassifierFree(denoiser, 2.0, rescale=rescale)
     with pytest.raises(UserError, match="guide=auto does nothing at guidance=1"):
         AutoGuidance(denoiser, 1.0, denoiser)
+
+
+@pytest.mark.parametrize(
+    ("asked", "classes", "dropout", "scale"),
+    [(None, 10, 0.1, 1.5), (None, None, 0.1, 1.0), (None, 10, 0.0, 1.0), (3.0, 10, 0.1, 3.0), (1.0, None, 0.0, 1.0)],
+)
+def test_the_scale_is_what_was_asked_for_or_that_of_pictures(asked, classes, dropout, scale):
+    assert scale_of(asked, classes, dropout) == scale
+
+
+def test_guidance_that_the_network_never_learned_is_refused():
+    """A network that always saw the label says anything without it."""
+    with pytest.raises(UserError, match="guidance needs class labels"):
+        scale_of(3.0, None, 0.1)
+    with pytest.raises(UserError, match=r"guidance=3 .* loss.label_dropout=0: train with loss.label_dropout=0.1"):
+        scale_of(3.0, 10, 0.0)

@@ -18,6 +18,7 @@ from inkwash.data.images import Images
 from inkwash.editing.perform import batches, perform
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
+from inkwash.guidance import DEFAULT_SCALE, ClassifierFree
 from inkwash.random import generator
 from inkwash.reports.pictures import grid, save_png, visible
 from inkwash.run import Run, load_run
@@ -32,7 +33,12 @@ def draw(directory: Path) -> None:
     run = load_run(config["run"], config["checkpoint"], config["weights"])
     set_threads(config["trainer"]["threads"], 1)
     task, sampler, guide = (build(config[key]) for key in ("task", "sampler", "guide"))
-    denoiser = guide(run.denoiser, choose_guidance(run, config["guidance"]))
+    scale = config["guidance"]
+    if guide.func is ClassifierFree:
+        scale = run.scale(scale)
+    elif scale is None:  # a worse network guides without labels, too
+        scale = DEFAULT_SCALE
+    denoiser = guide(run.denoiser, scale)
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
     device = resolve_device(config["trainer"]["accelerator"])
     precision = config["trainer"]["precision"] or run.config["trainer"]["precision"]
@@ -88,14 +94,6 @@ def heldout_images(run: Run, count: int) -> Images:
         raise UserError(f"the run's own images are not to be had ({error}): pass task.images=...") from error
     order = torch.randperm(len(heldout), generator=generator("inputs"))[:count].tolist()
     return Images(*heldout.__getitems__(order))
-
-
-def choose_guidance(run: Run, guidance: float | None) -> float:
-    """What was asked for, else the scale of the run's own sample grids."""
-    if guidance is not None:
-        return guidance
-    grids = run.config["callbacks"].get("samples", {})
-    return 1.0 if run.num_classes is None else grids.get("guidance", 1.0)
 
 
 def save_results(directory: Path, indices: Any, results: Tensor) -> None:

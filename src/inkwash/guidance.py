@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from inkwash.denoiser import Estimate
 from inkwash.errors import UserError
 
+NO_LABELS = "guidance needs class labels: train with model.num_classes, or sample with guidance=1"
+DEFAULT_SCALE = 1.5  # of pictures, where a little less variety makes them easier to judge
+
 
 class GuidedDenoiser(nn.Module, ABC):
     """bad + scale * (good - bad) for two estimates at the same x_t. A new kind of guidance writes `pair` only.
@@ -80,7 +83,7 @@ class ClassifierFree(GuidedDenoiser):
 
     def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
         if y is None:
-            raise UserError("guidance needs class labels: train with model.num_classes, or sample with guidance=1")
+            raise UserError(NO_LABELS)
         twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, -1)]))
         shares = (None, None) if twice.share is None else twice.share.chunk(2)
         good, bad = (Estimate(*parts) for parts in zip(twice.x_0.chunk(2), twice.eps.chunk(2), shares, strict=True))
@@ -127,6 +130,25 @@ def _same_path(one: Any, other: Any) -> bool:
     t = torch.linspace(one.t_min, one.t_max, 1001, dtype=torch.float64)
     t = t.round() if one.discrete else t
     return all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(one(t), other(t), strict=True))
+
+
+def scale_of(asked: float | None, num_classes: int | None, label_dropout: float) -> float:
+    """The scale of classifier-free guidance: what was asked for; by default that of pictures, where it can be had.
+
+    Raises:
+        UserError: the network was not trained both with labels and, by label_dropout, without.
+    """
+    both = num_classes is not None and label_dropout > 0
+    if asked is None:
+        return DEFAULT_SCALE if both else 1.0
+    if asked != 1 and num_classes is None:
+        raise UserError(NO_LABELS)
+    if asked != 1 and not both:
+        raise UserError(
+            f"guidance={asked:g} leads away from what the network says without a label, which it never learns with "
+            "loss.label_dropout=0: train with loss.label_dropout=0.1, or pass guidance=1"
+        )
+    return asked
 
 
 def guided(denoiser: nn.Module, scale: float) -> nn.Module:

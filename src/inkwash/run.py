@@ -11,6 +11,7 @@ from inkwash.build import build_denoiser
 from inkwash.check import check_stored
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.guidance import scale_of
 from inkwash.rundir import find_run, read_config
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
@@ -39,12 +40,19 @@ class Run:
     def num_classes(self) -> int | None:
         return self.config["model"].get("num_classes")
 
+    def scale(self, guidance: float | None) -> float:
+        """The scale of classifier-free guidance: what is asked for, else that of the run's own sample grids."""
+        if guidance is None and self.num_classes is not None:
+            guidance = self.config["callbacks"].get("samples", {}).get("guidance")
+        return scale_of(guidance, self.num_classes, self.config["loss"].get("label_dropout", 0.1))
+
     def sample(self, sampler: Sampler, num_images: int, guidance: float = 1.0, seed: int = 0) -> Tensor:
         """Images 0 .. num_images - 1 of the series `seed`, class i mod num_classes: uint8 (n, C, H, W)."""
         indices = range(num_images)
         device = next(self.denoiser.parameters()).device
         labels = labels_for(indices, self.num_classes)
-        batches = generate(self.denoiser, sampler, self.shape, indices, labels, guidance, seed, device=device)
+        scale = self.scale(guidance)
+        batches = generate(self.denoiser, sampler, self.shape, indices, labels, scale, seed, device=device)
         return torch.cat([images for _, images in batches])
 
 

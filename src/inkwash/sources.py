@@ -14,6 +14,7 @@ from inkwash.build import build
 from inkwash.data.decode import decode
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.guidance import ClassifierFree
 from inkwash.random import generator
 from inkwash.run import Run
 from inkwash.samplers.generate import generate, labels_for
@@ -61,7 +62,10 @@ def from_run(
     precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
     labels = labels_for(indices, run.num_classes)
     guidance = cell["guidance"]
-    denoiser = build(config["guide"])(run.denoiser, guidance) if guidance != 1 else run.denoiser
+    guide = build(config["guide"])
+    if guide.func is ClassifierFree:
+        run.scale(guidance)  # says what is wrong with it
+    denoiser = guide(run.denoiser, guidance) if guidance != 1 else run.denoiser
     counter = Counter(denoiser)
 
     def batches() -> Batches:

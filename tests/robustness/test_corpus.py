@@ -237,6 +237,7 @@ def test_some_of_them_by_the_real_command(tmp_path, good, compose_config, data_d
     def real(folder, module, arguments):
         start, command = time.monotonic(), [sys.executable, "-m", f"inkwash.{module}", *arguments]
         environment = {**os.environ, "INKWASH_DATA": str(data_dir), "HOME": str(folder / "home")}
+        environment["MPLCONFIGDIR"] = str(data_dir)  # where whatever imports matplotlib leaves its list of fonts
         done = subprocess.run(
             command, cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=3 * SECONDS
         )  # fmt: skip

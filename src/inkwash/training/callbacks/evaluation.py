@@ -16,7 +16,7 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
-from inkwash.training.callbacks.generation import generate_share
+from inkwash.training.callbacks.generation import generate_share, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -77,6 +77,7 @@ class Evaluation(Periodic):
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Find the sampling times, the extractor's weights and the reference, where a failure costs nothing yet."""
         self.sampler.check(pl_module.denoiser.schedule)
+        scale_for(pl_module, self.guidance)
         for name in self.weights:
             pl_module.weights_of(name)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
@@ -140,7 +141,7 @@ class Evaluation(Periodic):
             weights=weights,
             sampler=type(self.sampler).__name__,
             steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
-            guidance=self.guidance if module.num_classes is not None else 1.0,
+            guidance=scale_for(module, self.guidance),
             seed=self.seed,
             commit=json.loads((run_directory(trainer) / "run.json").read_text()).get("commit"),
         )

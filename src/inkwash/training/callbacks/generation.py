@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 from torch import Tensor
 
+from inkwash.guidance import scale_of
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
 from inkwash.training.module import DiffusionModule
@@ -16,12 +17,17 @@ def image_shape(trainer: L.Trainer) -> tuple[int, int, int]:
     return tuple(trainer.datamodule.shape)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def scale_for(module: DiffusionModule, guidance: float | None) -> float:
+    """See guidance.scale_of."""
+    return scale_of(guidance, module.num_classes, module.loss.label_dropout)
+
+
 def generate_share(
     trainer: L.Trainer,
     module: DiffusionModule,
     num_images: int,
     sampler: Sampler,
-    guidance: float,
+    guidance: float | None,
     seed: int,
     weights: str = "ema",
     **options: Any,
@@ -32,7 +38,6 @@ def generate_share(
     averaged weights draw, or others by name (DiffusionModule.weights_of), in the precision of the training.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
-    conditional = module.num_classes is not None
     with autocast(str(trainer.precision), module.device):
         yield from generate(
             module.weights_of(weights),
@@ -40,7 +45,7 @@ def generate_share(
             image_shape(trainer),
             indices,
             labels_for(indices, module.num_classes),
-            guidance=guidance if conditional else 1.0,
+            guidance=scale_for(module, guidance),
             seed=seed,
             device=module.device,
             **options,

@@ -10,7 +10,7 @@ from inkwash.errors import UserError
 from inkwash.reports.pictures import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
-from inkwash.training.callbacks.generation import generate_share, image_shape
+from inkwash.training.callbacks.generation import generate_share, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 from inkwash.training.tracking import Tracker
@@ -26,7 +26,7 @@ class SampleGrid(Periodic):
         every_n_steps: the cadence.
         num_images, columns: size and shape of the grid.
         sampler: how to draw.
-        guidance: classifier-free guidance scale; unconditional models ignore it.
+        guidance: classifier-free guidance scale, 1 for none; None for 1.5 where the network can be guided.
         seed: names the noise.
     """
 
@@ -36,7 +36,7 @@ class SampleGrid(Periodic):
         num_images: int,
         columns: int,
         sampler: Sampler,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         seed: int = 0,
     ):
         super().__init__(every_n_steps)
@@ -51,8 +51,9 @@ class SampleGrid(Periodic):
         )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Find the sampling times, where a failure costs nothing yet."""
+        """Find the sampling times and the guidance, where a failure costs nothing yet."""
         self.sampler.check(pl_module.denoiser.schedule)
+        scale_for(pl_module, self.guidance)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = self._draw(trainer, module)
