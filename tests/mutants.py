@@ -12,6 +12,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -178,12 +179,17 @@ def main(names: list[str]) -> int:
     return 0 if caught >= 0.95 * len(every) else 1
 
 
+def commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def write_report(every: list[Mutant], outcomes: list[bool]) -> None:
     lines = [
         "# Mutants",
         "",
         "Written by `make mutants`: the mathematics broken in one place at a time (a sign, a quotient, an index",
-        "shifted by one, s for t), and whether the tests notice.",
+        f"shifted by one, s for t), and whether the tests notice. Lines are those of commit {commit()}.",
         "",
         "| file | mutants | caught |",
         "|---|---|---|",

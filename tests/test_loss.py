@@ -10,8 +10,8 @@ from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.loss import L1, L2, DiffusionLoss, Huber, HybridLoss, PseudoHuber, VLBLoss
 from inkwash.process.betas import linear
-from inkwash.process.predictions import X0, Eps, V
-from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.predictions import EDM, X0, Eps, V
+from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
 from inkwash.process.times import SecondMoment, Stratified
 from inkwash.process.times import Uniform as UniformTimes
 from inkwash.process.variances import FixedLarge, LearnedRange
@@ -136,6 +136,15 @@ def test_a_loss_refuses_what_it_cannot_train():
             loss.check(denoiser, learns)
     for loss, learns in ((simple, False), (hybrid, True), (vlb, True)):
         loss.check(chain, learns)
+
+
+def test_a_simple_loss_of_a_target_that_grows_without_bound_is_refused():
+    """On EDM's path v = eps - sigma x_0, up to 6400 times as large squared; other weightings make up for it."""
+    v, f = (Denoiser(Zero(), EDMSchedule(), prediction) for prediction in (V(), EDM()))
+    with pytest.raises(UserError, match="prediction=v with weighting=uniform: .* use prediction=edm"):
+        DiffusionLoss(L2(), Uniform(), UniformTimes()).check(v, False)
+    DiffusionLoss(L2(), MinSNR(), UniformTimes()).check(v, False)
+    DiffusionLoss(L2(), Uniform(), UniformTimes()).check(f, False)
 
 
 def test_importance_weights_keep_the_mean_of_the_loss():

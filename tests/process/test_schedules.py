@@ -41,6 +41,18 @@ def test_sampling_starts_from_the_paths_own_noise():
     assert PATHS["edm"].prior_std(80) == 80
 
 
+def test_a_chain_of_one_step_has_one_time():
+    assert BetaSchedule(f64(0.999)).time_of(f64(1e-9, 0.1, 1e9)).tolist() == [1, 1, 1]
+
+
+def test_an_interpolated_shift_that_would_turn_noise_back_is_refused():
+    """Its log SNR falls by at least 2 pi along the path, which the shift may not give back."""
+    path = CosineSchedule(64, noise_size=512, noise_size_low=32)
+    assert (path.ratio(path.time_at(torch.linspace(0, 1, 1000, dtype=torch.float64))).diff() > 0).all()
+    with pytest.raises(UserError, match=r"noise_size=1024 .* noise_size_low=32 .* at most 23 times"):
+        CosineSchedule(64, noise_size=1024, noise_size_low=32)
+
+
 def test_flow_is_straight():
     alpha, sigma = FlowSchedule()(f64(0.25))
     assert (alpha.item(), sigma.item()) == (0.75, 0.25)

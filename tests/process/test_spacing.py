@@ -8,7 +8,7 @@ from paths import PATHS, subclasses
 from inkwash.errors import UserError
 from inkwash.process import spacing
 from inkwash.process.betas import linear
-from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
 from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Spacing, Trailing
 
 SCHEDULE = BetaSchedule(linear(1000))
@@ -89,3 +89,15 @@ def test_bad_numbers_are_refused():
         Karras(5, sigma_max=None)(FlowSchedule())
     with pytest.raises(UserError, match="continuous"):
         Trailing(None)(FlowSchedule())
+
+
+@pytest.mark.parametrize("cls", [Leading, Trailing, Linspace])
+@pytest.mark.parametrize("path", [EDMSchedule(), FlowSchedule(), VPSchedule(), CosineSchedule(32, 32)])
+def test_in_continuous_time_even_means_what_training_draws_from_evenly(cls, path):
+    times = cls(40)(path)
+    assert (times.diff() < 0).all()
+    assert times[-1] == 0
+    assert times[-2] >= path.t_min * (1 - 1e-12)
+    assert times[0] <= path.t_max * (1 + 1e-12)
+    # The last of so many steps is one of little noise, whatever the unit of time.
+    assert path.ratio(times[-2:-1]) < 0.1

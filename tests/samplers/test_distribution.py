@@ -6,7 +6,7 @@ from exact import SAMPLERS, Exact, Mixture, sampler_of
 
 from inkwash.metrics.frechet import frechet_distance
 from inkwash.process.betas import linear
-from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
 from inkwash.process.spacing import Karras, Trailing
 
 K, N = 8, 2000
@@ -18,6 +18,7 @@ MIXTURE = Mixture(EVEN, POINTS, torch.full((K,), 0.05, dtype=torch.float64))
 CASES = {
     "images on a chain": (IMAGES, BetaSchedule(linear(1000)), Karras(40)),
     "mixture on the straight path": (MIXTURE, FlowSchedule(), Trailing(50)),
+    "mixture on EDM's path": (MIXTURE, EDMSchedule(), Trailing(50)),
 }
 
 

@@ -58,7 +58,7 @@ class Schedule(nn.Module, ABC):
         return (low + high) / 2
 
     def time_at(self, u: Tensor) -> Tensor:
-        """The time, float64, at fraction u in [0, 1) of the training range."""
+        """The time, float64, at fraction u in [0, 1] of the training range, 1 excluded on a chain."""
         return self.t_min + u * (self.t_max - self.t_min)
 
     def _apply(self, fn, recurse=True):
@@ -116,6 +116,8 @@ class BetaSchedule(Schedule):
     def time_of(self, ratio: Tensor) -> Tensor:
         """The nearest whole time, measured in log(sigma / alpha)."""
         table, ratio = (self.sigma[1:] / self.alpha[1:]).log(), ratio.to(self.sigma.device)
+        if len(table) == 1:
+            return torch.ones_like(ratio, dtype=torch.float64)
         index = torch.searchsorted(table, ratio.double().log()).clamp(1, len(table) - 1)
         nearer_below = ratio.log() - table[index - 1] < table[index] - ratio.log()
         return (index + 1 - nearer_below.long()).double()
@@ -226,6 +228,11 @@ class CosineSchedule(Schedule):
         self.t_min, self.t_max = t_min, 1.0
         self.shift = 2 * math.log(noise_size / image_size)
         self.shift_low = 2 * math.log((noise_size_low or noise_size) / image_size)
+        if self.shift - self.shift_low >= 2 * math.pi:  # the least slope of 2 log tan(pi t / 2)
+            raise UserError(
+                f"schedule: noise_size={noise_size} is so much larger than noise_size_low={noise_size_low} that noise "
+                f"would shrink with time: use at most {math.exp(math.pi):.0f} times as much"
+            )
 
     def log_snr(self, t: Tensor) -> Tensor:
         first, last = (math.atan(math.exp(-sign * self.MAX_LOG_SNR / 2)) for sign in (1, -1))

@@ -1,6 +1,8 @@
 """Sampling times: which times a sampler visits, noisiest first, ending at 0 (clean data).
 
-Names are those of Lin et al. 2023, table 2, counted here from 1: DDPM's index t - 1 is our t.
+Names are those of Lin et al. 2023, table 2, counted here from 1: DDPM's index t - 1 is our t. In continuous time even
+means even in what training draws from evenly (Schedule.time_at): on EDM's path, where time is sigma itself and 50 even
+steps would end at 1.6, that is log sigma.
 """
 
 import math
@@ -48,25 +50,26 @@ class Leading(Spacing):
         if schedule.discrete:
             stride = int(schedule.t_max) // steps
             return schedule.t_min + stride * torch.arange(steps).flip(0)
-        fractions = torch.arange(steps, dtype=torch.float64).flip(0) / steps
-        return schedule.t_min + (schedule.t_max - schedule.t_min) * fractions
+        return schedule.time_at(torch.arange(steps, dtype=torch.float64).flip(0) / steps)
 
 
 class Trailing(Spacing):
-    """t_max - i * t_max / steps: always starts from pure noise, the sound choice for few steps (Lin et al. 2023)."""
+    """T - i * T / steps on a chain: always starts from pure noise, the sound choice for few steps (Lin et al. 2023)."""
 
     def times(self, schedule: Schedule, steps: int) -> Tensor:
-        times = schedule.t_max * torch.arange(steps, 0, -1, dtype=torch.float64) / steps
-        return times.round() if schedule.discrete else times
+        fractions = torch.arange(steps, 0, -1, dtype=torch.float64) / steps
+        return (schedule.t_max * fractions).round() if schedule.discrete else schedule.time_at(fractions)
 
 
 class Linspace(Spacing):
     """Evenly from t_max to t_min, both included."""
 
     def times(self, schedule: Schedule, steps: int) -> Tensor:
-        times = torch.linspace(schedule.t_max, schedule.t_min, steps, dtype=torch.float64)
-        # Halves are rounded as DDPM's index t - 1 is, to the even neighbour.
-        return (times - 1).round() + 1 if schedule.discrete else times
+        if schedule.discrete:
+            times = torch.linspace(schedule.t_max, schedule.t_min, steps, dtype=torch.float64)
+            # Halves are rounded as DDPM's index t - 1 is, to the even neighbour.
+            return (times - 1).round() + 1
+        return schedule.time_at(torch.linspace(1, 0, steps, dtype=torch.float64))
 
 
 class Karras(Spacing):
