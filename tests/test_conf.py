@@ -91,11 +91,21 @@ def test_every_pair_builds_or_is_refused(schedule, prediction, compose_config):
         refusal = "ill-posed"
     elif prediction == "mu" and "betas" not in config["schedule"]:
         refusal = "prediction=mu needs a chain of whole steps"
+    elif (schedule, prediction) == ("edm", "v"):
+        refusal = "prediction=v with weighting=uniform"
     if refusal:
         with pytest.raises(UserError, match=refusal):
             build_module(config)
     else:
         assert isinstance(build_module(config), DiffusionModule)
+
+
+def test_what_the_data_vary_by_is_said_once(compose_config):
+    """Three functions of EDM's need it, and must agree."""
+    edm = ("schedule=edm", "prediction=edm", "weighting=edm", "schedule.sigma_data=0.3")
+    config = compose_config(*edm)
+    assert [config[key]["sigma_data"] for key in ("schedule", "prediction", "weighting")] == [0.3, 0.3, 0.3]
+    assert compose_config("prediction=edm")["prediction"]["sigma_data"] == 0.5
 
 
 @pytest.mark.parametrize("experiment", [c for g, c in CHOICES if g == "experiment"])

@@ -47,7 +47,7 @@ class Denoiser(nn.Module):
             if abs(det) < MIN_DET:
                 raise UserError(
                     f"prediction={prediction.name} is ill-posed on this schedule: at t={t:g} finding x_0 "
-                    f"and eps means dividing by {det:.1g}; use prediction=v"
+                    f"and eps means dividing by {det:.1g}; use prediction=v, or a schedule that keeps more of the image"
                 )
 
     def predict(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -93,7 +93,7 @@ def test_time_at_covers_every_discrete_time_equally():
 
 
 def test_a_chain_that_keeps_signal_warns():
-    with pytest.warns(UserWarning, match="scale_with_T"):
+    with pytest.warns(UserWarning, match="keeps alpha_bar_T = .* use more steps, or schedule=cosine"):
         BetaSchedule(linear(100))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -28,7 +28,7 @@ def linear(T: int, beta_start: float = 1e-4, beta_end: float = 0.02, scale_with_
 
 
 def quadratic(T: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
-    """Betas whose square roots are evenly spaced (Song et al. 2020, appendix D; "scaled linear" elsewhere)."""
+    """Betas whose square roots are evenly spaced ("quad" in DDIM's code, "scaled linear" elsewhere)."""
     if not 0 < beta_start <= beta_end < 1:
         raise UserError("schedule.betas: quadratic needs 0 < beta_start <= beta_end < 1")
     return torch.linspace(beta_start**0.5, beta_end**0.5, _steps(T), dtype=torch.float64) ** 2

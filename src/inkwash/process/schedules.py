@@ -104,8 +104,7 @@ class BetaSchedule(Schedule):
         if self.alpha[-1] ** 2 > 0.01:
             warnings.warn(
                 f"this schedule keeps alpha_bar_T = {self.alpha[-1] ** 2:.2g} of the signal at T={len(betas)}, so "
-                "sampling starts from noise the network never saw; use more steps, schedule.betas.scale_with_T=true or "
-                "schedule=cosine",
+                "sampling starts from noise the network never saw; use more steps, or schedule=cosine",
                 stacklevel=2,
             )
 

@@ -82,7 +82,7 @@ class SecondMoment(nn.Module, Times):
     seen `history` times. The times of a batch are stratified, as in `Stratified`. Its state is part of a checkpoint.
 
     Args:
-        T: number of steps of the chain.
+        T: number of steps of the chain; None, of a path that is no chain, is refused.
         history: losses kept for each t.
         uniform: share of the times that stays uniform, so that no t is forgotten.
     """
@@ -91,8 +91,10 @@ class SecondMoment(nn.Module, Times):
     losses: Tensor
     counts: Tensor
 
-    def __init__(self, T: int, history: int = 10, uniform: float = 0.001):
+    def __init__(self, T: int | None, history: int = 10, uniform: float = 0.001):
         super().__init__()
+        if T is None:
+            raise UserError("times=importance needs a chain of whole steps: use a beta schedule, or times=stratified")
         if T < 1 or history < 1 or not 0 < uniform <= 1:
             raise UserError("times: importance sampling needs T and history of at least 1 and uniform in (0, 1]")
         self.history, self.uniform = history, uniform

@@ -78,7 +78,10 @@ class P2(Weighting):
 
 
 class Sigmoid(Weighting):
-    """SNR * sigmoid(bias - log SNR), that is sigmoid(bias - log SNR) for eps (Hoogeboom et al. 2024, SiD2)."""
+    """SNR * sigmoid(bias - log SNR), that is sigmoid(bias - log SNR) for eps (Hoogeboom et al. 2024, SiD2).
+
+    For times drawn evenly in log SNR: the paper also multiplies by -d log SNR / dt, which `times` decides here.
+    """
 
     def __init__(self, bias: float = 2.0):
         self.bias = bias
