@@ -1,5 +1,6 @@
 """A picture of what the model draws, from the same noise every time."""
 
+import logging
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,8 @@ from inkwash.training.callbacks.generation import generate_share, image_shape, s
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 from inkwash.training.tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 
 class SampleGrid(Periodic):
@@ -54,6 +57,12 @@ class SampleGrid(Periodic):
         """Find the sampling times and the guidance, where a failure costs nothing yet."""
         self.sampler.check(pl_module.denoiser.schedule)
         scale_for(pl_module, self.guidance)
+        variance = getattr(self.sampler, "variance", None)
+        if pl_module.loss.learns_variance and variance is not None and not variance.learned:
+            log.info(
+                "samples      are drawn without the variance that is learned: sampler=ancestral "
+                "sampler.variance._target_=inkwash.process.variances.LearnedRange uses it"
+            )
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = self._draw(trainer, module)
