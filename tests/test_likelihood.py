@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
+from inkwash import launch, train
+from inkwash.build import build
 from inkwash.denoiser import Denoiser, Estimate
 from inkwash.errors import UserError
 from inkwash.likelihood.bound import (
@@ -18,17 +21,19 @@ from inkwash.likelihood.bound import (
     subset,
     variational_bound,
 )
-from inkwash.likelihood.flow import flow_bits_per_dim
+from inkwash.likelihood.flow import FlowBits, flow_bits_per_dim
 from inkwash.loss import L2, HybridLoss, VLBLoss
 from inkwash.process.betas import cosine, linear
 from inkwash.process.forward import posterior_variance, transition
 from inkwash.process.predictions import Eps
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule, VPSchedule
-from inkwash.process.spacing import Karras, Linspace
+from inkwash.process.spacing import Karras, Linspace, LogSNR, Trailing
 from inkwash.process.times import Stratified
 from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
 from inkwash.process.weightings import Uniform
 
+CONF = Path(launch.config_dir())
+assert train  # its import makes the schema and the resolver known
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "improved_diffusion_bound.json").read_text())
 VARIANCES = {"fixed_large": FixedLarge(), "fixed_small": FixedSmall(), "learned_range": LearnedRange()}
 T = 40
@@ -298,6 +303,43 @@ def test_flow_likelihood_of_a_gaussian_is_its_density(path, spacing, gaussian_de
     x = x_0 + (u - 0.5) / 127.5
     density = torch.distributions.Normal(f64(MU), f64(S)).log_prob(x).flatten(1).mean(dim=1)
     torch.testing.assert_close(found, -density / math.log(2) + math.log2(127.5), rtol=1e-3, atol=0)
+
+
+def chosen(group, choice):
+    """A YAML of conf/ built beside images of 32 pixels."""
+    whole = OmegaConf.create({"data": {"shape": [1, 32, 32]}, group: OmegaConf.load(CONF / group / f"{choice}.yaml")})
+    return build(OmegaConf.to_container(whole[group], resolve=True))
+
+
+# A chain's YAML has betas.
+CONTINUOUS = sorted(p.stem for p in (CONF / "schedule").glob("*.yaml") if "betas" not in OmegaConf.load(p))
+
+
+@pytest.mark.parametrize("path", CONTINUOUS)
+def test_likelihood_flow_is_accurate_as_shipped(path, gaussian_denoiser):
+    """Image by image the density of x at t_min, which the network knows, for wide and for narrow data alike. What is
+    left is that x at the noisiest time is not quite the prior's."""
+    schedule, bits = chosen("schedule", path), chosen("likelihood", "flow")
+    s = f64([0.5, 0.1, 0.02, 0.005]).repeat(2).view(-1, 1, 1, 1)
+    alpha, sigma = schedule(f64([schedule.t_min]))
+    marginal = torch.distributions.Normal(alpha * MU, (alpha**2 * s**2 + sigma**2).sqrt())
+    x = marginal.mean + marginal.stddev * torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    noise = iter([torch.zeros_like(x), torch.ones_like(x)])  # in the middle of each level, and a probe
+    bits.check(schedule)
+    found = bits(gaussian_denoiser(schedule, MU, s), x, None, lambda: next(noise))
+    expected = -marginal.log_prob(x).flatten(1).mean(dim=1) / math.log(2) + math.log2(127.5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1.2e-3)
+
+
+def test_times_that_leave_out_part_of_the_way_are_refused():
+    FlowBits(LogSNR(2, sigma_min=None)).check(EDMSchedule())
+    with pytest.raises(UserError, match=r"likelihood.spacing.steps=1 must be at least 2"):
+        FlowBits(LogSNR(1, sigma_min=None)).check(EDMSchedule())
+    for spacing, end in ((Trailing(100), "0.00222357"), (LogSNR(100, sigma_min=0.01), "0.01")):
+        with pytest.raises(UserError, match=rf"ends at t={end}, not at the schedule's t_min=0.002"):
+            FlowBits(spacing).check(EDMSchedule())
+        with pytest.raises(UserError, match=r"likelihood.spacing.sigma_min=null"):
+            flow_bits_per_dim(Denoiser(nn.Identity(), EDMSchedule(), Eps()), spacing, X_0, None, X_0, X_0)
 
 
 def test_what_has_no_likelihood_is_refused(gaussian_denoiser):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ def flow_bits_per_dim(
     """-log2 p(x_0) per dimension by the probability flow ODE (Song et al. 2021, eq. 39 and 40), (n,), float64.
 
     dx/dt = alpha' x_0 + sigma' eps with the denoiser's estimates, by the classical Runge-Kutta method over the times of
-    the spacing, from its least one, where the images are taken for x_t, to its greatest.
+    the spacing, from t_min, where the images are taken for x_t, to its greatest.
 
     Args:
         x_0: (n, C, H, W), of 256 levels.
@@ -27,18 +28,21 @@ def flow_bits_per_dim(
         probe: +-1 at random, of that shape: Hutchinson's estimate of the divergence (Grathwohl et al. 2019, eq. 7).
 
     Raises:
-        UserError: the schedule is a chain, whose time is not continuous.
+        UserError: the schedule is a chain, whose time is not continuous, or the times leave out part of the way.
     """
     schedule: Schedule = denoiser.schedule  # pyright: ignore[reportAssignmentType]
-    _check_continuous(schedule)
-    times = spacing(schedule)[:-1].flip(0)
+    times = _times(spacing, schedule)
     x = x_0 + (dequantise - 0.5).to(x_0) * LEVEL
     log_det = torch.zeros(len(x), dtype=torch.float64, device=x.device)
 
+    @cache  # stages share their times
+    def rates(t: float) -> tuple[Tensor, Tensor]:
+        at = torch.full((1,), t, dtype=torch.float64, device=x_0.device)
+        return torch.func.jvp(schedule, (at,), (torch.ones_like(at),))[1]
+
     def slope(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        return _velocity(
-            denoiser, schedule, x, torch.full((len(x),), t, dtype=torch.float64, device=x.device), y, probe
-        )
+        at = torch.full((len(x),), t, dtype=torch.float64, device=x.device)
+        return _velocity(denoiser, x, at, y, rates(t), probe)
 
     for t, u in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
         h = u - t
@@ -55,19 +59,30 @@ def flow_bits_per_dim(
     return -log_p / dimensions / math.log(2) - math.log2(LEVEL)
 
 
-def _check_continuous(schedule: Schedule) -> None:
+def _times(spacing: Spacing, schedule: Schedule) -> Tensor:
+    """The times of the solver, float64, (steps,), from t_min up."""
     if schedule.discrete:
         raise UserError(
             "the likelihood of the probability flow needs continuous time: use schedule=vp, flow or edm, or the "
             "variational bound"
         )
+    times = spacing(schedule)[:-1].flip(0)
+    if len(times) < 2:
+        raise UserError(f"likelihood.spacing.steps={len(times)} must be at least 2: from one time there is no way")
+    # Images taken for x_t at a later time would be charged for noise that they do not have.
+    if not math.isclose(times[0], schedule.t_min, rel_tol=1e-6):
+        raise UserError(
+            f"likelihood.spacing={type(spacing).__name__} ends at t={times[0]:g}, not at the schedule's "
+            f"t_min={schedule.t_min:g}: use inkwash.process.spacing.LogSNR with likelihood.spacing.sigma_min=null"
+        )
+    return times
 
 
 def _velocity(
-    denoiser: nn.Module, schedule: Schedule, x: Tensor, t: Tensor, y: Tensor | None, probe: Tensor
+    denoiser: nn.Module, x: Tensor, t: Tensor, y: Tensor | None, rates: tuple[Tensor, Tensor], probe: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(dx/dt, probe^T d(dx/dt)/dx probe) at x."""
-    d_alpha, d_sigma = torch.func.jvp(schedule, (t,), (torch.ones_like(t),))[1]
+    """(dx/dt, probe^T d(dx/dt)/dx probe) at x, for rates (alpha', sigma')."""
+    d_alpha, d_sigma = rates
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         estimate = denoiser(x, t, y)
@@ -81,7 +96,8 @@ class FlowBits:
     """bits/dim by the probability flow ODE, of any batch of images.
 
     Args:
-        spacing: the times that the solver visits, four network evaluations and gradients between neighbours.
+        spacing: the times that the solver visits, four network evaluations and gradients between neighbours. The least
+            must be t_min. LogSNR treats all noise levels alike; times even in t pass over the small ones.
         probes: dequantisations and Hutchinson probes to average over; Song et al. 2021 take 5.
     """
 
@@ -93,8 +109,7 @@ class FlowBits:
         self.spacing, self.probes = spacing, probes
 
     def check(self, schedule: Schedule) -> None:
-        _check_continuous(schedule)
-        self.spacing(schedule)
+        _times(self.spacing, schedule)
 
     def __call__(self, denoiser: nn.Module, x_0: Tensor, y: Tensor | None, noise: Callable[[], Tensor]) -> Tensor:
         """Of images x_0 (n, C, H, W) with labels y (n,): (n,), float64; `noise` gives each image its own."""
