@@ -14,6 +14,7 @@ from inkwash.build import build
 from inkwash.denoiser import Denoiser, Estimate
 from inkwash.errors import UserError
 from inkwash.likelihood.bound import (
+    BoundBits,
     DiscretizedGaussian,
     TanhDiscretizedGaussian,
     VariationalBound,
@@ -31,6 +32,7 @@ from inkwash.process.spacing import Karras, Linspace, LogSNR, Trailing
 from inkwash.process.times import Stratified
 from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
 from inkwash.process.weightings import Uniform
+from inkwash.samplers.base import ImageNoise
 
 CONF = Path(launch.config_dir())
 assert train  # its import makes the schema and the resolver known
@@ -275,6 +277,48 @@ def test_a_subset_stands_for_every_time_once(T, k):
     assert length.sum().item() == T - 1
     covered = [t for low, high in zip(first.tolist(), last.tolist(), strict=True) for t in range(low, high + 1)]
     assert covered == list(range(2, T + 1))
+
+
+SHORT = BetaSchedule(linear(100, scale_with_T=True))
+
+
+def shares_of(indices, k, seed=0):
+    """k of 100 times: the bits of images that are all alike, each with its own noise and times."""
+    x_0 = levels(1).expand(len(indices), -1, -1, -1)
+    return BoundBits(LearnedRange(), k, None)(ExactGaussian(SHORT), x_0, None, ImageNoise(seed, indices, (1, 4, 4)))
+
+
+def test_the_standard_error_of_a_share_of_the_times_is_its_spread_over_seeds():
+    """The choice of times is most of the error. Were it the same for all images, none of it would show between them."""
+    n, seeds = 40, 30
+    found = torch.stack([shares_of(range(n), 4, seed) for seed in range(seeds)])
+    whole = shares_of(range(400), None)
+    reported = (found.var(dim=1).mean() / n).sqrt().item()
+    assert found.mean(dim=1).std().item() == pytest.approx(reported, rel=4 / math.sqrt(2 * seeds))
+    error = math.hypot(reported / math.sqrt(seeds), whole.std().item() / 20)
+    assert found.mean().item() == pytest.approx(whole.mean().item(), abs=4 * error)
+    assert found.std() > 3 * whole.std()
+
+
+@pytest.mark.parametrize("k", [4, 30])
+def test_an_image_draws_its_own_times_in_any_batch(k):
+    """30 times take more numbers than an image of 16 pixels has."""
+    together = shares_of(range(5), k)
+    parts = torch.cat([shares_of(indices, k) for indices in ([0, 1], [2], [3, 4])])
+    torch.testing.assert_close(parts, together, rtol=1e-12, atol=0)
+    assert len(together.unique()) == 5
+
+
+def test_a_chain_of_one_step_has_no_times_to_choose(gaussian_denoiser):
+    chain, x_0 = gaussian_denoiser(BetaSchedule(f64([0.9999])), MU, S), levels(2)
+    share, whole = (BoundBits(FixedLarge(), k)(chain, x_0, None, lambda: torch.zeros_like(x_0)) for k in (3, None))
+    assert torch.equal(share, whole)
+
+
+def test_every_image_has_one_time_in_each_slice():
+    chosen, length = subset(1000, 4, torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.999, 0.5, 0.0, 0.999]]))
+    assert chosen.tolist() == [[2, 9, 45, 212], [8, 27, 45, 1000]]
+    assert length.tolist() == [7, 36, 167, 789]
 
 
 def test_the_slices_of_a_subset_grow_with_t():

@@ -16,7 +16,6 @@ from inkwash.errors import UserError
 from inkwash.process.forward import mix, posterior_variance, q_sample, transition
 from inkwash.process.schedules import Schedule
 from inkwash.process.variances import Variance, first_log_variance
-from inkwash.random import generator
 
 LEVEL = 1 / 127.5
 
@@ -144,38 +143,41 @@ def variational_bound(
     Args:
         noise: the next standard normal images: one for each time, noisiest first, as in improved-diffusion.
         clip: bound of the x_0 estimates, as in sampling; None for none.
-        times: those of 2..T to evaluate and how many each stands for, both (k,), see `subset`; None for all.
-            L_0 always is evaluated.
+        times: those of 2..T to evaluate, rising, (n, k), or (k,) the same for all images, and how many each stands for,
+            (k,), see `subset`; None for all. L_0 always is evaluated.
     """
     schedule: Schedule = denoiser.schedule  # pyright: ignore[reportAssignmentType]
     bound.check(schedule)
-    T = int(schedule.t_max)
+    n, T = len(x_0), int(schedule.t_max)
     chosen, count = (torch.arange(2, T + 1), torch.ones(T - 1)) if times is None else times
-    found = torch.full((3, T, len(x_0)), math.nan, dtype=torch.float64, device=x_0.device)
-    for step in (*chosen.flip(0).tolist(), 1):
-        t = torch.full((len(x_0),), float(step), dtype=torch.float64, device=x_0.device)
-        eps = noise()
+    chosen = chosen.expand(n, -1).to(x_0.device)
+    found = torch.full((3, T, n), math.nan, dtype=torch.float64, device=x_0.device)
+    for steps in (*chosen.T.flip(0), torch.ones(n, dtype=torch.long, device=x_0.device)):
+        t, at, eps = steps.double(), (steps - 1, torch.arange(n, device=x_0.device)), noise()
         estimate = denoiser(q_sample(schedule, x_0, t, eps), t, y)
         if clip is not None:
             x_t = q_sample(schedule, x_0, t, eps)
             alpha, sigma = schedule(t)
             clipped = estimate.x_0.clamp(-clip, clip)
             estimate = Estimate(clipped, mix(1 / sigma, x_t, -alpha / sigma, clipped), estimate.share)
-        found[0, step - 1] = bound.term(schedule, x_0, t, estimate)
-        found[1, step - 1] = (estimate.x_0 - x_0).double().square().flatten(1).mean(dim=1)
-        found[2, step - 1] = (estimate.eps - eps).double().square().flatten(1).mean(dim=1)
+        found[0][at] = bound.term(schedule, x_0, t, estimate)
+        found[1][at] = (estimate.x_0 - x_0).double().square().flatten(1).mean(dim=1)
+        found[2][at] = (estimate.eps - eps).double().square().flatten(1).mean(dim=1)
     prior = bound.prior(schedule, x_0)
-    middle = (found[0, chosen - 1] * count.to(prior).view(-1, 1)).sum(dim=0)
+    middle = (found[0].gather(0, chosen.T - 1) * count.to(prior).view(-1, 1)).sum(dim=0)
     return Bound(found[0], prior, found[0, 0] + middle + prior, found[1], found[2])
 
 
 def subset(T: int, k: int, u: Tensor) -> tuple[Tensor, Tensor]:
-    """k of the times 2..T and how many each stands for, so that the sum over all is estimated without bias.
+    """k of the times 2..T, rising, and how many each stands for, so that the sum over all is estimated without bias.
 
     One at random out of each of k slices, whose lengths grow with t, because the terms fall about like 1 / t.
 
     Args:
-        u: uniform in [0, 1), (k,).
+        u: uniform in [0, 1), (..., k).
+
+    Returns:
+        The times, of the shape of u, and how many each stands for, (k,); where k >= T - 1 all T - 1 of them.
     """
     k = min(k, T - 1)
     edges = [2]
@@ -184,7 +186,15 @@ def subset(T: int, k: int, u: Tensor) -> tuple[Tensor, Tensor]:
         edges.append(max(round(even), edges[-1] + 1))
     first = torch.tensor(edges)
     length = first.diff()
-    return first[:-1] + (u[:k] * length).floor().long(), length
+    return first[:-1] + (u[..., :k] * length).floor().long(), length
+
+
+def uniforms(noise: Callable[[], Tensor], k: int) -> Tensor:
+    """U[0, 1), float64, (n, k), made of as many normal images of `noise` as have k pixels: each image's own."""
+    # On the CPU, so that no device rounds a time to its neighbour.
+    images = [noise().cpu()]
+    images += [noise().cpu() for _ in range(1, math.ceil(k / images[0][0].numel()))]
+    return torch.special.ndtr(torch.cat([x.flatten(1) for x in images], dim=1)[:, :k].double())
 
 
 class BoundBits:
@@ -192,7 +202,8 @@ class BoundBits:
 
     Args:
         variance: of the reverse step; LearnedRange for networks that learn it.
-        times: how many of the terms L_1 .. L_{T-1} to evaluate (see `subset`); null for all, as papers do.
+        times: how many of the terms L_1 .. L_{T-1} to evaluate, each image at times of its own (see `subset`), so that
+            the standard error over images knows of the choice; null for all, as papers do.
         clip: bound of the x_0 estimates, null for none.
         decoder: DiscretizedGaussian, or TanhDiscretizedGaussian for numbers to compare with improved-diffusion's.
     """
@@ -213,7 +224,5 @@ class BoundBits:
         """Of images x_0 (n, C, H, W) with labels y (n,): (n,), float64; `noise` gives each image its own."""
         times = None
         if self.times is not None:
-            # The same times for all images: their network evaluations are shared.
-            u = torch.rand(self.times, generator=generator(0, "likelihood"), dtype=torch.float64)
-            times = subset(int(denoiser.schedule.t_max), self.times, u)  # pyright: ignore
+            times = subset(int(denoiser.schedule.t_max), self.times, uniforms(noise, self.times))  # pyright: ignore
         return variational_bound(denoiser, self.bound, x_0, y, noise, self.clip, times).total
