@@ -1,11 +1,16 @@
-"""What an evaluation counts as the price of its images."""
+"""What an evaluation counts as the price of its images, keeps, and refuses before it draws any."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
+from inkwash import assess, launch
 from inkwash.assess import key_of
 from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
 from inkwash.guidance import AutoGuidance, ClassifierFree
 from inkwash.process.predictions import X0
 from inkwash.process.schedules import EDMSchedule
@@ -76,3 +81,39 @@ def test_a_result_is_kept_for_what_it_depends_on(change, same):
     config = {"run": None, "metrics": ["fid", "kid"], "trainer": {"precision": None, "devices": 1}, "tracking": None}
     cell = {"name": "one", "seed": 0}
     assert (key_of(config, cell) == key_of({**config, **change}, {**cell, "name": "another"})) == same
+
+
+CONF = Path(launch.config_dir())
+SAMPLER = {
+    "_target_": "inkwash.samplers.ddim.DDIM",
+    "spacing": {"_target_": "inkwash.process.spacing.Trailing", "steps": 4},
+}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "likelihood", "change", "message"),
+    [
+        ("linear", "flow", {}, "the likelihood of the probability flow needs continuous time"),
+        ("flow", "bound", {}, "the variational bound needs a chain of whole steps"),
+        ("flow", "flow", {"spacing": {"steps": 1}}, "likelihood.spacing.steps=1 must be at least 2"),
+    ],
+    ids=["chain", "continuous", "one time"],
+)
+def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
+    schedule, likelihood, change, message, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(assess, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
+    monkeypatch.setattr(assess, "measure", lambda *_: pytest.fail("measured"))
+    run = {"schedule": OmegaConf.load(CONF / "schedule" / f"{schedule}.yaml")}
+    OmegaConf.save(run, tmp_path / "config.yaml")
+    bits = OmegaConf.merge(OmegaConf.load(CONF / "likelihood" / f"{likelihood}.yaml"), change)
+    config = {
+        "run": str(tmp_path),
+        "data": {"_target_": "torch.nn.Identity"},
+        "trainer": {"accelerator": "cpu", "threads": 1, "precision": None},
+        "likelihood": bits,
+        "cells": [{"name": "one", "sampler": SAMPLER, "num_images": 4, "checkpoint": "last.ckpt"}],
+    }
+    OmegaConf.save(config, tmp_path / "evaluate.yaml")
+    with pytest.raises(UserError, match=message):
+        assess.assess(tmp_path)

@@ -41,7 +41,7 @@ def assess(directory: Path) -> None:
     data = build({**config["data"], "num_workers": 0})
     suites: dict[int, Suite] = {}
     results = []
-    check_samplers(config)
+    check_path(config)
     for cell in config["cells"]:
         path = directory / "cells" / f"{key_of(config, cell)}.json"
         if not exists_for_all(path):
@@ -65,12 +65,14 @@ def assess(directory: Path) -> None:
         dist.destroy_process_group()
 
 
-def check_samplers(config: dict[str, Any]) -> None:
-    """A sampler that cannot draw from the run is told before the first image of any cell."""
+def check_path(config: dict[str, Any]) -> None:
+    """A sampler or a likelihood that the run's path does not admit is told before the first image of any cell."""
     if config["run"] is not None:
         schedule = build(rundir.read_config(Path(config["run"]))["schedule"])
         for cell in config["cells"]:
             build(cell["sampler"]).check(schedule)
+        if config["likelihood"] is not None:
+            build(config["likelihood"]).check(schedule)
 
 
 def start_group() -> tuple[int, int]:
@@ -170,7 +172,6 @@ def likelihood(
     """Mean bits per dimension of the held-out images and its standard error, the same on any number of ranks."""
     bits = build(config["likelihood"])
     meter = BitsPerDim(bits.key).to(device)
-    bits.check(run.denoiser.schedule)
     denoiser, indices = run.denoiser.to(device), range(rank, len(data.heldout), world)
     for start in tqdm(range(0, len(indices), config["batch_size"]), desc="likelihood", disable=rank != 0):
         batch = indices[start : start + config["batch_size"]]

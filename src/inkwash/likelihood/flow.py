@@ -63,8 +63,8 @@ def _times(spacing: Spacing, schedule: Schedule) -> Tensor:
     """The times of the solver, float64, (steps,), from t_min up."""
     if schedule.discrete:
         raise UserError(
-            "the likelihood of the probability flow needs continuous time: use schedule=vp, flow or edm, or the "
-            "variational bound"
+            "the likelihood of the probability flow needs continuous time: use schedule=vp, flow or edm, or, for a "
+            "chain, likelihood=bound"
         )
     times = spacing(schedule)[:-1].flip(0)
     if len(times) < 2:
