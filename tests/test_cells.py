@@ -18,7 +18,7 @@ from inkwash import launch, train
 from inkwash.build import build
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.loss import L2, DiffusionLoss
+from inkwash.loss import L2, DiffusionLoss, VLBLoss
 from inkwash.nets.unet import UNet
 from inkwash.process.times import Stratified
 from inkwash.random import Draws, generator
@@ -110,6 +110,23 @@ def test_every_sampler_samples_or_is_refused(schedule, prediction):
     for sampler in SAMPLERS:
         if found := sampled(denoiser, schedule, sampler):
             assert f"sampler={sampler}" in found or "spacing" in found, found
+
+
+BESIDE_VLB = {"weighting": ["uniform"], "times": ["importance", "stratified", "uniform"]}
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in BESIDE_VLB for choice in choices(group)])
+def test_the_bound_is_uniform_in_time(group, choice):
+    """loss=vlb is bits per dimension, or refuses by name what would make it something else."""
+    chosen = {name: OmegaConf.load(ROOT / "conf" / f"{name}.yaml") for name in (f"{group}/{choice}", "loss/vlb")}
+    whole = OmegaConf.create({**config("linear"), **{name.split("/")[0]: node for name, node in chosen.items()}})
+    node = OmegaConf.to_container(whole.loss, resolve=True)
+    if choice in BESIDE_VLB[group]:
+        assert isinstance(build(node), VLBLoss)
+    else:
+        name = whole[group]._target_.rpartition(".")[2]
+        with pytest.raises(UserError, match=rf"^loss=vlb .*{group}={name}.*pass {group}=uniform"):
+            build(node)
 
 
 @pytest.mark.slow

@@ -189,12 +189,26 @@ class VLBLoss(Loss):
 
     Args:
         variance: of the reverse step; LearnedRange trains model.learn_variance's head.
-        times: times=importance tames the gradient's noise (Nichol & Dhariwal 2021, section 3.3).
+        times: uniform or stratified, or importance, which tames the gradient's noise (Nichol & Dhariwal 2021, section
+            3.3) and makes up for what it does to the mean.
         label_dropout: see Loss.
+        weighting: that of the configuration, uniform: the bound weights its terms itself.
     """
 
-    def __init__(self, variance: Variance, times: Times, label_dropout: float = 0.1):
+    def __init__(
+        self, variance: Variance, times: Times, label_dropout: float = 0.1, weighting: Weighting | None = None
+    ):
         super().__init__(times, label_dropout)
+        if not (weighting is None or isinstance(weighting, Uniform)):
+            raise UserError(
+                f"loss=vlb weights its terms as the bound does and has no use for weighting={type(weighting).__name__} "
+                "beside it: pass weighting=uniform"
+            )
+        if not times.keeps_mean:
+            raise UserError(
+                f"loss=vlb is a mean over uniform times, which times={type(times).__name__} would make another: "
+                "pass times=uniform, stratified or importance"
+            )
         self.bound, self.learns_variance = VariationalBound(variance), variance.learned
 
     def check(self, denoiser: Denoiser, learn_variance: bool) -> None:

@@ -15,9 +15,11 @@ class Times(ABC):
 
     Attributes:
         learns: whether `learn` does anything, so that ranks need not meet for nothing.
+        keeps_mean: whether a loss at these times, with `weight`, has the mean that it has at uniform ones.
     """
 
     learns = False
+    keeps_mean = False
 
     @abstractmethod
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
@@ -37,6 +39,8 @@ class Times(ABC):
 class Uniform(Times):
     """Independent and uniform (Ho et al. 2020, Algorithm 1)."""
 
+    keeps_mean = True
+
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         return schedule.time_at(draws.uniform(n))
 
@@ -46,6 +50,8 @@ class Stratified(Times):
 
     The loss has the same expectation and less variance: every batch sees every noise level.
     """
+
+    keeps_mean = True
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         return schedule.time_at(draws.strata(n))
@@ -88,6 +94,7 @@ class SecondMoment(nn.Module, Times):
     """
 
     learns = True
+    keeps_mean = True
     losses: Tensor
     counts: Tensor
 
