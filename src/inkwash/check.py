@@ -155,7 +155,9 @@ def check_parts(config: dict[str, Any]) -> None:
         if not is_node(config.get(key)):
             raise UserError(f"{key}={shown(config.get(key))} must be a node with a _target_: choose one of conf/{key}")
     for key in LISTS:
-        nodes = config.get(key) or {}
+        nodes = config.get(key)
+        if key == "averages" and nodes is None:
+            continue
         if not isinstance(nodes, dict):
             raise UserError(f"{key}={shown(nodes)} must be a mapping of names to nodes")
         for name, node in nodes.items():

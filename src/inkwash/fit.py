@@ -103,6 +103,7 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
 @contextmanager
 def exhaustion(trainer: L.Trainer, module: DiffusionModule) -> Iterator[None]:
     """Raise UserError where the disk is full, or the device or the machine has no more memory."""
+    reserve = memory.Reserve()
     try:
         yield
     except OSError as error:
@@ -116,6 +117,7 @@ def exhaustion(trainer: L.Trainer, module: DiffusionModule) -> Iterator[None]:
         if not memory.is_exhaustion(error):
             raise
         traceback.clear_frames(error.__traceback__)  # which hold the activations
+        reserve.give_back()
         said = " ".join(str(error).split())[:160]
         raise UserError(f"out of memory ({said}): {memory.advice(trainer, module)}") from None
 

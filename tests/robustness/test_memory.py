@@ -36,11 +36,16 @@ def test_a_batch_that_does_not_fit_names_what_would_and_that_fits(new_run, nurse
     assert nursery.run(named, limits=LIMIT) == 0, (named / "output.txt").read_text()
     found = new_run("found", *STEPS, AUTO)
     assert nursery.run(found, limits=LIMIT) == 0, (found / "output.txt").read_text()
-    assert f"memory       takes {images} images at a time: {parts} parts" in (found / "train.log").read_text()
-    a, b = (checkpoint(run) for run in (named, found))
+    taken = re.search(r"memory       takes (\d+) images at a time: (\d+) parts", (found / "train.log").read_text())
+    images, parts = map(int, taken.groups())
+    assert images * parts == 1024
+    assert parts > 1
+    plenty = new_run("plenty", *STEPS, f"trainer.accumulate_grad_batches={parts}")
+    assert nursery.run(plenty) == 0
+    a, b = (checkpoint(run) for run in (plenty, found))
     for part in ("state_dict", "optimizer_states", "layout"):
         assert differences(a[part], b[part]) == []
-    assert rows(named) == rows(found)
+    assert rows(plenty) == rows(found)
 
 
 def test_where_everything_fits_auto_changes_nothing(new_run):

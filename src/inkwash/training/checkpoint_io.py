@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, training: bool = False) -> dict[str, Any]:
 def read_plain(path: Path) -> Any:
     """What torch.save wrote, plain types and tensors only, on the CPU. Raises UserError for a file of anything else."""
     reason = damage(path)
-    if reason is None or (path.is_file() and not zipfile.is_zipfile(path)):  # an older format of torch's, perhaps
+    if reason is None or (path.is_file() and not _is_zip(path)):  # an older format of torch's, perhaps
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
@@ -75,6 +75,13 @@ def read_plain(path: Path) -> Any:
         except Exception as error:  # a damaged pickle raises anything, a KeyError for one
             reason = reason or str(error).partition("\n")[0]
     raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # one that says it has other parts
+        return True
 
 
 def _lacks(found: Any, training: bool) -> str | None:

@@ -1,8 +1,10 @@
 """How many images at a time the memory takes: a global batch that does not fit is trained on in smaller parts."""
 
 import gc
+import itertools
 import logging
 import math
+import mmap
 from typing import Any
 
 import lightning as L
@@ -12,6 +14,18 @@ from inkwash.errors import UserError
 from inkwash.random import Draws, generator
 
 log = logging.getLogger(__name__)
+
+
+class Reserve:
+    """Address space, of no memory, that is given back when memory runs out: to find out what would fit takes some."""
+
+    BYTES = 1 << 26
+
+    def __init__(self):
+        self.space = mmap.mmap(-1, self.BYTES)
+
+    def give_back(self) -> None:
+        self.space.close()
 
 
 def is_exhaustion(error: BaseException) -> bool:
@@ -40,7 +54,9 @@ class MicroBatches(L.Callback):
         """After the processes have met, before a checkpoint is restored or a batch is loaded."""
         data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         share = data.batch_size // trainer.world_size
+        reserve = Reserve()  # for what training needs beside, threads for one
         parts = self.known or fitting(trainer, pl_module, share)
+        reserve.give_back()
         if trainer.world_size > 1:
             # 0 where not even one image fits.
             worst = torch.tensor(parts or share + 1, device=trainer.strategy.root_device)
@@ -70,7 +86,12 @@ def advice(trainer: L.Trainer, module: Any) -> str:
 
 def fitting(trainer: L.Trainer, module: Any, share: int) -> int | None:
     """The least number of equal parts of `share` images that can be trained on one at a time; None if none can."""
-    return next((n for n in range(1, share + 1) if share % n == 0 and fits(trainer, module, share // n)), None)
+    counts = [n for n in range(1, share + 1) if share % n == 0]
+    if trainer.strategy.root_device.type != "cpu":
+        return next((n for n in counts if fits(trainer, module, share // n)), None)
+    # Small ones first: what the C library's heap once had it keeps, and oneDNN's code for a new size finds no room.
+    good = [*itertools.takewhile(lambda n: fits(trainer, module, share // n), reversed(counts))]
+    return good[-1] if good else None
 
 
 def fits(trainer: L.Trainer, module: Any, images: int) -> bool:
