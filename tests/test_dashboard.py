@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces.internal import View
 
 from inkwash import rundir
-from inkwash.dashboard import names_of
+from inkwash.dashboard import Dashboard, dashboard, names_of
 from inkwash.errors import UserError
 from inkwash.reports.workspace import Logged, build, to_json
 from panels import shown_by
@@ -105,6 +106,18 @@ def test_without_a_key_it_is_written_to_a_file(tmp_path):
     (run / "metrics.csv").unlink()
     with pytest.raises(UserError, match="has no metrics.csv yet: a dashboard shows what a run has logged"):
         names_of(run)
+
+
+@pytest.mark.parametrize("out", ["pipe", "runs", "pipe/x"])
+def test_it_replaces_nothing_but_files(out, tmp_path, monkeypatch, capsys):
+    a_run(tmp_path / "runs" / "one")
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        dashboard(OmegaConf.structured(Dashboard(run="one", out=out)))
+    assert capsys.readouterr().err.startswith("error: out=pipe " if "pipe" in out else "error: out=runs is there")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "runs"]
 
 
 @pytest.mark.slow

@@ -39,6 +39,9 @@ def dashboard(config: DictConfig) -> None:
     with one_sentence():
         check(config)
         directory = rundir.find_run(config.run)
+        path = Path(config.out or rundir.RUNS / "dashboard.json")
+        if path.exists() and not path.is_file():  # replacing a device would take it away from everybody
+            raise UserError(f"out={path} is there and is no file: choose another name")
         names, where = names_of(directory), rundir.read_config(directory)["logger"].get("wandb", {})
         try:
             from inkwash.reports import workspace  # seconds, which a misspelt key need not wait for
@@ -54,8 +57,7 @@ def dashboard(config: DictConfig) -> None:
             view.save()
             print(f"{view.url}    saved in W&B")
             return
-        path = Path(config.out or rundir.RUNS / "dashboard.json")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        rundir.make_folder("out", path.parent)
         rundir.write_text(path, workspace.to_json(view) + "\n")
         print(f"{path}    not in W&B yet: {'out= asks for a file' if config.out else 'there is no API key'}")
         print(f"publish it in the project {view.project} with: wandb login && make dashboard run={config.run}")

@@ -143,12 +143,11 @@ def check_foreign(plain: dict[str, Any]) -> None:
 def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[str, Any]]) -> Path:
     """Where the table goes: named by what is measured, so that the same command finds it again."""
     if config.out is not None:
-        directory = Path(config.out)
-    else:
-        home = Path(common["run"]) if common["run"] else rundir.RUNS
-        measured = {key: value for key, value in common.items() if key != "tracking"}
-        asked = json.dumps([measured, cells], sort_keys=True, default=str)
-        directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
+        return rundir.make_folder("out", Path(config.out))
+    home = Path(common["run"]) if common["run"] else rundir.RUNS
+    measured = {key: value for key, value in common.items() if key != "tracking"}
+    asked = json.dumps([measured, cells], sort_keys=True, default=str)
+    directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 

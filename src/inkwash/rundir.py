@@ -135,8 +135,22 @@ def config_hash(config: dict[str, Any]) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, "utf-8")
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def make_folder(key: str, folder: Path) -> Path:
+    """Create the folder that a key names, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{key}={folder} cannot be made a folder ({error.strerror}): choose another") from error
+    return folder
 
 
 def provenance() -> dict[str, Any]:

@@ -32,8 +32,7 @@ def sample(config: DictConfig) -> None:
             raise UserError(f"guidance={config.guidance} must be a finite number")
         choices = HydraConfig.get().runtime.choices
         name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
-        out = Path(config.out) if config.out else rundir.new_directory(directory / "samples", name)
-        out.mkdir(parents=True, exist_ok=True)
+        out = out_directory(config.out) if config.out else rundir.new_directory(directory / "samples", name)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(directory.resolve())
         OmegaConf.save(OmegaConf.create(plain), out / "sample.yaml")
@@ -43,6 +42,14 @@ def sample(config: DictConfig) -> None:
     if status := launch.start("inkwash.draw", out, config.trainer.accelerator, 1):
         sys.exit(launch.exit_code(status))
     print(f"{out}/grid.png    and {len(list((out / 'images').iterdir()))} images in {out}/images")
+
+
+def out_directory(name: str) -> Path:
+    """out=, made where it is not; what was drawn there before is replaced, but nobody else's images."""
+    out = Path(name)
+    if (out / "images").exists() and not (out / "sample.yaml").is_file():
+        raise UserError(f"out={out} has images that were not drawn there: choose another folder")
+    return rundir.make_folder("out", out)
 
 
 def main() -> None:
