@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.credentials import refuse_secrets
 from inkwash.errors import UserError
 from inkwash.kinds import described, fits, is_node
 from inkwash.launch import config_dir
@@ -27,8 +28,8 @@ TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.
 
 
 def check(config: DictConfig) -> None:
-    """Raise UserError for a missing value, an argument that its target does not take, or takes of another kind, or an
-    impossible batch size."""
+    """Raise UserError for a missing value, an API key, an argument that its target does not take, or takes of another
+    kind, or an impossible batch size."""
     # OmegaConf.missing_keys stops at an interpolation of a missing value.
     if missing := _missing("", OmegaConf.to_container(config, resolve=False)):
         raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
@@ -36,6 +37,7 @@ def check(config: DictConfig) -> None:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
+    refuse_secrets(plain)  # before any value is told
     if "callbacks" in plain:  # a training, of whose steps other keys are made
         _check_steps(plain.get("trainer"))
     for key, node in plain.items():

@@ -17,6 +17,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash import launch
+from inkwash.credentials import refuse_secrets
+from inkwash.errors import UserError, user_error
 
 # Advice that is of no use here, and where in the schema a key stands, which the key itself says.
 NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To append to your|Set the environment)")
@@ -27,6 +29,10 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
 
     What cannot be composed ends in one sentence, where Hydra would write a page; HYDRA_FULL_ERROR=1 shows that page.
     """
+    try:
+        refuse_secrets(sys.argv[1:])  # before Hydra, or a sweep, says or writes any of it
+    except UserError as error:
+        sys.exit(f"error: {error}")
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return _compose_and_run(task, name)
     composed = False
@@ -63,6 +69,8 @@ def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
 
 def sentence(error: BaseException, name: str) -> str:
     """What an error of Hydra's says, on one line, with the nearest key or file that there is."""
+    if mistake := user_error(error):
+        return str(mistake)
     texts = [str(error)]
     if isinstance(error.__cause__, OmegaConfBaseException):
         texts.append(str(error.__cause__))

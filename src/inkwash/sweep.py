@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from inkwash import launch, rundir
 from inkwash.errors import UserError
@@ -48,9 +48,9 @@ def announce(config: DictConfig, what: str) -> None:
     """Say what is about to run, and what to type when it is interrupted; command.txt keeps that."""
     directory = Path(config.hydra.sweep.dir)
     directory.mkdir(parents=True, exist_ok=True)
-    of_hydra = config.hydra.overrides.hydra
-    ours = [o for o in of_hydra if o.lstrip("+~").startswith(("hydra.launcher", "hydra.sweeper"))]
-    typed = [*config.hydra.overrides.task, *ours]
+    given: Any = OmegaConf.to_container(config.hydra.overrides)  # ${...} as it was typed
+    ours = [o for o in given["hydra"] if o.lstrip("+~").startswith(("hydra.launcher", "hydra.sweeper"))]
+    typed = [*given["task"], *ours]
     others = [override for override in typed if not override.startswith("sweep=")]
     command = shlex.join(["make", "sweep", f"sweep={directory.name}", *others])
     rundir.write_text(directory / "command.txt", command + "\n")

@@ -18,12 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash import command, launch, rundir, schema
 from inkwash.check import PARTS, check
 from inkwash.cluster import Place, check_place, find_place, job_name
+from inkwash.credentials import refuse_secrets
 from inkwash.errors import UserError
 from inkwash.training import changes, trials
 from inkwash.training.checkpoint_files import candidates, step_files
 from inkwash.training.processes import wait_for_others
-
-SECRETS = ("WANDB_API_KEY", "HF_TOKEN")
 
 schema.register()
 OmegaConf.register_new_resolver("sweep_name", rundir.sweep_name, replace=True)
@@ -33,6 +32,7 @@ def train(config: DictConfig) -> float:
     """One job; returns its first metric, or NaN when it failed, for sweepers."""
     multirun = HydraConfig.get().mode == RunMode.MULTIRUN
     place = None
+    refuse_secrets(typed())  # with no directory that says why: its run.json would hold the secret
     try:
         place = find_place()
         directory = prepare(config, multirun, place)
@@ -92,7 +92,6 @@ def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
         return directory
     plain: Any = OmegaConf.to_container(config, resolve=True)
     plain = {key: value for key, value in plain.items() if key not in rundir.OF_THE_LAUNCH}
-    refuse_secrets(plain)
     if config.init_from is not None:
         rundir.find_weights(config.init_from)
     if directory is not None:
@@ -167,21 +166,13 @@ def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
         raise UserError(changes.refusal(directory, change))
 
 
-def refuse_secrets(config: dict[str, Any]) -> None:
-    """Raise UserError for an API key in what is about to be written to files."""
-    text = json.dumps(config) + " ".join(HydraConfig.get().overrides.task)
-    for name in SECRETS:
-        if len(secret := os.environ.get(name, "")) >= 8 and secret in text:
-            raise UserError(f"the value of {name} is in the configuration, which is no secret: leave it out")
-
-
 def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
     """run.json: what belongs to the run and to this start of it, but not to its configuration."""
     settings, before = HydraConfig.get(), directory / "run.json"
     about = {
         # Of the run, not of this start: a resumed run is the same run to W&B.
         "id": json.loads(before.read_text())["id"] if before.exists() else new_id(settings.mode == RunMode.MULTIRUN),
-        "overrides": list(settings.overrides.task),
+        "overrides": typed(),
         "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},
         "sweep": Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None,
         "resume": resume,
@@ -189,6 +180,12 @@ def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
         **rundir.provenance(),
     }
     rundir.write_text(before, json.dumps(about, indent=2) + "\n")
+
+
+def typed() -> list[str]:
+    """The command line's overrides: ${...} as it stands there, which may be a secret once it is resolved."""
+    plain: Any = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    return plain
 
 
 def new_id(multirun: bool) -> str:

@@ -1,9 +1,7 @@
-"""A configuration calls only what it may; keys of services never reach a file."""
+"""A configuration calls only what it may."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -105,33 +103,3 @@ def test_the_commands_say_so(new_run, tmp_path, command):
     assert "_target_=os.system is neither a class of inkwash nor in conf/" in result.stderr
     assert "Traceback" not in result.stderr
     assert not mark.exists()
-
-
-# --- Secrets ----------------------------------------------------------------------------------------------------------
-
-SECRET = "0123456789abcdef0123456789abcdef01234567"
-
-
-def test_no_file_of_a_run_holds_an_api_key(new_run, monkeypatch, capfd):
-    for name in ("WANDB_API_KEY", "HF_TOKEN"):
-        monkeypatch.setenv(name, SECRET)
-    directory = new_run("run", *STEPS, "logger=wandb", "logger.wandb.mode=offline")
-    fit(directory)
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".wandb" for path in files)
-    assert any(path.suffix == ".ckpt" for path in files)
-    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
-    assert SECRET not in "".join(capfd.readouterr())
-
-
-def test_an_api_key_in_the_configuration_is_refused(tmp_path):
-    command = [sys.executable, "-m", "inkwash.train", "logger=wandb", "run=x"]
-    for argument in ("logger.wandb.name=${oc.env:WANDB_API_KEY}", f"logger.wandb.tags=[{SECRET}]"):
-        result = subprocess.run(
-            [*command, argument], cwd=tmp_path, capture_output=True, text=True,
-            env={**os.environ, "WANDB_API_KEY": SECRET},
-        )  # fmt: skip
-        assert result.returncode == 1
-        assert result.stderr.startswith("error: the value of WANDB_API_KEY is in the configuration, which is no secret")
-        assert SECRET not in result.stderr
-        assert list(Path(tmp_path).iterdir()) == []

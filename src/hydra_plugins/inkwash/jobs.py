@@ -55,8 +55,12 @@ class JobSweeper(Sweeper, ABC):
                 yield [*job, f"hydra.sweep.subdir={name}"]
 
         def ended(index: int, result: JobReturn | None) -> None:
-            if result is not None and result.status is JobStatus.FAILED:  # by a bug: train() answers for the rest
-                traceback.print_exception(result._return_value)
+            if result is not None and result.status is JobStatus.FAILED:
+                error = result._return_value
+                if isinstance(error, UserError):
+                    print(f"error: {error}", file=sys.stderr)
+                else:  # a bug: train() answers for the rest
+                    traceback.print_exception(error)
             if done is not None:
                 done(names[index])
 

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra_plugins.inkwash.jobs import JobSweeper
 from hydra_plugins.inkwash.space import choices, distribution
 from inkwash import rundir, sweep
+from inkwash.credentials import refuse_password
 from inkwash.errors import UserError
 from inkwash.training import trials
 from inkwash.training.processes import claim
@@ -63,6 +64,7 @@ class OptunaSweeper(JobSweeper):
     ):
         self.n_trials, self.metric, self.seed, self.batch, self.sampler = n_trials, metric, seed, batch, sampler
         self.direction, self.storage = direction, storage
+        refuse_password("hydra.sweeper.storage", storage)
         if n_trials < 1 or batch < 1 or direction not in ("minimize", "maximize", None):
             raise UserError(
                 f"hydra.sweeper: n_trials={n_trials} and batch={batch} must be at least 1, and direction={direction} "
