@@ -47,8 +47,8 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
     try:
         return _compose_and_run(composing_ends, name)
     except Exception as error:
-        # A sweep composes each job when its turn comes.
-        if composed and not isinstance(error, HydraException | OmegaConfBaseException):
+        # A sweep composes each job when its turn comes, and looks at what came out of it.
+        if composed and not isinstance(error, UserError | HydraException | OmegaConfBaseException):
             raise
         sys.exit(f"error: {sentence(error, name)}")
     finally:

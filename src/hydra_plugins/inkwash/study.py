@@ -186,8 +186,10 @@ class OptunaSweeper(JobSweeper):
         self.worker = self.directory / f"{uuid.uuid4().hex[:8]}.worker"
         with open(self.worker, "w") as file:
             claim(file)
-            yield
-        self.worker.unlink()
+            try:
+                yield
+            finally:
+                self.worker.unlink()
 
     def _left_behind(self, trial: Any) -> bool:
         path = self.directory / f"{trial.user_attrs.get('worker')}.worker"
