@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -17,11 +18,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import TPESampler
 
+from hydra_plugins.inkwash.slots import SlotsLauncher
 from hydra_plugins.inkwash.space import distribution
+from hydra_plugins.inkwash.study import OptunaSweeper
 from inkwash import launch, rundir, sweep
 from inkwash.errors import UserError
+from inkwash.evaluate import combinations
 from inkwash.training import trials
 
 ROOT = Path(__file__).parents[1]
@@ -173,8 +179,17 @@ def test_hydras_syntax_describes_optunas_distributions():
     for text in ("a=x,y,1", "a=choice(x,y,1)"):
         assert space(text) == CategoricalDistribution(["x", "y", "1"])
     assert space("schedule=[1,2],[3]") == CategoricalDistribution(["[1,2]", "[3]"])
-    with pytest.raises(UserError, match="a=tag"):
-        space("a=tag(log,interval(0,1.0))")
+
+
+@pytest.mark.parametrize("value", [
+    "tag(log,interval(0,1.0))", "interval(1,inf)", "interval(nan,1)", "range(5,5)", "range(1,5,0)", "range(1,2,0.0)",
+    "range(1,inf)", "range(0,1,1e-9)", "range(5,1,-1)",
+])  # fmt: skip
+def test_what_is_no_space_is_named(value):
+    with pytest.raises(UserError) as error:
+        space(f"a={value}")
+    assert str(error.value).startswith(f"a={value}: ")
+    assert space("a=range(1,1000000000)") == IntDistribution(1, 999_999_999)  # without counting them
 
 
 def test_a_study_that_is_killed_asks_for_what_it_would_have_asked_for(tmp_path):
@@ -224,6 +239,59 @@ MISTAKES = {
     "seed=1,2 sweeper=optuna hydra.sweeper.direction=up": "direction=up minimize or maximize",
     "schedule=linear,cosin sweeper=optuna": "Available options in 'schedule'",
 }
+
+
+def parsed(*texts):
+    return OverridesParser.create().parse_overrides(list(texts))
+
+
+@pytest.mark.parametrize(("lists", "sentence"), {
+    ("seed=range(5,5)",): r"seed=range\(5,5\) lists no values",
+    ("seed=range(1,5,0)",): r"seed=range\(1,5,0\): ",
+    ("seed=range(1,100000000)",): r"range\(1,100000000\) makes more than 10,000 combinations",
+    ("seed=shuffle(range(1,inf))",): "makes more than 10,000 combinations",
+    ("a=range(0,101)", "b=1,2", "c=range(0,100)"): r"c=range\(0,100\) makes more than 10,000 combinations",
+}.items())  # fmt: skip
+def test_lists_of_nothing_and_of_too_much_are_refused(lists, sentence):
+    with pytest.raises(UserError, match=sentence):
+        sweep.refuse_counts(parsed(*lists))
+    with pytest.raises(UserError, match=sentence):
+        combinations(list(lists))
+    sweep.refuse_counts(parsed("a=range(0,100)", "b=range(0,100)", "c=1", "d=interval(0,1)"))
+
+
+def test_settings_of_launcher_and_sweeper_are_named(tmp_path):
+    for gpus in (5, "abc", {"a": 1}):
+        with pytest.raises(UserError, match="hydra.launcher.gpus=.* must be auto or a list of GPUs"):
+            SlotsLauncher(None, gpus, 1).slots()
+    assert len(SlotsLauncher(None, OmegaConf.create([0, 1]), 1).slots()) == 2
+    with pytest.raises(UserError, match=r"hydra.sweeper.seed=-1 must be at least 0"):
+        OptunaSweeper(1, None, None, -1, 1, None, TPESampler)
+    sweeper = OptunaSweeper(1, None, None, 0, 1, None, TPESampler)
+    sweeper.hydra_context = SimpleNamespace(config_loader=None)
+    with pytest.raises(UserError, match="run=a,b names runs: .* sweep=NAME"):
+        sweeper.parse(["seed=1,2", "run=a,b"])
+
+
+@pytest.mark.parametrize(("storage", "journal", "named"), [
+    (None, b"\xff\x00\n{}\n", "study.journal"), (None, b"[]\n", "study.journal"),
+    (None, b'{"op_code": 0}\n', "study.journal"), ("nope://x", b"", "hydra.sweeper.storage"),
+    ("sqlite:////nonexistent/x.db", b"", "hydra.sweeper.storage"),
+])  # fmt: skip
+def test_a_study_that_cannot_be_opened_is_named(storage, journal, named, tmp_path):
+    (tmp_path / "study.journal").write_bytes(journal)
+    sweeper = OptunaSweeper(1, None, None, 0, 1, storage, TPESampler)
+    sweeper.directory, sweeper.config = tmp_path, OmegaConf.create({"metrics": {}})
+    with pytest.raises(UserError, match=f"the study in .* cannot be opened .*{named}|the study in .*{named} cannot be"):
+        sweeper._open()
+
+
+def test_a_sweep_needs_a_folder(tmp_path):
+    (tmp_path / "x").touch()
+    for name in ("x", "x/y"):
+        config = OmegaConf.create({"run": None, "hydra": {"sweep": {"dir": str(tmp_path / name)}}})
+        with pytest.raises(UserError, match=f"{tmp_path / 'x'} is a file, and no folder: choose another sweep=NAME"):
+            sweep.begin(config)
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.items())

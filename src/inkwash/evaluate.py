@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash import command, launch, rundir, schema
+from inkwash import command, launch, rundir, schema, sweep
 from inkwash.check import check, check_stored
 from inkwash.cluster import check_place, find_place
 from inkwash.errors import UserError
@@ -35,6 +35,7 @@ def combinations(overrides: list[str]) -> list[list[str]]:
     """Every choice of one value from each override that lists several, as Hydra's multirun would make them."""
     flags = [text for text in overrides if text.startswith("-")]
     parsed = OverridesParser.create().parse_overrides([text for text in overrides if text not in flags])
+    sweep.refuse_counts(parsed)
     values = [
         [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
         if o.is_sweep_override()
@@ -156,7 +157,9 @@ def main() -> None:
     program, *overrides = sys.argv
     try:
         first, *others = combinations(overrides)
-    except HydraException:
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except (HydraException, RecursionError):
         first, others = overrides, []  # Hydra says what is wrong with it
     sys.argv = [program, *first]
 

@@ -1,6 +1,7 @@
 """The beginning and the end of a sweep: its directory, what it cannot do, and every job in one table, best first."""
 
 import csv
+import itertools
 import json
 import math
 import shlex
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from inkwash import launch, rundir
@@ -17,12 +19,17 @@ from inkwash.training.best import direction
 # The metrics that some names of conf/metrics/ stand for.
 FIRST = {"prc": "precision", "dc": "density"}
 SHOWN = 3  # metrics in the table
+MOST = 10_000  # combinations, each of which is composed before the first begins
 
 
 def begin(config: DictConfig) -> None:
     """Refuse what cannot work, and decide the directory for every process that will compose a job of this sweep."""
     if config.run is not None:
         raise UserError(f"run={config.run} names one run: a sweep of several is named by sweep={config.run}")
+    directory = Path(config.hydra.sweep.dir)
+    for folder in (directory.parent, directory):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"sweep={directory.name}: {folder} is a file, and no folder: choose another sweep=NAME")
     refuse_launcher(config)
     with read_write(config):
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={config.hydra.sweep.dir}")
@@ -42,6 +49,23 @@ def refuse_launcher(config: DictConfig) -> None:
             f"trainer.devices={devices}, but launcher=gpus gives each job {settings.gpus_per_job} GPU: pass "
             f"hydra.launcher.gpus_per_job={devices}, or trainer.devices=auto"
         )
+
+
+def refuse_counts(overrides: Iterable[Override]) -> None:
+    """Raise UserError for a list of no values, or for lists with more combinations than anybody waits for."""
+    combinations = 1
+    for override in (override for override in overrides if override.is_discrete_sweep()):
+        value = override.value()
+        try:
+            values = value.range() if isinstance(value, RangeSweep) else override.sweep_iterator()
+            count = sum(1 for _ in itertools.islice(values, MOST + 1))
+        except ValueError as error:
+            raise UserError(f"{override.input_line}: {error}") from error
+        combinations *= count
+        if count == 0:
+            raise UserError(f"{override.input_line} lists no values")
+        if combinations > MOST:
+            raise UserError(f"{override.input_line} makes more than {MOST:,} combinations: list fewer values")
 
 
 def announce(config: DictConfig, what: str) -> None:

@@ -27,6 +27,7 @@ class GridSweeper(JobSweeper):
         for override in parsed:
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 raise UserError(f"{override.input_line} lists no values: list some, or pass sweeper=optuna")
+        sweep.refuse_counts(parsed)
         varied = {override.get_key_element() for override in parsed if override.is_sweep_override()}
         (grid,) = BasicSweeper.split_arguments(parsed, None)
         self.validate_batch_is_legal(grid)

@@ -35,7 +35,12 @@ class JobSweeper(Sweeper, ABC):
     def sweep(self, arguments: list[str]) -> None: ...
 
     def parse(self, arguments: list[str]) -> list[Override]:
-        return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        parsed = parser.parse_overrides(arguments)
+        for override in parsed:
+            if override.key_or_group == "run" and override.is_sweep_override():
+                raise UserError(f"{override.input_line} names runs: a sweep names its jobs, and is named by sweep=NAME")
+        return parsed
 
     def launch(
         self, jobs: Iterator[tuple[str, list[str]]], done: Callable[[str], None] | None = None, batch: int | None = None

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, ListConfig, open_dict
 
 from inkwash import launch, rundir
 from inkwash.errors import UserError
@@ -58,6 +58,8 @@ class SlotsLauncher(Launcher):
         if self.gpus is None:
             environments = [{} for _ in range(self.jobs or 0)]
         else:
+            if self.gpus != "auto" and not isinstance(self.gpus, list | ListConfig):
+                raise UserError(f"hydra.launcher.gpus={self.gpus} must be auto or a list of GPUs, like [0,1]")
             gpus = launch.visible_gpus() if self.gpus == "auto" else [str(gpu) for gpu in self.gpus]
             n = self.gpus_per_job
             if not gpus:

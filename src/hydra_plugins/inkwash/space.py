@@ -1,10 +1,14 @@
 """What a study may choose from, in Hydra's words and in Optuna's."""
 
+import itertools
+import math
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from inkwash.errors import UserError
+from inkwash.sweep import MOST
 
 
 def distribution(override: Override) -> Any:
@@ -14,23 +18,36 @@ def distribution(override: Override) -> Any:
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    value = override.value()
+    value: Any = override.value()
     step: Any = None
-    if isinstance(value, IntervalSweep):
-        ends: Any = value.start, value.end
-    elif isinstance(value, RangeSweep):
-        points = list(value.range())
-        ends, step = (points[0], points[-1]), value.step
-    else:
-        return CategoricalDistribution(list(override.sweep_string_iterator()))
-    low, high = ends
-    log, whole = "log" in value.tags, all(isinstance(number, int) for number in (low, high, step or 0))
     try:
+        if isinstance(value, IntervalSweep):
+            ends: Any = value.start, value.end
+        elif isinstance(value, RangeSweep):
+            ends, step = _ends(value), value.step
+        else:
+            return CategoricalDistribution(list(override.sweep_string_iterator()))
+        low, high = ends
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("both ends must be finite numbers")
+        log, whole = "log" in value.tags, all(isinstance(number, int) for number in (low, high, step or 0))
         if whole:
             return IntDistribution(low, high, log=log, step=step or 1)
         return FloatDistribution(low, high, log=log, step=None if step is None else float(step))
-    except ValueError as error:
+    except (ValueError, HydraException) as error:
         raise UserError(f"{override.input_line}: {error}") from error
+
+
+def _ends(steps: RangeSweep) -> tuple[Any, Any]:
+    """The first and the last value."""
+    points: Any = steps.range()
+    if not isinstance(points, range):  # of fractions, which can only be counted through
+        points = list(itertools.islice(points, MOST + 1))
+    if not points:
+        raise ValueError("it lists no values")
+    if not isinstance(points, range) and len(points) > MOST:
+        raise ValueError(f"it has more than {MOST:,} values: pass interval(low,high)")
+    return points[0], points[-1]
 
 
 def choices(space: Any) -> list[Any]:

@@ -64,6 +64,8 @@ class OptunaSweeper(JobSweeper):
     ):
         self.n_trials, self.metric, self.seed, self.batch, self.sampler = n_trials, metric, seed, batch, sampler
         self.direction, self.storage = direction, storage
+        if seed < 0:
+            raise UserError(f"hydra.sweeper.seed={seed} must be at least 0")
         refuse_password("hydra.sweeper.storage", storage)
         if n_trials < 1 or batch < 1 or direction not in ("minimize", "maximize", None):
             raise UserError(
@@ -96,12 +98,17 @@ class OptunaSweeper(JobSweeper):
         rises = sweep.rises(self.metric or next(iter(self.config.metrics), ""))
         direction = optuna.study.StudyDirection[(self.direction or ("maximize" if rises else "minimize")).upper()]
         with self._alone():
-            study = optuna.create_study(
-                storage=trials.open_storage(self.storage),
-                study_name=name,
-                direction=direction,
-                load_if_exists=True,
-            )
+            try:
+                study = optuna.create_study(
+                    storage=trials.open_storage(self.storage),
+                    study_name=name,
+                    direction=direction,
+                    load_if_exists=True,
+                )
+            except Exception as error:  # of a damaged journal, of a database or its driver: there is no list of them
+                said = " ".join(str(error).split())[:200] or type(error).__name__
+                remedy = "check hydra.sweeper.storage" if "://" in self.storage else "choose another sweep=NAME"
+                raise UserError(f"the study in {self.storage} cannot be opened ({said}): {remedy}") from error
         if study.direction != direction:
             raise UserError(f"sweep={name} was begun to {study.direction.name.lower()}: choose another sweep=NAME")
         return study
