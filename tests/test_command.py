@@ -2,7 +2,7 @@
 
 import pytest
 
-from inkwash import command
+from inkwash import command, dashboard, evaluate, export, importing, sample, sync, train
 from inkwash.errors import UserError
 
 
@@ -15,6 +15,30 @@ def ends(monkeypatch, main, *arguments):
     assert "\n" not in end.value.code
     assert len(end.value.code) < 500
     return end.value.code
+
+
+@pytest.mark.parametrize("module", [sample, evaluate, export, importing, dashboard, sync])
+@pytest.mark.parametrize("flag", ["--multirun", "-m", "--multi", "hydra.mode=MULTIRUN"])
+def test_only_training_sweeps(module, flag, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ends(monkeypatch, module.main, flag, "run=x").startswith(f"error: {flag} is for train only: leave it out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("data.path=/tmp/\udcff", r"error: 'data.path=/tmp/\udcff' is no UTF-8 text: rename the file"),
+        ("data.path='/tmp/\udcff'", "is no UTF-8 text: rename the file"),
+        ("data.path=/tmp/é", "data.path=/tmp/é has a letter that must stand in quotes: 'key=\"value\"'"),
+        (f"seed={'[' * 1000}", "error: seed=[[["),
+        (f"seed={'[' * 1000}{']' * 1000}", "too many brackets within each other"),
+    ],
+    ids=["bytes", "bytes in quotes", "letter", "open", "nested"],
+)
+@pytest.mark.parametrize("module", [train, evaluate])
+def test_what_cannot_be_parsed_is_named(module, argument, sentence, monkeypatch):
+    assert sentence in ends(monkeypatch, module.main, argument)
 
 
 def test_a_mistake_found_after_a_job_is_a_sentence_and_a_bug_is_not(monkeypatch):

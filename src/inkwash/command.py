@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,6 +22,8 @@ from inkwash.errors import UserError, user_error
 
 # Advice that is of no use here, and where in the schema a key stands, which the key itself says.
 NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To append to your|Set the environment)")
+# How Hydra's parser begins where it knows no rule for a letter.
+LETTER = "LexerNoViableAltException: "
 
 
 def run(task: Callable[[DictConfig], Any], name: str) -> None:
@@ -30,7 +32,7 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
     What cannot be composed ends in one sentence, where Hydra would write a page; HYDRA_FULL_ERROR=1 shows that page.
     """
     try:
-        refuse_secrets(sys.argv[1:])  # before Hydra, or a sweep, says or writes any of it
+        _check_arguments(sys.argv[1:], name)
     except UserError as error:
         sys.exit(f"error: {error}")
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -53,6 +55,17 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
         sys.exit(f"error: {sentence(error, name)}")
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _check_arguments(arguments: list[str], name: str) -> None:
+    """Raise UserError for what must not reach Hydra, which would say or write it, or leave files of its own."""
+    refuse_secrets(arguments)
+    for argument in arguments:
+        if name != "train" and argument.startswith(("-m", "--m", "hydra.mode=")):
+            lists = "which takes lists of values without it" if name == "evaluate" else "which runs once for each value"
+            raise UserError(f"{argument} is for train only: leave it out of {name}, {lists}")
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):  # as Python reads bytes that are none
+            raise UserError(f"{argument!a} is no UTF-8 text: rename the file that it names")
 
 
 def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
@@ -79,6 +92,13 @@ def sentence(error: BaseException, name: str) -> str:
     lines = "\n".join(texts).partition("Config search path")[0].splitlines()
     kept = dict.fromkeys(line.strip() for line in lines if line.strip() and not NOISE.match(line))
     text = " ".join(kept) or type(error).__name__
+    if isinstance(error, OverrideParseException) and (typed := " ".join(error.override.split())) not in text:
+        text = f"{typed[:60]}: {text}"
+    if isinstance(error, RecursionError):
+        text = "a value on the command line has too many brackets within each other"
+    if text.startswith(LETTER) and "=" in text:
+        text = f"{text.removeprefix(LETTER).rstrip(' ^')} has a letter that must stand in quotes: 'key=\"value\"'"
+    text = text if len(text) <= 400 else f"{text[:397]}..."
     near = _nearest("\n".join(texts), name)
     return f"{text}{near and f'; did you mean {near}?'}"
 

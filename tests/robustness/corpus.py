@@ -68,11 +68,24 @@ SYNTAX = {
     "init_from=/etc/passwd": "passwd", "init_from=/dev/null": "/dev/null", "init_from=.": "init_from",
     "init_from=[a]": "init_from", "averages=5": "averages", "averages={a: 5}": "averages.a",
     "averages={a: {_target_: os.system}}": "os.system",
+    "seed=" + "[" * 500 + "]" * 500: "brackets", "data.path=/tmp/é": "quotes", "data.path=/tmp/\udcff": "UTF-8",
     "averages={a.b: {_target_: inkwash.training.ema.ConstantDecay, decay: 0.9}}": "averages",
 }  # fmt: skip
 NAMES = ("a/b", "..", "latest", "-x", "a b", "$(x)", "`x`", "x" * 300, "ü", "a;b", "a\nb", ".hidden", "/tmp/x", "[a]")
 GROUPS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
 OF_TRAIN = [name for name in GROUPS if name not in ("guide", "likelihood", "task", "tracking")]
+
+
+SWEEPS = {
+    "seed=range(5,5)": "seed=range(5,5)", "seed=glob(*)": "seed=glob(*)", "seed=range(1,100000000)": "10,000",
+    "run=a,b": "run=a,b", "launcher=gpus hydra.launcher.gpus=5 seed=1,2": "hydra.launcher.gpus=5",
+    "sweeper=optuna seed=range(5,5)": "seed=range(5,5)", "sweeper=optuna seed=glob(*)": "seed=glob(*)",
+    "sweeper=optuna seed=1,2 hydra.sweeper.seed=-1": "hydra.sweeper.seed=-1",
+    "sweeper=optuna optimizer.lr=interval(1,inf)": "optimizer.lr=interval(1,inf)",
+    "sweeper=optuna seed=1,2 hydra.sweeper.storage=nope://x": "hydra.sweeper.storage",
+    "sweeper=optuna seed=1,2 hydra.sweeper.storage=a://b:c@d": "hydra.sweeper.storage",
+    "sweeper=optuna seed=1,2 hydra.sweeper.storage=sqlite:////nonexistent/x.db": "hydra.sweeper.storage",
+}  # fmt: skip
 
 
 def but(group):
@@ -87,6 +100,8 @@ def command_lines():
         quoted = name if name == "[a]" else f"'{name}'" if set(name) & set(" ;$`") else name
         yield Case(f"names/run={name[:20]}", "train", (*QUICK, f"run={quoted}"), "run")
         yield Case(f"names/sweep={name[:20]}", "train", ("--multirun", *QUICK, f"sweep={quoted}"), "sweep")
+    for text, says in SWEEPS.items():
+        yield Case(f"sweeps/{text}", "train", ("--multirun", *QUICK, *text.split()), says)
     for group in OF_TRAIN:
         yield Case(f"groups/{group}=nope", "train", (*QUICK, f"{group}=nope"), f"{group}/nope")
         yield Case(f"groups/{group}=../../etc/passwd", "train", (*QUICK, f"{group}=../../etc/passwd"), "passwd")
@@ -654,7 +669,8 @@ MEASURED = {
     "trainer.devices": (0, "abc"), "images": ("nowhere",), "extractor": ("nope",
     "inception extractor.weights_path=nowhere"),
     "cache_dir": ("/proc/nope",), "guidance": ("nan", "abc"), "out": ("/dev/null/x",), "sampler": ("ddim,nope",),
-    "seed": ("abc",), "data": ("folder", "nope"), "run": ("nowhere",), "metrics=[kid] metrics.kid.subsets": (0,),
+    "seed": ("abc", "range(5,5)", "range(1,100000000)"), "data": ("folder", "nope"),
+    "run": ("nowhere",), "metrics=[kid] metrics.kid.subsets": (0,),
     "metrics=[kid] metrics.kid.subset_size": (0,),
 }  # fmt: skip
 
@@ -681,6 +697,7 @@ def asked(good):
         yield Case(f"{module}/nothing", module, (), "", make)
         yield Case(f"{module}/nope", module, ("nope=1",), "nope", make)
         yield Case(f"{module}/syntax", module, ("run=[",), "[", make)
+        yield Case(f"{module}/multirun", module, ("--multirun", "run=runs/run"), "--multirun", make)
     for name, arguments in (
         ("format", ("run=runs/run", "out=runs/out", "format=nope")), ("weights", ("run=runs/run", "out=runs/out",
         "weights=nope")),
