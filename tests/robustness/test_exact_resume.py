@@ -57,7 +57,7 @@ def test_every_schedule_and_distribution_of_times_resumes_exactly(new_run, sched
     if times == "importance" and schedule in ("vp", "cosine_shifted", "edm", "flow"):
         pytest.skip("importance sampling needs a chain of whole steps")
     options = (f"schedule={schedule}", *TIMES[times], f"trainer.accumulate_grad_batches={accumulate}", *SMALL)
-    options = (*STEPS, WITNESS, *options, "model.dropout=0.1")
+    options = (*STEPS, WITNESS, *options, "model.dropout=0.1", *(["prediction=edm"] if schedule == "edm" else []))
     whole = new_run("whole", *options)
     fit(whole)
     assert_same_run(whole, died_and_resumed(new_run, "parts", *options))
