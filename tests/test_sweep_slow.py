@@ -37,7 +37,7 @@ def tree(directory):
 
 GOLDEN_JOB = [
     "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/step-00000002.ckpt",
-    "checkpoints/step-00000004.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl", "run.json",
+    "checkpoints/step-00000004.ckpt", "config.yaml", "launch.lock", "metrics.csv", "metrics.jsonl", "run.json",
     "samples/step-00000002.png", "samples/step-00000004.png", "status.json", "summary.json", "train.log",
 ]  # fmt: skip
 

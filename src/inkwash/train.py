@@ -22,7 +22,7 @@ from inkwash.credentials import refuse_secrets
 from inkwash.errors import UserError
 from inkwash.training import changes, trials
 from inkwash.training.checkpoint_files import candidates, step_files
-from inkwash.training.processes import wait_for_others
+from inkwash.training.processes import Occupied, alone
 
 schema.register()
 OmegaConf.register_new_resolver("sweep_name", rundir.sweep_name, replace=True)
@@ -30,17 +30,25 @@ OmegaConf.register_new_resolver("sweep_name", rundir.sweep_name, replace=True)
 
 def train(config: DictConfig) -> float:
     """One job; returns its first metric, or NaN when it failed, for sweepers."""
+    with contextlib.ExitStack() as stack:
+        return train_alone(config, stack)
+
+
+def train_alone(config: DictConfig, stack: contextlib.ExitStack) -> float:
+    """The same; the stack, until it is closed, keeps others out of the run directory."""
     multirun = HydraConfig.get().mode == RunMode.MULTIRUN
     place = None
     refuse_secrets(typed())  # with no directory that says why: its run.json would hold the secret
     try:
         place = find_place()
-        directory = prepare(config, multirun, place)
+        directory = prepare(config, multirun, place, stack)
     except (UserError, OSError) as error:
         if not multirun:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
-        if leads(place):
+        if isinstance(error, Occupied):  # whose status.json is for others to write
+            print(f"error: {error}", file=sys.stderr)
+        elif leads(place):
             refuse(error)
         return float("nan")
     told = " ".join(HydraConfig.get().overrides.task)
@@ -77,8 +85,12 @@ def leads(place: Place | None) -> bool:
     return place is None or place.rank == 0
 
 
-def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
-    """Check everything that needs no torch, decide the run directory and write what the ranks read there."""
+def prepare(config: DictConfig, multirun: bool, place: Place | None, stack: contextlib.ExitStack) -> Path:
+    """Check everything that needs no torch, decide the run directory and write what the ranks read there.
+
+    Args:
+        stack: holds the directory for this process, for as long as it is open.
+    """
     if missing := [key for key in PARTS if key not in config]:  # somebody's own file
         raise UserError(f"{missing[0]} is missing: the file of a training begins with `defaults: [train]`")
     check(config)
@@ -95,15 +107,17 @@ def prepare(config: DictConfig, multirun: bool, place: Place | None) -> Path:
     if config.init_from is not None:
         rundir.find_weights(config.init_from)
     if directory is not None:
-        if directory.exists():
-            check_files(directory)
-            wait_for_others(directory)
-        check_resume(directory, config.resume, plain)
+        check_files(directory)
+        if not directory.exists():
+            check_resume(directory, config.resume, plain)  # before there is anything to leave behind
         directory.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone(directory))
+        check_resume(directory, config.resume, plain)
     elif config.resume == "must":
         raise UserError("resume=must needs the name of a run: pass run=NAME")
     else:
         directory = rundir.new_directory(rundir.RUNS, made_up_name())
+        stack.enter_context(alone(directory))
     rundir.write_config(directory, plain)
     write_about(directory, config.resume, rundir.config_hash(plain))
     rundir.write_status(directory, "running")

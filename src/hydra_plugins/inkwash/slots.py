@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, open_dict
 
 from inkwash import launch, rundir
 from inkwash.errors import UserError
-from inkwash.training.processes import SIGNALS, die_with_parent, passing_on, wait_for_others
+from inkwash.training.processes import SIGNALS, alone, die_with_parent, passing_on
 
 SUBDIR = "hydra.sweep.subdir="
 
@@ -146,8 +146,8 @@ class Job:
             outcome = None
         self.process.join()
         if outcome is None:
-            with contextlib.suppress(UserError, OSError):
-                wait_for_others(self.directory)
+            with contextlib.suppress(UserError, OSError), alone(self.directory):
+                pass
             code = self.process.exitcode
             error = RuntimeError(f"the job's process ended with status {code}")
             outcome = JobReturn(_return_value=error, status=JobStatus.FAILED)

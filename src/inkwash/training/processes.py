@@ -55,26 +55,43 @@ def passing_on(pass_on: Callable[[int], None]) -> Iterator[list[tuple[int, Any]]
             signal.signal(number, handler)
 
 
-def claim(log: Any) -> bool:
-    """Whether train.log, an open file, is now this process's alone; until it ends, however it ends."""
+class Occupied(UserError):
+    """Another process trains in the run directory."""
+
+
+def claim(file: Any) -> bool:
+    """Whether an open file is now this process's alone; until it closes the file or ends, however it ends."""
     try:
-        fcntl.lockf(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EAGAIN)  # some file systems know no locks
     return True
 
 
-def wait_for_others(directory: Path) -> None:
-    """Return once nobody trains in the directory, as the ranks of a job whose parent was killed may still do.
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Have a run directory for oneself, from before anything is written for the ranks until they have ended.
+
+    launch.lock is for other launchers to see. train.log is the ranks' own (logs.py), who claim it only once they have
+    imported torch, and may outlive a launcher that was killed.
 
     Raises:
-        UserError: somebody still does after PATIENCE_SECONDS.
+        Occupied: somebody still trains there after PATIENCE_SECONDS.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    with open(directory / "train.log", "a") as log:
-        while not claim(log):
-            if time.monotonic() > deadline:
-                raise UserError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
-            if deadline - time.monotonic() > PATIENCE_SECONDS - 0.1:
-                print(f"waiting for another process that trains in {directory}", file=sys.stderr)
-            time.sleep(0.2)
+    with open(directory / "launch.lock", "a") as lock:
+        _wait_for(lock, directory, deadline)
+        with open(directory / "train.log", "a") as log:
+            _wait_for(log, directory, deadline)
+        yield
+
+
+def _wait_for(file: Any, directory: Path, deadline: float) -> None:
+    told = False
+    while not claim(file):
+        if time.monotonic() > deadline:
+            raise Occupied(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
+        if not told:
+            print(f"waiting for another process that trains in {directory}", file=sys.stderr)
+        told = True
+        time.sleep(0.2)
