@@ -1,6 +1,7 @@
 """What the launcher leaves in a run directory, with ranks that only pretend to train."""
 
 import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from conftest import QUICK
 from inkwash import launch, rundir, train
-from inkwash.training import processes
+from inkwash.training import next_config, processes
 
 # Claims a file until its input ends, and says whether it could.
 CLAIM = "import sys, fcntl; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); sys.stdin.read()"
 CLAIM = CLAIM.replace("sys.stdin", "print(1); sys.stdin")
+QUICK = ("debug=fast", "logger=csv", "trainer=cpu")
 RUN = Path("runs/run")
 
 
@@ -28,14 +29,14 @@ def composed():
 
 @pytest.fixture
 def start(tmp_path, monkeypatch, capfd, composed):
-    """start(ranks, key=value): `train run=run` where ranks(directory) stands for the job; returns status and stderr."""
+    """start(ranks, **changes): `train run=run` where ranks(directory) stands for the job; returns status and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
 
     def begin(ranks, **changes):
         config = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
         for key, value in changes.items():
-            OmegaConf.update(config, key.replace("__", "."), value)
+            OmegaConf.update(config, key, value)
         monkeypatch.setattr(launch, "start", lambda module, directory, *_: ranks(directory))
         try:
             train.train(config)
@@ -95,8 +96,98 @@ def test_a_directory_in_which_another_trains_stays_as_it_is(start, monkeypatch, 
     assert start(trained)[0] == 0
 
 
+def test_a_job_of_a_sweep_leaves_the_status_of_one_that_trains_there(start, composed, monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0)
+    settings = OmegaConf.merge(composed, {"hydra": {"mode": "MULTIRUN", "sweep": {"dir": "runs", "subdir": "run"}}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", settings)
+    RUN.mkdir(parents=True)
+    rundir.write_status(RUN, "running")
+    with another_claims(RUN / "launch.lock"):
+        _, said = start(trained)
+    assert said.endswith("error: another process trains in runs/run: wait for its end, or choose another run=NAME\n")
+    assert rundir.read_status(RUN)["state"] == "running"
+    assert not (RUN / "run.json").exists()
+
+
 def test_a_refused_start_leaves_no_directory(start):
     status, said = start(trained, resume="must")
     assert status == 1
     assert "there is no runs/run/checkpoints/last.ckpt" in said
     assert not RUN.exists()
+
+
+# --- A resume that comes to nothing -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(start):
+    """A run that has ended: a checkpoint, and what the launcher writes; gives all of it."""
+
+    def ranks(directory):
+        (directory / "checkpoints").mkdir()
+        (directory / "checkpoints" / "last.ckpt").touch()
+        return trained(directory)
+
+    assert start(ranks)[0] == 0
+    return content()
+
+
+def content():
+    return {path.name: path.read_text() for path in RUN.iterdir() if path.is_file()}
+
+
+def test_a_resume_that_the_ranks_refuse_leaves_the_run_as_it_was(start, finished):
+    def ranks(directory):
+        assert rundir.read_next_config(directory)["seed"] == 5
+        assert rundir.read_status(directory)["state"] == "running"
+        assert (directory / "config.yaml").read_text() == finished["config.yaml"]  # whoever is killed now
+        return 1
+
+    assert start(ranks, seed=5)[0] == 1
+    assert content() == finished
+
+
+def test_a_signal_before_the_first_checkpoint_leaves_the_run_as_it_was(start, finished):
+    def ranks(directory):
+        sys.exit(143)
+
+    assert start(ranks, seed=5)[0] == 143
+    assert content() == finished
+
+
+def test_a_resume_that_fails_after_a_checkpoint_is_the_new_run(start, finished):
+    def ranks(directory):
+        next_config.settle(directory)
+        return 1
+
+    assert start(ranks, seed=5)[0] == 1
+    assert rundir.read_config(RUN)["seed"] == 5
+    assert rundir.read_status(RUN)["state"] == "failed"
+
+
+def test_a_resume_with_nothing_to_do_takes_the_new_configuration(start, finished):
+    assert start(trained, seed=5)[0] == 0
+    assert rundir.read_config(RUN)["seed"] == 5
+    assert not next_config.path(RUN).exists()
+
+
+def test_a_start_afresh_has_nothing_of_an_earlier_resume(start, finished):
+    rundir.write_next_config(RUN, {"seed": 7})  # its launcher was killed
+    (RUN / "checkpoints" / "last.ckpt").unlink()
+    seeds = []
+    start(lambda directory: seeds.append(rundir.read_next_config(directory)["seed"]) or 1)
+    assert seeds == [0]
+
+
+def test_only_an_imported_run_has_made_no_step(start, finished):
+    """last.ckpt alone may be of any step: a run that was copied, or unpacked from W&B."""
+    adam = {"optimizer._target_": "torch.optim.Adam"}
+    status, said = start(trained, **adam)
+    assert status == 1
+    assert "holds a checkpoint of another optimizer._target_" in said
+    assert content() == finished
+    about = json.loads(finished["run.json"])
+    (RUN / "run.json").write_text(json.dumps(about | {"imported": "pipe"}))
+    assert start(lambda directory: 1, **adam)[0] == 1
+    assert start(trained, **adam)[0] == 0
+    assert json.loads((RUN / "run.json").read_text())["imported"] == "pipe"

@@ -37,7 +37,7 @@ log = logging.getLogger("inkwash")
 
 
 def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
-    """Train the configuration in directory/config.yaml, from its last checkpoint if there is one."""
+    """Train the configuration in directory, a resume's or config.yaml, from its last checkpoint if there is one."""
     rank = int(os.environ.get("RANK", 0))
     with logging_of(directory, rank):
         return _fit(directory, rank)
@@ -45,7 +45,7 @@ def fit(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
 
 def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     started = time.perf_counter()
-    config, about = rundir.read_config(directory), json.loads((directory / "run.json").read_text())
+    config, about = rundir.read_next_config(directory), json.loads((directory / "run.json").read_text())
     seed_process(config["seed"], rank)
 
     data = build(config["data"])

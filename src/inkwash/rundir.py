@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.errors import UserError
+from inkwash.training import next_config
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RUNS = Path("runs")
@@ -108,12 +109,31 @@ def job_name(varied: Sequence[str], overrides: Sequence[str]) -> str:
 
 def write_config(directory: Path, config: dict[str, Any]) -> None:
     """config.yaml: resolved, all that sampling and a repetition need."""
-    write_text(directory / "config.yaml", OmegaConf.to_yaml({**HEADER, **OF_THE_LAUNCH, **config}))
+    next_config.drop(directory)
+    _write_config(directory / "config.yaml", config)
+
+
+def write_next_config(directory: Path, config: dict[str, Any]) -> None:
+    """The same for a resume, whose checkpoints will make it config.yaml (training/next_config.py)."""
+    _write_config(next_config.path(directory), config)
+
+
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    write_text(path, OmegaConf.to_yaml({**HEADER, **OF_THE_LAUNCH, **config}))
+
+
+def read_next_config(directory: Path) -> dict[str, Any]:
+    """What to train: that of a resume, where there is one."""
+    path = next_config.path(directory)
+    return _read_config(path) if path.is_file() else read_config(directory)
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """What write_config was given. Raises UserError for a config.yaml that holds something else."""
-    path = directory / "config.yaml"
+    return _read_config(directory / "config.yaml")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
         # Names of names of names, of which we write none, make a small file grow without end.

@@ -18,11 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash import command, launch, rundir, schema
 from inkwash.check import PARTS, check
 from inkwash.cluster import Place, check_place, find_place, job_name
+from inkwash.continuing import check_files, check_resume, put_back, read_about, remembered
 from inkwash.credentials import refuse_secrets
 from inkwash.errors import UserError
-from inkwash.training import changes, trials
-from inkwash.training.checkpoint_files import candidates, step_files
-from inkwash.training.processes import Occupied, alone
+from inkwash.training import next_config, trials
+from inkwash.training.checkpoint_files import candidates
+from inkwash.training.processes import OccupiedError, alone
 
 schema.register()
 OmegaConf.register_new_resolver("sweep_name", rundir.sweep_name, replace=True)
@@ -46,7 +47,7 @@ def train_alone(config: DictConfig, stack: contextlib.ExitStack) -> float:
         if not multirun:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
-        if isinstance(error, Occupied):  # whose status.json is for others to write
+        if isinstance(error, OccupiedError):  # whose status.json is for others to write
             print(f"error: {error}", file=sys.stderr)
         elif leads(place):
             refuse(error)
@@ -73,6 +74,7 @@ def train_alone(config: DictConfig, stack: contextlib.ExitStack) -> float:
         if not multirun:
             sys.exit(launch.exit_code(status))
         return float("nan")
+    next_config.settle(directory)
     rundir.write_status(directory, "pruned" if trials.pruned(directory) else "finished")
     summary = json.loads((directory / "summary.json").read_text())
     if not multirun:
@@ -118,7 +120,11 @@ def prepare(config: DictConfig, multirun: bool, place: Place | None, stack: cont
     else:
         directory = rundir.new_directory(rundir.RUNS, made_up_name())
         stack.enter_context(alone(directory))
-    rundir.write_config(directory, plain)
+    if candidates(directory):
+        stack.callback(put_back, directory, multirun, remembered(directory))
+        rundir.write_next_config(directory, plain)
+    else:
+        rundir.write_config(directory, plain)
     write_about(directory, config.resume, rundir.config_hash(plain))
     rundir.write_status(directory, "running")
     if not multirun:
@@ -151,41 +157,15 @@ def made_up_name() -> str:
     return "-".join([*filter(None, parts), rundir.stamp()])
 
 
-def check_files(directory: Path) -> None:
-    """Raise UserError where a run directory is none, or what is read of it is damaged."""
-    for folder in (directory, directory / "checkpoints", directory / "samples"):
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder} is a file, and no folder: choose another run=NAME")
-    about = directory / "run.json"
-    try:
-        if about.exists() and not isinstance(json.loads(about.read_text("utf-8"))["id"], str):
-            raise TypeError
-    except (ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{about} is damaged: delete it, and the run is a new one to W&B") from error
-
-
-def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
-    """A checkpoint continues when it should, and only with the network and the process it was trained with."""
-    files = candidates(directory)
-    if resume == "must" and not files:
-        last = directory / "checkpoints" / "last.ckpt"
-        raise UserError(f"resume=must, but there is no {last}: check run=, or pass resume=auto to start afresh")
-    if not files:
-        return
-    if resume == "never":
-        raise UserError(f"resume=never, but {directory} already holds a run: choose another run=NAME or delete it")
-    # An imported run has made no step yet. The ranks look into the checkpoint and have the last word (resuming.py).
-    step = None if step_files(directory) else 0
-    if change := changes.forbidden(rundir.read_config(directory), config, step):
-        raise UserError(changes.refusal(directory, change))
 
 
 def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
     """run.json: what belongs to the run and to this start of it, but not to its configuration."""
-    settings, before = HydraConfig.get(), directory / "run.json"
+    settings, before = HydraConfig.get(), read_about(directory)
     about = {
         # Of the run, not of this start: a resumed run is the same run to W&B.
-        "id": json.loads(before.read_text())["id"] if before.exists() else new_id(settings.mode == RunMode.MULTIRUN),
+        "id": before["id"] if before else new_id(settings.mode == RunMode.MULTIRUN),
+        **{key: before[key] for key in ("imported",) if key in before},
         "overrides": typed(),
         "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},
         "sweep": Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None,
@@ -193,7 +173,7 @@ def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
         "config_hash": config_hash,
         **rundir.provenance(),
     }
-    rundir.write_text(before, json.dumps(about, indent=2) + "\n")
+    rundir.write_text(directory / "run.json", json.dumps(about, indent=2) + "\n")
 
 
 def typed() -> list[str]:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from same import checkpoint, rows
 
+from inkwash import rundir
 from inkwash.errors import UserError
 from inkwash.fit import fit
 from inkwash.run import load_run
-from inkwash.training import changes
+from inkwash.training import changes, next_config
 
 BARE = ("~callbacks.fid", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
 STEPS = ("trainer.max_steps=4", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
@@ -94,6 +95,24 @@ def test_a_resume_says_what_changed(new_run):
     ):
         assert line in log
     assert log.count("changed ") == 5  # data.seed too, which is the seed's
+
+
+def test_the_configuration_of_a_resume_counts_from_its_first_checkpoint_on(new_run):
+    """So that config.yaml is always one that the checkpoints were trained with."""
+    directory = new_run("run", *STEPS)
+    fit(directory)
+    before = rundir.read_config(directory)
+    rundir.write_next_config(
+        directory, {**before, "optimizer": {**before["optimizer"], "_target_": "torch.optim.Adam"}}
+    )
+    with pytest.raises(UserError, match=r"holds a checkpoint of another optimizer._target_"):
+        fit(directory)
+    assert rundir.read_config(directory) == before
+    after = {**before, "seed": 3, "trainer": {**before["trainer"], "max_steps": 6}}
+    rundir.write_next_config(directory, after)
+    fit(directory)
+    assert rundir.read_config(directory) == after
+    assert not next_config.path(directory).exists()
 
 
 def test_nothing_else_is_said_to_have_changed(new_run):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inkwash.training.processes import Occupied, claim
+from inkwash.training.processes import OccupiedError, claim
 
 log = logging.getLogger("inkwash")
 
@@ -26,7 +26,7 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     """Logging of this rank: messages of rank 0 go to the console and to train.log, which it has for itself.
 
     Raises:
-        Occupied: another process has it.
+        OccupiedError: another process has it.
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -38,7 +38,7 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
         file = logging.FileHandler(directory / "train.log")
         file.handleError = lambda record: None  # a full disk, of which the console tells
         if not claim(file.stream):
-            raise Occupied(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
+            raise OccupiedError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
         formats[file] = "%(asctime)s %(message)s"
     for handler, text in formats.items():
         handler.setFormatter(logging.Formatter(text))

@@ -55,7 +55,7 @@ def passing_on(pass_on: Callable[[int], None]) -> Iterator[list[tuple[int, Any]]
             signal.signal(number, handler)
 
 
-class Occupied(UserError):
+class OccupiedError(UserError):
     """Another process trains in the run directory."""
 
 
@@ -76,7 +76,7 @@ def alone(directory: Path) -> Iterator[None]:
     imported torch, and may outlive a launcher that was killed.
 
     Raises:
-        Occupied: somebody still trains there after PATIENCE_SECONDS.
+        OccupiedError: somebody still trains there after PATIENCE_SECONDS.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     with open(directory / "launch.lock", "a") as lock:
@@ -90,7 +90,7 @@ def _wait_for(file: Any, directory: Path, deadline: float) -> None:
     told = False
     while not claim(file):
         if time.monotonic() > deadline:
-            raise Occupied(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
+            raise OccupiedError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
         if not told:
             print(f"waiting for another process that trains in {directory}", file=sys.stderr)
         told = True

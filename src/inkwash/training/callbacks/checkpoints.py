@@ -1,10 +1,12 @@
 """Two kinds of file apart: the newest states, to resume from, and the best one, to keep."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from inkwash.errors import UserError
+from inkwash.training import next_config
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.checkpoint_files import point_last, prune, step_file
 from inkwash.training.module import DiffusionModule
@@ -14,6 +16,13 @@ from inkwash.training.sharding import whole
 def sound(module: DiffusionModule) -> bool:
     """Whether the weights are still numbers: a good file is never replaced by a bad one."""
     return all(bool(parameter.isfinite().all()) for parameter in whole(module.denoiser.parameters()))
+
+
+def save(trainer: L.Trainer, path: Path) -> None:
+    """Write a checkpoint; from now on config.yaml is what it was trained with."""
+    trainer.save_checkpoint(path)
+    if trainer.is_global_zero:
+        next_config.settle(run_directory(trainer))
 
 
 class ResumeCheckpoint(Periodic):
@@ -37,7 +46,7 @@ class ResumeCheckpoint(Periodic):
             return
         directory, step = run_directory(trainer), trainer.global_step
         path = step_file(directory, step)
-        trainer.save_checkpoint(path)
+        save(trainer, path)
         if trainer.is_global_zero:
             point_last(path)
             prune(directory, self.keep, step)
@@ -90,7 +99,7 @@ class BestCheckpoint(Periodic):
         if name != self.name or self.best is None or self.sign * score < self.sign * self.best:
             self.name, self.best = name, score
             if sound(module):
-                trainer.save_checkpoint(run_directory(trainer) / "checkpoints" / "best.ckpt")
+                save(trainer, run_directory(trainer) / "checkpoints" / "best.ckpt")
 
     def state_dict(self) -> dict[str, Any]:
         return {"name": self.name, "best": self.best}
