@@ -113,6 +113,35 @@ def test_names_of_jobs():
     assert rundir.SAFE.fullmatch(rundir.job_name(["a={b: [1, 2]}", "c='$HOME (x)'"], []))
 
 
+def a_job(directory):
+    """What the table reads of a job that has finished."""
+    directory.mkdir(parents=True)
+    summary = {"metrics": {"fid": {"value": 2.0}}, "steps": 4, "loss": 0.5, "images_per_second": 9.0}
+    rundir.write_text(directory / "summary.json", json.dumps(summary))
+    rundir.write_text(directory / "run.json", json.dumps({"id": "x", "overrides": [f"seed={directory.name}"]}))
+    rundir.write_status(directory, "finished")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"5", b"\xff", None])
+@pytest.mark.parametrize("name", ["status.json", "run.json", "summary.json"])
+def test_a_damaged_file_of_a_job_costs_only_its_row(tmp_path, capsys, name, content):
+    for job in ("1", "2"):
+        a_job(tmp_path / job)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "1" / name).unlink()
+    if content is not None:
+        (tmp_path / "1" / name).write_bytes(content)
+    assert not sweep.done(tmp_path / "1")  # so the same sweep runs it again
+    assert sweep.done(tmp_path / "2")
+    assert sweep.finish(tmp_path, ["1", "2"]) == 1
+    if name != "status.json":
+        assert f": {tmp_path / '1' / name} is missing or damaged: restore it from a copy\n" in capsys.readouterr().out
+    with open(tmp_path / "sweep.csv") as file:
+        rows = {row["job"]: row for row in csv.DictReader(file)}
+    assert (rows["2"]["state"], rows["2"]["fid"]) == ("finished", "2.0")
+    assert rows.get("1", {"state": "lost"})["state"] == "lost"
+
+
 # --- Slots ------------------------------------------------------------------------------------------------------------
 
 

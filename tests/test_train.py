@@ -96,10 +96,8 @@ def test_a_directory_in_which_another_trains_stays_as_it_is(start, monkeypatch, 
     assert start(trained)[0] == 0
 
 
-def test_a_job_of_a_sweep_leaves_the_status_of_one_that_trains_there(start, composed, monkeypatch):
+def test_a_job_of_a_sweep_leaves_the_status_of_one_that_trains_there(start, sweeps, monkeypatch):
     monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0)
-    settings = OmegaConf.merge(composed, {"hydra": {"mode": "MULTIRUN", "sweep": {"dir": "runs", "subdir": "run"}}})
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", settings)
     RUN.mkdir(parents=True)
     rundir.write_status(RUN, "running")
     with another_claims(RUN / "launch.lock"):
@@ -109,11 +107,30 @@ def test_a_job_of_a_sweep_leaves_the_status_of_one_that_trains_there(start, comp
     assert not (RUN / "run.json").exists()
 
 
+@pytest.fixture
+def sweeps(composed, monkeypatch):
+    """As `start`, but of a sweep's job."""
+    settings = OmegaConf.merge(composed, {"hydra": {"mode": "MULTIRUN", "sweep": {"dir": "runs", "subdir": "run"}}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", settings)
+
+
 def test_a_refused_start_leaves_no_directory(start):
     status, said = start(trained, resume="must")
     assert status == 1
     assert "there is no runs/run/checkpoints/last.ckpt" in said
     assert not RUN.exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_job_of_a_sweep_with_a_damaged_record_fails_alone(start, sweeps, content):
+    RUN.mkdir(parents=True)
+    (RUN / "run.json").write_text(content)
+    assert start(trained) == (0, "")
+    error = "runs/run/run.json is damaged: delete it, and the run is a new one to W&B"
+    assert rundir.read_status(RUN) | {"time": 0} == {"state": "failed", "error": error, "time": 0}
+    (RUN / "run.json").unlink()
+    start(trained)
+    assert rundir.read_status(RUN)["state"] == "finished"
 
 
 # --- A resume that comes to nothing -----------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """A run directory that is there already: whether a training may go on in it, and what is put back if it does not."""
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,7 @@ def check_files(directory: Path) -> None:
     for folder in (directory, directory / "checkpoints", directory / "samples"):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file, and no folder: choose another run=NAME")
-    about = directory / "run.json"
-    try:
-        if about.exists() and not isinstance(json.loads(about.read_text("utf-8"))["id"], str):
-            raise TypeError
-    except (ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{about} is damaged: delete it, and the run is a new one to W&B") from error
+    read_about(directory)
 
 
 def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
@@ -41,9 +35,17 @@ def check_resume(directory: Path, resume: str, config: dict[str, Any]) -> None:
 
 
 def read_about(directory: Path) -> dict[str, Any]:
-    """run.json, or nothing where there is none yet."""
+    """run.json, or nothing where there is none yet. Raises UserError where it is damaged."""
     path = directory / "run.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        about = rundir.read_json(path)
+    except UserError:
+        about = {}
+    if not isinstance(about.get("id"), str):
+        raise UserError(f"{path} is damaged: delete it, and the run is a new one to W&B")
+    return about
 
 
 def remembered(directory: Path) -> dict[Path, str]:

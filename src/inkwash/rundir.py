@@ -203,6 +203,22 @@ def write_status(directory: Path, state: str, **more: Any) -> None:
 
 
 def read_status(directory: Path) -> dict[str, Any]:
-    """What write_status wrote; of state `lost` where it wrote nothing."""
-    path = directory / "status.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {"state": "lost"}
+    """What write_status wrote; of state `lost` where it wrote nothing, or the file is damaged."""
+    try:
+        status = read_json(directory / "status.json")
+    except UserError:
+        status = {}
+    return status if isinstance(status.get("state"), str) else {"state": "lost"}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One of the JSON files of a run. Raises UserError where it is missing or holds something else."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing, or no file: restore it from a copy")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it from a copy") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged (it is no dictionary): restore it from a copy")
+    return found

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import math
 import shlex
 from collections.abc import Iterable, Sequence
@@ -115,7 +114,7 @@ def objective(directory: Path, metric: str | None) -> float:
     Raises:
         UserError: there is no such metric.
     """
-    values = measured(json.loads((directory / "summary.json").read_text()))
+    values = measured(rundir.read_json(directory / "summary.json"))
     for name, value in values.items():
         if name.startswith(metric or ""):
             return value
@@ -136,18 +135,36 @@ def rises(metric: str) -> bool:
     return direction(f"metrics/{FIRST.get(metric, metric)}_") > 0
 
 
+def done(directory: Path) -> bool:
+    """Whether a job has ended well and left all that the table needs: else it runs again, which mends its files."""
+    return _job(directory)["state"] in rundir.DONE
+
+
 def _job(directory: Path) -> dict[str, Any]:
-    """What a job's directory says of it; the measured keys only where it finished."""
+    """What a job's directory says of it; the measured keys only where it finished, `lost` where a file is damaged."""
     status = rundir.read_status(directory)
-    overrides = json.loads((directory / "run.json").read_text())["overrides"]
-    row = {"job": directory.name, "state": status["state"], "overrides": overrides, "metrics": {}}
+    row = {"job": directory.name, "state": status["state"], "overrides": [], "metrics": {}}
     row["error"] = status.get("error", "")
-    if status["state"] in rundir.DONE:
-        summary = json.loads((directory / "summary.json").read_text())
-        row["metrics"] = measured(summary)
-        row |= {key: summary[key] for key in ("steps", "loss", "images_per_second")}
-        row["seconds"] = summary.get("seconds")
+    path = directory / "run.json"
+    try:
+        row["overrides"] = [str(override) for override in rundir.read_json(path)["overrides"]]
+        if status["state"] in rundir.DONE:
+            path = directory / "summary.json"
+            row |= _results(rundir.read_json(path))
+    except (UserError, LookupError, TypeError, ValueError, AttributeError):
+        damaged = f"{path} is missing or damaged: restore it from a copy"
+        row |= {"state": "lost", "error": row["error"] or damaged}
     return row
+
+
+def _results(summary: dict[str, Any]) -> dict[str, Any]:
+    numbers = {key: summary[key] for key in ("steps", "loss", "images_per_second")} | {
+        "seconds": summary.get("seconds")
+    }
+    metrics = measured(summary)
+    if not all(isinstance(value, int | float | None) for value in (*numbers.values(), *metrics.values())):
+        raise TypeError("a value is no number")
+    return {"metrics": metrics, **numbers}
 
 
 def _rank(row: dict[str, Any], metric: str | None) -> tuple[bool, float, str]:
@@ -190,8 +207,11 @@ def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:
         own = _settings(row)
         numbers = [(row["metrics"].get(name), ".4g") for name in metrics]
         numbers += [(row.get("loss"), ".4f"), (row.get("images_per_second"), ".0f")]
+        cells = (
+            [_short(own.get(key, "")) for key in varied] if varied and own else [row["job"], *("" for _ in varied[1:])]
+        )
         table.add_row(
-            *([_short(own.get(key, "")) for key in varied] or [row["job"]]),
+            *cells,
             *("" if value is None else format(value, style) for value, style in numbers),
             f"pruned at {row['steps']}" if row["state"] == "pruned" else row["state"],
         )
@@ -204,7 +224,7 @@ def _settings(row: dict[str, Any]) -> dict[str, str]:
 
 def _varied(rows: list[dict[str, Any]]) -> list[str]:
     """The keys in whose values the jobs differ."""
-    settings = [_settings(row) for row in rows]
+    settings = [_settings(row) for row in rows if row["overrides"]]  # else its run.json is damaged
     keys = dict.fromkeys(key for own in settings for key in own)
     return [key for key in keys if len({own.get(key) for own in settings}) > 1]
 

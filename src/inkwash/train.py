@@ -192,7 +192,8 @@ def refuse(error: Exception) -> None:
     """Give a sweep's job that cannot start a directory all the same, which says why."""
     directory = job_directory()
     directory.mkdir(parents=True, exist_ok=True)
-    write_about(directory, "auto", None)
+    with contextlib.suppress(UserError):  # run.json is damaged, which may be the error
+        write_about(directory, "auto", None)
     rundir.write_status(directory, "failed", error=str(error))
 
 

@@ -32,7 +32,7 @@ class GridSweeper(JobSweeper):
         (grid,) = BasicSweeper.split_arguments(parsed, None)
         self.validate_batch_is_legal(grid)
         jobs = {rundir.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
-        done = {name for name in jobs if rundir.read_status(self.directory / name)["state"] in rundir.DONE}
+        done = {name for name in jobs if sweep.done(self.directory / name)}
         sweep.announce(self.config, f"{len(jobs)} jobs" + (f", {len(done)} of them done already" if done else ""))
 
         def waiting() -> Iterator[tuple[str, list[str]]]:

@@ -151,7 +151,7 @@ class OptunaSweeper(JobSweeper):
 
     def _known(self, name: str, trial: Any) -> bool:
         """Whether a trial needs no training: it has had it, or another with the same values has. Then it is told."""
-        if rundir.read_status(self.directory / name)["state"] in rundir.DONE:
+        if sweep.done(self.directory / name):
             self._tell(name)
             return True
         fixed = {"fixed": self.fixed}
