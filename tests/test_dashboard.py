@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from inkwash import rundir
 from inkwash.dashboard import Dashboard, dashboard, names_of
 from inkwash.errors import UserError
 from inkwash.reports.workspace import Logged, build, to_json
+from inkwash.training.offline import reach
 from panels import shown_by
 from wandb_server import Server
 
@@ -118,6 +120,27 @@ def test_it_replaces_nothing_but_files(out, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: out=pipe " if "pipe" in out else "error: out=runs is there")
     assert (tmp_path / "pipe").is_fifo()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [("metrics.csv", b"", "is empty"), ("metrics.csv", b"step\n", "is empty"),
+     ("metrics.csv", b"\xff\xfe", "is damaged"), ("run.json", b"{", "is damaged"), ("run.json", b"[]", "is damaged"), ("run.json", None, "is missing")],
+)  # fmt: skip
+def test_a_damaged_record_is_named(tmp_path, name, content, says):
+    path = a_run(tmp_path / "one") / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{path} {says}"):
+        names_of(path.parent)
+
+
+@pytest.mark.parametrize("url", ["http://h:99999", "http://h:x", "http://[h", "h:80", "http://h:0"])
+def test_a_server_that_has_no_address_is_named(monkeypatch, url):
+    monkeypatch.setenv("WANDB_BASE_URL", url)
+    with pytest.raises(UserError, match=re.escape(f"WANDB_BASE_URL={url} in the environment is no address")):
+        reach()
 
 
 @pytest.mark.slow

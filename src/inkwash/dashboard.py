@@ -1,7 +1,6 @@
 """python -m inkwash.dashboard [run=NAME] [out=PATH]: a workspace in W&B with panels for all that a run logged."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +65,17 @@ def dashboard(config: DictConfig) -> None:
 def names_of(directory: Path) -> dict[str, list[str]]:
     """The fields of reports.workspace.Logged: what a run sent to W&B, from its own files."""
     path = directory / "metrics.csv"
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"run={directory} has no metrics.csv yet: a dashboard shows what a run has logged")
-    with open(path, newline="", encoding="utf-8") as file:
-        values = [name for name in next(csv.reader(file)) if name != "step"]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            values = [name for name in next(csv.reader(file), []) if name != "step"]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it from a copy") from error
+    if not values:
+        raise UserError(f"{path} is empty: a dashboard shows what a run has logged")
     config = rundir.read_config(directory)
-    choices = json.loads((directory / "run.json").read_text("utf-8")).get("choices", {})
+    choices = rundir.read_json(directory / "run.json").get("choices", {})
     drawn = any((directory / "samples").glob("step-*.png"))
     labelled = config["model"].get("num_classes") and config["logger"].get("wandb", {}).get("sample_table")
     numbers = [key for key in NUMBERS if OmegaConf.select(OmegaConf.create(config), key) is not None]

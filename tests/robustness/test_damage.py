@@ -15,6 +15,8 @@ from inkwash.fit import fit
 from inkwash.run import load_run
 from inkwash.training.checkpoint_files import candidates, damage, point_last, step_file, step_files
 from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from inkwash.training.metrics_csv import MetricsCsv
+from inkwash.training.resuming import forget_after
 
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=2")
 SMALL = {"state_dict": {"a": torch.arange(40.0), "b": torch.ones(3)}, "global_step": 7, "config": {"x": [1, "two"]}}
@@ -146,6 +148,32 @@ def test_a_copied_run_goes_on(new_run, tmp_path):
     fit(copy)
     assert "resuming     from step 4" in (copy / "train.log").read_text()
     assert checkpoint(copy)["global_step"] == 8
+
+
+# --- Records ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_record_is_dropped_before_a_resume(tmp_path):
+    """As the end of a run, which lists them all, takes for granted."""
+    good = '{"step": 2, "name": "fid", "value": NaN}\n'
+    bad = (
+        '{"step": 2}',
+        "[]",
+        "5",
+        '{"step": 2, "name": "fid", "value": "x"}',
+        '{"step": 1e999, "name": "a", "value": 1}',
+    )
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(good + "".join(f"{line}\n" for line in bad) + good.replace("2", "4") + good.rstrip())
+    forget_after(path, step=3)
+    assert path.read_text() == good
+
+
+@pytest.mark.parametrize("row", ["2,abc", "2", "2,1.0,3", "x,1"])
+def test_a_row_that_holds_no_numbers_is_told_before_training(tmp_path, row):
+    (tmp_path / "metrics.csv").write_text(f"step,heldout/loss\n0,\n{row}\n4,nan\n")
+    with pytest.raises(UserError, match=r"metrics.csv is damaged .*: move it away, and a new one begins"):
+        MetricsCsv(str(tmp_path))
 
 
 # --- A full disk ------------------------------------------------------------------------------------------------------

@@ -24,12 +24,14 @@ class MetricsCsv(Logger):
         super().__init__()
         self.path = Path(directory) / "metrics.csv"
         self.rows: dict[int, dict[str, Any]] = {}
-        if self.path.exists():
+        if self.path.is_file():
             # A kill may have cut the last line short.
             try:
                 text = self.path.read_text("utf-8")
                 lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
                 self.rows = {int(row["step"]): row for row in csv.DictReader(lines, strict=True)}
+                for value in (value for row in self.rows.values() for value in row.values() if value != ""):
+                    float(value)  # fewer or more values than columns are None or a list
             except (ValueError, TypeError, KeyError, csv.Error) as error:
                 raise UserError(f"{self.path} is damaged ({error!r}): move it away, and a new one begins") from error
 

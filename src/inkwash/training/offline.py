@@ -4,14 +4,25 @@ import netrc
 import os
 import socket
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import SplitResult, urlsplit
 
 from inkwash.errors import UserError
 
 
 def server() -> str:
     """Where W&B is: its address."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+
+
+def address() -> SplitResult:
+    """The same in its parts. Raises UserError where it has none."""
+    try:
+        parts = urlsplit(server())
+        if parts.port == 0 or not parts.hostname:
+            raise ValueError("there is no host, or no port")
+    except ValueError as error:
+        raise UserError(f"WANDB_BASE_URL={server()} in the environment is no address ({error})") from error
+    return parts
 
 
 def has_api_key() -> bool:
@@ -19,18 +30,18 @@ def has_api_key() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or "") is not None
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(address().hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False
 
 
 def reach(seconds: float = 10.0) -> None:
     """Raise UserError when W&B cannot be reached, which W&B itself would try for minutes."""
-    address = urlparse(server())
-    port = address.port or (80 if address.scheme == "http" else 443)
+    parts = address()
+    port = parts.port or (80 if parts.scheme == "http" else 443)
     try:
-        socket.create_connection((address.hostname or "", port), timeout=seconds).close()
-    except OSError as error:
+        socket.create_connection((parts.hostname or "", port), timeout=seconds).close()
+    except (OSError, UnicodeError) as error:  # a name may be none that can be asked for
         raise UserError(f"{server()} cannot be reached ({error}): try again where there is a network") from error
 
 

@@ -77,8 +77,8 @@ def compare_images(stored: dict[str, Any], fingerprint: str) -> None:
 
 
 def forget_after(records: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl of a later step, and one that a kill cut short."""
-    if not records.exists():
+    """Drop the lines of metrics.jsonl of a later step, one that a kill cut short, and what is no record."""
+    if not records.is_file():
         return
     kept = [
         line for line in records.read_text("utf-8", "replace").splitlines(keepends=True) if 0 <= _step_of(line) <= step
@@ -90,8 +90,10 @@ def forget_after(records: Path, step: int) -> None:
 
 def _step_of(line: str) -> int:
     try:
-        return int(json.loads(line)["step"]) if line.endswith("\n") else -1
-    except (ValueError, TypeError, LookupError):
+        record = json.loads(line)
+        whole = line.endswith("\n") and isinstance(record["name"], str) and isinstance(record["value"], int | float)
+        return int(record["step"]) if whole else -1
+    except (ValueError, TypeError, LookupError, OverflowError):
         return -1
 
 
