@@ -15,6 +15,7 @@ from inkwash import rundir
 from inkwash.dashboard import Dashboard, dashboard, names_of
 from inkwash.errors import UserError
 from inkwash.reports.workspace import Logged, build, to_json
+from inkwash.sync import still_trains
 from inkwash.training.offline import reach
 from panels import shown_by
 from wandb_server import Server
@@ -125,7 +126,8 @@ def test_it_replaces_nothing_but_files(out, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [("metrics.csv", b"", "is empty"), ("metrics.csv", b"step\n", "is empty"),
-     ("metrics.csv", b"\xff\xfe", "is damaged"), ("run.json", b"{", "is damaged"), ("run.json", b"[]", "is damaged"), ("run.json", None, "is missing")],
+     ("metrics.csv", b"\xff\xfe", "is damaged"), ("run.json", b"{", "is damaged"), ("run.json", b"[]", "is damaged"),
+     ("run.json", None, "is missing")],
 )  # fmt: skip
 def test_a_damaged_record_is_named(tmp_path, name, content, says):
     path = a_run(tmp_path / "one") / name
@@ -134,6 +136,16 @@ def test_a_damaged_record_is_named(tmp_path, name, content, says):
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path} {says}"):
         names_of(path.parent)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    path = a_run(tmp_path / "one") / "metrics.csv"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="has no metrics.csv yet"):
+        names_of(path.parent)
+    os.mkfifo(path.parent / "train.log")
+    assert not still_trains(path.parent)
 
 
 @pytest.mark.parametrize("url", ["http://h:99999", "http://h:x", "http://[h", "h:80", "http://h:0"])

@@ -9,12 +9,21 @@ from inkwash.errors import UserError
 from inkwash.training import changes, next_config
 from inkwash.training.checkpoint_files import candidates, step_files
 
+# What a training reads or adds to.
+FILES = (
+    "config.yaml", "run.json", "status.json", "summary.json", "trial.json", "metrics.csv", "metrics.jsonl", "train.log",
+    "launch.lock", next_config.NAME,
+)  # fmt: skip
+
 
 def check_files(directory: Path) -> None:
     """Raise UserError where a run directory is none, or what is read of it is damaged."""
     for folder in (directory, directory / "checkpoints", directory / "samples"):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file, and no folder: choose another run=NAME")
+    for path in (directory / name for name in FILES):
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise UserError(f"{path} is no file: move it away, or choose another run=NAME")
     read_about(directory)
 
 

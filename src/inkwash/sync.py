@@ -62,7 +62,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
 def still_trains(directory: Path) -> bool:
     """Whether another process writes there: W&B would take half of a record for the whole."""
     log = directory / "train.log"
-    if not log.exists():
+    if not log.is_file():
         return False
     with open(log, "a") as file:
         return not claim(file)

@@ -614,6 +614,7 @@ def runs(good):
     for file, content in (
         ("run.json", b""), ("run.json", b"[]"), ("run.json", b"{}"), ("run.json", b"\xff"),
         ("metrics.csv", b"\xff\xfe,\x00\n"), ("metrics.csv", b"a,b\n1,2\n"),
+        ("metrics.csv", b"step,heldout/loss\n4,abc\n"),
     ):  # fmt: skip
         makes = lambda work, f=file, c=content: copied(good, work, **{f: c})  # noqa: E731
         arguments = (*QUICK, "run=run", "trainer.max_steps=9")
@@ -626,6 +627,16 @@ def runs(good):
             (work / "runs/run" / file).mkdir()
 
         yield Case(f"runs/{file} is a folder", "train", (*QUICK, "run=run", "trainer.max_steps=9"), file, makes)
+    for file in ("run.json", "metrics.csv", "metrics.jsonl", "train.log", "checkpoints/last.ckpt"):
+
+        def makes(work, file=file):
+            copied(good, work)
+            for path in (work / "runs/run/checkpoints").iterdir() if "last" in file else [work / "runs/run" / file]:
+                path.unlink(missing_ok=True)
+            os.mkfifo(work / "runs/run" / file)
+
+        says = "checkpoints" if "last" in file else file
+        yield Case(f"runs/{file} is a pipe", "train", (*QUICK, "run=run", "trainer.max_steps=9"), says, makes)
     for kind in ("sample", "evaluate", "export", "init_from"):
         module, arguments = commands[kind]
         yield Case(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from same import assert_same_run, checkpoint, differences
 
+from inkwash.continuing import FILES, check_files
 from inkwash.errors import UserError
 from inkwash.fit import fit
 from inkwash.run import load_run
@@ -75,6 +76,21 @@ def test_a_truncated_file_is_noticed(tmp_path, share):
     assert damage(path) is not None
     with pytest.raises(UserError, match="no readable checkpoint"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    (tmp_path / "checkpoints").mkdir()
+    make(step_file(tmp_path, 99))
+    with pytest.raises(UserError, match=r"step-00000099.ckpt is no readable checkpoint \(it is no file\)"):
+        read_checkpoint(step_file(tmp_path, 99))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pipe_in_a_run_directory_is_named(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name} is no file: move it away, or choose another run=NAME"):
+        check_files(tmp_path)
 
 
 # --- A run of several -------------------------------------------------------------------------------------------------

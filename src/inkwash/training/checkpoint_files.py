@@ -37,6 +37,8 @@ def candidates(directory: Path) -> list[Path]:
 
 def damage(path: Path) -> str | None:
     """What is wrong with a file, or None. torch.save writes a zip archive, with a CRC-32 of every record."""
+    if not path.is_file():
+        return "it is no file"  # but a pipe, perhaps, which nobody writes to
     try:
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
