@@ -157,8 +157,6 @@ def made_up_name() -> str:
     return "-".join([*filter(None, parts), rundir.stamp()])
 
 
-
-
 def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
     """run.json: what belongs to the run and to this start of it, but not to its configuration."""
     settings, before = HydraConfig.get(), read_about(directory)
