@@ -1,5 +1,6 @@
 """What the sweepers share: a directory for each job, named by its overrides, and how jobs reach a launcher."""
 
+import signal
 import sys
 import traceback
 from abc import ABC, abstractmethod
@@ -81,6 +82,8 @@ class JobSweeper(Sweeper, ABC):
 
     def _launch_batch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | None]:
         """What became of each; None for those of which the launcher does not say."""
+        if (before := signal.getsignal(signal.SIGINT)) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # for launchers that have others to stop
         try:
             return self.launcher.launch(batch, initial_job_idx=first)
         except UserError:
@@ -90,6 +93,8 @@ class JobSweeper(Sweeper, ABC):
         except Exception as error:  # of the machinery: a job that a scheduler killed, for example
             print(f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
             return [None] * len(batch)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def end(self, names: list[str], metric: str | None = None, more: Iterable[str] = ()) -> None:
         """Print the table, sorted by a metric, and further lines, and exit."""
