@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import resource
 import subprocess
 import sys
 
@@ -210,6 +211,19 @@ def test_nothing_is_overwritten(untrained, pipeline, tmp_path):
             write(directory, tmp_path)
     with pytest.raises(UserError, match="run=run: .* is there already"):
         import_diffusers(pipeline()[0], directory)
+
+
+def test_what_cannot_be_written_whole_leaves_nothing(untrained, tmp_path):
+    directory = untrained(*UNCONDITIONAL)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for write in (export_diffusers, export_safetensors):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            with pytest.raises(UserError, match=r"cannot be written .*: free some space"):
+                write(directory, tmp_path / "out")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 # --- In ---------------------------------------------------------------------------------------------------------------

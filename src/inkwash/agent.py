@@ -18,6 +18,8 @@ from inkwash.training.processes import SIGNALS, die_with_parent
 
 # For the ranks to finish their step and save it; less than the launcher's, more than theirs.
 GRACE_SECONDS = 35
+# What a rank exits with that has said itself why, having nowhere to write it.
+SAID = os.EX_IOERR
 LOST = "another process of the job is gone"
 GO_ON = "the same command goes on from the last checkpoint"
 
@@ -77,6 +79,8 @@ def pass_on(exception: Any) -> None:
 
 def report(directory: Path, exit_codes: dict[int, int]) -> int:
     """Say why the ranks ended, here and in error.txt; returns the status to exit with."""
+    if SAID in exit_codes.values():
+        return 1
     stopped = [code for code in exit_codes.values() if code in STOPPED]
     if stopped and not list(directory.glob("error-rank-*.txt")):
         return stopped[0]  # signalled one by one, not through this process
@@ -131,12 +135,15 @@ def reporting(directory: Path) -> Iterator[None]:
 
 def fail(directory: Path, text: str) -> None:
     """End this rank, from whichever thread, and leave the text to be told."""
+    report = directory / f"error-rank-{os.environ.get('RANK', '0')}.txt"
     try:
-        (directory / f"error-rank-{os.environ.get('RANK', '0')}.txt").write_text(text + "\n", "utf-8")
+        report.write_text(text + "\n", "utf-8")
         with open(directory / "train.log", "a") as file:
             file.write(text + "\n")
     except OSError:  # a full disk, perhaps, which the text says
+        report.unlink(missing_ok=True)
         print(text, file=sys.stderr)
+        _leave(SAID)
     _leave(1)
 
 

@@ -1,6 +1,13 @@
 """The one exception for mistakes a user can mend."""
 
+import contextlib
+import errno
+import re
 from collections.abc import Iterator
+from pathlib import Path
+
+# A full disk, a quota that is used up, a file larger than may be.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -14,15 +21,42 @@ class UserError(Exception):
 def user_error(error: BaseException | None) -> UserError | None:
     """The UserError that an exception is or was raised from: Hydra's instantiation wraps what constructors raise.
 
-    A file that is a folder, a folder that is a file or one that may not be touched is the user's to mend, too.
+    A full disk, a file that is a folder, a folder that is a file or one that may not be touched is the user's to mend,
+    too.
     """
+    full = next((text for e in chain(error) if (text := no_room(e))), None)  # libraries raise errors of theirs on top
     while error is not None:
         if isinstance(error, UserError):
             return error
         if isinstance(error, IsADirectoryError | NotADirectoryError | PermissionError) and error.filename:
             return UserError(f"{error.filename}: {error.strerror}")
         error = error.__cause__
-    return None
+    return UserError(full) if full else None
+
+
+def no_room(error: BaseException) -> str | None:
+    """A sentence for what a full disk says, None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    of_numpy = error.errno is None and re.search(r"\d+ requested and \d+ written", str(error))
+    if not of_numpy and error.errno not in NO_ROOM:
+        return None
+    reason = "No space left on device" if of_numpy else error.strerror
+    file = error.filename or "a file"
+    return f"{file} cannot be written ({reason}): free some space and start the same command again"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes a file: where the disk refuses, its error names the file, of which no part is left."""
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
+        raise
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

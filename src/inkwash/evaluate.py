@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from inkwash import command, launch, rundir, schema, sweep
 from inkwash.check import check, check_stored
 from inkwash.cluster import check_place, find_place
-from inkwash.errors import UserError
+from inkwash.errors import UserError, user_error
 
 schema.register()
 
@@ -65,7 +65,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
     except (HydraException, OmegaConfBaseException) as error:  # some of them are OSErrors, too
         sys.exit(f"error: {command.sentence(error, 'evaluate')}")
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {user_error(error) or error}")
     told = " ".join(sys.argv[1:])
     devices = config.trainer.devices
     if status := launch.start("inkwash.assess", directory, config.trainer.accelerator, devices, place, told):

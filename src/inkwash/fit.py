@@ -1,6 +1,5 @@
 """What each rank of a training job does: instantiate and go."""
 
-import errno
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ import torch.distributed as dist
 from inkwash import rundir
 from inkwash.agent import reporting
 from inkwash.build import build, build_module
-from inkwash.errors import UserError
+from inkwash.errors import UserError, no_room
 from inkwash.meeting import meeting
 from inkwash.random import seed_of
 from inkwash.training import memory, offline, resuming, tracking
@@ -107,12 +106,9 @@ def exhaustion(trainer: L.Trainer, module: DiffusionModule) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if (text := no_room(error)) is None:
             raise
-        raise UserError(
-            f"{error.filename or 'a file of the run'} cannot be written ({error.strerror}): free some space and start "
-            "the same command again, which goes on from the last checkpoint"
-        ) from error
+        raise UserError(f"{text}, which goes on from the last checkpoint") from error
     except Exception as error:
         if not memory.is_exhaustion(error):
             raise

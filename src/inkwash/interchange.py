@@ -7,6 +7,7 @@ and model_index.json.
 import contextlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,11 +66,12 @@ def export_diffusers(
     unet = unet2d_config(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
     scheduler = scheduler_config(run.config, run.denoiser)
     labels = {} if run.num_classes is None else NO_LABEL
-    _save(to_unet2d(net, net.state_dict()), out / "unet" / f"{WEIGHTS}.safetensors", labels)
-    _write_json(out / "unet" / "config.json", "UNet2DModel", unet)
-    _write_json(out / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
     parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
-    _write_json(out / "model_index.json", "DDPMPipeline", parts)
+    with _whole(out) as folder:
+        _save(to_unet2d(net, net.state_dict()), folder / "unet" / f"{WEIGHTS}.safetensors", labels)
+        _write_json(folder / "unet" / "config.json", "UNet2DModel", unet)
+        _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
+        _write_json(folder / "model_index.json", "DDPMPipeline", parts)
     return out
 
 
@@ -79,13 +81,25 @@ def _new(out: str | Path) -> Path:
     return Path(out)
 
 
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when that is done, and is gone when it fails."""
+    partial = out.with_name(f".{out.name}-{os.getpid()}.partial")  # nobody else's
+    try:
+        yield partial
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
         save_file(state, partial, {"format": "pt", **about})
     except SafetensorError as error:
-        raise UserError(f"{path} cannot be written ({error})") from error
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error}): free some space, or choose another out=") from error
     os.replace(partial, path)
 
 

@@ -20,7 +20,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash.errors import UserError
+from inkwash.errors import UserError, writing
 from inkwash.training import next_config
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -155,13 +155,9 @@ def config_hash(config: dict[str, Any]) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
-    try:
+    with writing(partial):
         partial.write_text(text, "utf-8")
         os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
 
 
 def make_folder(key: str, folder: Path) -> Path:

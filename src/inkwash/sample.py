@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash import command, launch, rundir, schema
 from inkwash.check import check
 from inkwash.cluster import find_place
-from inkwash.errors import UserError
+from inkwash.errors import UserError, user_error
 from inkwash.rundir import find_run
 
 schema.register()
@@ -35,9 +35,9 @@ def sample(config: DictConfig) -> None:
         out = out_directory(config.out) if config.out else rundir.new_directory(directory / "samples", name)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(directory.resolve())
-        OmegaConf.save(OmegaConf.create(plain), out / "sample.yaml")
+        rundir.write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {user_error(error) or error}", file=sys.stderr)
         sys.exit(1)
     if status := launch.start("inkwash.draw", out, config.trainer.accelerator, 1):
         sys.exit(launch.exit_code(status))

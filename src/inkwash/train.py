@@ -20,7 +20,7 @@ from inkwash.check import PARTS, check
 from inkwash.cluster import Place, check_place, find_place, job_name
 from inkwash.continuing import check_files, check_resume, put_back, read_about, remembered
 from inkwash.credentials import refuse_secrets
-from inkwash.errors import UserError
+from inkwash.errors import UserError, user_error
 from inkwash.training import next_config, trials
 from inkwash.training.checkpoint_files import candidates
 from inkwash.training.processes import OccupiedError, alone
@@ -45,7 +45,7 @@ def train_alone(config: DictConfig, stack: contextlib.ExitStack) -> float:
         directory = prepare(config, multirun, place, stack)
     except (UserError, OSError) as error:
         if not multirun:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {user_error(error) or error}", file=sys.stderr)
             sys.exit(1)
         if isinstance(error, OccupiedError):  # whose status.json is for others to write
             print(f"error: {error}", file=sys.stderr)
@@ -68,9 +68,8 @@ def train_alone(config: DictConfig, stack: contextlib.ExitStack) -> float:
         sys.exit(status)
     if status != 0:
         report = directory / "error.txt"
-        error = report.read_text("utf-8").strip() if report.exists() else "its processes were killed"
-        with contextlib.suppress(OSError):  # a full disk, perhaps, which the ranks have told of
-            rundir.write_status(directory, "failed", error=error)
+        untold = "its processes were killed, or had no room to say why"
+        write_failure(directory, report.read_text("utf-8").strip() if report.exists() else untold)
         if not multirun:
             sys.exit(launch.exit_code(status))
         return float("nan")
@@ -80,6 +79,16 @@ def train_alone(config: DictConfig, stack: contextlib.ExitStack) -> float:
     if not multirun:
         print(f"{directory}    next: make sample run={directory} num_images=64")
     return next(iter(summary["metrics"].values()), {"value": float("nan")})["value"]
+
+
+def write_failure(directory: Path, error: str) -> None:
+    """Also on a full disk, of which the ranks have told, if the room of the old status does."""
+    try:
+        rundir.write_status(directory, "failed", error=error)
+    except OSError:
+        with contextlib.suppress(OSError):
+            (directory / "status.json").unlink(missing_ok=True)
+            rundir.write_status(directory, "failed", error=error)
 
 
 def leads(place: Place | None) -> bool:

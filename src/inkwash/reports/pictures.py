@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from inkwash.errors import writing
+
 
 def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tensor:
     """Lay uint8 images (n, C, H, W) out row by row on white: uint8 (3, height, width).
@@ -37,5 +39,6 @@ def save_png(image: Tensor, path: Path) -> None:
     pixels = image.permute(1, 2, 0).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    Image.fromarray(pixels.squeeze(2) if len(image) == 1 else pixels).save(partial, format="png")
+    with writing(partial):
+        Image.fromarray(pixels.squeeze(2) if len(image) == 1 else pixels).save(partial, format="png")
     os.replace(partial, path)

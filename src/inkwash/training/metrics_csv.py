@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from inkwash.errors import UserError
+from inkwash.errors import UserError, writing
 
 
 class MetricsCsv(Logger):
@@ -70,7 +70,7 @@ class MetricsCsv(Logger):
 
     def _rewrite(self) -> None:
         partial = self.path.with_suffix(".partial")
-        with open(partial, "w", newline="") as file:
+        with writing(partial), open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, self._columns())
             writer.writeheader()
             writer.writerows(self.rows[step] for step in sorted(self.rows))

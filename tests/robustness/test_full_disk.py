@@ -1,0 +1,95 @@
+"""A disk that takes no more ends whatever was being written in one sentence, and leaves no part of a file."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from inkwash import agent, rundir, train
+from inkwash.errors import user_error
+from inkwash.reports.pictures import save_png
+from inkwash.training.metrics_csv import MetricsCsv
+
+FULL = "/dev/full"
+
+
+def write_with_torch():
+    with open(FULL, "wb") as file:
+        torch.save({"x": torch.zeros(10_000)}, file)
+
+
+def write_wrapped():
+    try:
+        write_text()
+    except OSError as error:
+        raise RuntimeError("a library's own") from error
+
+
+def write_text():
+    with open(FULL, "w") as file:
+        file.write("x")
+
+
+@pytest.mark.parametrize("write", [write_text, write_with_torch, write_wrapped, lambda: np.zeros(9999).tofile(FULL)])
+def test_whoever_writes(write):
+    with pytest.raises((OSError, RuntimeError)) as error:
+        write()
+    sentence = "a file cannot be written (No space left on device): free some space and start the same command again"
+    assert str(user_error(error.value)) == sentence
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_whatever_refuses(number):
+    said = str(user_error(OSError(number, os.strerror(number), "/x")))
+    assert said.startswith(f"/x cannot be written ({os.strerror(number)}): free some space")
+
+
+def test_other_errors_stay_what_they_are():
+    assert user_error(OSError(errno.EIO, "Input/output error")) is None
+    assert user_error(OSError("5 requested")) is None
+    assert user_error(ValueError("no space left on device")) is None
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: rundir.write_text(folder / "metrics", "x"),
+        lambda folder: save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), folder / "metrics.png"),
+        lambda folder: MetricsCsv(str(folder)).log_metrics({"a": 1.0}, 1),
+    ],
+    ids=["text", "picture", "metrics"],
+)
+def test_a_file_is_named_and_no_part_of_it_left(write, tmp_path):
+    (tmp_path / "metrics.partial").symlink_to(FULL)
+    with pytest.raises(OSError, match="No space left") as error:
+        write(tmp_path)
+    assert str(user_error(error.value)).startswith(f"{tmp_path / 'metrics.partial'} cannot be written")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_without_room_for_its_report_says_it_itself_and_once(tmp_path, capsys, monkeypatch):
+    left = []
+    monkeypatch.setattr(agent, "_leave", left.append)
+    (tmp_path / "error-rank-0.txt").symlink_to(FULL)
+    agent.fail(tmp_path, "error: why")
+    assert agent.report(tmp_path, {0: left[0]}) == 1
+    assert capsys.readouterr().err == "error: why\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_does_not_stay_running(tmp_path, monkeypatch):
+    write, tries = rundir.write_text, []
+
+    def refuse(path, text):
+        tries.append(path)
+        if path.exists():  # its room is needed
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, text)
+
+    rundir.write_status(tmp_path, "running")
+    monkeypatch.setattr(rundir, "write_text", refuse)
+    train.write_failure(tmp_path, "error: why")
+    assert len(tries) == 2
+    assert rundir.read_status(tmp_path)["state"] == "failed"
