@@ -1,3 +1,5 @@
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,21 @@ def test_the_set_is_a_memory_map(noise, fill, folder, tmp_path):
     images[0] = 0  # private: the file does not change
     again = folder().load("train", SHAPE, str(tmp_path / "flat")).images
     assert not torch.equal(images, again)
+
+
+@pytest.mark.parametrize(
+    ("file", "size"),
+    [("images", 10), ("labels.npy", 0), ("labels.npy", 20), ("labels.npy", 130), ("fingerprint", None)],
+)
+def test_a_damaged_cache_is_named(file, size, noise, fill, folder, tmp_path):
+    fill(tmp_path / "flat", noise(10, 6, 5, 3))
+    folder().load("train", SHAPE, str(tmp_path / "flat"))
+    (damaged,) = (tmp_path / "cache").glob(f"*/{file}")
+    damaged.unlink() if size is None else os.truncate(damaged, size)
+    with pytest.raises(UserError, match=rf"{damaged.parent} is damaged \(.*\): delete it$"):
+        folder().load("train", SHAPE, str(tmp_path / "flat"))
+    shutil.rmtree(damaged.parent)
+    assert len(folder().load("train", SHAPE, str(tmp_path / "flat"))) == 9
 
 
 @pytest.mark.parametrize(("name", "message"), [("nowhere", "is not a folder"), ("empty", "holds no files")])

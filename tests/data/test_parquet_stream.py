@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_columns_may_have_other_names_and_labels_be_missing(noise, write_parquet
     assert set(stream(path, label_column=None).labels.tolist()) == {-1}
     with pytest.raises(UserError, match=r"data\.source\.label_column=class is not a column of integers"):
         stream(path, label_column="class")
+
+
+@pytest.mark.parametrize(
+    ("file", "size"),
+    [("blocks.npy", 0), ("blocks.npy", 140), ("images", 0), ("images", 10), ("images", 80), ("columns", 0),
+     ("all.npy", 0), ("all.npy", 130), ("digests", None)],
+)  # fmt: skip
+def test_a_damaged_index_is_named(file, size, noise, write_parquet, stream, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", noise(20, 6, 5, 3), range(20))
+    stream(path)
+    (damaged,) = (tmp_path / "cache").glob(f"*/{file}")
+    damaged.unlink() if size is None else os.truncate(damaged, size)
+    with pytest.raises(UserError, match=rf"{damaged.parent} is damaged \(.*\): delete it$"):
+        stream(path)
 
 
 def test_a_missing_image_is_a_corrupt_one(noise, write_parquet, stream, tmp_path):

@@ -6,7 +6,8 @@ import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
@@ -69,8 +70,9 @@ class EncodedSource(ABC):
         with FileLock(f"{directory}.lock"):  # the first rank or job decodes, the others wait for it
             if not directory.exists():
                 self._fill(directory, found, shape, f"Decoding {split} images")
-        labels = torch.from_numpy(np.load(directory / "labels.npy"))
-        return Images(_mapped(directory, len(labels), shape), labels, (directory / "fingerprint").read_text())
+        with undamaged(directory):
+            labels = torch.from_numpy(np.load(directory / "labels.npy"))
+            return Images(_mapped(directory, len(labels), shape), labels, (directory / "fingerprint").read_text())
 
     def _fill(self, directory: Path, found: Entries, shape: tuple[int, int, int], title: str) -> None:
         """Write beside `directory`, then rename: a job killed half-way leaves no half cache behind."""
@@ -109,6 +111,15 @@ class EncodedSource(ABC):
                 f"none of the {found.total} images can be read, {skipped[0]} to begin with: check data.path"
             )
         return labels
+
+
+@contextmanager
+def undamaged(directory: Path) -> Iterator[None]:
+    """Around the reading of a cache: raises UserError where a file in it is cut short, another one or gone."""
+    try:
+        yield
+    except (FileNotFoundError, EOFError, ValueError, IndexError, RuntimeError) as error:
+        raise UserError(f"{directory} is damaged ({str(error).partition(chr(10))[0]}): delete it") from error
 
 
 def make_cache_dir(path: Path) -> None:

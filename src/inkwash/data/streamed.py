@@ -19,6 +19,7 @@ from inkwash.data.encoded import (
     make_cache_dir,
     place_of,
     rows_of,
+    undamaged,
     version_of,
 )
 from inkwash.data.shards import Index, Scanned, Shards
@@ -77,11 +78,14 @@ class StreamedSource(ABC):
         place, key = place_of(split, given(path), self.heldout_path)
         files = find_files(place, self.pattern, key)
         directory = self._indexed(files, f"{key}={place}")
-        index = Index(directory)
         part = ("all",) if self.heldout_path else (split, str(self.heldout_fraction))
+        with undamaged(directory):
+            index = Index(directory)
+            chosen = self._chosen(directory, split, len(index.images))
+            index.images[chosen[-1]]  # or they would be missed later
         stream = Stream(
             self.shards(files, index),
-            self._chosen(directory, split, len(index.images)),
+            chosen,
             shape,
             self.resize,
             self.skip_corrupt,
