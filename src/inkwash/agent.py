@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inkwash.errors import user_error
+from inkwash.errors import NAMES, user_error
 from inkwash.launch import STOPPED
 from inkwash.training.processes import SIGNALS, die_with_parent
 
@@ -86,7 +86,7 @@ def report(directory: Path, exit_codes: dict[int, int]) -> int:
         return stopped[0]  # signalled one by one, not through this process
     text = first_error(directory, exit_codes)
     with contextlib.suppress(OSError):  # a full disk, perhaps
-        (directory / "error.txt").write_text(text + "\n", "utf-8")
+        (directory / "error.txt").write_text(text + "\n", "utf-8", NAMES)
     print(text, file=sys.stderr)
     return 1
 
@@ -137,8 +137,8 @@ def fail(directory: Path, text: str) -> None:
     """End this rank, from whichever thread, and leave the text to be told."""
     report = directory / f"error-rank-{os.environ.get('RANK', '0')}.txt"
     try:
-        report.write_text(text + "\n", "utf-8")
-        with open(directory / "train.log", "a") as file:
+        report.write_text(text + "\n", "utf-8", NAMES)
+        with open(directory / "train.log", "a", encoding="utf-8", errors=NAMES) as file:
             file.write(text + "\n")
     except OSError:  # a full disk, perhaps, which the text says
         report.unlink(missing_ok=True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+# How texts are written: the name of a file may be bytes that are no UTF-8.
+NAMES = "backslashreplace"
 # A full disk, a quota that is used up, a file larger than may be.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

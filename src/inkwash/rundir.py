@@ -20,7 +20,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash.errors import UserError, writing
+from inkwash.errors import NAMES, UserError, writing
 from inkwash.training import next_config
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -156,7 +156,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     with writing(partial):
-        partial.write_text(text, "utf-8")
+        partial.write_text(text, "utf-8", NAMES)
         os.replace(partial, path)
 
 

@@ -325,6 +325,7 @@ def images():
         yield Case(f"images/{name}", "train", data, name, folder({name: content}))
     one = (*data, "data.shape=[1,8,8]")
     yield Case("images/colour.png", "train", one, "png", folder(COLOUR))
+    yield Case("images/no text", "train", data, "broken.png", folder({os.fsdecode(b"\xffbroken.png"): b"x"}))
     odd = (*data, "data.source.resize=false")
     yield Case("images/odd.png", "train", odd, "odd.png", folder({"odd.png": encoded("PNG", (9, 8))}))
     for name, how in (

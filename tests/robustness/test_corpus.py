@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import random
 import re
@@ -17,12 +18,13 @@ from figures import count
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from inkwash import rundir
+from inkwash import agent, rundir
 from inkwash.check import check, check_stored
 from inkwash.data.decode import decode
 from inkwash.data.folder import Folder
 from inkwash.errors import UserError
 from inkwash.training.checkpoint_io import read_checkpoint
+from inkwash.training.logs import logging_of
 
 HERE = Path(__file__).parent
 SECONDS = 60
@@ -211,6 +213,21 @@ def test_a_pipe_among_the_images_is_not_waited_for(how, tmp_path, monkeypatch):
     corpus.special(tmp_path, "odd.png", how)
     source = Folder(heldout_fraction=0.4, cache_dir=str(tmp_path / "cache"))
     assert "odd.png is a" in told(source.load, "train", (3, 8, 8), str(tmp_path / "images"))
+
+
+def test_a_file_whose_name_is_no_text_is_named(tmp_path, monkeypatch, capsys):
+    """By whatever tells of it: the rank's report, the job's, train.log, status.json."""
+    name = os.fsdecode(b"\xff.png")
+    monkeypatch.setattr(agent, "_leave", lambda status: None)
+    with logging_of(tmp_path, 0):
+        logging.getLogger("inkwash").warning("skipped %s", name)
+    agent.fail(tmp_path, f"error: {name} cannot be read")
+    assert agent.report(tmp_path, {0: 1}) == 1
+    rundir.write_text(tmp_path / "status.json", name)
+    assert capsys.readouterr().err.endswith("cannot be read\n")
+    for file in ("error-rank-0.txt", "error.txt", "train.log", "status.json"):
+        assert r"\udcff.png" in (tmp_path / file).read_text("utf-8")
+    assert "skipped" in (tmp_path / "train.log").read_text("utf-8")
 
 
 # --- All of it, by the commands ---------------------------------------------------------------------------------------

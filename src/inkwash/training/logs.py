@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inkwash.errors import NAMES
 from inkwash.training.processes import OccupiedError, claim
 
 log = logging.getLogger("inkwash")
@@ -35,7 +36,7 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
     if rank == 0:
-        file = logging.FileHandler(directory / "train.log")
+        file = logging.FileHandler(directory / "train.log", encoding="utf-8", errors=NAMES)
         file.handleError = lambda record: None  # a full disk, of which the console tells
         if not claim(file.stream):
             raise OccupiedError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
