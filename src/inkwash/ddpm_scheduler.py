@@ -137,7 +137,9 @@ def listed_betas(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields with their defaults, all of them such as have a counterpart here."""
-    if unknown := [key for key in config.keys() - DEFAULTS.keys() if key[0] != "_" and config[key] is not None]:
+    if unknown := [
+        key for key in config.keys() - DEFAULTS.keys() if not key.startswith("_") and config[key] is not None
+    ]:
         raise UserError(f"{min(unknown)} is unknown to Inkwash: take it out if the images are the same without")
     theirs = {key: config.get(key, default) for key, default in DEFAULTS.items()}
     if theirs["trained_betas"] is not None:

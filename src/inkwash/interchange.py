@@ -17,23 +17,23 @@ import lightning
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from inkwash import launch, rundir, schema
-from inkwash.build import build_module
+from inkwash.build import build, build_module
 from inkwash.ddpm_scheduler import listed_betas, overrides, scheduler_config
 from inkwash.errors import UserError
 from inkwash.nets.unet import UNet
 from inkwash.nets.unet2d import from_unet2d, to_unet2d
 from inkwash.nets.unet2d_config import unet2d_config, unet_arguments
+from inkwash.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
 from inkwash.run import load_run
-from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_plain
+from inkwash.training.checkpoint_io import AtomicCheckpointIO
 from inkwash.training.module import DiffusionModule
 
 OLDEST_DIFFUSERS = "0.35.0"  # whose files these are
-WEIGHTS = "diffusion_pytorch_model"
 NO_LABEL = {"last_class": "no label"}
 
 # --- Out --------------------------------------------------------------------------------------------------------------
@@ -125,15 +125,20 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
     folder, directory = Path(folder), Path(run_directory)
     if directory.exists():
         raise UserError(f"run={directory.name}: {directory} is there already: choose another name or delete it")
-    unet_file = _find(folder, "unet", "config.json")
-    scheduler_file = _find(folder, "scheduler", "scheduler_config.json")
-    unet, scheduler = _read_json(unet_file, "UNet2DModel"), _read_json(scheduler_file, "DDPMScheduler")
-    state, about = _read_weights(unet_file.parent)
+    unet_file = find(folder, "unet", "config.json")
+    scheduler_file = find(folder, "scheduler", "scheduler_config.json")
+    unet, scheduler = read_json(unet_file, "UNet2DModel"), read_json(scheduler_file, "DDPMScheduler")
+    state, about = read_weights(unet_file.parent)
     with _blaming(unet_file):
+        check_kinds(unet, OF_UNET)
         model = unet_arguments(unet)
         _check_classes(model["num_classes"], num_classes, about)
     with _blaming(scheduler_file):
-        module = build_module(_run_config(model, scheduler))
+        check_kinds(scheduler, OF_SCHEDULER)
+        config = _run_config(model, scheduler)
+        build(config["schedule"])  # so that the rest of what is built is the network's to answer for
+    with _blaming(unet_file):
+        module = build_module(config)
     nets: list[Any] = [module.denoiser.net, module.ema_denoiser.net]
     with _blaming(unet_file.parent):
         weights = from_unet2d(nets[0], state)
@@ -141,38 +146,6 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
         net.load_state_dict(weights)
     _write_run(directory, module, folder)
     return directory
-
-
-def _find(folder: Path, part: str, name: str) -> Path:
-    """The file of a part of the pipeline; some published folders have no subfolders."""
-    for path in (folder / part / name, folder / name):
-        if path.is_file():
-            return path
-    raise UserError(f"folder={folder} is no diffusers pipeline: there is no {part}/{name}")
-
-
-def _read_json(path: Path, kind: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is no readable JSON ({error}): download it again") from error
-    if content.get("_class_name") != kind:
-        raise UserError(f"{path}: _class_name={content.get('_class_name')} cannot be represented, only {kind}")
-    return content
-
-
-def _read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights and what their file says of them."""
-    path, pickled = folder / f"{WEIGHTS}.safetensors", folder / f"{WEIGHTS}.bin"
-    if pickled.is_file() and not path.is_file():
-        return read_plain(pickled), {}
-    if not path.is_file():
-        raise UserError(f"{folder} has no weights: there is no {path.name}")
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"{path} is no readable safetensors file ({error}): download it again") from error
 
 
 @contextlib.contextmanager

@@ -725,6 +725,13 @@ def asked(good):
         "scheduler/scheduler_config.json": b"{}"},
         "no weights": {"model_index.json": b'{"_class_name": "DDPMPipeline"}', "unet/config.json": b"{}",
         "scheduler/scheduler_config.json": b"{}"},
+        "no fields": {"unet/config.json": b"[]", "scheduler/scheduler_config.json": b"{}"},
+        "no path": {"unet/config.json": b'{"_class_name": "UNet2DModel"}', "scheduler/scheduler_config.json": b"[]"},
+        "list of weights": {"unet/config.json": b'{"_class_name": "UNet2DModel"}', "scheduler/scheduler_config.json":
+        b'{"_class_name": "DDPMScheduler"}', "unet/diffusion_pytorch_model.bin": saved([1, 2])},
+        "no size": {"unet/config.json": b'{"_class_name": "UNet2DModel", "sample_size": 0}',
+        "scheduler/scheduler_config.json": b'{"_class_name": "DDPMScheduler"}',
+        "unet/diffusion_pytorch_model.bin": saved({})},
     }.items():  # fmt: skip
 
         def makes(work, files=files):

@@ -111,7 +111,7 @@ def unet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: no UNet is; the sentence names the field.
     """
     known = FIXED | DEFAULTS
-    if unknown := [key for key in config.keys() - known.keys() if key[0] != "_" and config[key] is not None]:
+    if unknown := [key for key in config.keys() - known.keys() if not key.startswith("_") and config[key] is not None]:
         raise UserError(f"{min(unknown)} is unknown to Inkwash: take it out if the network is the same without")
     theirs = known | {key: config[key] for key in known.keys() & config.keys()}
     own = _arguments(SimpleNamespace(**theirs))
