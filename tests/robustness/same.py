@@ -14,7 +14,9 @@ TIMINGS = (
 
 
 def checkpoint(directory, name="last.ckpt"):
-    return torch.load(directory / "checkpoints" / name, weights_only=True)
+    found = torch.load(directory / "checkpoints" / name, weights_only=True)
+    found["config"]["callbacks"].pop("bomb", None)  # that of the life which it ended
+    return found
 
 
 def rows(directory):
