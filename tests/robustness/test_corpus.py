@@ -219,6 +219,7 @@ def test_a_file_whose_name_is_no_text_is_named(tmp_path, monkeypatch, capsys):
     """By whatever tells of it: the rank's report, the job's, train.log, status.json."""
     name = os.fsdecode(b"\xff.png")
     monkeypatch.setattr(agent, "_leave", lambda status: None)
+    monkeypatch.setattr(logging.getLogger("inkwash"), "propagate", False)  # pytest-xdist cannot send such a name
     with logging_of(tmp_path, 0):
         logging.getLogger("inkwash").warning("skipped %s", name)
     agent.fail(tmp_path, f"error: {name} cannot be read")
