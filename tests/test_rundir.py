@@ -8,12 +8,11 @@ from inkwash import rundir, sample
 from inkwash.errors import UserError
 
 
-@pytest.mark.parametrize(("text", "error"), [("new", IsADirectoryError), ("\udcff", UnicodeEncodeError)])
-def test_a_file_that_cannot_be_written_leaves_no_half(text, error, tmp_path):
+def test_a_file_that_cannot_be_written_leaves_no_half(tmp_path):
     path = tmp_path / "file"
     path.mkdir()
-    with pytest.raises(error):
-        rundir.write_text(path, text)
+    with pytest.raises(IsADirectoryError):
+        rundir.write_text(path, "new")
     assert list(tmp_path.iterdir()) == [path]
 
 

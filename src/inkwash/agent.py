@@ -128,6 +128,8 @@ def reporting(directory: Path) -> Iterator[None]:
     except SystemExit as stop:
         _leave(stop.code if isinstance(stop.code, int) else 1)
     except Exception as error:
+        for number in SIGNALS:  # the end of another rank is this one's too, but not before its report is written
+            signal.signal(number, signal.SIG_IGN)
         rank = os.environ.get("RANK", "0")
         mistake = user_error(error) or _lost_peer(error)
         fail(directory, f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}")

@@ -4,11 +4,13 @@ Reads a line of JSON for each job, {directory, processes, environment, output, l
 which is its process group too, and with its exit status when it has ended.
 """
 
+import contextlib
 import json
 import os
 import resource
 import socket
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -62,6 +64,11 @@ def main():
             job(order)
         print(json.dumps({"pid": child}), flush=True)
         _, status = os.waitpid(child, 0)
+        deadline = time.monotonic() + 5
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < deadline:  # the other ranks have a word to say, too
+                os.killpg(child, 0)
+                time.sleep(0.01)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
