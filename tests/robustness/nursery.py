@@ -5,6 +5,7 @@ which is its process group too, and with its exit status when it has ended.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import torch
 from inkwash.agent import reporting
 from inkwash.fit import fit
 
+PR_SET_CHILD_SUBREAPER = 36
 torch.set_num_threads(1)
 
 
@@ -56,7 +58,18 @@ def job(order):
     rank(0, order, port)
 
 
+def wait_for_group(leader):
+    """Until the other ranks have had their say, too, which a dead parent leaves to this process."""
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-leader, os.WNOHANG) == (0, 0):
+                time.sleep(0.01)
+
+
 def main():
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
@@ -64,11 +77,7 @@ def main():
             job(order)
         print(json.dumps({"pid": child}), flush=True)
         _, status = os.waitpid(child, 0)
-        deadline = time.monotonic() + 5
-        with contextlib.suppress(ProcessLookupError):
-            while time.monotonic() < deadline:  # the other ranks have a word to say, too
-                os.killpg(child, 0)
-                time.sleep(0.01)
+        wait_for_group(child)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
