@@ -62,7 +62,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception, and those it was raised from or on top of."""
-    while error is not None:
+    """The exception, and those it was raised from or on top of, each once: one that is raised again from within what it
+    caused makes a ring."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

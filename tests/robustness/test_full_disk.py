@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from inkwash import agent, rundir, train
-from inkwash.errors import user_error
+from inkwash.errors import UserError, chain, user_error
 from inkwash.reports.pictures import save_png
 from inkwash.training.metrics_csv import MetricsCsv
 
@@ -93,3 +93,11 @@ def test_a_run_does_not_stay_running(tmp_path, monkeypatch):
     train.write_failure(tmp_path, "error: why")
     assert len(tries) == 2
     assert rundir.read_status(tmp_path)["state"] == "failed"
+
+
+def test_errors_that_were_raised_in_a_ring_are_each_looked_at_once():
+    """As by `raise mistake from None` where the mistake was the cause of what is handled."""
+    first, second = UserError("first"), ValueError("second")
+    first.__context__, second.__cause__ = second, first
+    assert [*chain(second)] == [second, first]
+    assert user_error(second) is first
