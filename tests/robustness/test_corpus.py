@@ -243,7 +243,8 @@ def test_every_bad_input_ends_in_one_sentence(tmp_path, tries, good, compose_con
     count("bad inputs refused: kinds", len(refused))
     cases = [case for case in corpus.everything(plain, good) if case.name not in refused]
     assert len(cases) >= 200
-    with open(os.environ.get("INKWASH_CORPUS", os.devnull), "w") as file:  # what each of them says
+    path = os.environ.get("INKWASH_CORPUS", os.devnull)
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # what each of them says
         print(f"the slowest took {check_all(cases, tmp_path, tries, file):.1f} s")
 
 
