@@ -12,6 +12,7 @@ from inkwash.process.schedules import Schedule
 
 # Below this a float32 solve for (x_0, eps) returns mostly rounding noise.
 MIN_DET = 1e-6
+MOST_UNEVEN = 100.0  # target that a simple loss can serve: its largest square over the median
 
 
 @dataclass
@@ -66,3 +67,20 @@ class Denoiser(nn.Module):
         """Estimates of (x_0, eps), each (n, C, H, W), and the share of a learned variance."""
         prediction, share = self.predict(x_t, t, y)
         return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), share)
+
+
+def check_size(denoiser: Denoiser) -> None:
+    """Raise UserError where the simple loss is all about one end of the path: where the target is many times larger.
+
+    The expected square of y = a * x_0 + b * eps is a^2 + b^2 for data of variance 1.
+    """
+    schedule, prediction = denoiser.schedule, denoiser.prediction
+    times = schedule.time_at(torch.arange(100, dtype=torch.float64) / 100)
+    a, b = prediction.coefficients(*schedule(times))
+    sizes = a**2 + b**2
+    if (ratio := float(sizes.max() / sizes.median())) > MOST_UNEVEN:
+        raise UserError(
+            f"prediction={prediction.name} with weighting=uniform: on this schedule the square of the target is "
+            f"{ratio:.0f} times larger at one end than in the middle, where nothing would be learned: use "
+            "prediction=edm, or another weighting"
+        )

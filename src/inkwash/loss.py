@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkwash.denoiser import Denoiser, Estimate
+from inkwash.denoiser import Denoiser, Estimate, check_size
 from inkwash.errors import UserError
 from inkwash.likelihood.bound import VariationalBound
 from inkwash.process.forward import mix, q_sample
@@ -15,8 +15,6 @@ from inkwash.process.times import Times
 from inkwash.process.variances import LearnedRange, Variance
 from inkwash.process.weightings import Uniform, Weighting
 from inkwash.random import Draws
-
-MOST_UNEVEN = 100.0  # target that a simple loss can serve: its largest square over the median
 
 
 class Distance(ABC):
@@ -165,23 +163,6 @@ class DiffusionLoss(Loss):
         # float32 whatever the network computed in: bf16 keeps 8 bits of a sum over thousands of pixels.
         error = self.distance(prediction, target, sigma / alpha).float().mean(dim=(1, 2, 3))
         return self.weighting.weigh(error, alpha, sigma, denoiser.prediction.det(alpha, sigma))
-
-
-def check_size(denoiser: Denoiser) -> None:
-    """Raise UserError where the simple loss is all about one end of the path: where the target is many times larger.
-
-    The expected square of y = a * x_0 + b * eps is a^2 + b^2 for data of variance 1.
-    """
-    schedule, prediction = denoiser.schedule, denoiser.prediction
-    times = schedule.time_at(torch.arange(100, dtype=torch.float64) / 100)
-    a, b = prediction.coefficients(*schedule(times))
-    sizes = a**2 + b**2
-    if (ratio := float(sizes.max() / sizes.median())) > MOST_UNEVEN:
-        raise UserError(
-            f"prediction={prediction.name} with weighting=uniform: on this schedule the square of the target is "
-            f"{ratio:.0f} times larger at one end than in the middle, where nothing would be learned: use "
-            "prediction=edm, or another weighting"
-        )
 
 
 class VLBLoss(Loss):

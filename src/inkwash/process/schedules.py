@@ -115,11 +115,9 @@ class BetaSchedule(Schedule):
     def time_of(self, ratio: Tensor) -> Tensor:
         """The nearest whole time, measured in log(sigma / alpha)."""
         table, ratio = (self.sigma[1:] / self.alpha[1:]).log(), ratio.to(self.sigma.device)
-        if len(table) == 1:
-            return torch.ones_like(ratio, dtype=torch.float64)
         index = torch.searchsorted(table, ratio.double().log()).clamp(1, len(table) - 1)
         nearer_below = ratio.log() - table[index - 1] < table[index] - ratio.log()
-        return (index + 1 - nearer_below.long()).double()
+        return (index + 1 - nearer_below.long()).clamp(min=1).double()
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
         index = t.long().view(-1, 1, 1, 1)
