@@ -8,7 +8,6 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from inkwash import assess, launch
-from inkwash.assess import key_of
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.guidance import AutoGuidance, ClassifierFree
@@ -68,22 +67,8 @@ def test_outside_its_interval_the_worse_network_costs_nothing():
     assert found / N == STEPS + STEPS - 2
 
 
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        ({"trainer": {"precision": None, "devices": 2}}, True),
-        ({"tracking": "wandb"}, True),
-        ({"trainer": {"precision": "bf16-mixed", "devices": 1}}, False),
-        ({"metrics": ["fid"]}, False),
-    ],
-)
-def test_a_result_is_kept_for_what_it_depends_on(change, same):
-    config = {"run": None, "metrics": ["fid", "kid"], "trainer": {"precision": None, "devices": 1}, "tracking": None}
-    cell = {"name": "one", "seed": 0}
-    assert (key_of(config, cell) == key_of({**config, **change}, {**cell, "name": "another"})) == same
-
-
 CONF = Path(launch.config_dir())
+LEARNED = "inkwash.process.variances.LearnedRange"
 SAMPLER = {
     "_target_": "inkwash.samplers.ddim.DDIM",
     "spacing": {"_target_": "inkwash.process.spacing.Trailing", "steps": 4},
@@ -96,15 +81,16 @@ SAMPLER = {
         ("linear", "flow", {}, "the likelihood of the probability flow needs continuous time"),
         ("flow", "bound", {}, "the variational bound needs a chain of whole steps"),
         ("flow", "flow", {"spacing": {"steps": 1}}, "likelihood.spacing.steps=1 must be at least 2"),
+        ("linear", "bound", {"variance": {"_target_": LEARNED}}, "needs a run with model.learn_variance=true"),
     ],
-    ids=["chain", "continuous", "one time"],
+    ids=["chain", "continuous", "one time", "no head"],
 )
 def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
     schedule, likelihood, change, message, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(assess, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
     monkeypatch.setattr(assess, "measure", lambda *_: pytest.fail("measured"))
-    run = {"schedule": OmegaConf.load(CONF / "schedule" / f"{schedule}.yaml")}
+    run = {"schedule": OmegaConf.load(CONF / "schedule" / f"{schedule}.yaml"), "model": {"learn_variance": False}}
     OmegaConf.save(run, tmp_path / "config.yaml")
     bits = OmegaConf.merge(OmegaConf.load(CONF / "likelihood" / f"{likelihood}.yaml"), change)
     config = {
@@ -117,3 +103,14 @@ def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
     OmegaConf.save(config, tmp_path / "evaluate.yaml")
     with pytest.raises(UserError, match=message):
         assess.assess(tmp_path)
+
+
+def test_a_kept_result_is_read_and_a_damaged_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(assess, "key_of", lambda *_: "key")
+    path = tmp_path / "cells" / "key.json"
+    assert assess.kept(tmp_path, {}, {}, None) == (path, None)
+    path.parent.mkdir()
+    path.write_text('{"name": "one"}')
+    assert assess.kept(tmp_path, {}, {}, None) == (path, {"name": "one"})
+    path.write_text('{"name": "o')
+    assert assess.kept(tmp_path, {}, {}, None) == (path, None)

@@ -1,13 +1,12 @@
 """What each rank of an evaluation does: look once at its share of the images, keep the values."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
 import sys
 import time
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from inkwash import rundir
 from inkwash.agent import reporting
 from inkwash.build import build
 from inkwash.errors import UserError
+from inkwash.kept import key_of
 from inkwash.meeting import meeting
 from inkwash.metrics.bits_per_dim import BitsPerDim
 from inkwash.metrics.suite import Suite
@@ -43,16 +43,17 @@ def assess(directory: Path) -> None:
     results = []
     check_path(config)
     for cell in config["cells"]:
-        path = directory / "cells" / f"{key_of(config, cell)}.json"
-        if not exists_for_all(path):
+        path, result = as_rank_0(kept, directory, config, cell, data)
+        if result is None:
             suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data, device)
             suites[cell["num_images"]] = suite
-            result = measure(config, cell, suite, data, rank, world, device)
+            text = json.dumps(measure(config, cell, suite, data, rank, world, device), indent=2, default=str)
             if rank == 0:
                 path.parent.mkdir(exist_ok=True)
-                rundir.write_text(path, json.dumps(result, indent=2, default=str) + "\n")
+                rundir.write_text(path, text + "\n")
             barrier()
-        results.append(json.loads(path.read_text()))
+            result = json.loads(text)
+        results.append(result)
     if rank == 0:
         write_tables(directory, results)
         plot_quality(directory / "quality.png", results)
@@ -68,11 +69,12 @@ def assess(directory: Path) -> None:
 def check_path(config: dict[str, Any]) -> None:
     """A sampler or a likelihood that the run's path does not admit is told before the first image of any cell."""
     if config["run"] is not None:
-        schedule = build(rundir.read_config(Path(config["run"]))["schedule"])
+        trained = rundir.read_config(Path(config["run"]))
+        schedule = build(trained["schedule"])
         for cell in config["cells"]:
             build(cell["sampler"]).check(schedule)
         if config["likelihood"] is not None:
-            build(config["likelihood"]).check(schedule)
+            build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
 
 
 def start_group() -> tuple[int, int]:
@@ -88,30 +90,23 @@ def barrier() -> None:
         dist.barrier()
 
 
-def exists_for_all(path: Path) -> bool:
-    """Whether rank 0 sees the file: all ranks must do the same, whatever a shared disk shows the others."""
-    answer = [path.exists()]
+def as_rank_0(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns on rank 0: all ranks must do the same, whatever a shared disk shows the others."""
+    box = [function(*arguments) if not dist.is_initialized() or dist.get_rank() == 0 else None]
     if dist.is_initialized():
-        dist.broadcast_object_list(answer, src=0)
-    return answer[0]
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
 
 
-def key_of(config: dict[str, Any], cell: dict[str, Any]) -> str:
-    """Names a cell's result: by all that it depends on, the weights included."""
-    other = ("cells", "name", "trainer", "tracking")
-    stable = {key: value for key, value in {**config, **cell}.items() if key not in other}
-    stable["precision"] = config["trainer"]["precision"]
-    if config["run"] is not None:
-        stable["weights_hash"] = file_hash(Path(config["run"]) / "checkpoints" / cell["checkpoint"])
-    return hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-@cache
-def file_hash(path: Path) -> str:
-    if not path.is_file():
-        return "missing"  # load_run says it better
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def kept(
+    directory: Path, config: dict[str, Any], cell: dict[str, Any], data: Any
+) -> tuple[Path, dict[str, Any] | None]:
+    """Where a cell's result is kept, and the result; None if there is none yet, or if it is damaged."""
+    path = directory / "cells" / f"{key_of(config, cell, data)}.json"
+    try:
+        return path, rundir.read_json(path)
+    except UserError:
+        return path, None
 
 
 def prepared_suite(config: dict[str, Any], num_images: int, data: Any, device: torch.device) -> Suite:

@@ -217,8 +217,14 @@ class BoundBits:
             raise UserError(f"likelihood.times={times} must be at least 1, or null for all")
         self.bound, self.times, self.clip = VariationalBound(variance, decoder), times, clip
 
-    def check(self, schedule: Schedule) -> None:
+    def check(self, schedule: Schedule, learn_variance: bool = False) -> None:
+        """Raise UserError where the path, or a network that has or has not learnt a variance, is none for it."""
         self.bound.check(schedule)
+        if self.bound.variance.learned and not learn_variance:
+            raise UserError(
+                "likelihood.variance=LearnedRange needs a run with model.learn_variance=true: for this one pass "
+                "likelihood.variance._target_=inkwash.process.variances.FixedLarge, or FixedSmall"
+            )
 
     def __call__(self, denoiser: nn.Module, x_0: Tensor, y: Tensor | None, noise: Callable[[], Tensor]) -> Tensor:
         """Of images x_0 (n, C, H, W) with labels y (n,): (n,), float64; `noise` gives each image its own."""

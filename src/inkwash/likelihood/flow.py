@@ -108,7 +108,8 @@ class FlowBits:
             raise UserError(f"likelihood.probes={probes} must be at least 1")
         self.spacing, self.probes = spacing, probes
 
-    def check(self, schedule: Schedule) -> None:
+    def check(self, schedule: Schedule, learn_variance: bool = False) -> None:
+        """Raise UserError where the path is none for it; a learned variance is of no use to it."""
         _times(self.spacing, schedule)
 
     def __call__(self, denoiser: nn.Module, x_0: Tensor, y: Tensor | None, noise: Callable[[], Tensor]) -> Tensor:

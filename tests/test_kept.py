@@ -1,0 +1,112 @@
+"""A kept result is found again by the same question only: each thing that a value depends on gives it another name."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from inkwash import kept
+from inkwash.kept import key_of
+
+DATA = SimpleNamespace(train=SimpleNamespace(fingerprint="a"), heldout=SimpleNamespace(fingerprint="b"))
+
+
+@pytest.fixture
+def config(tmp_path):
+    """An evaluation that names files of all kinds."""
+    for run in ("good", "bad"):
+        (tmp_path / run / "checkpoints").mkdir(parents=True)
+        (tmp_path / run / "config.yaml").write_text("seed: 0\n")
+        (tmp_path / run / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    (tmp_path / "images").mkdir()
+    for name in ("images/0.png", "reference.npz", "weights.pt"):
+        (tmp_path / name).write_bytes(b"content")
+    return {
+        "run": str(tmp_path / "good"),
+        "images": str(tmp_path / "images"),
+        "reference_file": str(tmp_path / "reference.npz"),
+        "extractor": {"weights_path": str(tmp_path / "weights.pt")},
+        "guide": {"bad": {"run": str(tmp_path / "bad"), "checkpoint": "last.ckpt"}},
+        "metrics": {"fid": {"extractor": None}},
+        "trainer": {"precision": None, "devices": 1},
+        "tracking": None,
+    }
+
+
+CELL = {"name": "one", "seed": 0, "checkpoint": "last.ckpt"}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"trainer": {"precision": None, "devices": 2}}, True),
+        ({"tracking": "wandb"}, True),
+        ({"trainer": {"precision": "bf16-mixed", "devices": 1}}, False),
+        ({"metrics": {}}, False),
+        ({"seed": 1}, False),
+    ],
+)
+def test_settings(config, change, same):
+    other = key_of({**config, **change}, {**CELL, "name": "another", **change}, DATA)
+    assert (key_of(config, CELL, DATA) == other) == same
+
+
+def rewrite(path):
+    path.write_bytes(b"another")  # as long as before
+
+
+def later(path):
+    rewrite(path)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("good/checkpoints/last.ckpt", rewrite),
+        ("bad/checkpoints/last.ckpt", rewrite),
+        ("images/0.png", later),
+        ("images/1.png", rewrite),
+        ("reference.npz", later),
+        ("weights.pt", later),
+    ],
+)
+def test_files(config, tmp_path, name, change):
+    before = key_of(config, CELL, DATA)
+    change(tmp_path / name)
+    kept._digest.cache_clear()  # that of one process, which sees each checkpoint once
+    assert key_of(config, CELL, DATA) != before
+
+
+def test_images_that_the_data_are(config):
+    for split in ("train", "heldout"):
+        other = SimpleNamespace(**{**vars(DATA), split: SimpleNamespace(fingerprint="another")})
+        assert key_of(config, CELL, other) != key_of(config, CELL, DATA)
+
+
+def test_code(config, tmp_path, monkeypatch):
+    """All of the package but reports, which make no values."""
+    package = tmp_path / "package"
+    (package / "reports").mkdir(parents=True)
+    (package / "kept.py").touch()
+    monkeypatch.setattr(kept, "__file__", str(package / "kept.py"))
+
+    def key():
+        kept._code.cache_clear()
+        return key_of(config, CELL, DATA)
+
+    before = key()
+    (package / "reports" / "table.py").write_text("new")
+    assert key() == before
+    (package / "samplers.py").write_text("new")
+    assert key() != before
+    kept._code.cache_clear()
+
+
+def test_a_checkpoint_that_is_not_there_has_a_name_too(config, tmp_path):
+    """Whoever loads it says so."""
+    before = key_of(config, CELL, DATA)
+    assert key_of(config, {**CELL, "checkpoint": "best.ckpt"}, DATA) != before
+    (tmp_path / "bad" / "config.yaml").unlink()
+    assert key_of(config, CELL, DATA) != before
