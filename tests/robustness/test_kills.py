@@ -99,8 +99,9 @@ def test_three_kills_at_random_moments(new_run, nursery):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_fifty_kills_at_random_moments(new_run, nursery, processes):
-    options = ("trainer.max_steps=200", "trainer=ddp_cpu", f"trainer.devices={processes}", "data.num_workers=1")
-    options = (*options, "learning_rate.total_steps=200", "model.dropout=0.1")
+    steps = 300 * processes  # far more than the lives make, for SlowDisk lets none be quick
+    options = (f"trainer.max_steps={steps}", "trainer=ddp_cpu", f"trainer.devices={processes}", "data.num_workers=1")
+    options = (*options, f"learning_rate.total_steps={steps}", "model.dropout=0.1")
     directory, lives = storm(new_run, nursery, 50, 0.02, 1.2 * processes, processes, *options)
     undisturbed = new_run("whole", *STEPS, *options)
     assert nursery.run(undisturbed, processes) == 0
