@@ -76,12 +76,13 @@ def names_of(directory: Path) -> dict[str, list[str]]:
         raise UserError(f"{path} is empty: a dashboard shows what a run has logged")
     config = rundir.read_config(directory)
     choices = rundir.read_json(directory / "run.json").get("choices", {})
-    drawn = any((directory / "samples").glob("step-*.png"))
+    files = {"samples": "step-*.png", "neighbours": "neighbours-step-*.png"}
+    drawn = [name for name, pattern in files.items() if any((directory / "samples").glob(pattern))]
     labelled = config["model"].get("num_classes") and config["logger"].get("wandb", {}).get("sample_table")
     numbers = [key for key in NUMBERS if OmegaConf.select(OmegaConf.create(config), key) is not None]
     return {
         "values": values,
-        "pictures": ["samples"] if drawn else [],
+        "pictures": drawn,
         "tables": ["samples_by_class"] if drawn and labelled else [],
         "settings": [*(f"run.choices.{group}" for group in GROUPS if group in choices), *numbers],
     }

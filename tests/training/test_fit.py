@@ -4,8 +4,10 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from inkwash.build import build_module
 from inkwash.errors import UserError, user_error
@@ -54,6 +56,22 @@ def test_a_run_leaves_everything_in_its_directory(fit_run):
     }
     assert expected.items() <= record.items()
     assert summary["loss"] == pytest.approx(rows(directory)[-1]["train/loss"])
+
+
+def test_each_sample_beside_its_nearest_training_image(fit_run):
+    directory, trainer, _ = fit_run("run", NO_METRIC, "callbacks.samples.neighbours=true")
+    drawn, pairs = (
+        torch.from_numpy(np.array(Image.open(directory / "samples" / f"{name}step-00000004.png").convert("L")))
+        for name in ("", "neighbours-")
+    )
+    # Of each tile of 64 x 64 and its gap of 2 one pixel in 8, which is the image.
+    tiles = [
+        sheet[2:, 2:].unfold(0, 64, 66).unfold(1, 64, 66)[:, :, ::8, ::8].flatten(0, 1) for sheet in (drawn, pairs)
+    ]
+    assert torch.equal(tiles[1][::2], tiles[0])
+    train = trainer.datamodule.train.images[:, 0]
+    nearest = (tiles[0][:, None].double() - train.double()).flatten(2).norm(dim=2).argmin(dim=1)
+    assert torch.equal(tiles[1][1::2], train[nearest])
 
 
 def test_metrics_csv_has_a_row_a_step(fit_run):

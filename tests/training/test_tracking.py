@@ -70,7 +70,7 @@ def tracked(tmp_path_factory, quick_run_in):
     options = (
         "logger=wandb", "logger.wandb.group=trials", "logger.wandb.job_type=study", "logger.wandb.tags=[a,b]",
         "logger.wandb.notes=two words", "logger.wandb.name=shown", "logger.wandb.artifacts=true",
-        "callbacks.fid.every_n_steps=2",
+        "callbacks.fid.every_n_steps=2", "callbacks.samples.neighbours=true",
     )  # fmt: skip
     directory = quick_run_in(tmp_path_factory.mktemp("tracked") / "run", *options)
     with pytest.MonkeyPatch.context() as patch:
@@ -100,7 +100,8 @@ def test_every_value_is_plotted_against_the_optimizer_step(tracked):
     rows = [row["item"] for row in of(tracked[2], "history")]
     own = {"_runtime", "_step", "_timestamp", "trainer/global_step"}
     # W&B flattens what a picture or a table consists of.
-    logged = {name.split("._")[0].split(".")[0] if name.startswith("samples") else name for r in rows for name in r}
+    pictures = ("samples", "neighbours")
+    logged = {name.split("._")[0].split(".")[0] if name.startswith(pictures) else name for r in rows for name in r}
     defined = {m["name"]: m.get("step_metric") for m in of(tracked[2], "metric") if "name" in m}
     assert {name: defined.get(name) for name in logged - own} == dict.fromkeys(logged - own, "trainer/global_step")
     assert all("trainer/global_step" in row for row in rows)
@@ -147,11 +148,12 @@ def test_which_values_have_a_best(name, sign):
 def test_grids_are_pictures_of_their_step(tracked):
     directory, record, _ = tracked
     values = history(directory)
-    assert values["samples.captions"] == [(2, ["step 2"]), (4, ["step 4"])]
-    files = [record / "files" / name for _, (name,) in values["samples.filenames"]]
-    ours = sorted((directory / "samples").glob("*.png"))
-    for file, mine in zip(files, ours, strict=True):
-        assert pixels(file) == pixels(mine)
+    for key, prefix in (("samples", "step"), ("neighbours", "neighbours-step")):
+        assert values[f"{key}.captions"] == [(2, ["step 2"]), (4, ["step 4"])]
+        files = [record / "files" / name for _, (name,) in values[f"{key}.filenames"]]
+        ours = sorted((directory / "samples").glob(f"{prefix}-*.png"))
+        for file, mine in zip(files, ours, strict=True):
+            assert pixels(file) == pixels(mine)
 
 
 def test_every_panel_shows_something_that_was_logged(tracked):
@@ -162,8 +164,9 @@ def test_every_panel_shows_something_that_was_logged(tracked):
     view = build(Logged(**names_of(directory)), "", "inkwash", "Inkwash")
     shown = shown_by(json.loads(to_json(view)))
     media = {name.removesuffix("._type") for name in history(directory) if name.endswith("._type")}
-    assert shown["media"] == media == {"samples", "samples_by_class"}
-    numbers = {name for name in history(directory) if not name.startswith(("samples", "_", "trainer/"))}
+    assert shown["media"] == media == {"samples", "samples_by_class", "neighbours"}
+    others = ("samples", "neighbours", "_", "trainer/")
+    numbers = {name for name in history(directory) if not name.startswith(others)}
     # The judge's own accuracy is one number, which is no curve.
     assert shown["history"] == numbers - {"metrics/classifier_heldout_accuracy"}
     assert shown["summary"] == {name for name in summary(directory) if name.startswith("best/")}
@@ -177,7 +180,7 @@ def test_every_panel_shows_something_that_was_logged(tracked):
 def test_a_table_shows_every_class(tracked):
     directory, _, lines = tracked
     assert [step for step, _ in history(directory)["samples_by_class.nrows"]] == [2, 4]
-    grids = sorted((directory / "samples").glob("*.png"))
+    grids = sorted((directory / "samples").glob("step-*.png"))
     tables = [artifact for artifact in of(lines, "artifact") if artifact["type"] == "run_table"]
     for artifact, path in zip(tables, grids, strict=True):
         files = {entry["path"]: Path(entry["local_path"]) for entry in artifact["manifest"]["contents"]}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from inkwash.metrics.features import ImageSplit
 from inkwash.metrics.moments import as_float64
 
 BLOCK = 2**25  # distances held at once: 256 MiB
@@ -30,3 +31,18 @@ def two_nearest(x: Tensor, y: Tensor) -> Tensor:
     y = as_float64(y)
     nearest = torch.cat([distances.topk(2, largest=False).indices for distances in blocks(x, y)])  # (n, 2)
     return (as_float64(x)[:, None] - y[nearest]).norm(dim=2).sort(dim=1).values
+
+
+def nearest_images(images: Tensor, split: ImageSplit, batch_size: int = 1024) -> Tensor:
+    """The image of a split that is nearest to each of images (n, C, H, W), pixel by pixel: uint8, of the same shape.
+
+    Args:
+        batch_size: how many images of the split are read at a time.
+    """
+    found, distance = torch.zeros_like(images), torch.full((len(images),), torch.inf, dtype=torch.float64)
+    for start in range(0, len(split), batch_size):
+        real = split.__getitems__(list(range(start, min(start + batch_size, len(split)))))[0]
+        nearest = torch.cdist(as_float64(images.flatten(1)), as_float64(real.flatten(1))).min(dim=1)
+        nearer = nearest.values < distance
+        found[nearer], distance = real[nearest.indices[nearer]], torch.minimum(nearest.values, distance)
+    return found

@@ -139,6 +139,12 @@ class Tracker(WandbLogger):
 
     @rank_zero_only
     @while_it_lives
+    def log_neighbours(self, sheet: Tensor, step: int) -> None:
+        """Show a grid of pairs (3, height, width), uint8: a sample and the training image nearest to it."""
+        self.log_image("neighbours", [_pixels(sheet)], step, caption=[f"step {step}"])
+
+    @rank_zero_only
+    @while_it_lives
     def finalize(self, status: str) -> None:
         """The training is over, however it ended."""
         super().finalize(status)

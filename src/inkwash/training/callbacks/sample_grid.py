@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
+from inkwash.metrics.neighbours import nearest_images
 from inkwash.reports.pictures import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
@@ -31,6 +32,8 @@ class SampleGrid(Periodic):
         sampler: how to draw.
         guidance: classifier-free guidance scale, 1 for none; None for 1.5 where the network can be guided.
         seed: names the noise.
+        neighbours: write samples/neighbours-step-<step>.png too, each image beside the training image that is nearest
+            to it in pixels; that takes a look at every training image.
     """
 
     def __init__(
@@ -41,17 +44,13 @@ class SampleGrid(Periodic):
         sampler: Sampler,
         guidance: float | None = None,
         seed: int = 0,
+        neighbours: bool = False,
     ):
         super().__init__(every_n_steps)
         if min(num_images, columns) < 1:
             raise UserError(f"callbacks.samples: num_images={num_images} and columns={columns} must be at least 1")
-        self.num_images, self.columns, self.sampler, self.guidance, self.seed = (
-            num_images,
-            columns,
-            sampler,
-            guidance,
-            seed,
-        )
+        self.num_images, self.columns, self.sampler = num_images, columns, sampler
+        self.guidance, self.seed, self.neighbours = guidance, seed, neighbours
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Find the sampling times and the guidance, where a failure costs nothing yet."""
@@ -66,13 +65,21 @@ class SampleGrid(Periodic):
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = self._draw(trainer, module)
-        if trainer.is_global_zero:
-            sheet = grid(images, self.columns)
-            save_png(sheet, run_directory(trainer) / "samples" / f"step-{trainer.global_step:08d}.png")
-            labels = labels_for(range(self.num_images), module.num_classes)
-            for logger in trainer.loggers:
-                if isinstance(logger, Tracker):
-                    logger.log_samples(sheet, images, labels, trainer.global_step)
+        if not trainer.is_global_zero:
+            return
+        step, folder = trainer.global_step, run_directory(trainer) / "samples"
+        trackers = [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
+        sheet = grid(images, self.columns)
+        save_png(sheet, folder / f"step-{step:08d}.png")
+        for tracker in trackers:
+            tracker.log_samples(sheet, images, labels_for(range(self.num_images), module.num_classes), step)
+        if self.neighbours:
+            data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+            pairs = torch.stack([images, nearest_images(images, data.train)], dim=1).flatten(0, 1)
+            sheet = grid(pairs, 2 * self.columns)
+            save_png(sheet, folder / f"neighbours-step-{step:08d}.png")
+            for tracker in trackers:
+                tracker.log_neighbours(sheet, step)
 
     def _draw(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
         """All the images on every rank: uint8 (n, C, H, W)."""
