@@ -1,5 +1,6 @@
 """Jobs to kill: real processes, forked from one that has imported everything already."""
 
+import contextlib
 import json
 import os
 import signal
@@ -27,6 +28,8 @@ class Nursery:
         self.pid = None
 
     def start(self, directory, processes=1, limits=None, **environment):
+        if self.pid is not None:  # left by a test that failed
+            self.kill()
         order = {
             "directory": str(directory), "processes": processes, "environment": environment,
             "output": str(directory / "output.txt"), "limits": limits or {},
@@ -45,7 +48,8 @@ class Nursery:
 
     def kill(self):
         """The whole job at once; returns whether it was still there."""
-        self.signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
         return self.wait() == -signal.SIGKILL
 
     def run(self, directory, processes=1, **options):
