@@ -42,6 +42,8 @@ class TrainingLog(Summing):
             "train/grad_norm": float(module.grad_norm),
             "train/images_per_second": self._timed * trainer.world_size / seconds,
         }
+        if (scaler := getattr(trainer.precision_plugin, "scaler", None)) is not None:  # precision 16-mixed
+            module.latest["train/loss_scale"] = scaler.get_scale()
         if trainer.world_size > 1:
             waiting = torch.tensor(communication(trainer.strategy.model), device=module.device)
             module.latest |= {
