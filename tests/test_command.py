@@ -41,6 +41,22 @@ def test_what_cannot_be_parsed_is_named(module, argument, sentence, monkeypatch)
     assert sentence in ends(monkeypatch, module.main, argument)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sampler.spacing.steps=20", "spacing.steps"),
+        ("sampler.steps=20", "spacing.steps"),
+        ("callbacks.samples.sampler.eta=1", "sampler.eta"),
+        ("loss.weighting.gamma=5", "weighting.gamma"),
+        ("optimizer.lrr=1", "optimizer.lr"),
+        ("callbacks.samples.num_image=1", "callbacks.samples.num_images"),
+        ("sed=1", "seed"),
+    ],
+)
+def test_the_key_that_was_meant_is_named(typed, meant, monkeypatch):
+    assert ends(monkeypatch, train.main, typed).endswith(f"; did you mean {meant}?")
+
+
 def test_a_mistake_found_after_a_job_is_a_sentence_and_a_bug_is_not(monkeypatch):
     def raising(error):
         def task(_config):

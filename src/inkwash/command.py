@@ -124,11 +124,31 @@ def _nearest(text: str, name: str) -> str:
     key = re.search(r"full_key: ([\w.]+)", text)
     if key is None or not re.search(r"Key '\w+' (is )?not in", text):
         return ""
-    parent, _, given = key[1].rpartition(".")
-    if parent:
-        files = Path(launch.config_dir(), parent.partition(".")[0]).glob("*.yaml")
-        there = {word for file in files for word in re.findall(r"^\s*(\w+):", file.read_text("utf-8"), re.MULTILINE)}
-    else:
+    *groups, given = key[1].split(".")
+    # A node may stand in several places, by reference; its keys are set where it is itself: spacing.steps.
+    for i, group in enumerate(groups[1:], 1):
+        if given in _keys_of(group):
+            return ".".join([*groups[i:], given])
+    if not groups:
         there = set(ConfigStore.instance().repo[f"{name}_schema.yaml"].node)
+    elif shared := next((group for group in _references_of(groups[0]) if given in _keys_of(group)), None):
+        return f"{shared}.{given}"
+    else:
+        there = _keys_of(groups[0])
     near = difflib.get_close_matches(given, sorted(there - {given}), 1)
-    return f"{parent}.{near[0]}".lstrip(".") if near else ""
+    return ".".join([*groups, near[0]]) if near else ""
+
+
+def _keys_of(group: str) -> set[str]:
+    """Every key that a file of a group has, at any depth."""
+    return _found_in(group, r"^\s*(\w+):")
+
+
+def _references_of(group: str) -> list[str]:
+    """The groups that the files of a group refer to."""
+    return sorted(_found_in(group, r"\$\{(\w+)\}"))
+
+
+def _found_in(group: str, pattern: str) -> set[str]:
+    texts = (file.read_text("utf-8") for file in Path(launch.config_dir(), group).glob("*.yaml"))
+    return {word for text in texts for word in re.findall(pattern, text, re.MULTILINE)}
