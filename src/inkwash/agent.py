@@ -1,6 +1,7 @@
 """The parent of a job's ranks: torch's elastic launcher, with errors told in few words."""
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 import traceback
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,6 @@ def main() -> None:
     """python -m inkwash.agent MODULE DIRECTORY ACCELERATOR DEVICES: run MODULE with DIRECTORY on every rank."""
     die_with_parent()
     module, directory, accelerator, devices = sys.argv[1:]
-    import logging
-
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -123,6 +123,7 @@ def reporting(directory: Path) -> Iterator[None]:
     """Around what a rank does: leave one sentence for a user's mistake, a traceback for a bug, for the agent."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for Ctrl-C
+    warnings.showwarning = _log_warning
     try:
         yield
     except SystemExit as stop:
@@ -147,6 +148,11 @@ def fail(directory: Path, text: str) -> None:
         print(text, file=sys.stderr)
         _leave(SAID)
     _leave(1)
+
+
+def _log_warning(message: Warning | str, *where: Any) -> None:
+    """One line of the log, which is that of rank 0 alone, and not the line of code that somebody was warned by."""
+    logging.getLogger("inkwash").warning("warning      %s", " ".join(str(message).split()))
 
 
 def _lost_peer(error: Exception) -> str | None:

@@ -1,5 +1,7 @@
 """Two ranks are one process that takes turns: the same curve, and one exchange of gradients a step."""
 
+import re
+
 import pytest
 import torch
 from same import checkpoint, differences, rows
@@ -24,6 +26,18 @@ def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(ne
         assert [(directory / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
         assert curve(directory) == pytest.approx(curve(alone), rel=1e-4)
         torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
+
+
+def test_a_warning_is_one_line_of_the_log_and_not_said_by_every_rank(new_run, nursery):
+    """Of a chain too short to end in noise, which the schedule says by Python's own means."""
+    directory = new_run(
+        "short", *OPTIONS, "trainer=ddp_cpu", "trainer.devices=2", "schedule=linear", "schedule.betas.T=20"
+    )
+    assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
+    for name in ("output.txt", "train.log"):
+        lines = [line for line in (directory / name).read_text().splitlines() if "keeps alpha_bar_T" in line]
+        assert len(lines) == 1, lines
+        assert re.fullmatch(r".*warning      this schedule keeps .* use more steps, or schedule=cosine", lines[0])
 
 
 @pytest.mark.slow
