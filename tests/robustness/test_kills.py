@@ -31,10 +31,12 @@ def whole(new_run, nursery, *options):
 MOMENTS = {"half": 4, "written": 4, "synced": 4, "renamed": 6, "linked": 6}
 
 
-def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run, nursery):
+@pytest.mark.parametrize("moments", [["half", "renamed"], pytest.param(MOMENTS, marks=pytest.mark.slow)], ids=len)
+def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run, nursery, moments):
     options = ("trainer.max_steps=8",)
     undisturbed = whole(new_run, nursery, *options)
-    for moment, step in MOMENTS.items():
+    for moment in moments:
+        step = MOMENTS[moment]
         death = f"+callbacks.death={{_target_: deaths.DeathAt, moment: {moment}, step: 6}}"
         directory = new_run(moment, *STEPS, *options, death)
         assert nursery.run(directory) == -signal.SIGKILL

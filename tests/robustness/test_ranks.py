@@ -19,7 +19,7 @@ def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(ne
     alone = new_run("alone", *OPTIONS)
     assert nursery.run(alone) == 0
     weights = checkpoint(alone)["state_dict"]
-    for parts in (1, 2, 4):
+    for parts in (1, 4):
         directory = new_run(f"parts{parts}", *OPTIONS, *TWO, f"trainer.accumulate_grad_batches={parts}")
         assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
         # The network is small enough for one bucket.
