@@ -60,15 +60,15 @@ class Witness(L.Callback):
 class FixedScores(L.Callback):
     """Pretends that metrics were measured: scores[step] at the steps it lists."""
 
-    def __init__(self, scores: dict):
-        self.scores = {int(step): value for step, value in scores.items()}
+    def __init__(self, scores: dict, name: str = "fd_test_8"):
+        self.scores, self.name = {int(step): value for step, value in scores.items()}, name
 
     def on_fit_start(self, trainer, module):
-        module.score_names.insert(0, "fd_test_8")
+        module.score_names.insert(0, self.name)
 
     def on_train_batch_end(self, trainer, module, *args):
         if trainer.global_step in self.scores:
-            module.scores, module.scores_step = {"fd_test_8": self.scores[trainer.global_step]}, trainer.global_step
+            module.scores, module.scores_step = {self.name: self.scores[trainer.global_step]}, trainer.global_step
 
 
 class Exchanges(L.Callback):

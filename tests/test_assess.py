@@ -20,6 +20,7 @@ from inkwash.samplers.heun import Heun
 from inkwash.sources import Counter
 
 SCHEDULE, N, STEPS = EDMSchedule(), 6, 4
+CPU = torch.device("cpu")
 
 
 class Zero(nn.Module):
@@ -105,12 +106,30 @@ def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
         assess.assess(tmp_path)
 
 
+def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
+    """A training that goes on writes last.ckpt anew: no rank, and no cell, may have taken the other one."""
+    keys = iter(["before", "after"])
+    monkeypatch.setattr(assess, "key_of", lambda *_: next(keys))
+    monkeypatch.setattr(assess, "prepared_suite", lambda *_: None)
+    monkeypatch.setattr(assess, "measure", lambda *_: {"name": "one"})
+    config = {
+        "run": None,
+        "data": {**OmegaConf.load(CONF / "data" / "digits.yaml"), "seed": 0},
+        "trainer": {"accelerator": "cpu", "threads": 1, "precision": None},
+        "cells": [{"name": "one", "num_images": 4}],
+    }
+    OmegaConf.save(config, tmp_path / "evaluate.yaml")
+    with pytest.raises(UserError, match="what one measures was changed meanwhile, its checkpoint perhaps"):
+        assess.assess(tmp_path)
+    assert not (tmp_path / "cells").exists()
+
+
 def test_a_kept_result_is_read_and_a_damaged_one_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(assess, "key_of", lambda *_: "key")
     path = tmp_path / "cells" / "key.json"
-    assert assess.kept(tmp_path, {}, {}, None) == (path, None)
+    assert assess.kept(tmp_path, {}, {}, None, CPU) == (path, None)
     path.parent.mkdir()
     path.write_text('{"name": "one"}')
-    assert assess.kept(tmp_path, {}, {}, None) == (path, {"name": "one"})
+    assert assess.kept(tmp_path, {}, {}, None, CPU) == (path, {"name": "one"})
     path.write_text('{"name": "o')
-    assert assess.kept(tmp_path, {}, {}, None) == (path, None)
+    assert assess.kept(tmp_path, {}, {}, None, CPU) == (path, None)

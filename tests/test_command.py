@@ -46,10 +46,12 @@ def test_what_cannot_be_parsed_is_named(module, argument, sentence, monkeypatch)
     [
         ("sampler.spacing.steps=20", "spacing.steps"),
         ("sampler.steps=20", "spacing.steps"),
-        ("callbacks.samples.sampler.eta=1", "sampler.eta"),
-        ("loss.weighting.gamma=5", "weighting.gamma"),
+        ("callbacks.samples.sampler.eta=1", "sampler.eta, of sampler=ddim or ddim_dynamic or euler"),
+        ("loss.weighting.gamma=5", "weighting.gamma, of weighting=min_snr or p2 or soft_min_snr"),
+        ("callbacks.fid.extractor.weight_path=x", "extractor.weights_path, of extractor=clip or dinov2 or inception"),
         ("optimizer.lrr=1", "optimizer.lr"),
-        ("callbacks.samples.num_image=1", "callbacks.samples.num_images"),
+        ("callbacks.samples.num_image=1", "callbacks.samples.num_images, of callbacks=default"),
+        ("callbacks.fid.num_image=1", "callbacks.fid.num_images, of callbacks=default"),
         ("sed=1", "seed"),
     ],
 )

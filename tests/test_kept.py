@@ -1,14 +1,19 @@
 """A kept result is found again by the same question only: each thing that a value depends on gives it another name."""
 
+import importlib
 import os
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from inkwash import kept
-from inkwash.kept import key_of
 
 DATA = SimpleNamespace(train=SimpleNamespace(fingerprint="a"), heldout=SimpleNamespace(fingerprint="b"))
+
+
+def key_of(config, cell, data, device="cpu"):
+    return kept.key_of(config, cell, data, torch.device(device))
 
 
 @pytest.fixture
@@ -65,6 +70,7 @@ def later(path):
     ("name", "change"),
     [
         ("good/checkpoints/last.ckpt", rewrite),
+        ("good/config.yaml", rewrite),
         ("bad/checkpoints/last.ckpt", rewrite),
         ("images/0.png", later),
         ("images/1.png", rewrite),
@@ -75,7 +81,6 @@ def later(path):
 def test_files(config, tmp_path, name, change):
     before = key_of(config, CELL, DATA)
     change(tmp_path / name)
-    kept._digest.cache_clear()  # that of one process, which sees each checkpoint once
     assert key_of(config, CELL, DATA) != before
 
 
@@ -86,7 +91,7 @@ def test_images_that_the_data_are(config):
 
 
 def test_code(config, tmp_path, monkeypatch):
-    """All of the package but reports, which make no values."""
+    """All of the package but reports, which make no values, and what somebody trusts beside it."""
     package = tmp_path / "package"
     (package / "reports").mkdir(parents=True)
     (package / "kept.py").touch()
@@ -101,7 +106,21 @@ def test_code(config, tmp_path, monkeypatch):
     assert key() == before
     (package / "samplers.py").write_text("new")
     assert key() != before
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("INKWASH_TRUST", "mine,nowhere")
+    before = key()
+    (tmp_path / "mine.py").write_text("new")
+    importlib.invalidate_caches()
+    assert key() != before
     kept._code.cache_clear()
+
+
+def test_arithmetic(config, monkeypatch):
+    assert key_of(config, CELL, DATA, "meta") != key_of(config, CELL, DATA)
+    before = key_of(config, CELL, DATA)
+    monkeypatch.setattr(kept.metadata, "version", lambda _: "9.9")
+    assert key_of(config, CELL, DATA) != before
 
 
 def test_a_checkpoint_that_is_not_there_has_a_name_too(config, tmp_path):

@@ -122,6 +122,19 @@ def a_job(directory):
     rundir.write_status(directory, "finished")
 
 
+def test_jobs_of_different_code_are_told_apart(tmp_path, capsys):
+    """What was done already is not trained again, though the code has changed since."""
+    told = "the jobs were trained by different versions of the code"
+    for job, about in (("1", {"commit": "abc"}), ("2", {"commit": "abc"}), ("3", {"commit": "abc", "dirty": True})):
+        a_job(tmp_path / job)
+        about |= rundir.read_json(tmp_path / job / "run.json")
+        rundir.write_text(tmp_path / job / "run.json", json.dumps(about))
+        assert sweep.finish(tmp_path, [job]) == 0
+        assert (told in capsys.readouterr().out) == (job == "3")
+    with open(tmp_path / "sweep.csv") as file:
+        assert [row["commit"] for row in csv.DictReader(file)] == ["abc", "abc", "abc-dirty"]
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"5", b"\xff", None])
 @pytest.mark.parametrize("name", ["status.json", "run.json", "summary.json"])
 def test_a_damaged_file_of_a_job_costs_only_its_row(tmp_path, capsys, name, content):
@@ -236,6 +249,9 @@ def test_a_study_that_is_killed_asks_for_what_it_would_have_asked_for(tmp_path):
     assert {trial.state.name for trial in one + two} == {"COMPLETE"}
     assert len((parts / "begun").read_text().splitlines()) == 6  # the third began twice
     assert not list(parts.glob("*.worker"))
+    other = run("sweep=parts", *arguments, "hydra.sweeper.metric=kid", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "sweep=parts was begun with the metric fid, now it is kid: choose another name" in other.stderr
 
 
 def test_pruned_trials_are_no_failures(tmp_path):

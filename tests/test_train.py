@@ -53,6 +53,22 @@ def trained(directory):
     return 0
 
 
+def test_a_run_that_begins_again_otherwise_is_another_one_to_wandb(start):
+    """Without a checkpoint nothing of its first life goes on; with one it is the same run, whatever was changed."""
+
+    def id_after(**changes):
+        assert start(trained, **changes)[0] == 0
+        return json.loads((RUN / "run.json").read_text())["id"]
+
+    first = id_after()
+    assert id_after() == first
+    second = id_after(**{"optimizer.lr": 0.5})
+    assert second != first
+    (RUN / "checkpoints").mkdir()
+    (RUN / "checkpoints" / "step-00000001.ckpt").touch()
+    assert id_after(**{"optimizer.lr": 0.25}) == second
+
+
 @contextlib.contextmanager
 def another_claims(path):
     """Gives whether another process could claim a file, which it keeps meanwhile."""

@@ -150,7 +150,7 @@ def fail(directory: Path, text: str) -> None:
     _leave(1)
 
 
-def _log_warning(message: Warning | str, *where: Any) -> None:
+def _log_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     """One line of the log, which is that of rank 0 alone, and not the line of code that somebody was warned by."""
     logging.getLogger("inkwash").warning("warning      %s", " ".join(str(message).split()))
 

@@ -30,30 +30,38 @@ from inkwash.samplers.base import ImageNoise
 from inkwash.sources import from_elsewhere, from_run
 from inkwash.training.trainer import resolve_device, set_threads
 
+OTHER_IMAGES = "the files of data.path have changed since the training, which may have seen what is held out now"
+
 
 def assess(directory: Path) -> None:
     """Measure every cell of directory/evaluate.yaml that has no result yet, and write the table of all."""
     config: Any = OmegaConf.to_container(OmegaConf.load(directory / "evaluate.yaml"))
-    rank, world = start_group()
+    device = resolve_device(config["trainer"]["accelerator"])
+    rank, world = start_group(device)
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
     set_threads(config["trainer"]["threads"], int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    device = resolve_device(config["trainer"]["accelerator"])
     data = build({**config["data"], "num_workers": 0})
     suites: dict[int, Suite] = {}
     results = []
     check_path(config)
+    data.setup()  # on all ranks: who is first decodes the images, and may take longer than others wait for an answer
     for cell in config["cells"]:
-        path, result = as_rank_0(kept, directory, config, cell, data)
+        path, result = as_rank_0(kept, directory, config, cell, data, device)
         if result is None:
             suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data, device)
             suites[cell["num_images"]] = suite
             text = json.dumps(measure(config, cell, suite, data, rank, world, device), indent=2, default=str)
+            if as_rank_0(kept, directory, config, cell, data, device)[0] != path:
+                raise UserError(
+                    f"what {cell['name']} measures was changed meanwhile, its checkpoint perhaps by a training that "
+                    "goes on: start the same command again when that has ended"
+                )
             if rank == 0:
                 path.parent.mkdir(exist_ok=True)
                 rundir.write_text(path, text + "\n")
             barrier()
             result = json.loads(text)
-        results.append(result)
+        results.append({**result, "name": cell["name"]})  # which says how it differs from the others of this table
     if rank == 0:
         write_tables(directory, results)
         plot_quality(directory / "quality.png", results)
@@ -77,11 +85,13 @@ def check_path(config: dict[str, Any]) -> None:
             build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
 
 
-def start_group() -> tuple[int, int]:
-    """(rank, world size), with a process group when there is more than one."""
+def start_group(device: torch.device) -> tuple[int, int]:
+    """(rank, world size), with a process group when there is more than one, and a GPU for each if they use such."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     if world > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return rank, world
 
 
@@ -99,10 +109,10 @@ def as_rank_0(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def kept(
-    directory: Path, config: dict[str, Any], cell: dict[str, Any], data: Any
+    directory: Path, config: dict[str, Any], cell: dict[str, Any], data: Any, device: torch.device
 ) -> tuple[Path, dict[str, Any] | None]:
     """Where a cell's result is kept, and the result; None if there is none yet, or if it is damaged."""
-    path = directory / "cells" / f"{key_of(config, cell, data)}.json"
+    path = directory / "cells" / f"{key_of(config, cell, data, device)}.json"
     try:
         return path, rundir.read_json(path)
     except UserError:
@@ -146,13 +156,17 @@ def measure(
             bar.update(len(index))
     values = suite.compute()
     records = {name: dataclasses.asdict(r) for name, r in suite.records(**drawn.facts).items()}
+    if run and config["data"] == run.config["data"] and run.images not in (None, data.train.fingerprint):
+        for record in records.values():
+            record["notes"].append(OTHER_IMAGES)
     result = {
         "name": cell["name"],
         "metrics": values,
         "records": records,
         "num_images": cell["num_images"],
         **drawn.facts,
-        "evaluations": round(drawn.evaluations.images / len(indices), 2) if drawn.evaluations else None,
+        "evaluations": round(drawn.evaluations.images / max(len(indices), 1), 2) if drawn.evaluations else None,
+        "step": run.step if run else None,
         "seconds": round(time.perf_counter() - start, 2),
         "world_size": world,
     }

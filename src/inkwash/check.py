@@ -30,8 +30,9 @@ TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.
 def check(config: DictConfig) -> None:
     """Raise UserError for a missing value, an API key, an argument that its target does not take, or takes of another
     kind, or an impossible batch size."""
+    typed: Any = OmegaConf.to_container(config, resolve=False)
     # OmegaConf.missing_keys stops at an interpolation of a missing value.
-    if missing := _missing("", OmegaConf.to_container(config, resolve=False)):
+    if missing := _missing("", typed):
         raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -40,6 +41,8 @@ def check(config: DictConfig) -> None:
     refuse_secrets(plain)  # before any value is told
     if "callbacks" in plain:  # a training, of whose steps other keys are made
         _check_steps(plain.get("trainer"))
+    for key, node in typed.items():  # first, so that a value is told of where it stands, not of a reference to it
+        check_arguments(node, str(key))
     for key, node in plain.items():
         refuse_strangers(node, str(key))
         check_arguments(node, str(key))
@@ -117,7 +120,8 @@ def check_arguments(node: Any, key: str = "") -> None:
         name = target.rsplit(".", 1)[1]
         raise UserError(f"{_joined(key, unknown[0])}: {name} has no such argument; {hint}")
     for name, value in given.items():
-        if arguments is not None and not fits(arguments[name], value):
+        reference = isinstance(value, str) and "${" in value  # to be checked once it is resolved
+        if arguments is not None and not (reference or fits(arguments[name], value)):
             kind = described(arguments[name])
             raise UserError(f"{_joined(key, name)}={shown(value)} must be {kind}")
         check_arguments(value, _joined(key, name))

@@ -5,7 +5,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,31 +124,45 @@ def _nearest(text: str, name: str) -> str:
     key = re.search(r"full_key: ([\w.]+)", text)
     if key is None or not re.search(r"Key '\w+' (is )?not in", text):
         return ""
-    *groups, given = key[1].split(".")
+    *parents, given = key[1].split(".")
+    if not parents:
+        there = ConfigStore.instance().repo[f"{name}_schema.yaml"].node
+        return next(iter(difflib.get_close_matches(given, sorted({*there} - {given}), 1)), "")
     # A node may stand in several places, by reference; its keys are set where it is itself: spacing.steps.
-    for i, group in enumerate(groups[1:], 1):
-        if given in _keys_of(group):
-            return ".".join([*groups[i:], given])
-    if not groups:
-        there = set(ConfigStore.instance().repo[f"{name}_schema.yaml"].node)
-    elif shared := next((group for group in _references_of(groups[0]) if given in _keys_of(group)), None):
-        return f"{shared}.{given}"
-    else:
-        there = _keys_of(groups[0])
-    near = difflib.get_close_matches(given, sorted(there - {given}), 1)
-    return ".".join([*groups, near[0]]) if near else ""
+    groups = [*reversed(parents[1:]), *_references_of(parents[0]), parents[0]]
+    exact = ((group, _places(group).get(given)) for group in groups if group != parents[0])
+    close = ((group, _places(group)) for group in groups)
+    found = [(group, places) for group, places in exact if places]
+    found += [(group, places[near]) for group, places in close for near in difflib.get_close_matches(given, places, 1)]
+    return _shown(*found[0], key[1].rpartition(".")[0]) if found else ""
 
 
-def _keys_of(group: str) -> set[str]:
-    """Every key that a file of a group has, at any depth."""
-    return _found_in(group, r"^\s*(\w+):")
+def _shown(group: str, places: dict[str, list[str]], parent: str) -> str:
+    """A key, there where somebody looked for it if it is, and the choices of its group that have it."""
+    path = next((path for path in places if path.rpartition(".")[0] == parent), min(places, key=len))
+    choices = sorted(file.stem for file in Path(launch.config_dir(), group).glob("*.yaml"))
+    return path if places[path] == choices else f"{path}, of {group}={' or '.join(places[path][:3])}"
 
 
 def _references_of(group: str) -> list[str]:
     """The groups that the files of a group refer to."""
-    return sorted(_found_in(group, r"\$\{(\w+)\}"))
-
-
-def _found_in(group: str, pattern: str) -> set[str]:
     texts = (file.read_text("utf-8") for file in Path(launch.config_dir(), group).glob("*.yaml"))
-    return {word for text in texts for word in re.findall(pattern, text, re.MULTILINE)}
+    return sorted({word for text in texts for word in re.findall(r"\$\{(\w+)\}", text)})
+
+
+def _places(group: str) -> dict[str, dict[str, list[str]]]:
+    """For each key in the files of a group its full names, and the files that have it."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for file in sorted(Path(launch.config_dir(), group).glob("*.yaml")):
+        text = file.read_text("utf-8")
+        package = re.search(r"^# @package (\S+)", text, re.MULTILINE)
+        for path in _paths(yaml.safe_load(text), package[1] if package else group):
+            found.setdefault(path.rpartition(".")[2], {}).setdefault(path, []).append(file.stem)
+    return found
+
+
+def _paths(node: Any, name: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{name}.{key}"
+            yield from _paths(value, f"{name}.{key}")

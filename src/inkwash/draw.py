@@ -45,8 +45,9 @@ def draw(directory: Path) -> None:
     steps = len(task.spacing(sampler)(run.denoiser.schedule)) - 1
     steps *= len(batches(task, len(x_0), config["batch_size"]))
     (directory / "images").mkdir(exist_ok=True)
-    for stale in (directory / "images").glob("*.png"):
-        stale.unlink()
+    results = (directory / name for name in ("grid.png", "images.npy", "report.json"))
+    for stale in (*(directory / "images").glob("*.png"), *results):
+        stale.unlink(missing_ok=True)
     done = []
     with (
         autocast(resolve_precision(precision, device), device),

@@ -64,9 +64,6 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
     facts = describe(trainer, module, config, about)
-    for logger in loggers:
-        logger.log_hyperparams({**config, "run": facts})
-
     checkpoint, stored = resume(directory, found, config, trainer, loggers)
     if stored["global_step"] >= config["trainer"]["max_steps"]:
         log.info("nothing to do: trainer.max_steps=%d is reached", config["trainer"]["max_steps"])
@@ -77,6 +74,8 @@ def _fit(directory: Path, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         resuming.compare_images(stored, data.train.fingerprint)
     elif config["init_from"] is not None:
         resuming.start_from(rundir.find_weights(config["init_from"]), module)
+    for logger in loggers:  # now that nothing refuses to go on with it
+        logger.log_hyperparams({**config, "run": facts})
     try:
         with exhaustion(trainer, module):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
@@ -209,7 +208,8 @@ def summarize(
         "images_per_second": latest.get("train/images_per_second"),
         **{name: round(value, 1) for name, value in seconds.items()},
         **({"share_measuring": round(share, 4)} if seconds else {}),
-        "metrics": {record["name"]: record for record in lines},  # the last of each name
+        # The last of each name, what was measured last before what a change of the configuration has ended.
+        "metrics": dict(sorted({r["name"]: r for r in lines}.items(), key=lambda item: -item[1]["step"])),
         **facts,
     }
     rundir.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -1,23 +1,30 @@
 """The name under which a result is kept: of all that it depends on, so that no number outlives what it tells of."""
 
 import hashlib
+import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from inkwash import rundir
 from inkwash.errors import UserError
+from inkwash.training.precision import resolve_precision
 
 # Keys of an evaluation's configuration that no value depends on.
 WITHOUT_EFFECT = ("cells", "name", "trainer", "tracking", "cache_dir")
 # Keys, wherever they are, whose values are files or folders.
 FILES = ("images", "pipeline", "reference_file", "weights_path")
+PACKAGES = ("torch", "torchvision", "torchmetrics", "torch-fidelity", "diffusers")
 
 
-def key_of(config: dict[str, Any], cell: dict[str, Any], data: Any) -> str:
-    """Of the settings, the data, the files that the settings name, checkpoints among them, and the code."""
+def key_of(config: dict[str, Any], cell: dict[str, Any], data: Any, device: torch.device) -> str:
+    """Of the settings, the data, the files that the settings name, runs among them, the code and the arithmetic."""
     settings = {key: value for key, value in {**config, **cell}.items() if key not in WITHOUT_EFFECT}
     everything = {
         **settings,
@@ -25,6 +32,8 @@ def key_of(config: dict[str, Any], cell: dict[str, Any], data: Any) -> str:
         "fingerprints": [data.train.fingerprint, data.heldout.fingerprint],
         "files": list(_contents(settings)),
         "code": _code(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "machine": [device.type, resolve_precision("auto", device)],
     }
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -37,24 +46,19 @@ def _contents(node: Any) -> Iterator[Any]:
     if not isinstance(node, dict):
         return
     if node.get("run") is not None and "checkpoint" in node:
-        yield _checkpoint(node["run"], node["checkpoint"])
+        yield [_of_run(node["run"], file) for file in ("config.yaml", f"checkpoints/{node['checkpoint']}")]
     for key, value in node.items():
         if key in FILES and value is not None:
             yield _listing(Path(value))
         yield from _contents(value)
 
 
-def _checkpoint(run: str, name: str) -> str:
+def _of_run(run: str, name: str) -> str:
     try:
-        return _digest(rundir.find_run(run) / "checkpoints" / name)
-    except (UserError, OSError):
+        with open(rundir.find_run(run) / name, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (UserError, FileNotFoundError):
         return "missing"  # whoever loads it says it better
-
-
-@cache
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _listing(path: Path) -> list[tuple[str, int, int]]:
@@ -66,9 +70,25 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 
 @cache
 def _code() -> str:
-    """Of everything but the pictures and tables that are made of the values."""
-    package, digest = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        if "reports" not in path.relative_to(package).parts:
-            digest.update(path.read_bytes())
+    """Of everything but the pictures and tables that are made of the values, and of what INKWASH_TRUST names."""
+    digest = hashlib.sha256()
+    own = Path(__file__).parent
+    for package in (own, *_trusted()):
+        for path in sorted(package.rglob("*.py")) if package.is_dir() else [package]:
+            if package != own or path.relative_to(own).parts[0] != "reports":
+                digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _trusted() -> Iterator[Path]:
+    """Somebody's own packages and modules, where they are found."""
+    for name in filter(None, os.environ.get("INKWASH_TRUST", "").split(",")):
+        spec = importlib.util.find_spec(name)
+        yield from map(Path, (spec.submodule_search_locations or [spec.origin or ""]) if spec else [])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

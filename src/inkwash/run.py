@@ -26,11 +26,13 @@ class Run:
         config: the resolved configuration.
         denoiser: in evaluation mode, on the CPU until moved.
         step: optimizer steps of the checkpoint.
+        images: fingerprint of the images that it was trained on, None where that is not known.
     """
 
     config: dict[str, Any]
     denoiser: Denoiser
     step: int
+    images: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -87,7 +89,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
         denoiser.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {directory}/config.yaml describes") from error
-    return Run(config, denoiser.eval().requires_grad_(False), stored["global_step"])
+    return Run(config, denoiser.eval().requires_grad_(False), stored["global_step"], stored.get("images"))
 
 
 def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoiser:

@@ -185,6 +185,11 @@ def commit() -> str | None:
     return _git("rev-parse", "HEAD")
 
 
+def version() -> str | None:
+    """The commit, -dirty where the checkout differs from it."""
+    return f"{commit()}-dirty" if _git("status", "--porcelain") else commit()
+
+
 def _git(*arguments: str) -> str | None:
     try:
         where = Path(__file__).parent

@@ -82,7 +82,7 @@ def from_run(
         "steps": len(sampler.spacing(run.denoiser.schedule)) - 1,
         "guidance": guidance,
         "seed": cell["seed"],
-        "commit": rundir.commit(),
+        "commit": rundir.version(),
     }
     return Drawn(batches(), facts, counter)
 
@@ -91,7 +91,7 @@ def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequen
     """Images of a folder, or of a pipeline of diffusers."""
     shape = tuple(config["data"]["shape"])
     facts: dict[str, Any] = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0}
-    facts |= {"seed": cell["seed"], "commit": rundir.commit()}
+    facts |= {"seed": cell["seed"], "commit": rundir.version()}
     if config["images"] is not None:
         files = image_files(Path(config["images"]), shape, cell["num_images"])
         return Drawn(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)

@@ -18,6 +18,7 @@ from inkwash.training.best import direction
 # The metrics that some names of conf/metrics/ stand for.
 FIRST = {"prc": "precision", "dc": "density"}
 SHOWN = 3  # metrics in the table
+FACTS = ("steps", "loss", "images_per_second", "seconds", "commit", "error")  # of a job, in the file
 MOST = 10_000  # combinations, each of which is composed before the first begins
 
 
@@ -102,6 +103,8 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     for name, row in failed.items():
         own = " ".join(o for o in row["overrides"] if o.partition("=")[0] in varied)
         print(f"{row['state']}: {own or name}: {row['error'] or 'it was killed, or still runs'}")
+    if len({row["commit"] for row in rows if "commit" in row}) > 1:
+        print(f"the jobs were trained by different versions of the code: {directory}/sweep.csv has the commit of each")
     for line in more:
         print(line)
     print(f"{directory}    {directory}/sweep.csv holds this table")
@@ -147,7 +150,9 @@ def _job(directory: Path) -> dict[str, Any]:
     row["error"] = status.get("error", "")
     path = directory / "run.json"
     try:
-        row["overrides"] = [str(override) for override in rundir.read_json(path)["overrides"]]
+        about = rundir.read_json(path)
+        row["overrides"] = [str(override) for override in about["overrides"]]
+        row["commit"] = f"{about['commit']}-dirty" if about.get("dirty") else about.get("commit")
         if status["state"] in rundir.DONE:
             path = directory / "summary.json"
             row |= _results(rundir.read_json(path))
@@ -182,7 +187,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
             "state": row["state"],
             **dict(override.lstrip("+~").partition("=")[::2] for override in row["overrides"]),
             **row["metrics"],
-            **{key: row[key] for key in ("steps", "loss", "images_per_second", "seconds", "error") if key in row},
+            **{key: row[key] for key in FACTS if key in row},
         }
         for row in rows
     ]

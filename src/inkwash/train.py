@@ -169,9 +169,10 @@ def made_up_name() -> str:
 def write_about(directory: Path, resume: str, config_hash: str | None) -> None:
     """run.json: what belongs to the run and to this start of it, but not to its configuration."""
     settings, before = HydraConfig.get(), read_about(directory)
+    # Of the run, not of this start: a resumed run is the same run to W&B. One that begins again otherwise is another.
+    same = before and (candidates(directory) or before.get("config_hash") == config_hash)
     about = {
-        # Of the run, not of this start: a resumed run is the same run to W&B.
-        "id": before["id"] if before else new_id(settings.mode == RunMode.MULTIRUN),
+        "id": before["id"] if same else new_id(settings.mode == RunMode.MULTIRUN),
         **{key: before[key] for key in ("imported",) if key in before},
         "overrides": typed(),
         "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},

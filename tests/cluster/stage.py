@@ -157,6 +157,7 @@ class Slurm:
     def at_once(self, job):
         """A job that is put back into the queue waits there for two minutes otherwise."""
         wait_until(lambda: self.state_of(job) == "PENDING", 60, f"job {job} does not come back into the queue")
+        time.sleep(3)  # a credential that was made in the second in which the last one was revoked is refused, too
         wait_until(lambda: not self("scontrol", "update", f"jobid={job}", "starttime=now", check=False), 10)
 
     def state_of(self, job):

@@ -90,4 +90,8 @@ def test_the_nearest_image_is_found_in_any_batch(train, heldout):
     expected = train.images[distances.argmin(dim=1)]
     assert torch.equal(expected[20:], images[20:])
     for batch_size in (7, 1347, 5000):
-        assert torch.equal(nearest_images(images, train, batch_size), expected)
+        assert torch.equal(nearest_images(images, train, batch_size=batch_size), expected)
+    assert torch.equal(nearest_images(images, train), expected)
+    mirrored = images[20:].flip(-1)
+    assert torch.equal(nearest_images(mirrored, train, flip=True), mirrored)
+    assert not torch.equal(nearest_images(mirrored, train), mirrored)

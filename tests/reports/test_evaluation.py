@@ -42,6 +42,18 @@ def test_tables_hold_everything_best_first(tmp_path):
     assert json.loads((tmp_path / "seeds.json").read_text())[0]["fd_eyes_100"]["mean"] == 4.0
 
 
+def test_what_had_better_be_large_is_best_when_it_is(tmp_path):
+    """And what another question left in the folder is gone."""
+    scores = [{**r, "metrics": {"accuracy_eyes_100": r["metrics"]["fd_eyes_100"]}} for r in RESULTS[::2]]
+    for name in ("seeds.json", "quality.png"):
+        (tmp_path / name).touch()
+    write_tables(tmp_path, scores)
+    plot_quality(tmp_path / "quality.png", scores[:1])
+    with open(tmp_path / "table.csv") as file:
+        assert [float(row["accuracy_eyes_100"]) for row in csv.DictReader(file)] == [3.0, 1.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json"]
+
+
 def test_console_says_intervals_and_notes(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     console_table(RESULTS)

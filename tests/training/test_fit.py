@@ -172,6 +172,16 @@ def test_last_is_last_and_best_is_when_the_metric_was_best(fit_run):
     assert stored["scores"] == {"step": 5, "fd_test_8": 1.4}
 
 
+@pytest.mark.parametrize(("name", "mode", "step"), [("accuracy_test_8", None, 3), ("accuracy_test_8", "min", 5)])
+def test_the_best_of_what_had_better_be_large_is_the_largest(fit_run, name, mode, step):
+    fixed = f"+callbacks.fixed={{_target_: fakes.FixedScores, name: {name}, scores: {{1: 0.5, 3: 0.9, 5: 0.4}}}}"
+    best = "+callbacks.best2._target_=inkwash.training.callbacks.checkpoints.BestCheckpoint"
+    mode = f"+callbacks.best2.mode={mode or 'null'}"
+    options = (NO_METRIC, "~callbacks.best", fixed, best, mode, "+callbacks.best2.monitor=acc", "trainer.max_steps=6")
+    directory, _, _ = fit_run("run", *options)
+    assert checkpoint(directory, "best.ckpt")["global_step"] == step
+
+
 def test_unknown_monitor_is_refused_before_training(fit_run, tmp_path):
     with pytest.raises(UserError, match="monitor=kid is none of the metrics fd_classifier_8"):
         fit_run("run", "callbacks.best.monitor=kid")

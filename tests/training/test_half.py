@@ -48,6 +48,10 @@ def test_gradients_are_clipped_as_in_float32(fit_run, half):
     half(2.0**10)
     directory, _, _ = fit_run("half", *options)
     assert column(directory, "train/grad_norm") == pytest.approx(before, rel=0.02)
+    assert before[1] > 1  # what trainer.gradient_clip_val leaves of it
+    for place in (whole, directory):  # a tenth of the first gradient is Adam's first moment
+        moments = [state["exp_avg"] for state in checkpoint(place)["optimizer_states"][0]["state"].values()]
+        assert torch.cat([m.flatten() for m in moments]).norm() == pytest.approx(0.1, rel=0.01)
 
 
 def test_a_scale_that_is_too_large_costs_steps_and_nothing_else(fit_run, half):

@@ -17,9 +17,11 @@ from inkwash.fit import fit
 from inkwash.reports.workspace import Logged, build, to_json
 from inkwash.run import load_run
 from inkwash.rundir import read_config
+from inkwash.training import tracking
 from inkwash.training.best import direction
 from inkwash.training.job_tracking import JobTracker
 from inkwash.training.offline import has_api_key, records, sync_command
+from inkwash.training.tracking import Tracker
 from panels import shown_by
 from wandb_server import Server
 
@@ -253,6 +255,18 @@ def test_a_resumed_run_has_every_point_once(quick_run):
     assert [step for step, _ in values["samples.count"]] == [4, 8]
     assert summary(directory)["best/heldout_loss"] == min(first, values["heldout/loss"][-1][1])
     assert {of(read(record), "run")[0]["run_id"] for record in records(directory)} == {"testrun1"}
+
+
+def test_the_best_of_steps_that_are_done_again_counts(quick_run):
+    """W&B has them, metrics.csv has forgotten them: the least loss was that of step 2 of 3, and 4 is no better."""
+    directory = quick_run("run")
+    for losses in ([3.0, 1.0, 2.0], [3.0, 1.0, 2.0, 1.5]):
+        tracker = Tracker(str(directory), "inkwash")
+        for step, loss in enumerate(losses, 1):
+            tracker.log_metrics({"heldout/loss": loss}, step)
+        tracking.finish(failed=False)
+    assert [step for step, _ in history(directory)["heldout/loss"]] == [1, 2, 3, 4]
+    assert summary(directory)["best/heldout_loss"] == 1
 
 
 @pytest.mark.slow

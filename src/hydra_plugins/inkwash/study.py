@@ -95,7 +95,8 @@ class OptunaSweeper(JobSweeper):
 
         self.storage = self.storage or str((self.directory / "study.journal").resolve())
         name = self.directory.name
-        rises = sweep.rises(self.metric or next(iter(self.config.metrics), ""))
+        metric = self.metric or next(iter(self.config.metrics), "")
+        rises = sweep.rises(metric)
         direction = optuna.study.StudyDirection[(self.direction or ("maximize" if rises else "minimize")).upper()]
         with self._alone():
             try:
@@ -111,6 +112,9 @@ class OptunaSweeper(JobSweeper):
                 raise UserError(f"the study in {self.storage} cannot be opened ({said}): {remedy}") from error
         if study.direction != direction:
             raise UserError(f"sweep={name} was begun to {study.direction.name.lower()}: choose another sweep=NAME")
+        if (before := study.user_attrs.setdefault("metric", metric)) != metric:
+            raise UserError(f"sweep={name} was begun with the metric {before}, now it is {metric}: choose another name")
+        study.set_user_attr("metric", metric)
         return study
 
     def _jobs(self) -> Iterator[tuple[str, list[str]]]:

@@ -52,17 +52,20 @@ class WebDataset(StreamedSource):
 
     def scan(self, file: Path) -> Scanned:
         """Where each image is, and its label, from the headers and the labels' files."""
-        found = []
+        found, names = [], []
         with _opened(file) as tar:
             for key, members in groupby(_members(tar, file), lambda member: _parts(member.name)[0]):
                 sample = {_parts(member.name)[1]: member for member in members}
                 if image := self._image_of(sample, f"{key} in {file}"):
                     found.append((self._label_of(tar, sample, f"{key} in {file}"), image.offset_data, image.size))
+                    names.append(f"{image.name} {image.mtime}")
         images = np.array(found, dtype=np.int64).reshape(-1, 3)
         starts = np.arange(0, len(images), ROWS)
         rows = np.minimum(ROWS, len(images) - starts)
         sizes = [images[start : start + ROWS, 2].sum() for start in starts]
-        digest = hashlib.sha256(str(file.stat().st_size).encode() + images.tobytes()).hexdigest()
+        # What a tar knows of the content of its images is when they were written.
+        told = "\n".join([str(file.stat().st_size), *names]).encode(errors="surrogateescape")
+        digest = hashlib.sha256(told + images.tobytes()).hexdigest()
         return Scanned(np.array([starts, rows, sizes], dtype=np.int64).T, images, digest)
 
     def shards(self, files: Sequence[Path], index: Index) -> "TarShards":

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (part := archive.testzip()) is not None:  # torch.load compares no checksums
+                raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
         return torch.load(path, weights_only=True)
     except OSError:
         raise

@@ -33,16 +33,19 @@ def two_nearest(x: Tensor, y: Tensor) -> Tensor:
     return (as_float64(x)[:, None] - y[nearest]).norm(dim=2).sort(dim=1).values
 
 
-def nearest_images(images: Tensor, split: ImageSplit, batch_size: int = 1024) -> Tensor:
+def nearest_images(images: Tensor, split: ImageSplit, flip: bool = False, batch_size: int | None = None) -> Tensor:
     """The image of a split that is nearest to each of images (n, C, H, W), pixel by pixel: uint8, of the same shape.
 
     Args:
-        batch_size: how many images of the split are read at a time.
+        flip: look among their mirror images, too.
+        batch_size: how many images of the split are read at a time; None for about 64 MiB of pixels in float64.
     """
+    batch_size = batch_size or max(1, 2**23 // images[0].numel())
     found, distance = torch.zeros_like(images), torch.full((len(images),), torch.inf, dtype=torch.float64)
     for start in range(0, len(split), batch_size):
         real = split.__getitems__(list(range(start, min(start + batch_size, len(split)))))[0]
-        nearest = torch.cdist(as_float64(images.flatten(1)), as_float64(real.flatten(1))).min(dim=1)
-        nearer = nearest.values < distance
-        found[nearer], distance = real[nearest.indices[nearer]], torch.minimum(nearest.values, distance)
+        for view in (real, real.flip(-1))[: 1 + flip]:
+            nearest = torch.cdist(as_float64(images.flatten(1)), as_float64(view.flatten(1))).min(dim=1)
+            nearer = nearest.values < distance
+            found[nearer], distance = view[nearest.indices[nearer]], torch.minimum(nearest.values, distance)
     return found

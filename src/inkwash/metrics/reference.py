@@ -119,7 +119,7 @@ def frechet_floor(
 
 
 def _cache_path(kind: str, extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path, n: int) -> Path:
-    identity = (FORMAT, extractor.name, extractor.hash, images.fingerprint, n)
+    identity = (FORMAT, extractor.name, extractor.hash, extractor.preprocessing, images.fingerprint, n)
     return Path(cache_dir) / f"{kind}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.pt"
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inkwash.metrics.summary import summarise
+from inkwash.training.best import sign_of
 
 Results = Sequence[dict[str, Any]]
 # How many columns a terminal of the usual width has room for; the files have all of them.
@@ -19,7 +20,7 @@ SHOWN = ("fid", "fd", "kid", "precision", "recall", "coverage", "memorised", "ac
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """One row for each result, flat: what it is, what it cost, every value."""
+    """One row for each result, the best by the first metric first, flat: what it is, what it cost, every value."""
     facts = ("sampler", "steps", "guidance", "seed", "weights", "num_images", "evaluations", "seconds")
     return [
         {"name": r["name"], **{key: r[key] for key in facts}, **r["metrics"]} for r in sorted(results, key=_quality)
@@ -27,7 +28,8 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
 
 def _quality(result: dict[str, Any]) -> float:
-    return next(iter(result["metrics"].values()), 0.0)
+    """The less the better."""
+    return next((sign_of(name, None) * value for name, value in result["metrics"].items()), 0.0)
 
 
 def over_seeds(results: Results) -> list[dict[str, Any]]:
@@ -50,7 +52,8 @@ def _without_seed(name: str) -> str:
 
 
 def write_tables(directory: Path, results: Results) -> None:
-    """table.json with every record, table.csv with the values."""
+    """table.json with every record, table.csv with the values; seeds.json where there are several seeds."""
+    (directory / "seeds.json").unlink(missing_ok=True)
     (directory / "table.json").write_text(json.dumps(list(results), indent=2) + "\n", "utf-8")
     if groups := over_seeds(results):
         plain = [{"name": g["name"], **{k: asdict(v) for k, v in g["metrics"].items()}} for g in groups]
@@ -109,6 +112,7 @@ def plot_quality(path: Path, results: Results) -> None:
         if metric in r["metrics"] and r["evaluations"]:
             line = f"{r['sampler']}, guidance {r['guidance']:g}" if r["guidance"] != 1 else r["sampler"]
             points.setdefault(line, {}).setdefault(r["evaluations"], []).append(r["metrics"][metric])
+    path.unlink(missing_ok=True)  # that of another question, which was asked before
     if sum(map(len, points.values())) < 2:
         return
     # Imported here: it takes half a second, and most evaluations have one point.

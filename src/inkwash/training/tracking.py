@@ -9,7 +9,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,8 +104,10 @@ class Tracker(WandbLogger):
         assert step is not None, "every number here belongs to a step"
         run = self.experiment
         if self._steps is None:
-            self._steps = steps_sent(self.directory)
+            self._steps = steps_sent(self.directory, str(self._id))
             self._note_best(earlier_rows(self.directory))
+        # What W&B has already counts too: metrics.csv has forgotten the steps that are done again.
+        scored = self._note_best([metrics])
         new = {name: value for name, value in metrics.items() if step > self._steps.get(name, -1)}
         if not new:
             return
@@ -115,10 +117,10 @@ class Tracker(WandbLogger):
         self._defined |= new.keys()
         super().log_metrics(new, step)
         self._steps |= dict.fromkeys(new, step)
-        if self._note_best([new]):
+        if scored:
             run.summary.update(self._best)
 
-    def _note_best(self, rows: list[dict[str, Any]]) -> bool:
+    def _note_best(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Whether there was any value that has a best."""
         scores = [(name, float(row[name]), sign) for row in rows for name in row if (sign := direction(name))]
         for name, value, sign in scores:
@@ -171,10 +173,10 @@ def chosen_mode(mode: str | None) -> str:
     return mode or told or ("online" if has_api_key() else "offline")
 
 
-def steps_sent(directory: Path) -> dict[str, int]:
+def steps_sent(directory: Path, run_id: str) -> dict[str, int]:
     """The last step of each value that W&B has of a run, by the records of its earlier starts."""
     last: dict[str, int] = {}
-    for record in sorted(directory.glob("wandb/*run-*/*.wandb")):
+    for record in sorted(directory.glob(f"wandb/*run-*/run-{run_id}.wandb")):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
         text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
         for item in (json.loads(line)["history"]["item"] for line in text.splitlines() if '"type":"history"' in line):

@@ -7,6 +7,7 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.training import next_config
+from inkwash.training.best import check_mode, sign_of
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.checkpoint_files import point_last, prune, step_file
 from inkwash.training.module import DiffusionModule
@@ -70,15 +71,13 @@ class BestCheckpoint(Periodic):
 
     Args:
         monitor: name of the metric, or how it begins; None for the first that is measured (the Frechet distance).
-        mode: `min` or `max`.
+        mode: `min` or `max`; None for whichever is better of the metric.
     """
 
-    def __init__(self, monitor: str | None = None, mode: str = "min"):
+    def __init__(self, monitor: str | None = None, mode: str | None = None):
         super().__init__(every_n_steps=1)
-        if mode not in ("min", "max"):
-            raise UserError(f"callbacks.best.mode={mode} must be min or max")
-        self.monitor = monitor
-        self.sign = 1 if mode == "min" else -1
+        check_mode("callbacks.best.mode", mode)
+        self.monitor, self.mode = monitor, mode
         self.name: str | None = None
         self.best: float | None = None
 
@@ -94,9 +93,9 @@ class BestCheckpoint(Periodic):
         name = next(name for name in module.score_names if name.startswith(self.monitor or ""))
         if name not in module.scores:
             return  # another metric's turn
-        score = module.scores[name]
+        score, sign = module.scores[name], sign_of(name, self.mode)
         # A resumed run may measure something else: the values of two metrics do not compare.
-        if name != self.name or self.best is None or self.sign * score < self.sign * self.best:
+        if name != self.name or self.best is None or sign * score < sign * self.best:
             self.name, self.best = name, score
             if sound(module):
                 save(trainer, run_directory(trainer) / "checkpoints" / "best.ckpt")

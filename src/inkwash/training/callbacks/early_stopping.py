@@ -5,6 +5,7 @@ import logging
 import lightning as L
 
 from inkwash.errors import UserError
+from inkwash.training.best import check_mode, sign_of
 from inkwash.training.callbacks.periodic import Periodic
 from inkwash.training.module import DiffusionModule
 
@@ -17,19 +18,18 @@ class EarlyStopping(Periodic):
     Args:
         monitor: the metric's name; None for the first that is measured.
         patience: how many.
-        mode: min or max.
+        mode: min or max; None for whichever is better of the metric.
         min_delta: how much better is better.
     """
 
-    def __init__(self, monitor: str | None = None, patience: int = 5, mode: str = "min", min_delta: float = 0.0):
+    def __init__(self, monitor: str | None = None, patience: int = 5, mode: str | None = None, min_delta: float = 0.0):
         super().__init__(1)
-        if patience < 1 or min_delta < 0 or mode not in ("min", "max"):
+        check_mode("callbacks.early_stopping.mode", mode)
+        if patience < 1 or min_delta < 0:
             raise UserError(
-                f"callbacks.early_stopping: patience={patience} must be at least 1, min_delta={min_delta} at least 0 "
-                f"and mode={mode} min or max"
+                f"callbacks.early_stopping: patience={patience} must be at least 1 and min_delta={min_delta} at least 0"
             )
-        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
-        self.sign = 1 if mode == "min" else -1
+        self.monitor, self.patience, self.mode, self.min_delta = monitor, patience, mode, min_delta
         self.best, self.waited, self.step = float("inf"), 0, -1
 
     def state_dict(self) -> dict[str, float]:
@@ -47,7 +47,8 @@ class EarlyStopping(Periodic):
             raise UserError(f"callbacks.early_stopping.monitor={name} is never measured; this run measures {measured}")
         if name not in module.scores:
             return
-        self.step, score = module.scores_step, self.sign * module.scores[name]
+        sign = sign_of(name, self.mode)
+        self.step, score = module.scores_step, sign * module.scores[name]
         if score < self.best - self.min_delta:
             self.best, self.waited = score, 0
             return
@@ -55,6 +56,6 @@ class EarlyStopping(Periodic):
         if self.waited >= self.patience:
             log.info(
                 "stopping at step %d: %s was no better than %.4g in %d measurements",
-                trainer.global_step, name, self.sign * self.best, self.waited,
+                trainer.global_step, name, sign * self.best, self.waited,
             )  # fmt: skip
             trainer.should_stop = True  # every rank has the same scores

@@ -137,13 +137,14 @@ class Evaluation(Periodic):
 
     def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""
+        about = json.loads((run_directory(trainer) / "run.json").read_text())
         records = self.suite.records(
             weights=weights,
             sampler=type(self.sampler).__name__,
             steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
             guidance=scale_for(module, self.guidance),
             seed=self.seed,
-            commit=json.loads((run_directory(trainer) / "run.json").read_text()).get("commit"),
+            commit=f"{about.get('commit')}-dirty" if about.get("dirty") else about.get("commit"),
         )
         named = ({**asdict(record), "name": self._named(name, weights)} for name, record in records.items())
         lines = [json.dumps({"step": trainer.global_step, **record}) + "\n" for record in named]
