@@ -96,7 +96,7 @@ test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 test-slow: $(STAMP) ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(value ARGS)
 
-robustness: $(STAMP) ## kill trainings, resume them and feed them rubbish, by the hundred (about an hour)
+robustness: $(STAMP) ## kill trainings, resume them and feed them rubbish, by the hundred (half an hour or more)
 	@$(PY) -m pytest -m slow tests/robustness $(value ARGS)
 
 cluster: $(STAMP) ## test several machines and SLURM for real, on this one; as root, with iproute2, slurm-wlm and munge
