@@ -114,7 +114,7 @@ def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(assess, "measure", lambda *_: {"name": "one"})
     config = {
         "run": None,
-        "data": {**OmegaConf.load(CONF / "data" / "digits.yaml"), "seed": 0},
+        "data": OmegaConf.merge(OmegaConf.load(CONF / "data" / "digits.yaml"), {"seed": 0}),
         "trainer": {"accelerator": "cpu", "threads": 1, "precision": None},
         "cells": [{"name": "one", "num_images": 4}],
     }

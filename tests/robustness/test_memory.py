@@ -84,6 +84,7 @@ def test_without_room_for_one_image_the_model_is_named(new_run):
         fit(directory)
 
 
+@pytest.mark.slow
 def test_two_processes_take_what_fits_on_both(new_run, nursery):
     full = "+callbacks.full={_target_: deaths.NoRoom, images: 3, rank: 1}"
     directory = new_run("run", AUTO, full, "trainer=ddp_cpu", "trainer.devices=2")
