@@ -89,17 +89,27 @@ SAMPLER = {
 def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
     schedule, likelihood, change, message, tmp_path, monkeypatch
 ):
+    bits = OmegaConf.merge(OmegaConf.load(CONF / "likelihood" / f"{likelihood}.yaml"), change)
+    refused(schedule, bits, [SAMPLER], message, tmp_path, monkeypatch)
+
+
+def test_a_sampler_of_a_later_cell_is_refused_before_any_image(tmp_path, monkeypatch):
+    heun = {**SAMPLER, "_target_": "inkwash.samplers.heun.Heun"}
+    refused("cosine", None, [SAMPLER, heun], "sampler=heun steps in sigma / alpha", tmp_path, monkeypatch)
+
+
+def refused(schedule, bits, samplers, message, tmp_path, monkeypatch):
+    """An evaluation of a run on the schedule ends before anything is prepared."""
     monkeypatch.setattr(assess, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
     monkeypatch.setattr(assess, "measure", lambda *_: pytest.fail("measured"))
     run = {"schedule": OmegaConf.load(CONF / "schedule" / f"{schedule}.yaml"), "model": {"learn_variance": False}}
     OmegaConf.save(run, tmp_path / "config.yaml")
-    bits = OmegaConf.merge(OmegaConf.load(CONF / "likelihood" / f"{likelihood}.yaml"), change)
     config = {
         "run": str(tmp_path),
         "data": {"_target_": "torch.nn.Identity"},
         "trainer": {"accelerator": "cpu", "threads": 1, "precision": None},
         "likelihood": bits,
-        "cells": [{"name": "one", "sampler": SAMPLER, "num_images": 4, "checkpoint": "last.ckpt"}],
+        "cells": [{"name": "one", "sampler": s, "num_images": 4, "checkpoint": "last.ckpt"} for s in samplers],
     }
     OmegaConf.save(config, tmp_path / "evaluate.yaml")
     with pytest.raises(UserError, match=message):

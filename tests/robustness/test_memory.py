@@ -48,6 +48,7 @@ def test_a_batch_that_does_not_fit_names_what_would_and_that_fits(new_run, nurse
     assert rows(plenty) == rows(found)
 
 
+@pytest.mark.slow
 def test_where_everything_fits_auto_changes_nothing(new_run):
     """Neither weights nor random numbers are touched by the trial, whatever learns from losses and drops out."""
     options = (

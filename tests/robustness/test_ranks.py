@@ -14,12 +14,13 @@ def curve(directory):
     return [float(row["train/loss"]) for row in rows(directory) if row.get("train/loss")]
 
 
-def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(new_run, nursery):
+@pytest.mark.parametrize("counts", [[4], pytest.param([1, 2], marks=pytest.mark.slow)], ids=str)
+def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(new_run, nursery, counts):
     """However many micro-batches make up a step: all but the last keep their gradients to themselves."""
     alone = new_run("alone", *OPTIONS)
     assert nursery.run(alone) == 0
     weights = checkpoint(alone)["state_dict"]
-    for parts in (1, 4):
+    for parts in counts:
         directory = new_run(f"parts{parts}", *OPTIONS, *TWO, f"trainer.accumulate_grad_batches={parts}")
         assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
         # The network is small enough for one bucket.
