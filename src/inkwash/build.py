@@ -9,10 +9,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from inkwash.check import OF_HYDRA, TRUSTED, check_arguments, refuse_strangers, shown
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError, user_error
 from inkwash.random import seed_of
+from inkwash.targets import OF_HYDRA, TRUSTED, check_arguments, refuse_strangers, shown
 from inkwash.training.module import DiffusionModule
 
 KNOWN = ("inkwash.", *TRUSTED)

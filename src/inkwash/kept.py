@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import os
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -14,6 +13,7 @@ import torch
 
 from inkwash import rundir
 from inkwash.errors import UserError
+from inkwash.targets import trusted_packages
 from inkwash.training.precision import resolve_precision
 
 # Keys of an evaluation's configuration that no value depends on.
@@ -82,7 +82,7 @@ def _code() -> str:
 
 def _trusted() -> Iterator[Path]:
     """Somebody's own packages and modules, where they are found."""
-    for name in filter(None, os.environ.get("INKWASH_TRUST", "").split(",")):
+    for name in trusted_packages():
         spec = importlib.util.find_spec(name)
         yield from map(Path, (spec.submodule_search_locations or [spec.origin or ""]) if spec else [])
 

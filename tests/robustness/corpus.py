@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from inkwash import check
+from inkwash import targets
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -179,7 +179,7 @@ def leaves(node, key=""):
     """Every (key, annotation) of a configuration whose constructor says what it takes."""
     arguments = {}
     if str(node.get("_target_", "")).startswith("inkwash."):
-        arguments = check._arguments(node["_target_"]) or {}
+        arguments = targets._arguments(node["_target_"]) or {}
     for name, value in node.items():
         where = f"{key}.{name}".lstrip(".")
         if isinstance(value, dict):

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from inkwash.build import build
-from inkwash.check import refuse_strangers
 from inkwash.errors import UserError
 from inkwash.fit import fit
 from inkwash.run import load_run
+from inkwash.targets import refuse_strangers
 
 STEPS = ("trainer.max_steps=2", "callbacks.checkpoint.every_n_steps=2")
 STRANGERS = (
