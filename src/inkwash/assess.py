@@ -51,7 +51,7 @@ def assess(directory: Path) -> None:
             suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data, device)
             suites[cell["num_images"]] = suite
             text = json.dumps(measure(config, cell, suite, data, rank, world, device), indent=2, default=str)
-            if as_rank_0(kept, directory, config, cell, data, device)[0] != path:
+            if as_rank_0(key_of, config, cell, data, device) != path.stem:
                 raise UserError(
                     f"what {cell['name']} measures was changed meanwhile, its checkpoint perhaps by a training that "
                     "goes on: start the same command again when that has ended"

@@ -185,6 +185,7 @@ def commit() -> str | None:
     return _git("rev-parse", "HEAD")
 
 
+@cache
 def version() -> str | None:
     """The commit, -dirty where the checkout differs from it."""
     return f"{commit()}-dirty" if _git("status", "--porcelain") else commit()
