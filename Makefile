@@ -67,28 +67,28 @@ help: ## list the targets
 install: $(STAMP) ## build .venv from requirements.lock (PYTHON=python3.12 to choose the interpreter)
 
 train: $(STAMP) ## train one model: make train model=unet_small schedule=cosine
-	@$(PY) -m inkwash.train $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash train $(HYDRA) $(value ARGS)
 
 sweep: $(STAMP) ## train one model for each combination: make sweep schedule=linear,cosine seed=1,2
-	@$(PY) -m inkwash.train --multirun $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash sweep $(HYDRA) $(value ARGS)
 
 sample: $(STAMP) ## draw images from a run: make sample run=runs/NAME
-	@$(PY) -m inkwash.sample $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash sample $(HYDRA) $(value ARGS)
 
 evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dpmpp_2m spacing.steps=10,20
-	@$(PY) -m inkwash.evaluate $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash evaluate $(HYDRA) $(value ARGS)
 
 export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PATH (format=safetensors: one file)
-	@$(PY) -m inkwash.export $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash export $(HYDRA) $(value ARGS)
 
 import: $(STAMP) ## make a run of a pipeline of diffusers: make import folder=PATH run=NAME
-	@$(PY) -m inkwash.importing $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash import $(HYDRA) $(value ARGS)
 
 dashboard: $(STAMP) ## make a workspace in W&B of what a run logged: make dashboard run=runs/NAME (out=PATH: a file)
-	@$(PY) -m inkwash.dashboard $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash dashboard $(HYDRA) $(value ARGS)
 
 sync: $(STAMP) ## upload what runs logged offline to W&B: make sync (run=runs/NAME for one, dry=true to look first)
-	@$(PY) -m inkwash.sync $(HYDRA) $(value ARGS)
+	@$(PY) -m inkwash sync $(HYDRA) $(value ARGS)
 
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(value ARGS)

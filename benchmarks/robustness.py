@@ -52,7 +52,7 @@ def train(folder: Path, overrides: list[str]) -> tuple[float, float, int]:
     # Each in a process of its own would measure the start of the process.
     code = (
         "import sys, time, torch; from pathlib import Path\n"
-        "from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint\n"
+        "from inkwash.checkpoints.io import AtomicCheckpointIO, read_checkpoint\n"
         "content = read_checkpoint(Path(sys.argv[1]))\n"
         "for _ in range(5):\n"
         "    start = time.perf_counter(); AtomicCheckpointIO().save_checkpoint(content, sys.argv[1] + '.copy')\n"

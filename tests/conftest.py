@@ -10,10 +10,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from inkwash import launch, rundir, train
-from inkwash.check import check
+from inkwash.commands import train
+from inkwash.config.paths import config_dir
+from inkwash.config.validate import check
 from inkwash.denoiser import Estimate
 from inkwash.process.schedules import Schedule
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.provenance import provenance
 
 # Threads of small operations that wait for a busy core cost far more than they bring; the suite's processes inherit it.
 torch.set_num_threads(1)
@@ -71,7 +74,7 @@ def pixel_noise():
 def composed(*overrides: str, config_name: str = "train") -> dict:
     """The resolved configuration that a command line would give, checked as the launcher checks it."""
     assert train  # its import makes the schema and the resolver known
-    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+    with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose(config_name, list(overrides))
     check(config)
     plain = OmegaConf.to_container(config, resolve=True)
@@ -88,8 +91,8 @@ def write_run(directory: Path, *overrides: str) -> Path:
     """A run directory as the launcher leaves it for the ranks."""
     directory.mkdir(parents=True, exist_ok=True)
     config = {key: value for key, value in composed(*overrides).items() if key not in ("run", "sweep", "resume")}
-    rundir.write_config(directory, config)
-    about = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **rundir.provenance()}
+    RunDirectory(directory).write_config(config)
+    about = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **provenance()}
     (directory / "run.json").write_text(json.dumps(about))
     return directory
 
@@ -115,7 +118,7 @@ def quick_run(tmp_path, quick_run_in):
 @pytest.fixture
 def fit_run(quick_run):
     """fit_run(name, *overrides): train in this process; returns (directory, trainer, module)."""
-    from inkwash.fit import fit
+    from inkwash.jobs.train import train as fit
 
     def run(name: str, *overrides: str):
         directory = quick_run(name, *overrides)

@@ -1,16 +1,14 @@
-"""What a rank does, but rank 1 reads another seed in config.yaml."""
+"""A training job whose rank 1 reads another seed in config.yaml."""
 
 import os
-import sys
-from pathlib import Path
 
-from inkwash import rundir
-from inkwash.agent import reporting
-from inkwash.fit import fit
+from inkwash.jobs import train as job
+from inkwash.runs import config_file
 
-if __name__ == "__main__":
-    here, read = Path(sys.argv[1]), rundir.read_config
+read = config_file.read
+
+
+def train(directory):
     if os.environ["RANK"] == "1":
-        rundir.read_config = lambda directory: {**read(directory), "seed": 1}
-    with reporting(here):
-        fit(here)
+        config_file.read = lambda path: {**read(path), "seed": 1}
+    job.train(directory)

@@ -15,17 +15,20 @@ import math
 import os
 import signal
 import time
-from pathlib import Path
 
-from inkwash import command, rundir, train
-from inkwash.training import trials
+from inkwash.commands import train
+from inkwash.config import cli
+from inkwash.files import write_text
+from inkwash.runs.directory import RunDirectory
+from inkwash.sweeps.trial import open_trial, read_trial, write_trial
 
 
 def job(config):
-    directory, started = train.job_directory(), time.time()
+    run, started = train.job_directory(), time.time()
+    directory = run.path
     directory.mkdir(parents=True, exist_ok=True)
-    train.write_about(directory, "auto", "hash")
-    rundir.write_status(directory, "running")
+    train.write_record(run, "auto", "hash")
+    run.write_status("running")
     with open(directory.parent / "begun", "a") as file:
         file.write(f"{directory.name}\n")
     begun = len((directory.parent / "begun").read_text().splitlines())
@@ -37,27 +40,27 @@ def job(config):
     loss = math.log10(config.optimizer.lr / 1e-3) ** 2
     seen = {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "started": started, "ended": time.time()}
     summary = {"metrics": {}, "heldout_loss": loss, "steps": 4, "loss": loss, "images_per_second": 1.0, **seen}
-    rundir.write_text(directory / "summary.json", json.dumps(summary))
+    write_text(directory / "summary.json", json.dumps(summary))
     if config.optimizer.lr == float(os.environ.get("FAIL", -1)):
-        rundir.write_status(directory, "failed", error="error: as it was told to")
+        run.write_status("failed", error="error: as it was told to")
         return float("nan")
-    rundir.write_status(directory, "pruned" if obeys(directory, loss) else "finished")
+    run.write_status("pruned" if obeys(run, loss) else "finished")
     return loss
 
 
-def obeys(directory: Path, loss: float) -> bool:
+def obeys(run: RunDirectory, loss: float) -> bool:
     """Whether the pruner stopped the job."""
     if "REPORT" not in os.environ:
         return False
     from optuna.pruners import MedianPruner
 
-    about = trials.read(directory)
+    about = read_trial(run)
     assert about is not None
-    trial = trials.open_trial(about, MedianPruner(n_startup_trials=2))
+    trial = open_trial(about, MedianPruner(n_startup_trials=2))
     for step in range(int(os.environ["REPORT"])):
         trial.report(loss, step)
         if trial.should_prune():
-            trials.write(directory, {**about, "pruned": step})
+            write_trial(run, {**about, "pruned": step})
             return True
     return False
 
@@ -65,4 +68,4 @@ def obeys(directory: Path, loss: float) -> bool:
 if __name__ == "__main__":
     import quick_jobs  # by the name that other processes find it by
 
-    command.run(quick_jobs.job, "train")
+    cli.run(quick_jobs.job, "train")

@@ -7,17 +7,19 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from inkwash import assess, launch
+from inkwash.config.paths import config_dir
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.guidance import AutoGuidance, ClassifierFree
+from inkwash.jobs import evaluate
+from inkwash.jobs.image_sources import Counter
 from inkwash.process.predictions import X0
 from inkwash.process.schedules import EDMSchedule
 from inkwash.process.spacing import Trailing
+from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.generate import generate
 from inkwash.samplers.heun import Heun
-from inkwash.sources import Counter
 
 SCHEDULE, N, STEPS = EDMSchedule(), 6, 4
 CPU = torch.device("cpu")
@@ -68,7 +70,7 @@ def test_outside_its_interval_the_worse_network_costs_nothing():
     assert found / N == STEPS + STEPS - 2
 
 
-CONF = Path(launch.config_dir())
+CONF = Path(config_dir())
 LEARNED = "inkwash.process.variances.LearnedRange"
 SAMPLER = {
     "_target_": "inkwash.samplers.ddim.DDIM",
@@ -87,23 +89,24 @@ SAMPLER = {
     ids=["chain", "continuous", "one time", "no head"],
 )
 def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
-    schedule, likelihood, change, message, tmp_path, monkeypatch
+    schedule, likelihood, change, message, tmp_path, monkeypatch, compose_config
 ):
     bits = OmegaConf.merge(OmegaConf.load(CONF / "likelihood" / f"{likelihood}.yaml"), change)
-    refused(schedule, bits, [SAMPLER], message, tmp_path, monkeypatch)
+    refused(schedule, bits, [SAMPLER], message, tmp_path, monkeypatch, compose_config)
 
 
-def test_a_sampler_of_a_later_cell_is_refused_before_any_image(tmp_path, monkeypatch):
+def test_a_sampler_of_a_later_cell_is_refused_before_any_image(tmp_path, monkeypatch, compose_config):
     heun = {**SAMPLER, "_target_": "inkwash.samplers.heun.Heun"}
-    refused("cosine", None, [SAMPLER, heun], "sampler=heun steps in sigma / alpha", tmp_path, monkeypatch)
+    refused(
+        "cosine", None, [SAMPLER, heun], "sampler=heun steps in sigma / alpha", tmp_path, monkeypatch, compose_config
+    )
 
 
-def refused(schedule, bits, samplers, message, tmp_path, monkeypatch):
+def refused(schedule, bits, samplers, message, tmp_path, monkeypatch, compose_config):
     """An evaluation of a run on the schedule ends before anything is prepared."""
-    monkeypatch.setattr(assess, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
-    monkeypatch.setattr(assess, "measure", lambda *_: pytest.fail("measured"))
-    run = {"schedule": OmegaConf.load(CONF / "schedule" / f"{schedule}.yaml"), "model": {"learn_variance": False}}
-    OmegaConf.save(run, tmp_path / "config.yaml")
+    monkeypatch.setattr(evaluate, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
+    monkeypatch.setattr(evaluate, "measure", lambda *_: pytest.fail("measured"))
+    RunDirectory(tmp_path).write_config(compose_config(f"schedule={schedule}"))
     config = {
         "run": str(tmp_path),
         "data": {"_target_": "torch.nn.Identity"},
@@ -113,15 +116,15 @@ def refused(schedule, bits, samplers, message, tmp_path, monkeypatch):
     }
     OmegaConf.save(config, tmp_path / "evaluate.yaml")
     with pytest.raises(UserError, match=message):
-        assess.assess(tmp_path)
+        evaluate.evaluate(tmp_path)
 
 
 def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
     """A training that goes on writes last.ckpt anew: no rank, and no cell, may have taken the other one."""
     keys = iter(["before", "after"])
-    monkeypatch.setattr(assess, "key_of", lambda *_: next(keys))
-    monkeypatch.setattr(assess, "prepared_suite", lambda *_: None)
-    monkeypatch.setattr(assess, "measure", lambda *_: {"name": "one"})
+    monkeypatch.setattr(evaluate, "key_of", lambda *_: next(keys))
+    monkeypatch.setattr(evaluate, "prepared_suite", lambda *_: None)
+    monkeypatch.setattr(evaluate, "measure", lambda *_: {"name": "one"})
     config = {
         "run": None,
         "data": OmegaConf.merge(OmegaConf.load(CONF / "data" / "digits.yaml"), {"seed": 0}),
@@ -130,16 +133,16 @@ def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
     }
     OmegaConf.save(config, tmp_path / "evaluate.yaml")
     with pytest.raises(UserError, match="what one measures was changed meanwhile, its checkpoint perhaps"):
-        assess.assess(tmp_path)
+        evaluate.evaluate(tmp_path)
     assert not (tmp_path / "cells").exists()
 
 
 def test_a_kept_result_is_read_and_a_damaged_one_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(assess, "key_of", lambda *_: "key")
+    monkeypatch.setattr(evaluate, "key_of", lambda *_: "key")
     path = tmp_path / "cells" / "key.json"
-    assert assess.kept(tmp_path, {}, {}, None, CPU) == (path, None)
+    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, None)
     path.parent.mkdir()
     path.write_text('{"name": "one"}')
-    assert assess.kept(tmp_path, {}, {}, None, CPU) == (path, {"name": "one"})
+    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, {"name": "one"})
     path.write_text('{"name": "o')
-    assert assess.kept(tmp_path, {}, {}, None, CPU) == (path, None)
+    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, None)

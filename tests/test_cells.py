@@ -14,11 +14,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from inkwash import launch, train
-from inkwash.build import build
+from inkwash.commands import train
+from inkwash.config.instantiate import build
+from inkwash.config.paths import config_dir
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.loss import L2, DiffusionLoss, VLBLoss
+from inkwash.losses.distances import L2
+from inkwash.losses.simple import DiffusionLoss
+from inkwash.losses.vlb import VLBLoss
 from inkwash.nets.unet import UNet
 from inkwash.process.times import Stratified
 from inkwash.random import Draws, generator
@@ -44,7 +47,7 @@ def config(schedule: str) -> dict:
     overrides = ["debug=fast", "trainer=cpu", f"schedule={schedule}", "data.shape=[1,4,4]", f"spacing.steps={STEPS}"]
     if schedule == "cosine_shifted":
         overrides += ["schedule.image_size=64"]  # that of the images it is made for: the path depends on it
-    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+    with initialize_config_dir(config_dir(), version_base="1.3"):
         return OmegaConf.to_container(compose("train", overrides), resolve=True)
 
 

@@ -125,7 +125,7 @@ def test_sample_draws_the_grid_that_training_logged(first, workplace, tmp_path):
 @pytest.fixture(scope="module")
 def continued(first, workplace):
     """The first run's weights measured by one and by two processes: two more steps at a learning rate of 0."""
-    more = ("trainer.max_steps=6", "learning_rate.total_steps=4", "callbacks.fid.num_images=13")
+    more = ("trainer.max_steps=6", "learning_rate.total_steps=4", "callbacks.evaluation.num_images=13")
     witness = "+callbacks.witness._target_=fakes.Witness"
     results = []
     for name, trainer in (("one", ("trainer=cpu",)), ("two", ("trainer=ddp_cpu", "trainer.devices=2"))):
@@ -187,7 +187,7 @@ def test_ranks_agree_on_importance_sampled_times(workplace):
     options = (
         *importance,
         "logger=csv",
-        "~callbacks.fid",
+        "~callbacks.evaluation",
         "~callbacks.samples",
         "+callbacks.witness._target_=fakes.Witness",
     )
@@ -205,7 +205,14 @@ def test_ranks_agree_on_importance_sampled_times(workplace):
 
 def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
     bomb = "+callbacks.bomb={_target_: fakes.Bomb, rank: 1, step: 2}"
-    options = ("trainer=ddp_cpu", "trainer.devices=2", "logger=csv", "~callbacks.fid", "trainer.max_steps=1000", bomb)
+    options = (
+        "trainer=ddp_cpu",
+        "trainer.devices=2",
+        "logger=csv",
+        "~callbacks.evaluation",
+        "trainer.max_steps=1000",
+        bomb,
+    )
     start = time.monotonic()
     result = inkwash("train", *QUICK, *options, "run=bombed", cwd=workplace)
     assert result.returncode != 0
@@ -224,7 +231,7 @@ def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
 def test_ctrl_c_leaves_nothing_behind(sweep, tmp_path):
     """Nor does it start a sweep's next job."""
     many = ("--multirun", "sweep=stopped", "seed=1,2") if sweep else ("run=stopped",)
-    endless = ("logger=csv", "~callbacks.fid", "trainer.max_steps=99999")
+    endless = ("logger=csv", "~callbacks.evaluation", "trainer.max_steps=99999")
     process = subprocess.Popen(
         [sys.executable, "-m", "inkwash.train", *many, *QUICK, *endless],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -325,7 +332,7 @@ def test_another_model_does_not_continue_a_run(first, workplace):
 def test_sampling_from_what_is_no_run(first, workplace, tmp_path):
     result = inkwash("sample", f"run={tmp_path}", cwd=workplace)
     assert result.returncode == 1
-    assert "is no run directory" in result.stderr
+    assert "is not a run directory" in result.stderr
 
 
 def test_mistakes_that_only_the_ranks_see(first, workplace, tmp_path):

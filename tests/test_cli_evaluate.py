@@ -104,7 +104,7 @@ def test_files_and_pipelines_meet_the_same_ruler(alone, workplace):
 MISTAKES = {
     "no source": ((), "evaluate needs one of run=DIR, images=DIR and pipeline=DIR"),
     "two sources": (("run=tiny", "images=."), "not run and images"),
-    "no run": (("run=nowhere",), "run=nowhere is no run directory"),
+    "no run": (("run=nowhere",), "run=nowhere is not a run directory"),
     "foreign without data": (("images=.",), "needs data=...: what they are compared with"),
     "no folder": (("images=nope", "data=digits", "extractor=classifier"), "images=nope is no directory"),
     "sampler": (("run=tiny", "sampler=dim"), "Could not find 'sampler/dim'"),
@@ -147,8 +147,7 @@ def test_a_rank_that_dies_ends_the_evaluation(workplace):
     )  # fmt: skip
     victim = None
     for _ in range(600):
-        ranks = [line for line in ours("killed") if "-m inkwash.assess" in line or "inkwash.assess killed" in line]
-        ranks = [line for line in ranks if "agent" not in line]
+        ranks = [line for line in ours("killed") if "-m inkwash.launch.rank inkwash.jobs.evaluate" in line]
         if len(ranks) == 2:
             victim = int(ranks[-1].split()[0])
             break

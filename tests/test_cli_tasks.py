@@ -10,11 +10,12 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from inkwash import rundir
-from inkwash.build import build_module
-from inkwash.draw import choose_inputs, draw
 from inkwash.errors import UserError
+from inkwash.jobs.sample import choose_inputs
+from inkwash.jobs.sample import sample as draw
 from inkwash.run import load_run
+from inkwash.runs.directory import RunDirectory
+from inkwash.training.build import build_module
 
 EDITS = ("inpaint", "img2img", "interpolate", "reconstruct")
 FEW = ("num_images=3", "spacing.steps=4", "trainer.accelerator=cpu")
@@ -30,7 +31,7 @@ def write_run(directory, compose_config, *overrides):
     generator = torch.Generator().manual_seed(config["seed"])
     state = {key: v + 0.1 * torch.randn(v.shape, generator=generator) for key, v in module.state_dict().items()}
     (directory / "checkpoints").mkdir(parents=True)
-    rundir.write_config(directory, {key: v for key, v in config.items() if key not in ("run", "sweep", "resume")})
+    RunDirectory(directory).write_config({key: v for key, v in config.items() if key not in ("run", "sweep", "resume")})
     torch.save({"state_dict": state, "global_step": 0}, directory / "checkpoints" / "last.ckpt")
     return directory
 
@@ -132,7 +133,7 @@ def test_a_mask_file_is_obeyed(sample, tmp_path):
 
 
 def task_of(compose_config, name, run):
-    from inkwash.build import build
+    from inkwash.config.instantiate import build
 
     return build(compose_config(f"task={name}", f"run={run}", config_name="sample")["task"])
 
@@ -151,7 +152,7 @@ def test_heldout_images_come_with_their_labels_in_a_fixed_mixed_order(run, compo
 
 
 def heldout_of(run):
-    from inkwash.build import build
+    from inkwash.config.instantiate import build
 
     data = build(run.config["data"]).heldout
     return data.images, data.labels.tolist()
@@ -274,7 +275,7 @@ def test_the_command_edits_with_a_run(run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", EDITS)
 def test_every_task_runs_on_a_trained_run(task, fit_run, tmp_path, compose_config):
-    directory, *_ = fit_run("trained", "~callbacks.fid", "trainer.max_steps=2")
+    directory, *_ = fit_run("trained", "~callbacks.evaluation", "trainer.max_steps=2")
     command = [
         sys.executable,
         "-m",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from inkwash import command, dashboard, evaluate, export, importing, sample, sync, train
+from inkwash.commands import dashboard, evaluate, export, import_pipeline, sample, sync, train
+from inkwash.config import cli
 from inkwash.errors import UserError
 
 
@@ -17,7 +18,7 @@ def ends(monkeypatch, main, *arguments):
     return end.value.code
 
 
-@pytest.mark.parametrize("module", [sample, evaluate, export, importing, dashboard, sync])
+@pytest.mark.parametrize("module", [sample, evaluate, export, import_pipeline, dashboard, sync])
 @pytest.mark.parametrize("flag", ["--multirun", "-m", "--multi", "hydra.mode=MULTIRUN"])
 def test_only_training_sweeps(module, flag, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -48,10 +49,13 @@ def test_what_cannot_be_parsed_is_named(module, argument, sentence, monkeypatch)
         ("sampler.steps=20", "spacing.steps"),
         ("callbacks.samples.sampler.eta=1", "sampler.eta, of sampler=ddim or ddim_dynamic or euler"),
         ("loss.weighting.gamma=5", "weighting.gamma, of weighting=min_snr or p2 or soft_min_snr"),
-        ("callbacks.fid.extractor.weight_path=x", "extractor.weights_path, of extractor=clip or dinov2 or inception"),
+        (
+            "callbacks.evaluation.extractor.weight_path=x",
+            "extractor.weights_path, of extractor=clip or dinov2 or inception",
+        ),
         ("optimizer.lrr=1", "optimizer.lr"),
         ("callbacks.samples.num_image=1", "callbacks.samples.num_images, of callbacks=default"),
-        ("callbacks.fid.num_image=1", "callbacks.fid.num_images, of callbacks=default"),
+        ("callbacks.evaluation.num_image=1", "callbacks.evaluation.num_images, of callbacks=default"),
         ("sed=1", "seed"),
     ],
 )
@@ -64,7 +68,7 @@ def test_a_mistake_found_after_a_job_is_a_sentence_and_a_bug_is_not(monkeypatch)
         def task(_config):
             raise error
 
-        return lambda: command.run(task, "train")
+        return lambda: cli.run(task, "train")
 
     sentence = "hydra.sweeper.metric=nope was not measured"
     assert ends(monkeypatch, raising(UserError(sentence))) == f"error: {sentence}"

@@ -6,13 +6,14 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from inkwash import launch
-from inkwash.build import build, build_module
-from inkwash.check import check
+from inkwash.config.instantiate import build
+from inkwash.config.paths import config_dir
+from inkwash.config.validate import check
 from inkwash.errors import UserError
+from inkwash.training.build import build_module
 from inkwash.training.module import DiffusionModule
 
-CONF = Path(launch.config_dir())
+CONF = Path(config_dir())
 CHOICES = sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml"))
 # What a choice needs beside it.
 ALONG = {
@@ -111,12 +112,12 @@ def test_what_the_data_vary_by_is_said_once(compose_config):
 @pytest.mark.parametrize("experiment", [c for g, c in CHOICES if g == "experiment"])
 def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch):
     """A few steps of the whole recipe, on made-up images of its shape, judged by a made-up classifier."""
-    from inkwash.metrics import classifier
+    from inkwash.metrics.extractors import classifier
 
     monkeypatch.setattr(classifier, "STEPS", 5)
     classes = compose_config(f"experiment={experiment}")["data"]["num_classes"]
     source = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 40}", f"data.num_classes={classes}")
-    steps = ("trainer.max_steps=2", "callbacks.fid.every_n_steps=2", "data.batch_size=8", "model.channels=16")
+    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", "model.channels=16")
     directory, trainer, module = fit_run(
         experiment, f"experiment={experiment}", *source, *steps, "extractor=classifier"
     )

@@ -11,12 +11,15 @@ from omegaconf import OmegaConf
 from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces.internal import View
 
-from inkwash import rundir
-from inkwash.dashboard import Dashboard, dashboard, names_of
+from inkwash.commands.dashboard import dashboard, names_of
+from inkwash.commands.sync import still_trains
+from inkwash.config.cli import compose
+from inkwash.config.schema import Dashboard
 from inkwash.errors import UserError
-from inkwash.reports.workspace import Logged, build, to_json
-from inkwash.sync import still_trains
-from inkwash.training.offline import reach
+from inkwash.runs.config_file import OF_THE_LAUNCH
+from inkwash.runs.directory import RunDirectory
+from inkwash.tracking.wandb_offline import reach
+from inkwash.tracking.wandb_workspace import Logged, build, to_json
 from panels import shown_by
 from wandb_server import Server
 
@@ -44,8 +47,8 @@ def inkwash(command, *arguments, cwd, **environment):
 def a_run(directory, values="train/loss,metrics/fd_classifier_8", **about):
     """A run directory as far as these commands look into it."""
     directory.mkdir(parents=True)
-    config = {"data": {"batch_size": 16}, "model": {"num_classes": 10}, "logger": {"wandb": {"project": "mine"}}}
-    rundir.write_config(directory, config)
+    config = OmegaConf.to_container(compose("data.batch_size=16", "logger.wandb.project=mine"), resolve=True)
+    RunDirectory(directory).write_config({key: value for key, value in config.items() if key not in OF_THE_LAUNCH})
     (directory / "run.json").write_text(json.dumps({"id": "abc", "choices": {"schedule": "cosine"}, **about}))
     if values:
         (directory / "metrics.csv").write_text(f"step,{values}\n1,0.5,3\n")
@@ -105,10 +108,10 @@ def test_without_a_key_it_is_written_to_a_file(tmp_path):
     assert "wandb login && make dashboard run=latest" in done.stdout
     view = json.loads((tmp_path / "runs" / "dashboard.json").read_text())
     assert view["project"] == "mine"
-    assert shown_by(view)["config"] == {"run.choices.schedule", "data.batch_size"}
+    assert shown_by(view)["config"] == {"run.choices.schedule", "optimizer.lr", "data.batch_size", "seed"}
     (run / "metrics.csv").unlink()
     with pytest.raises(UserError, match="has no metrics.csv yet: a dashboard shows what a run has logged"):
-        names_of(run)
+        names_of(RunDirectory(run))
 
 
 @pytest.mark.parametrize("out", ["pipe", "runs", "pipe/x"])
@@ -135,7 +138,7 @@ def test_a_damaged_record_is_named(tmp_path, name, content, says):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path} {says}"):
-        names_of(path.parent)
+        names_of(RunDirectory(path.parent))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
@@ -143,7 +146,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(UserError, match="has no metrics.csv yet"):
-        names_of(path.parent)
+        names_of(RunDirectory(path.parent))
     os.mkfifo(path.parent / "train.log")
     assert not still_trains(path.parent)
 

@@ -13,14 +13,18 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from hydra.core.global_hydra import GlobalHydra
 from safetensors import safe_open
 
-from inkwash import ddpm_scheduler, export, importing, rundir
-from inkwash.build import build, build_module
+from inkwash.commands import export, import_pipeline
+from inkwash.config.instantiate import build
 from inkwash.errors import UserError
-from inkwash.fit import fit
-from inkwash.interchange import export_diffusers, export_safetensors, import_diffusers
-from inkwash.nets.unet2d_config import unet2d_config
+from inkwash.interop import scheduler
+from inkwash.interop.pipeline import export_diffusers, export_safetensors, import_diffusers
+from inkwash.interop.unet_config import unet2d_config
+from inkwash.jobs.train import train
 from inkwash.run import load_run
-from inkwash.training import changes
+from inkwash.runs.config_file import OF_THE_LAUNCH
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.resume_check import forbidden
+from inkwash.training.build import build_module
 
 UNCONDITIONAL = ("data.shape=[3,8,8]", "model.num_classes=null", "sampler=ancestral")
 LEARNED = (
@@ -39,13 +43,13 @@ def untrained(tmp_path, compose_config):
 
     def make(*overrides: str, name: str = "run"):
         directory = tmp_path / name
-        config = {k: v for k, v in compose_config(*overrides).items() if k not in rundir.OF_THE_LAUNCH}
+        config = {k: v for k, v in compose_config(*overrides).items() if k not in OF_THE_LAUNCH}
         module = build_module(config)
         generator = torch.Generator().manual_seed(0)
         for p in module.parameters():
             p.data = 0.1 * torch.randn(p.shape, generator=generator)
         (directory / "checkpoints").mkdir(parents=True)
-        rundir.write_config(directory, config)
+        RunDirectory(directory).write_config(config)
         torch.save({"state_dict": module.state_dict(), "global_step": 7}, directory / "checkpoints" / "last.ckpt")
         return directory
 
@@ -198,7 +202,7 @@ def test_bare_weights_carry_their_configuration(untrained, tmp_path):
     with safe_open(export_safetensors(directory, tmp_path / "a" / "net.safetensors"), "pt") as file:
         state, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     config = json.loads(about["config"])
-    assert config == rundir.read_config(directory)
+    assert config == RunDirectory(directory).config
     assert (about["weights"], about["step"]) == ("ema", "7")
     net = build(config["model"])
     net.load_state_dict(state)
@@ -298,14 +302,14 @@ def test_their_cifar10_trains_on_as_our_recipe(pipeline, compose_config, tmp_pat
     up = {"up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"]}
     narrow = {"block_out_channels": [32, 64, 64, 64], "layers_per_block": 2, "downsample_padding": 0, "sample_size": 32}
     folder, _ = pipeline({"variance_type": "fixed_large"}, **blocks, **up, **narrow, dropout=0.1)
-    config = rundir.read_config(import_diffusers(folder, tmp_path / "run"))
+    config = RunDirectory(import_diffusers(folder, tmp_path / "run")).config
     recipe = compose_config("experiment=cifar10", "data.path=x", "model.channels=32")
-    assert changes.forbidden(config, recipe, step=0) is None
+    assert forbidden(config, recipe, step=0) is None
 
 
 def test_classes_must_be_told_of_what_is_not_our_own(untrained, pipeline, tmp_path):
     ours = import_diffusers(export_diffusers(untrained(), tmp_path / "out"), tmp_path / "back")
-    assert load_run(ours).num_classes == rundir.read_config(ours)["data"]["num_classes"] == 10
+    assert load_run(ours).num_classes == RunDirectory(ours).config["data"]["num_classes"] == 10
     folder, pipe = pipeline(num_class_embeds=6)
     with pytest.raises(UserError, match="num_class_embeds=6: if the last one stands for no label, pass num_classes=5"):
         import_diffusers(folder, tmp_path / "a")
@@ -330,11 +334,18 @@ def test_an_import_trains_on(untrained, tmp_path, compose_config):
     """From step 0 and from its weights, with an optimizer that has seen nothing."""
     out = export_diffusers(untrained("model.channels=32"), tmp_path / "out")
     back = import_diffusers(out, tmp_path / "back")
-    model = rundir.read_config(back)["model"]
-    quick = ("debug=fast", "logger=csv", "trainer=cpu", "trainer.max_steps=1", "optimizer.lr=1e-30", "~callbacks.fid")
+    model = RunDirectory(back).config["model"]
+    quick = (
+        "debug=fast",
+        "logger=csv",
+        "trainer=cpu",
+        "trainer.max_steps=1",
+        "optimizer.lr=1e-30",
+        "~callbacks.evaluation",
+    )
     config = compose_config(*quick, "~callbacks.best")
-    rundir.write_config(back, {k: v for k, v in config.items() if k not in rundir.OF_THE_LAUNCH} | {"model": model})
-    trainer, module = fit(back)
+    RunDirectory(back).write_config({k: v for k, v in config.items() if k not in OF_THE_LAUNCH} | {"model": model})
+    trainer, module = train(back)
     assert trainer.global_step == 1
     for name, value in load_run(tmp_path / "run").denoiser.net.state_dict().items():
         torch.testing.assert_close(module.denoiser.net.state_dict()[name], value)
@@ -351,7 +362,7 @@ def test_an_import_trains_on(untrained, tmp_path, compose_config):
 )  # fmt: skip
 def test_schedulers_we_cannot_represent_are_refused_by_name(change):
     with pytest.raises(UserError, match=f"^{next(iter(change))}"):
-        ddpm_scheduler.overrides(change, learn_variance=False)
+        scheduler.overrides(change, learn_variance=False)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +400,7 @@ def test_damaged_folders_are_refused(file, content, message, pipeline, tmp_path)
 
 def test_we_know_what_a_missing_field_means():
     theirs = {name: p.default for name, p in inspect.signature(DDPMScheduler).parameters.items()}
-    assert theirs == ddpm_scheduler.DEFAULTS
+    assert theirs == scheduler.DEFAULTS
 
 
 # --- The commands -----------------------------------------------------------------------------------------------------
@@ -398,7 +409,7 @@ def test_we_know_what_a_missing_field_means():
 def test_commands_do_what_they_say(untrained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     untrained("model.channels=32", name="runs/a")
-    for main, *arguments in ((export.main, "run=a", "out=out"), (importing.main, "folder=out", "run=b")):
+    for main, *arguments in ((export.main, "run=a", "out=out"), (import_pipeline.main, "folder=out", "run=b")):
         monkeypatch.setattr(sys, "argv", ["inkwash", *arguments])
         main()
         GlobalHydra.instance().clear()
@@ -414,7 +425,7 @@ def test_commands_do_what_they_say(untrained, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
-        ("export", ("run=nope", "out=x"), "error: run=nope is no run directory"),
+        ("export", ("run=nope", "out=x"), "error: run=nope is not a run directory"),
         ("importing", ("folder=nope", "run=a b"), "error: run=a b must be letters"),
         ("importing", ("run=a",), "error: folder has no value yet"),
     ],

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from inkwash import kept
+from inkwash.jobs import result_cache
 
 DATA = SimpleNamespace(train=SimpleNamespace(fingerprint="a"), heldout=SimpleNamespace(fingerprint="b"))
 
 
 def key_of(config, cell, data, device="cpu"):
-    return kept.key_of(config, cell, data, torch.device(device))
+    return result_cache.key_of(config, cell, data, torch.device(device))
 
 
 @pytest.fixture
@@ -94,11 +94,11 @@ def test_code(config, tmp_path, monkeypatch):
     """All of the package but reports, which make no values, and what somebody trusts beside it."""
     package = tmp_path / "package"
     (package / "reports").mkdir(parents=True)
-    (package / "kept.py").touch()
-    monkeypatch.setattr(kept, "__file__", str(package / "kept.py"))
+    (package / "random.py").touch()
+    monkeypatch.setattr(result_cache, "PACKAGE", package)
 
     def key():
-        kept._code.cache_clear()
+        result_cache._code.cache_clear()
         return key_of(config, CELL, DATA)
 
     before = key()
@@ -113,13 +113,13 @@ def test_code(config, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("new")
     importlib.invalidate_caches()
     assert key() != before
-    kept._code.cache_clear()
+    result_cache._code.cache_clear()
 
 
 def test_arithmetic(config, monkeypatch):
     assert key_of(config, CELL, DATA, "meta") != key_of(config, CELL, DATA)
     before = key_of(config, CELL, DATA)
-    monkeypatch.setattr(kept.metadata, "version", lambda _: "9.9")
+    monkeypatch.setattr(result_cache.metadata, "version", lambda _: "9.9")
     assert key_of(config, CELL, DATA) != before
 
 

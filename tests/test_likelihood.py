@@ -9,8 +9,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from inkwash import launch, train
-from inkwash.build import build
+from inkwash.commands import train
+from inkwash.config.instantiate import build
+from inkwash.config.paths import config_dir
 from inkwash.denoiser import Denoiser, Estimate
 from inkwash.errors import UserError
 from inkwash.likelihood.bound import (
@@ -23,7 +24,8 @@ from inkwash.likelihood.bound import (
     variational_bound,
 )
 from inkwash.likelihood.flow import FlowBits, flow_bits_per_dim
-from inkwash.loss import L2, HybridLoss, VLBLoss
+from inkwash.losses.distances import L2
+from inkwash.losses.vlb import HybridLoss, VLBLoss
 from inkwash.process.betas import cosine, linear
 from inkwash.process.forward import posterior_variance, transition
 from inkwash.process.predictions import Eps
@@ -34,7 +36,7 @@ from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
 from inkwash.process.weightings import Uniform
 from inkwash.samplers.base import ImageNoise
 
-CONF = Path(launch.config_dir())
+CONF = Path(config_dir())
 assert train  # its import makes the schema and the resolver known
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "improved_diffusion_bound.json").read_text())
 VARIANCES = {"fixed_large": FixedLarge(), "fixed_small": FixedSmall(), "learned_range": LearnedRange()}

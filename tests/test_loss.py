@@ -8,7 +8,9 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.loss import L1, L2, DiffusionLoss, Huber, HybridLoss, PseudoHuber, VLBLoss
+from inkwash.losses.distances import L1, L2, Huber, PseudoHuber
+from inkwash.losses.simple import DiffusionLoss
+from inkwash.losses.vlb import HybridLoss, VLBLoss
 from inkwash.process.betas import linear
 from inkwash.process.predictions import EDM, X0, Eps, V
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule

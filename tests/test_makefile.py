@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TRAIN = ["-m", "inkwash.train"]
+TRAIN = ["-m", "inkwash", "train"]
 RECORDER = "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))"
 TARGETS = [
     "help", "install", "train", "sweep", "sample", "evaluate", "export", "import", "dashboard", "sync",
@@ -131,8 +131,8 @@ def test_args_is_read_once_by_the_shell(venv: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        ("sweep", [*TRAIN, "--multirun", "seed=1,2"]),
-        ("sample", ["-m", "inkwash.sample", "seed=1,2"]),
+        ("sweep", ["-m", "inkwash", "sweep", "seed=1,2"]),
+        ("sample", ["-m", "inkwash", "sample", "seed=1,2"]),
     ],
 )
 def test_sweep_and_sample_take_the_same_overrides(venv: Path, target: str, command: list[str]) -> None:

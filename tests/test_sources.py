@@ -11,9 +11,9 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from inkwash.errors import UserError
-from inkwash.quantize import to_uint8
+from inkwash.images import to_uint8
+from inkwash.jobs.image_sources import pipeline_images
 from inkwash.random import generator
-from inkwash.sources import pipeline_images
 
 SHAPE, STEPS, SEED = (1, 8, 8), 3, 5
 

@@ -25,10 +25,13 @@ from optuna.samplers import TPESampler
 from hydra_plugins.inkwash.slots import SlotsLauncher
 from hydra_plugins.inkwash.space import distribution
 from hydra_plugins.inkwash.study import OptunaSweeper
-from inkwash import launch, rundir, sweep
+from inkwash.commands.evaluate import combinations
+from inkwash.config.paths import config_dir
 from inkwash.errors import UserError
-from inkwash.evaluate import combinations
-from inkwash.training import trials
+from inkwash.files import read_json, write_text
+from inkwash.runs.directory import SAFE, RunDirectory
+from inkwash.sweeps import plan, table
+from inkwash.sweeps.trial import open_storage
 
 ROOT = Path(__file__).parents[1]
 LOG_LR = "optimizer.lr=tag(log,interval(1e-5,1e-1))"
@@ -54,18 +57,18 @@ def states(directory):
 
 def study(directory):
     """The trials of a sweep's study."""
-    storage = trials.open_storage(str(directory / "study.journal"))
+    storage = open_storage(str(directory / "study.journal"))
     return optuna.load_study(study_name=directory.name, storage=storage).get_trials()
 
 
 CHOICES = [(group, path.stem) for group in ("launcher", "sweeper")
-           for path in sorted((Path(launch.config_dir()) / group).glob("*.yaml"))]  # fmt: skip
+           for path in sorted((Path(config_dir()) / group).glob("*.yaml"))]  # fmt: skip
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_is_a_plugin_that_takes_its_settings(group, choice, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+    with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose("train", [f"{group}={choice}", "hydra.job.name=train"], return_hydra_config=True)
     assert isinstance(
         Plugins.instance()._instantiate(config.hydra[group]), Launcher if group == "launcher" else Sweeper
@@ -102,24 +105,24 @@ def test_a_repeated_sweep_runs_what_is_left(tmp_path):
 
 
 def test_names_of_jobs():
-    name = rundir.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=1", "schedule=linear", "sweep=x"])
+    name = plan.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=1", "schedule=linear", "sweep=x"])
     assert name.startswith("optimizer.lr-0.001235_schedule-linear-")
     # Whatever does not belong to the job leaves its name alone, and so does the order; anything else changes it.
     same = ["launcher=gpus", "schedule=linear", "a=1", "sweep=y", "resume=must", "sweeper=grid"]
-    assert name == rundir.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], same)
-    assert name != rundir.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=2", "schedule=linear"])
-    long = rundir.job_name(["x=" + "y" * 300], ["x=" + "y" * 300])
+    assert name == plan.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], same)
+    assert name != plan.job_name(["optimizer.lr=0.00123456789", "schedule=linear"], ["a=2", "schedule=linear"])
+    long = plan.job_name(["x=" + "y" * 300], ["x=" + "y" * 300])
     assert len(long) < 120
-    assert rundir.SAFE.fullmatch(rundir.job_name(["a={b: [1, 2]}", "c='$HOME (x)'"], []))
+    assert SAFE.fullmatch(plan.job_name(["a={b: [1, 2]}", "c='$HOME (x)'"], []))
 
 
 def a_job(directory):
     """What the table reads of a job that has finished."""
     directory.mkdir(parents=True)
     summary = {"metrics": {"fid": {"value": 2.0}}, "steps": 4, "loss": 0.5, "images_per_second": 9.0}
-    rundir.write_text(directory / "summary.json", json.dumps(summary))
-    rundir.write_text(directory / "run.json", json.dumps({"id": "x", "overrides": [f"seed={directory.name}"]}))
-    rundir.write_status(directory, "finished")
+    write_text(directory / "summary.json", json.dumps(summary))
+    write_text(directory / "run.json", json.dumps({"id": "x", "overrides": [f"seed={directory.name}"]}))
+    RunDirectory(directory).write_status("finished")
 
 
 def test_jobs_of_different_code_are_told_apart(tmp_path, capsys):
@@ -127,9 +130,9 @@ def test_jobs_of_different_code_are_told_apart(tmp_path, capsys):
     told = "the jobs were trained by different versions of the code"
     for job, about in (("1", {"commit": "abc"}), ("2", {"commit": "abc"}), ("3", {"commit": "abc", "dirty": True})):
         a_job(tmp_path / job)
-        about |= rundir.read_json(tmp_path / job / "run.json")
-        rundir.write_text(tmp_path / job / "run.json", json.dumps(about))
-        assert sweep.finish(tmp_path, [job]) == 0
+        about |= read_json(tmp_path / job / "run.json")
+        write_text(tmp_path / job / "run.json", json.dumps(about))
+        assert table.finish(tmp_path, [job]) == 0
         assert (told in capsys.readouterr().out) == (job == "3")
     with open(tmp_path / "sweep.csv") as file:
         assert [row["commit"] for row in csv.DictReader(file)] == ["abc", "abc", "abc-dirty"]
@@ -144,9 +147,9 @@ def test_a_damaged_file_of_a_job_costs_only_its_row(tmp_path, capsys, name, cont
     (tmp_path / "1" / name).unlink()
     if content is not None:
         (tmp_path / "1" / name).write_bytes(content)
-    assert not sweep.done(tmp_path / "1")  # so the same sweep runs it again
-    assert sweep.done(tmp_path / "2")
-    assert sweep.finish(tmp_path, ["1", "2"]) == 1
+    assert not table.done(tmp_path / "1")  # so the same sweep runs it again
+    assert table.done(tmp_path / "2")
+    assert table.finish(tmp_path, ["1", "2"]) == 1
     if name != "status.json":
         assert f": {tmp_path / '1' / name} is missing or damaged: restore it from a copy\n" in capsys.readouterr().out
     with open(tmp_path / "sweep.csv") as file:
@@ -299,10 +302,10 @@ def parsed(*texts):
 }.items())  # fmt: skip
 def test_lists_of_nothing_and_of_too_much_are_refused(lists, sentence):
     with pytest.raises(UserError, match=sentence):
-        sweep.refuse_counts(parsed(*lists))
+        plan.refuse_counts(parsed(*lists))
     with pytest.raises(UserError, match=sentence):
         combinations(list(lists))
-    sweep.refuse_counts(parsed("a=range(0,100)", "b=range(0,100)", "c=1", "d=interval(0,1)"))
+    plan.refuse_counts(parsed("a=range(0,100)", "b=range(0,100)", "c=1", "d=interval(0,1)"))
 
 
 def test_settings_of_launcher_and_sweeper_are_named(tmp_path):
@@ -336,7 +339,7 @@ def test_a_sweep_needs_a_folder(tmp_path):
     for name in ("x", "x/y"):
         config = OmegaConf.create({"run": None, "hydra": {"sweep": {"dir": str(tmp_path / name)}}})
         with pytest.raises(UserError, match=f"{tmp_path / 'x'} is a file, and no folder: choose another sweep=NAME"):
-            sweep.begin(config)
+            plan.begin(config)
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.items())
@@ -350,17 +353,17 @@ def test_sweeps_that_cannot_work_end_before_they_begin(arguments, sentence, tmp_
 
 def test_the_objective_is_a_metric_that_was_measured(tmp_path):
     (tmp_path / "summary.json").write_text('{"metrics": {"fd_x_8": {"value": 3}, "kid_x_8": {"value": 1}}}')
-    assert sweep.objective(tmp_path, None) == 3
-    assert sweep.objective(tmp_path, "kid") == 1
+    assert table.objective(tmp_path, None) == 3
+    assert table.objective(tmp_path, "kid") == 1
     with pytest.raises(UserError, match=r"hydra.sweeper.metric=isc was not measured in .*, but fd_x_8, kid_x_8"):
-        sweep.objective(tmp_path, "isc")
+        table.objective(tmp_path, "isc")
 
 
 def test_some_metrics_had_better_be_large():
     for rising in ("accuracy_classifier_8", "accuracy", "isc", "prc", "dc", "recall_classifier_8"):
-        assert sweep.rises(rising), rising
+        assert table.rises(rising), rising
     for falling in ("fd_classifier_8", "fid", "kid", "heldout_loss", "memorised"):
-        assert not sweep.rises(falling), falling
+        assert not table.rises(falling), falling
 
 
 def test_plain_commands_import_no_sweeper():

@@ -12,8 +12,10 @@ import time
 import optuna
 import pytest
 
-from inkwash import launch, rundir
-from inkwash.training import trials
+from inkwash.launch.start import start
+from inkwash.runs.config_file import config_hash
+from inkwash.runs.directory import RunDirectory
+from inkwash.sweeps.trial import open_storage
 from test_sweep import LOG_LR, ROOT, run, states, study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -22,7 +24,7 @@ TWO_RANKS = (
     "debug=fast", "model.channels=8", "data.batch_size=16", "trainer=ddp_cpu", "trainer.devices=2", "trainer.threads=1",
     "trainer.precision=32-true",
 )  # fmt: skip
-BARE = (*TWO_RANKS, "logger=csv", "~callbacks.fid", "~callbacks.samples")
+BARE = (*TWO_RANKS, "logger=csv", "~callbacks.evaluation", "~callbacks.samples")
 
 
 def sweep(*arguments, cwd, **environment):
@@ -57,7 +59,7 @@ def test_two_jobs_of_two_ranks_make_one_directory_and_one_wandb_run_each(tmp_pat
     assert [len(found) for found in records] == [1, 1]
     abouts = [json.loads((job / "run.json").read_text()) for job in jobs]
     assert [found[0].name[-8:] for found in records] == [about["id"] for about in abouts]
-    assert [about["config_hash"] for about in abouts] == [rundir.config_hash(rundir.read_config(job)) for job in jobs]
+    assert [about["config_hash"] for about in abouts] == [config_hash(RunDirectory(job).config) for job in jobs]
     assert len({about["config_hash"] for about in abouts}) == 2
     assert all(json.loads((job / "summary.json").read_text())["world_size"] == 2 for job in jobs)
     with open(directory / "sweep.csv") as file:
@@ -66,9 +68,9 @@ def test_two_jobs_of_two_ranks_make_one_directory_and_one_wandb_run_each(tmp_pat
 
 
 def test_ranks_of_different_configurations_do_not_train(quick_run, monkeypatch, capfd):
-    directory = quick_run("mixed", "trainer.devices=2", "~callbacks.fid")
+    directory = quick_run("mixed", "trainer.devices=2", "~callbacks.evaluation")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
-    assert launch.start("other_config", directory, "cpu", 2) != 0
+    assert start("other_config:train", directory / "config.yaml", "cpu", 2) != 0
     assert "mixed/config.yaml is not the same for every rank" in (directory / "error.txt").read_text()
     assert not (directory / "checkpoints").exists()
 
@@ -184,7 +186,7 @@ def test_samplers_repeat_themselves_and_find_the_best(sweeper, storage, tmp_path
         result = run(f"sweep={name}", *arguments, cwd=tmp_path, timeout=400)
         assert result.returncode == 0, result.stderr
         at = storage.replace("///", f"///{tmp_path}/") if storage else str(tmp_path / "runs" / name / "study.journal")
-        opened = trials.open_storage(at)
+        opened = open_storage(at)
         found.append(optuna.load_study(study_name=name, storage=opened).get_trials())
         assert "best " in result.stdout
         assert "matters     optimizer.lr " in result.stdout

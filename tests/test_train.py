@@ -11,8 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from inkwash import launch, rundir, train
-from inkwash.training import next_config, processes
+from inkwash.commands import train
+from inkwash.config.paths import config_dir
+from inkwash.files import write_text
+from inkwash.runs.directory import RunDirectory
 
 # Claims a file until its input ends, and says whether it could.
 CLAIM = "import sys, fcntl; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); sys.stdin.read()"
@@ -23,7 +25,7 @@ RUN = Path("runs/run")
 
 @pytest.fixture(scope="module")
 def composed():
-    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+    with initialize_config_dir(config_dir(), version_base="1.3"):
         return compose("train", [*QUICK, "run=run", "hydra.job.name=train"], return_hydra_config=True)
 
 
@@ -37,7 +39,7 @@ def start(tmp_path, monkeypatch, capfd, composed):
         config = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
         for key, value in changes.items():
             OmegaConf.update(config, key, value)
-        monkeypatch.setattr(launch, "start", lambda module, directory, *_: ranks(directory))
+        monkeypatch.setattr(train, "start", lambda job, config, *_: ranks(config.parent))
         try:
             train.train(config)
         except SystemExit as stop:
@@ -49,7 +51,7 @@ def start(tmp_path, monkeypatch, capfd, composed):
 
 def trained(directory):
     """Ranks that have nothing to complain of."""
-    rundir.write_text(directory / "summary.json", '{"metrics": {}}')
+    write_text(directory / "summary.json", '{"metrics": {}}')
     return 0
 
 
@@ -98,7 +100,7 @@ def test_a_launcher_has_its_directory_to_itself_until_the_ranks_have_ended(start
 
 @pytest.mark.parametrize("whose", ["launch.lock", "train.log"])
 def test_a_directory_in_which_another_trains_stays_as_it_is(start, monkeypatch, whose):
-    monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("inkwash.runs.lock.PATIENCE_SECONDS", 0.1)
     RUN.mkdir(parents=True)
     with another_claims(RUN / whose) as could:
         assert could
@@ -113,13 +115,13 @@ def test_a_directory_in_which_another_trains_stays_as_it_is(start, monkeypatch, 
 
 
 def test_a_job_of_a_sweep_leaves_the_status_of_one_that_trains_there(start, sweeps, monkeypatch):
-    monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("inkwash.runs.lock.PATIENCE_SECONDS", 0)
     RUN.mkdir(parents=True)
-    rundir.write_status(RUN, "running")
+    RunDirectory(RUN).write_status("running")
     with another_claims(RUN / "launch.lock"):
         _, said = start(trained)
     assert said.endswith("error: another process trains in runs/run: wait for its end, or choose another run=NAME\n")
-    assert rundir.read_status(RUN)["state"] == "running"
+    assert RunDirectory(RUN).status["state"] == "running"
     assert not (RUN / "run.json").exists()
 
 
@@ -143,10 +145,10 @@ def test_a_job_of_a_sweep_with_a_damaged_record_fails_alone(start, sweeps, conte
     (RUN / "run.json").write_text(content)
     assert start(trained) == (0, "")
     error = "runs/run/run.json is damaged: delete it, and the run is a new one to W&B"
-    assert rundir.read_status(RUN) | {"time": 0} == {"state": "failed", "error": error, "time": 0}
+    assert RunDirectory(RUN).status | {"time": 0} == {"state": "failed", "error": error, "time": 0}
     (RUN / "run.json").unlink()
     start(trained)
-    assert rundir.read_status(RUN)["state"] == "finished"
+    assert RunDirectory(RUN).status["state"] == "finished"
 
 
 # --- A resume that comes to nothing -----------------------------------------------------------------------------------
@@ -171,8 +173,8 @@ def content():
 
 def test_a_resume_that_the_ranks_refuse_leaves_the_run_as_it_was(start, finished):
     def ranks(directory):
-        assert rundir.read_next_config(directory)["seed"] == 5
-        assert rundir.read_status(directory)["state"] == "running"
+        assert RunDirectory(directory).next_config["seed"] == 5
+        assert RunDirectory(directory).status["state"] == "running"
         assert (directory / "config.yaml").read_text() == finished["config.yaml"]  # whoever is killed now
         return 1
 
@@ -190,25 +192,25 @@ def test_a_signal_before_the_first_checkpoint_leaves_the_run_as_it_was(start, fi
 
 def test_a_resume_that_fails_after_a_checkpoint_is_the_new_run(start, finished):
     def ranks(directory):
-        next_config.settle(directory)
+        RunDirectory(directory).accept_next_config()
         return 1
 
     assert start(ranks, seed=5)[0] == 1
-    assert rundir.read_config(RUN)["seed"] == 5
-    assert rundir.read_status(RUN)["state"] == "failed"
+    assert RunDirectory(RUN).config["seed"] == 5
+    assert RunDirectory(RUN).status["state"] == "failed"
 
 
 def test_a_resume_with_nothing_to_do_takes_the_new_configuration(start, finished):
     assert start(trained, seed=5)[0] == 0
-    assert rundir.read_config(RUN)["seed"] == 5
-    assert not next_config.path(RUN).exists()
+    assert RunDirectory(RUN).config["seed"] == 5
+    assert not RunDirectory(RUN).next_config_path.exists()
 
 
 def test_a_start_afresh_has_nothing_of_an_earlier_resume(start, finished):
-    rundir.write_next_config(RUN, {"seed": 7})  # its launcher was killed
+    RunDirectory(RUN).write_next_config({"seed": 7})  # its launcher was killed
     (RUN / "checkpoints" / "last.ckpt").unlink()
     seeds = []
-    start(lambda directory: seeds.append(rundir.read_next_config(directory)["seed"]) or 1)
+    start(lambda directory: seeds.append(RunDirectory(directory).next_config["seed"]) or 1)
     assert seeds == [0]
 
 

@@ -35,7 +35,7 @@ def test_everything_it_tries_composes(compose_config, end):
 
 
 def test_its_metric_is_that_of_the_default_run(compose_config):
-    count = compose_config()["callbacks"]["fid"]["num_images"]
+    count = compose_config()["callbacks"]["evaluation"]["num_images"]
     assert SWEEP["metric"] == {"name": f"metrics/fd_classifier_{count}", "goal": "minimize"}
 
 

@@ -1,20 +1,37 @@
-"""Inkwash: train image diffusion models as experiments (PyTorch Lightning, Hydra, Weights & Biases)."""
+"""Inkwash: train image diffusion models as experiments (PyTorch Lightning, Hydra, Weights & Biases).
 
-import os
-import signal
-import sys
+Everything is one equation, x_t = alpha * x_0 + sigma * eps, with data x_0 and noise eps ~ N(0, I): `process` holds the
+paths t -> (alpha, sigma), `nets` the networks, `denoiser` joins the two, `losses` train it, `samplers` draw with it.
+`training` puts that into a LightningModule, `jobs` is what each process of a job runs, `commands` what people type.
+
+In a notebook:
+
+    import inkwash
+    run = inkwash.load_run("runs/NAME")      # an inkwash.Run: .denoiser, .config, .sample(...)
+    config = inkwash.compose("experiment=edm", "model.channels=64")     # what `make train` would train
+    net = hydra.utils.instantiate(config.model)
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inkwash.config.cli import compose
+    from inkwash.run import Run, load_run
 
 __version__ = "0.1.0"
+__all__ = ["Run", "compose", "load_run"]
+
+# `python -m inkwash.train` and the like, from before there was one command.
+__path__.append(str(Path(__file__).parent / "aliases"))
+
+_LAZY = {"Run": "inkwash.run", "load_run": "inkwash.run", "compose": "inkwash.config.cli"}
 
 
-def _is_the_program() -> bool:
-    """Whether a command of ours is being started, as a module or by its name, and not somebody's own program."""
-    if sys.argv[:1] == ["-m"]:  # which it is as long as Python looks for the module
-        return any(argument.startswith("inkwash.") for argument in sys.orig_argv)
-    return os.path.basename("".join(sys.argv[:1])).startswith("inkwash-")
+def __getattr__(name: str) -> Any:
+    """Import what a notebook needs when it is first asked for: torch takes seconds."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'inkwash' has no attribute {name!r}")
+    import importlib
 
-
-# Ctrl-C ends a command while it still imports: Python's own handler would tell where that was, or now and then lose it
-# in a callback of the import system. Whoever has the signal ignored, as shells do in the background, still has.
-if _is_the_program() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return getattr(importlib.import_module(_LAZY[name]), name)

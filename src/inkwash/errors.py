@@ -1,13 +1,9 @@
-"""The one exception for mistakes a user can mend."""
+"""The one exception for mistakes that a user can mend."""
 
-import contextlib
 import errno
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-# How texts are written: the name of a file may be bytes that are no UTF-8.
-NAMES = "backslashreplace"
 # A full disk, a quota that is used up, a file larger than may be.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -46,19 +42,6 @@ def no_room(error: BaseException) -> str | None:
     reason = "No space left on device" if of_numpy else error.strerror
     file = error.filename or "a file"
     return f"{file} cannot be written ({reason}): free some space and start the same command again"
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Around what writes a file: where the disk refuses, its error names the file, of which no part is left."""
-    try:
-        yield
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        if isinstance(error, OSError):
-            error.filename = error.filename or str(path)
-        raise
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.build import build_denoiser
-from inkwash.check import check_stored
+from inkwash.checkpoints.io import read_checkpoint
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.guidance import scale_of
-from inkwash.rundir import find_run, read_config
+from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
-from inkwash.training.checkpoint_io import read_checkpoint
+from inkwash.training.build import build_denoiser
 
 
 @dataclass
@@ -68,15 +67,14 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     Raises:
         UserError: the directory is no run, or the checkpoint does not fit its config.yaml.
     """
-    directory = Path(directory)
-    path = directory / "checkpoints" / checkpoint
-    if not (directory / "config.yaml").is_file():
-        raise UserError(f"run={directory} is no run directory: it has no config.yaml (make train prints the directory)")
+    run = RunDirectory(directory)
+    path = run.checkpoints.path / checkpoint
+    if not run.config_path.is_file():
+        raise UserError(f"run={run} is not a run directory: it has no config.yaml (make train prints the directory)")
     if not path.is_file():
         there = sorted(file.name for file in path.parent.glob("*.ckpt"))
-        raise UserError(f"{path} does not exist; {directory} has {', '.join(there) or 'no checkpoint yet'}")
-    config = read_config(directory)
-    check_stored(config, directory / "config.yaml")
+        raise UserError(f"{path} does not exist; {run} has {', '.join(there) or 'no checkpoint yet'}")
+    config = run.config
     denoiser = build_denoiser(config)
     stored = read_checkpoint(path)
     prefixes = {"ema": "ema_denoiser.", "raw": "denoiser."}
@@ -88,7 +86,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     try:
         denoiser.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{path} is a checkpoint of another model than {directory}/config.yaml describes") from error
+        raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
     return Run(config, denoiser.eval().requires_grad_(False), stored["global_step"], stored.get("images"))
 
 
@@ -98,7 +96,7 @@ def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoise
     Raises:
         UserError: it draws images of another shape than the run `like`, or does not know its classes.
     """
-    loaded, other = load_run(find_run(run), checkpoint, weights), read_config(find_run(like))
+    loaded, other = load_run(RunDirectory.find(run).path, checkpoint, weights), RunDirectory.find(like).config
     if list(loaded.shape) != other["data"]["shape"]:
         raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {other['data']['shape']}")
     classes = other["model"].get("num_classes")

@@ -15,7 +15,7 @@ QUICK = (
     "trainer.threads=1", "logger=csv", "~callbacks.samples",
 )  # fmt: skip
 # One row of metrics.csv for each step, and nothing else.
-LONG = ("~callbacks.fid", "~callbacks.heldout", "~callbacks.loss_by_noise", "~callbacks.ema_distance",
+LONG = ("~callbacks.evaluation", "~callbacks.heldout", "~callbacks.loss_by_noise", "~callbacks.ema_distance",
         "callbacks.log.every_n_steps=1", "callbacks.checkpoint.every_n_steps=10")  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from inkwash.cluster import check_place, find_place, first_host, job_name
 from inkwash.errors import UserError
+from inkwash.launch.environment import RankEnv, check_rank_env, first_host, slurm_run_name
 
 BATCH = {
     "ENVIRONMENT": "BATCH", "SLURM_JOB_ID": "71", "SLURM_JOB_NUM_NODES": "2", "SLURM_LOCALID": "0", "SLURM_NNODES": "2",
@@ -30,11 +30,11 @@ def step(rank, step="0", tasks=4, nodes=2, **more):
 @pytest.mark.parametrize("environment", [{}, BATCH, SHELL, step(0, tasks=1, nodes=1)])
 def test_who_was_not_counted_starts_its_own_ranks(environment):
     """A script's batch step is one process, whatever --ntasks says."""
-    assert find_place(environment) is None
+    assert RankEnv.given(environment) is None
 
 
 def test_torchrun_and_srun_say_the_same():
-    places = [find_place(environment) for environment in (TORCHRUN, step(3))]
+    places = [RankEnv.given(environment) for environment in (TORCHRUN, step(3))]
     same = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     assert [[place.variables()[name] for name in same] for place in places] == 2 * [["3", "1", "1", "4", "2"]]
     assert places[0].variables() == {name: value for name, value in TORCHRUN.items() if name != "TORCHELASTIC_RUN_ID"}
@@ -43,15 +43,15 @@ def test_torchrun_and_srun_say_the_same():
 
 
 def test_torchrun_within_slurm_is_torchrun():
-    assert find_place({**step(0), **TORCHRUN}).launcher == "torchrun"
+    assert RankEnv.given({**step(0), **TORCHRUN}).launcher == "torchrun"
 
 
 def test_all_ranks_of_a_step_meet_at_one_port_and_two_steps_at_two():
-    ports = {s: {find_place(step(rank, s)).main_port for rank in range(4)} for s in ("0", "1")}
+    ports = {s: {RankEnv.given(step(rank, s)).main_port for rank in range(4)} for s in ("0", "1")}
     assert all(len(found) == 1 for found in ports.values())
     assert ports["0"] != ports["1"]
     assert 20_000 <= min(ports["0"]) < 30_000
-    assert find_place(step(1, MASTER_PORT="1234", MASTER_ADDR="there")).main_port == 1234
+    assert RankEnv.given(step(1, MASTER_PORT="1234", MASTER_ADDR="there")).main_port == 1234
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_first_host_of_a_compressed_list(nodes, host):
 
 
 def test_a_step_has_a_name_that_outlives_the_queue():
-    assert job_name(step(0)) == job_name(step(3, SLURM_RESTART_COUNT="2")) == "slurm-71"
-    assert job_name(step(0, "1")) == "slurm-71-1"
-    assert job_name(step(0, SLURM_ARRAY_JOB_ID="70", SLURM_ARRAY_TASK_ID="5")) == "slurm-70_5"
-    assert job_name(BATCH) is None
-    assert job_name({}) is None
+    assert slurm_run_name(step(0)) == slurm_run_name(step(3, SLURM_RESTART_COUNT="2")) == "slurm-71"
+    assert slurm_run_name(step(0, "1")) == "slurm-71-1"
+    assert slurm_run_name(step(0, SLURM_ARRAY_JOB_ID="70", SLURM_ARRAY_TASK_ID="5")) == "slurm-70_5"
+    assert slurm_run_name(BATCH) is None
+    assert slurm_run_name({}) is None
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,17 @@ def test_a_step_has_a_name_that_outlives_the_queue():
 )
 def test_the_configuration_must_say_how_many_there_are(environment, trainer, sentence):
     with pytest.raises(UserError, match=sentence):
-        check_place(find_place(environment), trainer)
+        check_rank_env(RankEnv.given(environment), trainer)
 
 
 def test_what_was_started_fits():
     for environment, nodes in (({}, 1), (step(2), 2), (TORCHRUN, 2)):
         for devices in (2, "auto"):
-            check_place(find_place(environment), {"num_nodes": nodes, "devices": devices})
+            check_rank_env(RankEnv.given(environment), {"num_nodes": nodes, "devices": devices})
 
 
 def test_tasks_that_are_spread_unevenly_are_refused():
     with pytest.raises(UserError, match="--ntasks-per-node"):
-        find_place(step(2, SLURM_NODEID="0", SLURM_LOCALID="1"))
+        RankEnv.given(step(2, SLURM_NODEID="0", SLURM_LOCALID="1"))
     with pytest.raises(UserError, match=r"as 2,1: ask"):
-        find_place(step(0, tasks=3, nodes=2, SLURM_STEP_TASKS_PER_NODE="2,1"))
+        RankEnv.given(step(0, tasks=3, nodes=2, SLURM_STEP_TASKS_PER_NODE="2,1"))

@@ -1,6 +1,6 @@
 import torch
 
-from inkwash.quantize import to_float, to_uint8
+from inkwash.images import to_float, to_uint8
 
 
 def test_all_256_levels_survive_the_round_trip():

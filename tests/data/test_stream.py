@@ -16,9 +16,9 @@ from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_stream import ParquetStream
 from inkwash.data.webdataset import WebDataset
 from inkwash.errors import UserError
-from inkwash.metrics import classifier
-from inkwash.metrics.features import InBlocks
-from inkwash.metrics.pixels import PixelFeatures
+from inkwash.images import InBlocks
+from inkwash.metrics.extractors import classifier
+from inkwash.metrics.extractors.pixels import PixelFeatures
 from inkwash.metrics.reference import reference_statistics
 
 SHAPE = (3, 6, 5)

@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from inkwash import launch
+from inkwash.config.paths import config_dir
 from inkwash.denoiser import Estimate
 from inkwash.editing.repaint import RePaint, Resampled
 from inkwash.errors import UserError
@@ -98,7 +98,7 @@ def test_deterministic_samplers_paint_too(sampler):
     assert variance == pytest.approx(1, abs=0.25)
 
 
-SAMPLERS = sorted(path.stem for path in (Path(launch.config_dir()) / "sampler").glob("*.yaml"))
+SAMPLERS = sorted(path.stem for path in (Path(config_dir()) / "sampler").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

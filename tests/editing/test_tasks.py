@@ -7,18 +7,18 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from inkwash import launch
+from inkwash.config.paths import config_dir
 from inkwash.denoiser import Denoiser
 from inkwash.editing.codecs import Inverting, Noising, Painter
 from inkwash.editing.perform import perform
 from inkwash.editing.tasks import Generate, ImageToImage, Inpaint, Interpolate, Reconstruct
 from inkwash.errors import UserError
+from inkwash.images import to_float
 from inkwash.process.betas import cosine
 from inkwash.process.predictions import V
 from inkwash.process.schedules import BetaSchedule
 from inkwash.process.spacing import Trailing
 from inkwash.process.variances import FixedLarge
-from inkwash.quantize import to_float
 from inkwash.samplers.ancestral import Ancestral
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
@@ -66,7 +66,7 @@ def rows(task, x_0=None, sampler=SAMPLER, **options):
 
 
 def test_every_choice_of_the_menu_is_tested_here(compose_config):
-    conf = Path(launch.config_dir()) / "task"
+    conf = Path(config_dir()) / "task"
     kinds = {
         type(instantiate(compose_config(f"task={path.stem}", "run=x", config_name="sample")["task"], _convert_="all"))
         for path in conf.glob("*.yaml")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from inkwash.data.digits import Digits
-from inkwash.metrics.classifier import ClassifierFeatures
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from inkwash.metrics.features import FeatureExtractor
+from inkwash.metrics.extractors.base import FeatureExtractor
 
 DIM, CLASSES = 12, 7
 

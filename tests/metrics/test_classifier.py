@@ -3,8 +3,8 @@ import torch
 
 from inkwash.data.images import Images
 from inkwash.errors import UserError
-from inkwash.metrics import classifier as classifier_module
-from inkwash.metrics.classifier import ClassifierFeatures
+from inkwash.metrics.extractors import classifier as classifier_module
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
 
 
 def random_images(n, shape, num_classes=3):

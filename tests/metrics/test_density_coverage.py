@@ -5,7 +5,7 @@ import torch
 
 from inkwash.metrics import neighbours
 from inkwash.metrics.density_coverage import DensityCoverage
-from inkwash.metrics.features import NotApplicableError
+from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.neighbours import neighbour_radii, two_nearest
 from inkwash.metrics.precision_recall import PrecisionRecall
 

@@ -12,7 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
 
 from inkwash.data.images import Images
 from inkwash.errors import UserError
-from inkwash.metrics.features import InceptionFeatures
+from inkwash.metrics.extractors.inception import InceptionFeatures
 from inkwash.metrics.frechet import FrechetDistance
 from inkwash.metrics.inception_score import InceptionScore
 from inkwash.metrics.kernel import KernelDistance

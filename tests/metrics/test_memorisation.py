@@ -2,9 +2,9 @@ import pytest
 import scipy.stats
 import torch
 
+from inkwash.metrics.extractors.pixels import PixelFeatures
 from inkwash.metrics.memorisation import Memorisation, closer_share
 from inkwash.metrics.neighbours import nearest_images
-from inkwash.metrics.pixels import PixelFeatures
 
 
 def normal(n, d, seed):

@@ -8,8 +8,8 @@ import torch.distributed as dist
 from eyes import SmallEyes
 from test_suite import evaluated, every_metric, random_images
 
-from inkwash.metrics import classifier as classifier_module
-from inkwash.metrics.classifier import ClassifierFeatures
+from inkwash.metrics.extractors import classifier as classifier_module
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.metrics.kernel import KernelDistance
 from inkwash.metrics.moments import FeatureStatistics
 from inkwash.metrics.reference import reference_statistics

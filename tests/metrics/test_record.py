@@ -7,10 +7,11 @@ import pytest
 import yaml
 from hydra.utils import get_class
 
-from inkwash.metrics.clip import CLIPFeatures
-from inkwash.metrics.dinov2 import DINOv2Features
-from inkwash.metrics.features import FeatureExtractor, InceptionFeatures
-from inkwash.metrics.measure import Measure
+from inkwash.metrics.base import Measure
+from inkwash.metrics.extractors.base import FeatureExtractor
+from inkwash.metrics.extractors.clip import CLIPFeatures
+from inkwash.metrics.extractors.dinov2 import DINOv2Features
+from inkwash.metrics.extractors.inception import InceptionFeatures
 from inkwash.metrics.record import MetricRecord, frechet_name, metric_name
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from inkwash.metrics.features import FeatureExtractor
+from inkwash.images import to_float, to_uint8
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.frechet import FrechetDistance
 from inkwash.metrics.reference import frechet_floor, reference_statistics
-from inkwash.quantize import to_float, to_uint8
 
 
 class Pixels(FeatureExtractor):

@@ -13,15 +13,15 @@ import inkwash.metrics
 from inkwash.data.images import Images
 from inkwash.errors import UserError
 from inkwash.metrics.accuracy import ClassAccuracy
-from inkwash.metrics.bootstrap import FrechetInterval
+from inkwash.metrics.base import Measure
 from inkwash.metrics.density_coverage import DensityCoverage
-from inkwash.metrics.extrapolation import FrechetInfinity
+from inkwash.metrics.extractors.pixels import PixelFeatures
 from inkwash.metrics.frechet import FrechetDistance
+from inkwash.metrics.frechet_infinity import FrechetInfinity
+from inkwash.metrics.frechet_interval import FrechetInterval
 from inkwash.metrics.inception_score import InceptionScore
 from inkwash.metrics.kernel import KernelDistance
-from inkwash.metrics.measure import Measure
 from inkwash.metrics.memorisation import Memorisation
-from inkwash.metrics.pixels import PixelFeatures
 from inkwash.metrics.precision_recall import PrecisionRecall
 from inkwash.metrics.suite import Suite
 
@@ -167,9 +167,12 @@ def test_digits_in_the_eyes_of_their_classifier(classifier, train, heldout, tmp_
     leaked = evaluated(suite, train.images[:450], train.labels[:450])
     assert leaked["memorised_classifier_450"] == leaked["memorised_pixels_450"] == 1
     assert any("copies" in note for note in suite.records(**GENERATION)["memorised_pixels_450"].notes)
-    noise = evaluated(suite, random_images(450, 0, (1, 8, 8)).images, train.labels[:450])
+    uniform = random_images(450, 0, (1, 8, 8)).images
+    # Black and white: on some processors the classifier that is trained there takes uniform noise for digits.
+    noise = evaluated(suite, 255 * (uniform // 128), train.labels[:450])
     for key in ("precision", "coverage"):
         assert noise[f"{key}_classifier_450"] < 0.3 < honest[f"{key}_classifier_450"]
+    noise = evaluated(suite, uniform, train.labels[:450])
     assert noise["kid_classifier_450"] > 100 * abs(honest["kid_classifier_450"])
     assert noise["accuracy_classifier_450"] < 0.25
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from inkwash.errors import UserError
-from inkwash.metrics.bootstrap import FrechetInterval
-from inkwash.metrics.extrapolation import FrechetInfinity
 from inkwash.metrics.frechet import FrechetDistance
+from inkwash.metrics.frechet_infinity import FrechetInfinity
+from inkwash.metrics.frechet_interval import FrechetInterval
+from inkwash.metrics.frechet_reweighted import Reweighted
 from inkwash.metrics.moments import FeatureStatistics, Moments
-from inkwash.metrics.reweighted import Reweighted
 from inkwash.metrics.summary import Summary, summarise
 
 DIM = 16

@@ -12,10 +12,10 @@ from torch_fidelity import feature_extractor_clip, feature_extractor_dinov2
 
 from inkwash.data.images import Images
 from inkwash.errors import UserError
-from inkwash.metrics.clip import CLIPFeatures
-from inkwash.metrics.dinov2 import DINOv2Features, VisionTransformer
-from inkwash.metrics.features import InceptionFeatures
-from inkwash.metrics.weights import Published, find_weights
+from inkwash.metrics.extractors.clip import CLIPFeatures
+from inkwash.metrics.extractors.dinov2 import DINOv2Features, VisionTransformer
+from inkwash.metrics.extractors.inception import InceptionFeatures
+from inkwash.metrics.extractors.weights import Published, find_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 

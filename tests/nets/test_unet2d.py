@@ -8,10 +8,10 @@ from diffusers import UNet2DModel
 from diffusers.models.embeddings import get_timestep_embedding
 
 from inkwash.errors import UserError
+from inkwash.interop.unet_config import DEFAULTS, FIXED, unet2d_config, unet_arguments
+from inkwash.interop.unet_weights import from_unet2d, to_unet2d, weight_names
 from inkwash.nets.blocks import sinusoidal_embedding
 from inkwash.nets.unet import UNet
-from inkwash.nets.unet2d import from_unet2d, to_unet2d, weight_names
-from inkwash.nets.unet2d_config import DEFAULTS, FIXED, unet2d_config, unet_arguments
 
 CIFAR10 = {
     "shape": [3, 32, 32], "channels": 128, "channel_mult": [1, 2, 2, 2], "num_res_blocks": 2,

@@ -3,14 +3,7 @@
 import inspect
 
 from inkwash.process import betas, schedules
-from inkwash.process.schedules import (
-    BetaSchedule,
-    CosineSchedule,
-    EDMSchedule,
-    FlowSchedule,
-    Schedule,
-    VPSchedule,
-)
+from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, Schedule, VPSchedule
 
 PATHS: dict[str, Schedule] = {
     "linear": BetaSchedule(betas.linear(1000)),

@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from inkwash.reports.evaluation import console_table, over_seeds, plot_quality, write_tables
+from inkwash.reports.evaluation_table import console_table, over_seeds, plot_quality, write_tables
 
 
 def result(name, sampler, steps, seed, fd):

@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 os.environ["INKWASH_TRUST"] = "fakes,deaths"
 # Nothing that takes long to judge.
-BARE = ("~callbacks.fid", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
+BARE = ("~callbacks.evaluation", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
 
 
 class Nursery:

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from inkwash import targets
+from inkwash.config.signatures import _arguments
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
     "debug=fast", "logger=csv", "trainer=cpu", "trainer.threads=1", "trainer.precision=32-true", "model.channels=8",
-    "data.batch_size=16", "~callbacks.fid",
+    "data.batch_size=16", "~callbacks.evaluation",
 )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def leaves(node, key=""):
     """Every (key, annotation) of a configuration whose constructor says what it takes."""
     arguments = {}
     if str(node.get("_target_", "")).startswith("inkwash."):
-        arguments = targets._arguments(node["_target_"]) or {}
+        arguments = _arguments(node["_target_"]) or {}
     for name, value in node.items():
         where = f"{key}.{name}".lstrip(".")
         if isinstance(value, dict):
@@ -193,12 +193,17 @@ def values(config):
         for value in wrong:
             text = json.dumps(value).replace('"', "") if isinstance(value, list | dict) else str(value)
             yield Case(f"values/{key}={text[:40]}", "train", (*QUICK, f"{key}={text}"), key.rpartition(".")[2])
-    fid = tuple(option for option in QUICK if option != "~callbacks.fid")
+    fid = tuple(option for option in QUICK if option != "~callbacks.evaluation")
     for name, wrong in OF_FID.items():
         for value in wrong:
             text = json.dumps(value) if isinstance(value, list) else str(value)
             says = text.strip("/")[:5] if name in ("reference_file", "cache_dir") and isinstance(value, str) else name
-            yield Case(f"values/callbacks.fid.{name}={text}", "train", (*fid, f"callbacks.fid.{name}={text}"), says)
+            yield Case(
+                f"values/callbacks.evaluation.{name}={text}",
+                "train",
+                (*fid, f"callbacks.evaluation.{name}={text}"),
+                says,
+            )
     for choice, keys in OF_CHOICES.items():
         base = fid if choice.startswith("extractor") else QUICK
         for key, wrong in keys.items():

@@ -10,9 +10,10 @@ from typing import ClassVar
 import lightning as L
 import torch
 
+from inkwash.checkpoints import io as checkpoint_io
 from inkwash.data.images import Images
-from inkwash.training import checkpoint_io
-from inkwash.training.callbacks import checkpoints, signals
+from inkwash.runs.checkpoint_files import CheckpointFolder
+from inkwash.training.callbacks import stop_on_signal
 
 
 def die():
@@ -24,7 +25,13 @@ class Patched(L.Callback):
 
     def on_train_start(self, trainer, module):
         self.trainer = trainer
-        self.before = (checkpoint_io.torch.save, os.fsync, os.replace, checkpoints.point_last, checkpoints.prune)
+        self.before = (
+            checkpoint_io.torch.save,
+            os.fsync,
+            os.replace,
+            CheckpointFolder.point_last,
+            CheckpointFolder.prune,
+        )
         save, fsync, replace, point_last, prune = self.before
 
         def in_halves(content, file):
@@ -39,14 +46,16 @@ class Patched(L.Callback):
         checkpoint_io.torch.save = in_halves
         os.fsync = self.wrapped("written", fsync)
         os.replace = self.wrapped("synced", replace)
-        checkpoints.point_last = self.wrapped("renamed", point_last)
-        checkpoints.prune = self.wrapped("linked", prune)
+        CheckpointFolder.point_last = self.wrapped("renamed", point_last)
+        CheckpointFolder.prune = self.wrapped("linked", prune)
 
     def on_exception(self, trainer, module, exception):
         self.teardown(trainer, module, "fit")
 
     def teardown(self, trainer, module, stage):
-        checkpoint_io.torch.save, os.fsync, os.replace, checkpoints.point_last, checkpoints.prune = self.before
+        checkpoint_io.torch.save, os.fsync, os.replace, CheckpointFolder.point_last, CheckpointFolder.prune = (
+            self.before
+        )
 
     def wrapped(self, moment, function):
         def call(*arguments):
@@ -114,7 +123,7 @@ class Stuck(L.Callback):
 
     def __init__(self, step: int, grace: int):
         self.step = step
-        signals.GRACE_SECONDS = grace
+        stop_on_signal.GRACE_SECONDS = grace
 
     def on_train_batch_start(self, trainer, *args):
         if trainer.global_step == self.step:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from inkwash.agent import reporting
-from inkwash.fit import fit
+from inkwash.jobs.train import train
+from inkwash.launch.report import reporting
 
 PR_SET_CHILD_SUBREAPER = 36
 torch.set_num_threads(1)
@@ -36,7 +36,7 @@ def rank(number, order, port):
         LOCAL_WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="nursery",
     )  # fmt: skip
     with reporting(Path(order["directory"])):
-        fit(Path(order["directory"]))
+        train(Path(order["directory"]))
     sys.stdout.flush()
     os._exit(0)
 

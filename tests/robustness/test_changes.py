@@ -7,13 +7,13 @@ import pytest
 import torch
 from same import checkpoint, rows
 
-from inkwash import rundir
 from inkwash.errors import UserError
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 from inkwash.run import load_run
-from inkwash.training import changes, next_config
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.resume_check import RULES, changes, described, forbidden
 
-BARE = ("~callbacks.fid", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
+BARE = ("~callbacks.evaluation", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
 STEPS = ("trainer.max_steps=4", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
 MORE = ("trainer.max_steps=6", *STEPS[1:])
 
@@ -51,13 +51,13 @@ def test_every_key_has_the_rule_of_the_longest_name_that_fits(key, rule):
         for part in reversed(key.split(".")):
             node = {part: node}
         nodes.append(node)
-    (change,) = changes.changes(*nodes)
+    (change,) = changes(*nodes)
     assert (change.key, change.old, change.new, change.rule) == (key, 1, 2, rule)
 
 
 def test_every_rule_is_of_a_key_that_is_there(compose_config):
     config = compose_config("data=parquet_stream", "data.path=x", "data.shape=[3,8,8]")
-    for name in changes.RULES:
+    for name in RULES:
         node = config
         for part in filter(None, name.split(".")):
             assert part in node, name
@@ -66,17 +66,17 @@ def test_every_rule_is_of_a_key_that_is_there(compose_config):
 
 def test_an_imported_run_chooses_its_data_before_the_first_step():
     old, new = {"data": {"source": 1}, "model": 2}, {"data": {"source": 3}, "model": 2}
-    assert changes.forbidden(old, new, step=0) is None
-    assert changes.forbidden(old, new, step=1).key == "data.source"
-    assert changes.forbidden(old, new, step=None).key == "data.source"
-    assert changes.forbidden(old, {**old, "model": 3}, step=0).key == "model"
+    assert forbidden(old, new, step=0) is None
+    assert forbidden(old, new, step=1).key == "data.source"
+    assert forbidden(old, new, step=None).key == "data.source"
+    assert forbidden(old, {**old, "model": 3}, step=0).key == "model"
 
 
 def test_many_changes_are_counted():
-    lines = changes.described(changes.changes({}, {"a": {str(i): i for i in range(25)}}))
+    lines = described(changes({}, {"a": {str(i): i for i in range(25)}}))
     assert len(lines) == 21
     assert lines[-1] == "and 5 more: config.yaml has them"
-    assert changes.described([]) == []
+    assert described([]) == []
 
 
 # --- Applied ----------------------------------------------------------------------------------------------------------
@@ -84,8 +84,8 @@ def test_many_changes_are_counted():
 
 def test_a_resume_says_what_changed(new_run):
     directory = new_run("run", *STEPS, "optimizer.lr=0.002")
-    fit(directory)
-    fit(new_run("run", *MORE, "optimizer.lr=0.001", "seed=3", "init_from=nowhere"))
+    train(directory)
+    train(new_run("run", *MORE, "optimizer.lr=0.001", "seed=3", "init_from=nowhere"))
     log = log_of(directory)
     for line in (
         "changed      trainer.max_steps: 4 -> 6 (applied)",
@@ -100,27 +100,27 @@ def test_a_resume_says_what_changed(new_run):
 def test_the_configuration_of_a_resume_counts_from_its_first_checkpoint_on(new_run):
     """So that config.yaml is always one that the checkpoints were trained with."""
     directory = new_run("run", *STEPS)
-    fit(directory)
-    before = rundir.read_config(directory)
-    rundir.write_next_config(
-        directory, {**before, "optimizer": {**before["optimizer"], "_target_": "torch.optim.Adam"}}
+    train(directory)
+    before = RunDirectory(directory).config
+    RunDirectory(directory).write_next_config(
+        {**before, "optimizer": {**before["optimizer"], "_target_": "torch.optim.Adam"}}
     )
     with pytest.raises(UserError, match=r"holds a checkpoint of another optimizer._target_"):
-        fit(directory)
-    assert rundir.read_config(directory) == before
+        train(directory)
+    assert RunDirectory(directory).config == before
     after = {**before, "seed": 3, "trainer": {**before["trainer"], "max_steps": 6}}
-    rundir.write_next_config(directory, after)
-    fit(directory)
-    assert rundir.read_config(directory) == after
-    assert not next_config.path(directory).exists()
+    RunDirectory(directory).write_next_config(after)
+    train(directory)
+    assert RunDirectory(directory).config == after
+    assert not RunDirectory(directory).next_config_path.exists()
 
 
 def test_nothing_else_is_said_to_have_changed(new_run):
     bomb = "+callbacks.bomb={{_target_: fakes.Bomb, rank: {}, step: 3}}"
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        fit(new_run("run", *STEPS, bomb.format(0)))
+        train(new_run("run", *STEPS, bomb.format(0)))
     directory = new_run("run", *STEPS, bomb.format(1))
-    fit(directory)
+    train(directory)
     assert [line[24:] for line in log_of(directory).splitlines() if "changed " in line] == [
         "changed      callbacks.bomb.rank: 0 -> 1 (applied)"
     ]
@@ -129,9 +129,9 @@ def test_nothing_else_is_said_to_have_changed(new_run):
 def test_new_options_of_the_optimizer_count(new_run):
     """From the first step on, also those that were dropped again; what the optimizer has learnt stays."""
     directory = new_run("run", *STEPS, "+optimizer.eps=0.5")
-    fit(directory)
+    train(directory)
     new = ("optimizer.lr=0.001", "optimizer.betas=[0.8,0.9]", "optimizer.weight_decay=0.1")
-    fit(new_run("run", *MORE, *new, "learning_rate.warmup_steps=10"))
+    train(new_run("run", *MORE, *new, "learning_rate.warmup_steps=10"))
     (group,) = checkpoint(directory)["optimizer_states"][0]["param_groups"]
     assert (*group["betas"], group["weight_decay"], group["eps"]) == (0.8, 0.9, 0.1, 1e-8)
     assert [float(row["train/learning_rate"]) for row in rows(directory)[-2:]] == pytest.approx([0.0006, 0.0007])
@@ -143,9 +143,9 @@ def test_new_options_of_the_optimizer_count(new_run):
 def test_another_batch_size_goes_on_in_the_stream_of_images(new_run):
     witness = "+callbacks.witness._target_=fakes.Witness"
     directory, other = (new_run(name, *STEPS, witness) for name in ("run", "other"))
-    fit(directory)
-    fit(new_run("run", *MORE, witness, "data.batch_size=32"))
-    fit(new_run("other", *MORE, witness, "data.batch_size=32"))
+    train(directory)
+    train(new_run("run", *MORE, witness, "data.batch_size=32"))
+    train(new_run("other", *MORE, witness, "data.batch_size=32"))
     images = [torch.load(run / "witness-0-6.pt")["images"] for run in (directory, other)]
     assert len(images[0]) == 32
     assert torch.equal(*images)
@@ -154,12 +154,12 @@ def test_another_batch_size_goes_on_in_the_stream_of_images(new_run):
 def test_images_that_changed_are_noticed(new_run):
     pictures = "+data.source={{_target_: fakes.Pictures, n: {}}}"
     directory = new_run("run", *STEPS, "~data.source", pictures.format(60))
-    fit(directory)
+    train(directory)
     stored = checkpoint(directory)
     stored["images"] = "other"
     for path in (directory / "checkpoints").glob("*.ckpt"):
         torch.save(stored, path)
-    fit(new_run("run", *MORE, "~data.source", pictures.format(60)))
+    train(new_run("run", *MORE, "~data.source", pictures.format(60)))
     assert "the training images are not those of the checkpoint: the files of data.path have" in log_of(directory)
 
 
@@ -169,8 +169,8 @@ def test_a_metric_of_another_name_starts_anew_with_best(new_run):
     fixed = "+callbacks.fixed={{_target_: deaths.Scores, name: {}, step: {}, score: {}}}"
     options = ("~callbacks.best", "~callbacks.heldout")
     directory = new_run("run", *STEPS, *options, fixed.format("fd_a", 2, 0.1), best)
-    fit(directory)
-    fit(new_run("run", *MORE, *options, fixed.format("fd_b", 5, 7.0), best))
+    train(directory)
+    train(new_run("run", *MORE, *options, fixed.format("fd_b", 5, 7.0), best))
     assert checkpoint(directory, "best.ckpt")["global_step"] == 5
 
 
@@ -189,10 +189,10 @@ REFUSED = {
 
 def test_what_a_checkpoint_cannot_go_on_with_is_refused(new_run):
     directory = new_run("run", *STEPS)
-    fit(directory)
+    train(directory)
     for change, sentence in REFUSED.items():
         with pytest.raises(UserError, match=sentence) as error:
-            fit(new_run("run", *MORE, change))
+            train(new_run("run", *MORE, change))
         assert "\n" not in str(error.value)
         assert checkpoint(directory)["global_step"] == 4
 
@@ -209,7 +209,7 @@ def start(tmp_path, *options):
 
 def test_the_launcher_refuses_at_once(new_run, tmp_path):
     directory = new_run("runs/job", *STEPS)
-    fit(directory)
+    train(directory)
     before = (directory / "config.yaml").read_bytes()
     assert start(tmp_path, "resume=never").startswith("error: resume=never, but runs/job already holds a run")
     assert "runs/job holds a checkpoint of another model.channels (8 there, 16 now)" in start(
@@ -231,7 +231,7 @@ def weights(denoiser):
 @pytest.mark.parametrize("how", ["directory", "file", "damaged"])
 def test_init_from_takes_the_averaged_weights_and_nothing_else(new_run, how):
     source = new_run("source", *STEPS)
-    fit(source)
+    train(source)
     expected, step, given = load_run(source).denoiser, 4, source
     if how == "file":
         given, step = source / "checkpoints" / "step-00000002.ckpt", 2
@@ -243,7 +243,7 @@ def test_init_from_takes_the_averaged_weights_and_nothing_else(new_run, how):
     # Another path, data order and optimizer; at a rate of 0 the weights stay to be looked at.
     other = ("schedule=linear", "seed=5", "optimizer=adam", "optimizer.lr=0.0", "trainer.max_steps=1")
     directory = new_run("other", *STEPS, *other, f"init_from={given}")
-    _, module = fit(directory)
+    _, module = train(directory)
     for denoiser in (module.denoiser, module.ema_denoiser):
         assert all(torch.equal(a, b) for a, b in zip(weights(denoiser), weights(expected), strict=True))
     log = log_of(directory)
@@ -255,13 +255,13 @@ def test_init_from_takes_the_averaged_weights_and_nothing_else(new_run, how):
 
 def test_init_from_another_network_or_nothing_is_refused(new_run, tmp_path):
     source = new_run("source", *STEPS)
-    fit(source)
+    train(source)
     with pytest.raises(UserError, match="init_from=.*is of another network: choose its model"):
-        fit(new_run("other", *STEPS, f"init_from={source}", "model.channels=16"))
+        train(new_run("other", *STEPS, f"init_from={source}", "model.channels=16"))
     with pytest.raises(UserError, match="is neither a checkpoint nor a run directory"):
-        fit(new_run("third", *STEPS, "init_from=nowhere"))
+        train(new_run("third", *STEPS, "init_from=nowhere"))
     with pytest.raises(UserError, match="has no checkpoint yet"):
-        fit(new_run("fourth", *STEPS, f"init_from={new_run('empty')}"))
+        train(new_run("fourth", *STEPS, f"init_from={new_run('empty')}"))
 
 
 def test_a_wrong_init_from_is_told_within_a_second_or_so(tmp_path):

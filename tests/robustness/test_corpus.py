@@ -21,13 +21,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash import agent, launch, rundir
-from inkwash.check import check, check_stored
+from inkwash.checkpoints.io import read_checkpoint
+from inkwash.config.paths import config_dir
+from inkwash.config.validate import check, check_stored
 from inkwash.data.decode import decode
 from inkwash.data.folder import Folder
 from inkwash.errors import UserError
-from inkwash.training.checkpoint_io import read_checkpoint
-from inkwash.training.logs import logging_of
+from inkwash.files import write_text
+from inkwash.launch.report import fail, report_of_ranks
+from inkwash.runs.directory import RunDirectory
+from inkwash.training.log_setup import logging_of
 
 HERE = Path(__file__).parent
 SECONDS = 60
@@ -166,7 +169,7 @@ def told_of_a_kind(composed, case):
 
 @pytest.fixture(scope="module")
 def composed():
-    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+    with initialize_config_dir(config_dir(), version_base="1.3"):
         found = compose("train", list(corpus.QUICK))
     OmegaConf.set_struct(found, False)
     return found
@@ -200,7 +203,7 @@ def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
     (tmp_path / "config.yaml").write_bytes(text)
 
     def read():
-        check_stored(rundir.read_config(tmp_path), tmp_path / "config.yaml")
+        check_stored(RunDirectory(tmp_path).config, tmp_path / "config.yaml")
 
     assert "config.yaml" in told(read)
 
@@ -230,13 +233,13 @@ def test_a_pipe_among_the_images_is_not_waited_for(how, tmp_path, monkeypatch):
 def test_a_file_whose_name_is_no_text_is_named(tmp_path, monkeypatch, capsys):
     """By whatever tells of it: the rank's report, the job's, train.log, status.json."""
     name = os.fsdecode(b"\xff.png")
-    monkeypatch.setattr(agent, "_leave", lambda status: None)
+    monkeypatch.setattr("inkwash.launch.report._leave", lambda status: None)
     monkeypatch.setattr(logging.getLogger("inkwash"), "propagate", False)  # pytest-xdist cannot send such a name
     with logging_of(tmp_path, 0):
         logging.getLogger("inkwash").warning("skipped %s", name)
-    agent.fail(tmp_path, f"error: {name} cannot be read")
-    assert agent.report(tmp_path, {0: 1}) == 1
-    rundir.write_text(tmp_path / "status.json", name)
+    fail(tmp_path, f"error: {name} cannot be read")
+    assert report_of_ranks(tmp_path, {0: 1}) == 1
+    write_text(tmp_path / "status.json", name)
     assert capsys.readouterr().err.endswith("cannot be read\n")
     for file in ("error-rank-0.txt", "error.txt", "train.log", "status.json"):
         assert r"\udcff.png" in (tmp_path / file).read_text("utf-8")

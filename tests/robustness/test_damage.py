@@ -10,14 +10,15 @@ import pytest
 import torch
 from same import assert_same_run, checkpoint, differences
 
-from inkwash.continuing import FILES, check_files
+from inkwash.checkpoints.io import AtomicCheckpointIO, read_checkpoint
 from inkwash.errors import UserError
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 from inkwash.run import load_run
-from inkwash.training.checkpoint_files import candidates, damage, point_last, step_file, step_files
-from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
-from inkwash.training.metrics_csv import MetricsCsv
-from inkwash.training.resuming import forget_after
+from inkwash.runs.checkpoint_files import CheckpointFolder, damage
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.resume_check import check_files
+from inkwash.tracking.csv_logger import MetricsCsv
+from inkwash.training.resume import forget_after
 
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=2")
 SMALL = {"state_dict": {"a": torch.arange(40.0), "b": torch.ones(3)}, "global_step": 7, "config": {"x": [1, "two"]}}
@@ -81,16 +82,22 @@ def test_a_truncated_file_is_noticed(tmp_path, share):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_not_waited_for(tmp_path, make):
     (tmp_path / "checkpoints").mkdir()
-    make(step_file(tmp_path, 99))
-    with pytest.raises(UserError, match=r"step-00000099.ckpt is no readable checkpoint \(it is no file\)"):
-        read_checkpoint(step_file(tmp_path, 99))
+    make(RunDirectory(tmp_path).checkpoints.of_step(99))
+    with pytest.raises(UserError, match=r"step-00000099.ckpt is no readable checkpoint \(it is not a regular file\)"):
+        read_checkpoint(RunDirectory(tmp_path).checkpoints.of_step(99))
+
+
+FILES = (
+    "config.yaml", "config.next.yaml", "run.json", "status.json", "summary.json", "trial.json", "metrics.csv",
+    "metrics.jsonl", "train.log", "launch.lock",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_pipe_in_a_run_directory_is_named(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    with pytest.raises(UserError, match=f"{name} is no file: move it away, or choose another run=NAME"):
-        check_files(tmp_path)
+    with pytest.raises(UserError, match=f"{name} is not a regular file: move it away, or choose another run=NAME"):
+        check_files(RunDirectory(tmp_path))
 
 
 # --- A run of several -------------------------------------------------------------------------------------------------
@@ -100,45 +107,45 @@ def test_a_pipe_in_a_run_directory_is_named(tmp_path, name):
 def test_a_damaged_last_checkpoint_is_passed_over_for_the_one_before(new_run, how):
     options = (*STEPS, "callbacks.samples.every_n_steps=2")
     whole = new_run("whole", *options)
-    fit(whole)
+    train(whole)
     parts = new_run("parts", *options, "trainer.max_steps=6")
-    fit(parts)
+    train(parts)
     last = parts / "checkpoints" / "last.ckpt"
     if how == "flipped":
         content = checkpoint(parts)["state_dict"]["denoiser.net.output.2.weight"].numpy().tobytes()
         spoil(last, last.read_bytes().index(content))
     else:
         truncate(last, 0.5 if how == "truncated" else 0)
-    fit(new_run("parts", *options))
+    train(new_run("parts", *options))
     log = (parts / "train.log").read_text()
     (line,) = [line for line in log.splitlines() if "passed over" in line]
     assert "step-00000006.ckpt is no readable checkpoint" in line
     assert "resuming     from step 4" in log
     assert_same_run(whole, parts)
-    assert [*step_files(parts)] == [6, 8]
+    assert [*RunDirectory(parts).checkpoints.by_step()] == [6, 8]
 
 
 def test_without_any_sound_checkpoint_nothing_is_overwritten(new_run):
     directory = new_run("run", *STEPS)
-    fit(directory)
-    for path in candidates(directory):
+    train(directory)
+    for path in RunDirectory(directory).checkpoints.newest_first():
         truncate(path, 0.5)
     with pytest.raises(UserError, match=r"no checkpoint of .*run is sound: delete .*checkpoints to start afresh"):
-        fit(new_run("run", *STEPS, "trainer.max_steps=10"))
-    assert [*step_files(directory)] == [6, 8]
+        train(new_run("run", *STEPS, "trainer.max_steps=10"))
+    assert [*RunDirectory(directory).checkpoints.by_step()] == [6, 8]
 
 
 def test_keep_is_how_many_stay(new_run):
     directory = new_run("run", *STEPS, "callbacks.checkpoint.keep=3")
-    fit(directory)
-    assert [*step_files(directory)] == [4, 6, 8]
+    train(directory)
+    assert [*RunDirectory(directory).checkpoints.by_step()] == [4, 6, 8]
     assert checkpoint(directory)["global_step"] == 8
     # Another name, not another file.
-    assert (directory / "checkpoints" / "last.ckpt").samefile(step_file(directory, 8))
-    fit(new_run("run", *STEPS, "trainer.max_steps=12", "callbacks.checkpoint.keep=1"))
-    assert [*step_files(directory)] == [12]
+    assert (directory / "checkpoints" / "last.ckpt").samefile(RunDirectory(directory).checkpoints.of_step(8))
+    train(new_run("run", *STEPS, "trainer.max_steps=12", "callbacks.checkpoint.keep=1"))
+    assert [*RunDirectory(directory).checkpoints.by_step()] == [12]
     with pytest.raises(UserError, match=r"callbacks.checkpoint.keep=0 must be at least 1"):
-        fit(new_run("other", "callbacks.checkpoint.keep=0"))
+        train(new_run("other", "callbacks.checkpoint.keep=0"))
 
 
 def test_without_hard_links_last_is_a_copy(tmp_path, monkeypatch):
@@ -146,22 +153,22 @@ def test_without_hard_links_last_is_a_copy(tmp_path, monkeypatch):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    path = step_file(tmp_path, 5)
+    path = RunDirectory(tmp_path).checkpoints.of_step(5)
     AtomicCheckpointIO().save_checkpoint(SMALL, path)
-    point_last(path)
+    CheckpointFolder(path.parent).point_last(path)
     assert differences(read_checkpoint(path.with_name("last.ckpt")), SMALL) == []
-    assert candidates(tmp_path) == [path.with_name("last.ckpt"), path]
+    assert RunDirectory(tmp_path).checkpoints.newest_first() == [path.with_name("last.ckpt"), path]
 
 
 def test_a_copied_run_goes_on(new_run, tmp_path):
     """Copying makes two files of one; either may be the only one that is left."""
     directory = new_run("run", *STEPS, "trainer.max_steps=4")
-    fit(directory)
+    train(directory)
     shutil.copytree(directory, tmp_path / "copy")
-    for path in step_files(tmp_path / "copy").values():
+    for path in RunDirectory(tmp_path / "copy").checkpoints.by_step().values():
         path.unlink()
     copy = new_run("copy", *STEPS)
-    fit(copy)
+    train(copy)
     assert "resuming     from step 4" in (copy / "train.log").read_text()
     assert checkpoint(copy)["global_step"] == 8
 
@@ -203,7 +210,7 @@ def test_a_full_disk_ends_in_a_sentence_and_leaves_what_was_there(new_run):
         r"free some space, or keep fewer with callbacks.checkpoint.keep=1"
     )
     with pytest.raises(UserError, match=sentence):
-        fit(directory)
+        train(directory)
     assert checkpoint(directory)["global_step"] == 4
     assert not list((directory / "checkpoints").glob("*.partial"))
 
@@ -245,17 +252,17 @@ def malicious(path, mark):
 
 def test_a_checkpoint_runs_nothing(new_run, tmp_path):
     directory, mark = new_run("run", *STEPS, "trainer.max_steps=4"), tmp_path / "mark"
-    fit(directory)
+    train(directory)
     pickle.loads(pickle.dumps(Malice(mark))).close()
     assert mark.exists()  # it would
     mark.unlink()
-    for path in candidates(directory):
+    for path in RunDirectory(directory).checkpoints.newest_first():
         malicious(path, mark)
     for attempt in (
-        lambda: fit(new_run("run", *STEPS)),
+        lambda: train(new_run("run", *STEPS)),
         lambda: load_run(directory),
-        lambda: fit(new_run("other", *STEPS, f"init_from={directory}")),
-        lambda: fit(new_run("third", *STEPS, f"init_from={directory / 'checkpoints' / 'last.ckpt'}")),
+        lambda: train(new_run("other", *STEPS, f"init_from={directory}")),
+        lambda: train(new_run("third", *STEPS, f"init_from={directory / 'checkpoints' / 'last.ckpt'}")),
         lambda: AtomicCheckpointIO().load_checkpoint(directory / "checkpoints" / "last.ckpt", weights_only=False),
     ):
         with pytest.raises(UserError, match="is sound|no readable checkpoint") as error:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from same import assert_same_run, checkpoint, differences, rows
 
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 
 WITNESS = "+callbacks.witness._target_=fakes.Witness"
 STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbacks.log.every_n_steps=2")
@@ -24,10 +24,10 @@ CASES = {
 def died_and_resumed(new_run, name, *options):
     directory = new_run(name, *options, BOMB)
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        fit(directory)
+        train(directory)
     assert checkpoint(directory)["global_step"] == 3
     directory = new_run(name, *options)
-    fit(directory)
+    train(directory)
     return directory
 
 
@@ -35,7 +35,7 @@ def died_and_resumed(new_run, name, *options):
 def test_a_resume_is_exact(new_run, options):
     options = (*STEPS, WITNESS, *options)
     whole = new_run("whole", *options)
-    fit(whole)
+    train(whole)
     assert_same_run(whole, died_and_resumed(new_run, "parts", *options))
 
 
@@ -59,7 +59,7 @@ def test_every_schedule_and_distribution_of_times_resumes_exactly(new_run, sched
     options = (f"schedule={schedule}", *TIMES[times], f"trainer.accumulate_grad_batches={accumulate}", *SMALL)
     options = (*STEPS, WITNESS, *options, "model.dropout=0.1", *(["prediction=edm"] if schedule == "edm" else []))
     whole = new_run("whole", *options)
-    fit(whole)
+    train(whole)
     assert_same_run(whole, died_and_resumed(new_run, "parts", *options))
 
 
@@ -113,10 +113,10 @@ def test_another_number_of_processes_goes_on_with_the_same_data_and_noise(new_ru
 def test_other_micro_batches_go_on_at_a_whole_step(new_run):
     """A resume with twice the micro-batches: every later step is of the whole batch, from the same noise."""
     whole = new_run("whole", *STEPS, *LINEAR)
-    fit(whole)
-    fit(new_run("parts", *STEPS, *LINEAR, "trainer.max_steps=3"))
+    train(whole)
+    train(new_run("parts", *STEPS, *LINEAR, "trainer.max_steps=3"))
     parts = new_run("parts", *STEPS, *LINEAR, "trainer.accumulate_grad_batches=2")
-    fit(parts)
+    train(parts)
     a, b = (checkpoint(run) for run in (whole, parts))
     assert b["global_step"] == 7
     for name, value in a["state_dict"].items():

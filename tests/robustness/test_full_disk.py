@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from inkwash import agent, rundir, train
+from inkwash.commands import train
 from inkwash.errors import UserError, chain, user_error
-from inkwash.reports.pictures import save_png
-from inkwash.training.metrics_csv import MetricsCsv
+from inkwash.files import write_text
+from inkwash.launch.report import fail, report_of_ranks
+from inkwash.reports.image_grid import save_png
+from inkwash.runs.directory import RunDirectory
+from inkwash.tracking.csv_logger import MetricsCsv
 
 FULL = "/dev/full"
 
@@ -22,17 +25,17 @@ def write_with_torch():
 
 def write_wrapped():
     try:
-        write_text()
+        write_plain()
     except OSError as error:
         raise RuntimeError("a library's own") from error
 
 
-def write_text():
+def write_plain():
     with open(FULL, "w") as file:
         file.write("x")
 
 
-@pytest.mark.parametrize("write", [write_text, write_with_torch, write_wrapped, lambda: np.zeros(9999).tofile(FULL)])
+@pytest.mark.parametrize("write", [write_plain, write_with_torch, write_wrapped, lambda: np.zeros(9999).tofile(FULL)])
 def test_whoever_writes(write):
     with pytest.raises((OSError, RuntimeError)) as error:
         write()
@@ -55,7 +58,7 @@ def test_other_errors_stay_what_they_are():
 @pytest.mark.parametrize(
     "write",
     [
-        lambda folder: rundir.write_text(folder / "metrics", "x"),
+        lambda folder: write_text(folder / "metrics", "x"),
         lambda folder: save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), folder / "metrics.png"),
         lambda folder: MetricsCsv(str(folder)).log_metrics({"a": 1.0}, 1),
     ],
@@ -71,16 +74,16 @@ def test_a_file_is_named_and_no_part_of_it_left(write, tmp_path):
 
 def test_a_rank_without_room_for_its_report_says_it_itself_and_once(tmp_path, capsys, monkeypatch):
     left = []
-    monkeypatch.setattr(agent, "_leave", left.append)
+    monkeypatch.setattr("inkwash.launch.report._leave", left.append)
     (tmp_path / "error-rank-0.txt").symlink_to(FULL)
-    agent.fail(tmp_path, "error: why")
-    assert agent.report(tmp_path, {0: left[0]}) == 1
+    fail(tmp_path, "error: why")
+    assert report_of_ranks(tmp_path, {0: left[0]}) == 1
     assert capsys.readouterr().err == "error: why\n"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_does_not_stay_running(tmp_path, monkeypatch):
-    write, tries = rundir.write_text, []
+    write, tries = write_text, []
 
     def refuse(path, text):
         tries.append(path)
@@ -88,11 +91,11 @@ def test_a_run_does_not_stay_running(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, text)
 
-    rundir.write_status(tmp_path, "running")
-    monkeypatch.setattr(rundir, "write_text", refuse)
-    train.write_failure(tmp_path, "error: why")
+    RunDirectory(tmp_path).write_status("running")
+    monkeypatch.setattr("inkwash.files.write_text", refuse)
+    train.write_failure(RunDirectory(tmp_path), "error: why")
     assert len(tries) == 2
-    assert rundir.read_status(tmp_path)["state"] == "failed"
+    assert RunDirectory(tmp_path).status["state"] == "failed"
 
 
 def test_errors_that_were_raised_in_a_ring_are_each_looked_at_once():

@@ -11,13 +11,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from inkwash import rundir
-from inkwash.build import build, build_module
-from inkwash.check import check
+from inkwash.checkpoints.io import AtomicCheckpointIO, read_checkpoint
+from inkwash.config.instantiate import build
+from inkwash.config.validate import check
 from inkwash.data.decode import decode
 from inkwash.data.parquet import Parquet
 from inkwash.errors import UserError
-from inkwash.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from inkwash.runs.directory import RunDirectory
+from inkwash.training.build import build_module
 
 # How many of each: a few in every run of the tests, many when it may take minutes.
 AMOUNTS = [20, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
@@ -178,8 +179,8 @@ def test_any_bytes_are_a_checkpoint_or_refused(examples, tmp_path):
 
 @pytest.mark.parametrize("examples", AMOUNTS)
 def test_any_bytes_are_a_configuration_or_refused(examples, tmp_path, compose_config):
-    rundir.write_config(
-        tmp_path, {"seed": 0, "data": {"shape": [1, 8, 8]}, "model": {"_target_": "x", "a": [1.5, "b"]}}
+    RunDirectory(tmp_path).write_config(
+        {"seed": 0, "data": {"shape": [1, 8, 8]}, "model": {"_target_": "x", "a": [1.5, "b"]}}
     )
     path = tmp_path / "config.yaml"
     whole = path.read_bytes()
@@ -187,7 +188,7 @@ def test_any_bytes_are_a_configuration_or_refused(examples, tmp_path, compose_co
     @tried(examples, changes=damages(whole))
     def attempt(changes):
         path.write_bytes(damaged(whole, changes))
-        found = refused(lambda: rundir.read_config(tmp_path))
+        found = refused(lambda: RunDirectory(tmp_path).config)
         assert found is None or isinstance(found, dict)
 
     attempt()

@@ -7,7 +7,7 @@ import torch
 from same import checkpoint, differences, rows
 
 from inkwash.errors import UserError
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 from inkwash.training.callbacks.first_batch import check
 
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
@@ -48,7 +48,7 @@ def test_one_flat_image_among_others_is_none_of_our_business():
 def test_the_first_batch_is_looked_at_before_the_first_step(new_run):
     directory = new_run("run", *STEPS, "~data.source", "+data.source={_target_: deaths.Blank}")
     with pytest.raises(UserError, match="every image of the first batch is of one colour"):
-        fit(directory)
+        train(directory)
     assert rows(directory) == [] if (directory / "metrics.csv").exists() else True
     assert not (directory / "checkpoints").exists()
 
@@ -62,7 +62,7 @@ def test_an_infinite_gradient_stops_the_run(new_run):
     directory = new_run("run", *STEPS, INFINITE.format([4], 0), "callbacks.guard.every_n_steps=1")
     sentence = r"the gradient stopped being a number at step 5 \(precision 32-true\); the last good checkpoint is kept"
     with pytest.raises(UserError, match=sentence):
-        fit(directory)
+        train(directory)
     assert checkpoint(directory)["global_step"] == 4
 
 
@@ -71,22 +71,22 @@ def test_a_step_left_out_leaves_everything_as_it_was(new_run):
     importance = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20")
     options = (*STEPS, *importance, "callbacks.guard.skip=3", INFINITE.format([3, 5], 0), "optimizer.weight_decay=0.1")
     directory = new_run("run", *options, "trainer.max_steps=3")
-    fit(directory)
+    train(directory)
     before = checkpoint(directory)
-    fit(new_run("run", *options, "trainer.max_steps=4"))
+    train(new_run("run", *options, "trainer.max_steps=4"))
     after = checkpoint(directory)
     assert after["global_step"] == 4
     moved = [k for k, v in before["state_dict"].items() if not torch.equal(v, after["state_dict"][k])]
     assert not any(name.startswith("denoiser.") for name in moved)
     counts = [{int(s["step"]) for s in c["optimizer_states"][0]["state"].values()} for c in (before, after)]
     assert counts == [{3}, {3}]
-    fit(new_run("run", *options))
+    train(new_run("run", *options))
     log = log_of(directory)
     assert "left out     step 4 (precision 32-true): the gradient is no number; 1 of 3" in log
     assert "left out     step 6 (precision 32-true): the gradient is no number; 2 of 3" in log
     assert checkpoint(directory)["state_dict"]["loss.times.losses"].isfinite().all()
     whole = new_run("whole", *options)
-    fit(whole)
+    train(whole)
     a, b = (checkpoint(run) for run in (whole, directory))
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert differences(a[part], b[part]) == []
@@ -95,7 +95,7 @@ def test_a_step_left_out_leaves_everything_as_it_was(new_run):
 def test_a_loss_left_out_is_not_learnt_from(new_run):
     options = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20", "callbacks.guard.skip=1")
     directory = new_run("run", *STEPS, *options, "+callbacks.nan={_target_: deaths.NanImage, step: 4}")
-    fit(directory)
+    train(directory)
     one = r"left out     step 5 \(t from (\d+) to \1, precision 32-true\): the loss is no number; 1 of 1"
     assert re.search(one, log_of(directory))
     state = checkpoint(directory)["state_dict"]
@@ -106,10 +106,10 @@ def test_a_loss_left_out_is_not_learnt_from(new_run):
 def test_no_more_steps_are_left_out_than_told(new_run):
     directory = new_run("run", *STEPS, "callbacks.guard.skip=2", INFINITE.format([2, 3, 5], 0))
     with pytest.raises(UserError, match="the gradient stopped being a number at step 6"):
-        fit(directory)
+        train(directory)
     assert log_of(directory).count("left out ") == 2
     with pytest.raises(UserError, match="callbacks.guard.skip=-1 must not be negative"):
-        fit(new_run("other", "callbacks.guard.skip=-1"))
+        train(new_run("other", "callbacks.guard.skip=-1"))
 
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -142,7 +142,7 @@ def test_frozen_and_dead_parameters_and_a_standing_average_are_named(new_run):
     frozen = "+callbacks.frozen={_target_: deaths.Frozen, name: denoiser.net.input.bias}"
     still = "+callbacks.still={_target_: deaths.StillAverage}"
     directory = new_run("run", *STEPS, frozen, still, "callbacks.idle.after_steps=5")
-    fit(directory)
+    train(directory)
     lines = [line[24:] for line in log_of(directory).splitlines() if " idle " in line]
     assert lines[0] == "idle         no gradient has reached denoiser.net.input.bias in 5 steps"
     assert re.fullmatch(r"idle         the average of \S+ and \d+ more parameters stood still for 5 steps.*", lines[1])
@@ -152,7 +152,7 @@ def test_frozen_and_dead_parameters_and_a_standing_average_are_named(new_run):
 @pytest.mark.parametrize("options", [(), ("weighting=uncertainty",), ("model.num_classes=null",)])
 def test_a_sound_training_reaches_every_parameter(new_run, options):
     directory = new_run("run", *STEPS, *options, "callbacks.idle.after_steps=7")
-    fit(directory)
+    train(directory)
     assert " idle " not in log_of(directory)
 
 
@@ -165,16 +165,16 @@ KEYS = "a training step by itself fits: lower the batch_size of callbacks that d
 def test_out_of_memory_ends_in_a_sentence(new_run, kind):
     directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: deaths.Exhausted, kind: {kind}}}")
     with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {KEYS}") as error:
-        fit(directory)
+        train(directory)
     assert "\n" not in str(error.value)
 
 
 def test_a_full_disk_ends_in_a_sentence_whatever_was_being_written(new_run):
     directory = new_run("run", *STEPS, "+callbacks.disk={_target_: deaths.Exhausted, kind: OSError}")
     with pytest.raises(UserError, match=r"metrics.csv cannot be written \(No space left on device\): free some space"):
-        fit(directory)
+        train(directory)
 
 
 def test_other_runtime_errors_stay_what_they_are(new_run):
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        fit(new_run("run", *STEPS, "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 1}"))
+        train(new_run("run", *STEPS, "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 1}"))

@@ -29,10 +29,15 @@ def interrupting(folder, name):
     )
 
 
-@pytest.mark.parametrize(("module", "imports"), [("train", "hydra"), ("agent", "yaml"), ("fit", "lightning")])
+@pytest.mark.parametrize(
+    ("module", "imports"), [("inkwash", "hydra"), ("inkwash.train", "hydra"), ("inkwash.launch.elastic", "torch")]
+)
 def test_a_command_ends_while_it_imports(module, imports, tmp_path):
+    arguments = {"inkwash": ["train"], "inkwash.launch.elastic": ["job:run", "x/config.yaml", "cpu", "1"]}.get(
+        module, []
+    )
     interrupting(tmp_path, imports)
-    process = start(sys.executable, "-m", f"inkwash.{module}", path=tmp_path)
+    process = start(sys.executable, "-m", module, *arguments, path=tmp_path)
     assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == -signal.SIGINT
 

@@ -13,7 +13,8 @@ import pytest
 from figures import count
 from same import assert_same_run, checkpoint
 
-from inkwash.training.checkpoint_files import candidates, damage
+from inkwash.runs.checkpoint_files import damage
+from inkwash.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("callbacks.checkpoint.every_n_steps=2", "callbacks.samples.every_n_steps=6", "callbacks.log.every_n_steps=3")
@@ -40,7 +41,7 @@ def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run,
         death = f"+callbacks.death={{_target_: deaths.DeathAt, moment: {moment}, step: 6}}"
         directory = new_run(moment, *STEPS, *options, death)
         assert nursery.run(directory) == -signal.SIGKILL
-        newest = candidates(directory)[0]
+        newest = RunDirectory(directory).checkpoints.newest_first()[0]
         assert damage(newest) is None
         assert checkpoint(directory, newest.name)["global_step"] == step
         partial = bool(list((directory / "checkpoints").glob("*.partial")))
@@ -58,7 +59,7 @@ def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run,
 
 def survived(directory):
     """Count a kill; returns the step that is left to go on from."""
-    found = candidates(directory)
+    found = RunDirectory(directory).checkpoints.newest_first()
     folder = directory / "checkpoints"
     last = folder / "last.ckpt"
     count("kills survived")
@@ -131,7 +132,7 @@ def test_fifty_kills_of_the_command_and_all_its_processes(tmp_path):
     options = (
         "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "model.channels=8",
         "data.batch_size=16", "callbacks.checkpoint.every_n_steps=4", "trainer.max_steps=400",
-        "callbacks.samples.every_n_steps=10", "callbacks.fid.every_n_steps=20",
+        "callbacks.samples.every_n_steps=10", "callbacks.evaluation.every_n_steps=20",
     )  # fmt: skip
 
     def start(name, *more):

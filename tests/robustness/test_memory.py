@@ -6,7 +6,7 @@ import pytest
 from same import checkpoint, differences, rows
 
 from inkwash.errors import UserError
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 
 STEPS = (
     "trainer.max_steps=2", "callbacks.checkpoint.every_n_steps=1", "callbacks.log.every_n_steps=1",
@@ -61,7 +61,7 @@ def test_where_everything_fits_auto_changes_nothing(new_run):
     )
     whole, auto = new_run("whole", *options), new_run("auto", *options, AUTO)
     for directory in (whole, auto):
-        fit(directory)
+        train(directory)
     assert "memory       takes 16 images at a time: 1 parts" in (auto / "train.log").read_text()
     a, b = (checkpoint(run) for run in (whole, auto))
     for part in ("state_dict", "optimizer_states", "layout"):
@@ -70,11 +70,11 @@ def test_where_everything_fits_auto_changes_nothing(new_run):
 
 def test_a_resume_keeps_the_parts_it_had(new_run):
     """The same bits, although more would fit now."""
-    fit(new_run("run", "trainer.max_steps=2", "trainer.accumulate_grad_batches=4"))
+    train(new_run("run", "trainer.max_steps=2", "trainer.accumulate_grad_batches=4"))
     run = new_run("run", "trainer.max_steps=4", AUTO)
-    fit(run)
+    train(run)
     whole = new_run("whole", "trainer.max_steps=4", "trainer.accumulate_grad_batches=4")
-    fit(whole)
+    train(whole)
     assert "memory       takes 4 images at a time: 4 parts" in (run / "train.log").read_text()
     assert differences(checkpoint(run)["state_dict"], checkpoint(whole)["state_dict"]) == []
 
@@ -82,7 +82,7 @@ def test_a_resume_keeps_the_parts_it_had(new_run):
 def test_without_room_for_one_image_the_model_is_named(new_run):
     directory = new_run("run", AUTO, "+callbacks.full={_target_: deaths.NoRoom, images: 0}")
     with pytest.raises(UserError, match="not even one image at a time fits, whatever data.batch_size: lower model"):
-        fit(directory)
+        train(directory)
 
 
 @pytest.mark.slow

@@ -12,9 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
 
 from hydra_plugins.inkwash.study import OptunaSweeper
-from inkwash import dashboard, evaluate, export, importing, launch, sample, sweep, sync, train
+from inkwash.commands import dashboard, evaluate, export, import_pipeline, sample, sync, train
+from inkwash.config.paths import config_dir
 from inkwash.errors import UserError
-from inkwash.fit import fit
+from inkwash.jobs.train import train as fit
+from inkwash.sweeps import plan
 
 STEPS = ("trainer.max_steps=2", "callbacks.checkpoint.every_n_steps=2")
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -45,7 +47,7 @@ def test_an_api_key_in_the_configuration_is_refused(tmp_path):
         assert list(Path(tmp_path).iterdir()) == []
 
 
-@pytest.mark.parametrize("module", [train, sample, evaluate, export, importing, dashboard, sync])
+@pytest.mark.parametrize("module", [train, sample, evaluate, export, import_pipeline, dashboard, sync])
 @pytest.mark.parametrize("argument", ["nope.nope={}", "hydra.sweep.dir={}", "--{}"])
 def test_a_command_that_holds_one_says_and_writes_nothing(module, argument, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
@@ -67,11 +69,11 @@ def test_a_sweep_keeps_interpolations_as_they_are_typed(tmp_path, monkeypatch, c
     """In command.txt, which a resolved one would make the command of other jobs, and in the jobs' run.json."""
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     typed = "logger.wandb.notes=${oc.env:WANDB_API_KEY}"
-    with initialize_config_dir(launch.config_dir(), version_base="1.3"):
+    with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose("train", [typed, "sweep=x", f"hydra.sweep.dir={tmp_path}"], return_hydra_config=True)
     with open_dict(config):
         config.hydra.job.num = 0
-    sweep.announce(config, "two jobs")
+    plan.announce(config, "two jobs")
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     HydraConfig.instance().set_config(config)
     train.refuse(UserError("no"))

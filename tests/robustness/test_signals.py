@@ -104,7 +104,7 @@ def command(tmp_path, *options):
     quick = ("debug=fast", "logger=csv", "trainer.precision=32-true", "model.channels=8", "data.batch_size=16")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.Popen(
-        [sys.executable, "-m", "inkwash.train", *quick, "~callbacks.fid", *options, "run=job"],
+        [sys.executable, "-m", "inkwash.train", *quick, "~callbacks.evaluation", *options, "run=job"],
         cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

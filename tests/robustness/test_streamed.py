@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from same import assert_same_run, checkpoint
 
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 
 WITNESS = "+callbacks.witness._target_=fakes.Witness"
 STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbacks.log.every_n_steps=2", WITNESS)
@@ -71,13 +71,13 @@ def seen(directory, processes, step):
 def test_a_resume_in_the_middle_of_an_epoch_is_exact(new_run, options, kind, more):
     options = (*options(kind), *more)
     whole = new_run("whole", *options)
-    fit(whole)
+    train(whole)
     died = new_run("parts", *options, BOMB)
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        fit(died)
+        train(died)
     assert checkpoint(died)["global_step"] == 3
     parts = new_run("parts", *options)
-    fit(parts)
+    train(parts)
     assert_same_run(whole, parts)
 
 
@@ -86,7 +86,7 @@ def test_a_resume_in_the_middle_of_an_epoch_is_exact(new_run, options, kind, mor
 def test_two_processes_resume_exactly_and_see_what_one_sees(new_run, nursery, options, kind):
     options = options(kind)
     one = new_run("one", *options)
-    fit(one)
+    train(one)
     two = new_run("two", *options, *TWO)
     assert nursery.run(two, 2) == 0, (two / "output.txt").read_text()
     for step in range(1, 8):

@@ -6,11 +6,11 @@ import sys
 import pytest
 import yaml
 
-from inkwash.build import build
+from inkwash.config.instantiate import build
+from inkwash.config.trust import refuse_strangers
 from inkwash.errors import UserError
-from inkwash.fit import fit
+from inkwash.jobs.train import train
 from inkwash.run import load_run
-from inkwash.targets import refuse_strangers
 
 STEPS = ("trainer.max_steps=2", "callbacks.checkpoint.every_n_steps=2")
 STRANGERS = (
@@ -29,11 +29,11 @@ STRANGERS = (
     "pickle.loads",
     "fakesandmore.Thing",
     "inkwash.launch.subprocess.Popen",
-    "inkwash.rundir.write_text",
-    "inkwash.launch.start",
+    "inkwash.files.write_text",
+    "inkwash.launch.start.start",
     "inkwash.run.load_run",
-    "inkwash.training.checkpoint_files.sweep_up",
-    "inkwash.metrics.weights.find_weights",
+    "inkwash.runs.checkpoint_files.sweep_up",
+    "inkwash.metrics.extractors.weights.find_weights",
 )
 
 
@@ -79,9 +79,9 @@ def poison(directory, *keys, mark):
 @pytest.mark.parametrize("keys", [("model",), ("prediction",), ("schedule", "betas")])
 def test_a_run_from_elsewhere_calls_nothing(new_run, tmp_path, keys):
     directory, mark = new_run("run", *STEPS), tmp_path / "mark"
-    fit(directory)
+    train(directory)
     poison(directory, *keys, mark=mark)
-    for attempt in (lambda: load_run(directory), lambda: fit(directory)):
+    for attempt in (lambda: load_run(directory), lambda: train(directory)):
         with pytest.raises(UserError, match=r"_target_=os.system is neither a class of inkwash nor in conf/"):
             attempt()
         assert not mark.exists()
@@ -90,7 +90,7 @@ def test_a_run_from_elsewhere_calls_nothing(new_run, tmp_path, keys):
 @pytest.mark.parametrize("command", [pytest.param("sample", marks=pytest.mark.slow), "train"])
 def test_the_commands_say_so(new_run, tmp_path, command):
     directory, mark = new_run("run", *STEPS), tmp_path / "mark"
-    fit(directory)
+    train(directory)
     poison(directory, "model", mark=mark)
     arguments = {
         "sample": (f"run={directory}", "num_images=2", f"out={tmp_path / 'out'}"),

@@ -16,27 +16,38 @@ from pathlib import Path
 
 import torch
 
-from inkwash import agent, assess, draw, evaluate, export, fit, importing, interchange, launch, sample, train
+from inkwash.commands import evaluate, export, import_pipeline, sample, train
+from inkwash.interop import pipeline
+from inkwash.jobs import evaluate as evaluate_job
+from inkwash.jobs import sample as sample_job
+from inkwash.jobs import train as train_job
+from inkwash.launch.elastic import count_devices
+from inkwash.launch.report import report_of_ranks, reporting
 
-RANKS = {"inkwash.fit": fit.fit, "inkwash.draw": draw.draw, "inkwash.assess": assess.assess}
-assert all((evaluate, export, importing, interchange, sample, train))
+JOBS = {
+    "inkwash.jobs.train:train": train_job.train,
+    "inkwash.jobs.sample:sample": sample_job.sample,
+    "inkwash.jobs.evaluate:evaluate": evaluate_job.evaluate,
+}
+assert all((evaluate, export, import_pipeline, pipeline, sample, train))
 torch.set_num_threads(1)
 
 
-def start(module, directory, accelerator, devices, *of_several_machines):
-    """What launch.start does, without agent and elastic launcher."""
-    for stale in Path(directory).glob("error*.txt"):
+def start(job, config, accelerator, devices, *of_several_machines):
+    """What launch.start.start does, without the elastic launcher."""
+    directory = Path(config).parent
+    for stale in directory.glob("error*.txt"):
         stale.unlink()
-    assert agent.count_devices(str(accelerator), str(devices)) == 1
+    assert count_devices(str(accelerator), str(devices)) == 1
     rank = os.fork()
     if rank == 0:
-        with agent.reporting(Path(directory)):
-            RANKS[module](Path(directory))
+        with reporting(directory):
+            JOBS[job](directory)
         sys.stdout.flush()
         os._exit(0)
     _, status = os.waitpid(rank, 0)
     status = os.waitstatus_to_exitcode(status)
-    return agent.report(Path(directory), {0: status}) if status else 0
+    return report_of_ranks(directory, {0: status}) if status else 0
 
 
 def command(order):
@@ -46,11 +57,12 @@ def command(order):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(folder / "work")
     os.environ["HOME"] = str(folder / "home")
-    launch.start = start
+    for module in (evaluate, sample, train):
+        module.start = start
     sys.argv = [f"{order['module']}.py", *order["arguments"]]
     status = 0
     try:
-        importlib.import_module(f"inkwash.{order['module']}").main()
+        importlib.import_module(f"inkwash.commands.{order['module']}").main()
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from inkwash import launch
+from inkwash.config.paths import config_dir
 from inkwash.denoiser import Estimate
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
@@ -106,7 +106,7 @@ class Between(Spacing):
 
 
 # The samplers that conf/ offers.
-SAMPLERS = {path.stem: path for path in sorted((Path(launch.config_dir()) / "sampler").glob("*.yaml"))}
+SAMPLERS = {path.stem: path for path in sorted((Path(config_dir()) / "sampler").glob("*.yaml"))}
 
 
 def sampler_of(name: str, spacing: Spacing | None, **arguments: Any) -> Sampler:

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler
 from exact import sampler_of
 
-from inkwash.build import build
+from inkwash.config.instantiate import build
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.process.betas import linear

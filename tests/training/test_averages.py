@@ -19,7 +19,7 @@ def weights(module):
 def test_each_average_follows_its_own_decay(fit_run):
     """min(0.5, n / (9 + n)) by hand from the weights after every step; the run's own average is untouched by it."""
     witness = "+callbacks.witness._target_=fakes.Witness"
-    quiet = ("~callbacks.fid", "~callbacks.samples", witness)
+    quiet = ("~callbacks.evaluation", "~callbacks.samples", witness)
     directory, _, module = fit_run("run", SLOW, *quiet)
     steps = [torch.load(directory / f"weights-0-{step}.pt") for step in (1, 2, 3, 4)]
     expected = steps[0]
@@ -32,7 +32,7 @@ def test_each_average_follows_its_own_decay(fit_run):
 
 
 def test_averages_are_scored_side_by_side(fit_run):
-    directory, _, module = fit_run("run", SLOW, "callbacks.fid.weights=[ema,raw,slow]", "ema.exponent=1")
+    directory, _, module = fit_run("run", SLOW, "callbacks.evaluation.weights=[ema,raw,slow]", "ema.exponent=1")
     names = ["fd_classifier_8", "fd_classifier_8_raw", "fd_classifier_8_slow"]
     assert {*names} <= {*module.scores}
     assert len({module.scores[name] for name in names}) == 3
@@ -42,7 +42,7 @@ def test_averages_are_scored_side_by_side(fit_run):
 
 
 def test_averages_resume(fit_run):
-    options = (SLOW, "~callbacks.fid", "~callbacks.samples", "learning_rate.total_steps=4")
+    options = (SLOW, "~callbacks.evaluation", "~callbacks.samples", "learning_rate.total_steps=4")
     whole, _, _ = fit_run("whole", *options)
     fit_run("parts", *options, "trainer.max_steps=2")
     parts, _, _ = fit_run("parts", *options)
@@ -52,7 +52,7 @@ def test_averages_resume(fit_run):
 
 def test_unknown_weights_are_named(fit_run):
     with pytest.raises(UserError, match="weights=fast: this run has ema, raw, slow"):
-        fit_run("run", SLOW, "callbacks.fid.weights=[ema,fast]")
-    directory, _, _ = fit_run("plain", "~callbacks.fid", "~callbacks.samples")
+        fit_run("run", SLOW, "callbacks.evaluation.weights=[ema,fast]")
+    directory, _, _ = fit_run("plain", "~callbacks.evaluation", "~callbacks.samples")
     with pytest.raises(UserError, match="weights=slow: this run has ema, raw"):
         load_run(directory, weights="slow")

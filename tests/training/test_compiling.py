@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from inkwash.training.compiling import compile_network
+from inkwash.training.compile import compile_network
 
 BROKEN = torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True})
 

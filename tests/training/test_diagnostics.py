@@ -9,9 +9,9 @@ from inkwash.errors import UserError
 from inkwash.process.weightings import snr
 from inkwash.training.callbacks.early_stopping import EarlyStopping
 from inkwash.training.callbacks.heldout_loss import HeldoutLoss
-from inkwash.training.callbacks.noise_levels import LossByNoise
+from inkwash.training.callbacks.loss_by_snr import LossByNoise
 
-QUIET = ("~callbacks.fid", "~callbacks.samples")
+QUIET = ("~callbacks.evaluation", "~callbacks.samples")
 
 
 def rows(directory):

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from inkwash.build import build_module
 from inkwash.errors import UserError, user_error
-from inkwash.metrics import classifier
+from inkwash.metrics.extractors import classifier
 from inkwash.run import load_run
-from inkwash.training.compiling import compile_network
+from inkwash.training.build import build_module
+from inkwash.training.compile import compile_network
 
-NO_METRIC = "~callbacks.fid"
+NO_METRIC = "~callbacks.evaluation"
 
 
 def weights(module):
@@ -102,7 +102,7 @@ def test_resume_is_a_continuation(fit_run):
 
 def test_looking_changes_nothing(fit_run):
     """Loss and weights are bit-identical with grids and metrics and without."""
-    watched, _, module = fit_run("watched", "callbacks.samples.every_n_steps=1", "callbacks.fid.every_n_steps=1")
+    watched, _, module = fit_run("watched", "callbacks.samples.every_n_steps=1", "callbacks.evaluation.every_n_steps=1")
     alone, _, other = fit_run("alone", NO_METRIC, "~callbacks.samples")
     assert torch.equal(weights(module.denoiser), weights(other.denoiser))
     assert [row["train/loss"] for row in rows(watched) if row["step"] in (2, 4)] == [
@@ -202,12 +202,12 @@ def test_best_score_survives_a_resume(fit_run):
 
 def test_default_callbacks_save_after_they_measured(compose_config):
     names = list(compose_config()["callbacks"])
-    assert names.index("fid") < names.index("best") < names.index("checkpoint")
+    assert names.index("evaluation") < names.index("best") < names.index("checkpoint")
 
 
 def test_resume_from_before_the_death_repeats_no_rows(fit_run, tmp_path):
     """A run that dies at step 7 goes on from step 4: every row once, and the records of metrics too."""
-    options = ("trainer.max_steps=8", "callbacks.fid.every_n_steps=2", "callbacks.checkpoint.every_n_steps=4")
+    options = ("trainer.max_steps=8", "callbacks.evaluation.every_n_steps=2", "callbacks.checkpoint.every_n_steps=4")
     bomb = "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 7}"
     with pytest.raises(RuntimeError, match="the bomb went off"):
         fit_run("run", *options, bomb)
@@ -264,7 +264,12 @@ def test_any_shape_trains_samples_and_is_measured(fit_run, shape, monkeypatch):
     monkeypatch.setattr(classifier, "STEPS", 10)  # a poor judge is judge enough here
     source = "+data.source={_target_: fakes.Pictures}"
     directory, _, module = fit_run(
-        "run", "~data.source", source, f"data.shape={shape}", "trainer.max_steps=2", "callbacks.fid.every_n_steps=2"
+        "run",
+        "~data.source",
+        source,
+        f"data.shape={shape}",
+        "trainer.max_steps=2",
+        "callbacks.evaluation.every_n_steps=2",
     )
     assert module.scores["fd_classifier_8"] >= 0
     run = load_run(directory)
@@ -385,10 +390,10 @@ def test_a_learned_variance_is_sampled_from(fit_run):
     learned = "sampler.variance._target_=inkwash.process.variances.LearnedRange"
     hybrid = ("model.learn_variance=true", "loss=hybrid", "sampler=ancestral", NO_METRIC)
     directory, _, _ = fit_run("learned", *hybrid, learned)
-    from inkwash.build import build
-    from inkwash.rundir import read_config
+    from inkwash.config.instantiate import build
+    from inkwash.runs.directory import RunDirectory
 
-    run, sampler = load_run(directory), build(read_config(directory)["sampler"])
+    run, sampler = load_run(directory), build(RunDirectory(directory).config["sampler"])
     before = run.sample(sampler, 4)
     run.denoiser.net.output[2].bias.data[1:] += 1
     assert not torch.equal(run.sample(sampler, 4), before)

@@ -13,7 +13,7 @@ WITNESS = "+callbacks.witness._target_=fakes.Witness"
 def test_one_batch_is_learnt_by_heart(fit_run):
     """In 600 steps its loss falls from 0.76 to 0.02; the first quarter of them shows it."""
     steps = ("trainer.max_steps=150", "learning_rate.total_steps=600")
-    directory, *_ = fit_run("run", "debug=overfit", "model.channels=32", *steps, "~callbacks.fid", WITNESS)
+    directory, *_ = fit_run("run", "debug=overfit", "model.channels=32", *steps, "~callbacks.evaluation", WITNESS)
     batches = [torch.load(directory / f"witness-0-{step}.pt")["images"] for step in (1, 2, 75, 150)]
     assert all(torch.equal(batches[0], batch) for batch in batches)
     with open(directory / "metrics.csv") as file:

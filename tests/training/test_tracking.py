@@ -12,23 +12,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inkwash.dashboard import names_of
-from inkwash.fit import fit
-from inkwash.reports.workspace import Logged, build, to_json
+from inkwash.commands.dashboard import names_of
+from inkwash.jobs.train import train
 from inkwash.run import load_run
-from inkwash.rundir import read_config
-from inkwash.training import tracking
-from inkwash.training.best import direction
-from inkwash.training.job_tracking import JobTracker
-from inkwash.training.offline import has_api_key, records, sync_command
-from inkwash.training.tracking import Tracker
+from inkwash.runs.best import direction
+from inkwash.runs.directory import RunDirectory
+from inkwash.tracking import wandb_logger
+from inkwash.tracking.wandb_jobs import JobTracker
+from inkwash.tracking.wandb_logger import Tracker
+from inkwash.tracking.wandb_offline import has_api_key, records, sync_command
+from inkwash.tracking.wandb_workspace import Logged, build, to_json
 from panels import shown_by
 from wandb_server import Server
 
 TESTS = Path(__file__).parents[1]
 # A row for every step, and nothing that takes long to judge.
 ROWS = (
-    "logger=wandb", "~callbacks.fid", "trainer.max_steps=8", "callbacks.log.every_n_steps=1",
+    "logger=wandb", "~callbacks.evaluation", "trainer.max_steps=8", "callbacks.log.every_n_steps=1",
     "callbacks.heldout.every_n_steps=1", "callbacks.heldout.num_images=8", "callbacks.samples.every_n_steps=4",
     "callbacks.checkpoint.every_n_steps=4", "learning_rate.total_steps=8", "learning_rate.warmup_steps=2",
 )  # fmt: skip
@@ -72,12 +72,12 @@ def tracked(tmp_path_factory, quick_run_in):
     options = (
         "logger=wandb", "logger.wandb.group=trials", "logger.wandb.job_type=study", "logger.wandb.tags=[a,b]",
         "logger.wandb.notes=two words", "logger.wandb.name=shown", "logger.wandb.artifacts=true",
-        "callbacks.fid.every_n_steps=2", "callbacks.samples.neighbours=true",
+        "callbacks.evaluation.every_n_steps=2", "callbacks.samples.neighbours=true",
     )  # fmt: skip
     directory = quick_run_in(tmp_path_factory.mktemp("tracked") / "run", *options)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_DATA_DIR", raising=False)  # of a run before this one in the same process
-        fit(directory)
+        train(directory)
     (record,) = records(directory)
     return directory, record, read(record)
 
@@ -93,7 +93,7 @@ def test_the_configuration_is_nested_and_resolved(tracked):
     config = {}
     for update in of(tracked[2], "config"):
         config |= update["update"]
-    assert {key: config[key] for key in config if key not in ("run", "_wandb")} == read_config(tracked[0])
+    assert {key: config[key] for key in config if key not in ("run", "_wandb")} == RunDirectory(tracked[0]).config
     assert config["run"]["parameters"] > 1000
     assert "${" not in json.dumps(config)
 
@@ -163,7 +163,7 @@ def test_every_panel_shows_something_that_was_logged(tracked):
     config = {}
     for update in of(lines, "config"):
         config |= update["update"]
-    view = build(Logged(**names_of(directory)), "", "inkwash", "Inkwash")
+    view = build(Logged(**names_of(RunDirectory(directory))), "", "inkwash", "Inkwash")
     shown = shown_by(json.loads(to_json(view)))
     media = {name.removesuffix("._type") for name in history(directory) if name.endswith("._type")}
     assert shown["media"] == media == {"samples", "samples_by_class", "neighbours"}
@@ -244,10 +244,10 @@ def test_a_resumed_run_has_every_point_once(quick_run):
     bomb = ("+callbacks.bomb._target_=fakes.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
     directory = quick_run("run", *ROWS, *bomb)
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        fit(directory)
+        train(directory)
     first = summary(directory)["best/heldout_loss"]
     quick_run("run", *ROWS)
-    fit(directory)
+    train(directory)
     assert len(records(directory)) == 2
     values = history(directory)
     assert [step for step, _ in values["train/loss"]] == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -264,7 +264,7 @@ def test_the_best_of_steps_that_are_done_again_counts(quick_run):
         tracker = Tracker(str(directory), "inkwash")
         for step, loss in enumerate(losses, 1):
             tracker.log_metrics({"heldout/loss": loss}, step)
-        tracking.finish(failed=False)
+        wandb_logger.finish(failed=False)
     assert [step for step, _ in history(directory)["heldout/loss"]] == [1, 2, 3, 4]
     assert summary(directory)["best/heldout_loss"] == 1
 
@@ -275,9 +275,9 @@ def test_an_upload_has_every_point_once_and_what_used_what(quick_run, tmp_path):
     bomb = ("+callbacks.bomb._target_=fakes.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
     directory = quick_run("run", *ROWS, *bomb)
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        fit(directory)
+        train(directory)
     quick_run("run", *ROWS, "logger.wandb.artifacts=true")
-    fit(directory)
+    train(directory)
     job = directory / "evaluations" / "job"
     job.mkdir(parents=True)
     JobTracker()(job, "evaluation", {}, directory, ["last.ckpt"], [{"name": "a", "fd_classifier_8": 1.5}])
@@ -309,7 +309,7 @@ def test_a_killed_run_has_every_point_once(quick_run, monkeypatch, step):
     # Not with the W&B service of this process.
     environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     environment["PYTHONPATH"] = f"{TESTS}:{TESTS / 'robustness'}"
-    command = [sys.executable, "-m", "inkwash.fit", str(directory)]
+    command = [sys.executable, "-m", "inkwash.jobs.train", str(directory)]
     assert subprocess.run(command, env=environment, capture_output=True).returncode == -9
     quick_run("run", *ROWS)
     assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
@@ -324,7 +324,7 @@ def test_unlabelled_runs_and_quiet_ones_send_no_table(quick_run):
         "unlabelled": ("model.num_classes=null",), "quiet": ("logger.wandb.sample_table=false",),
     }.items():  # fmt: skip
         directory = quick_run(name, *ROWS, "trainer.max_steps=1", *options)
-        fit(directory)
+        train(directory)
         values = history(directory)
         assert "samples.count" in values
         assert not [key for key in values if key.startswith("samples_by_class")]
@@ -334,7 +334,7 @@ def test_unlabelled_runs_and_quiet_ones_send_no_table(quick_run):
 @pytest.mark.slow
 def test_a_disabled_run_leaves_no_records(quick_run):
     directory = quick_run("run", *ROWS, "trainer.max_steps=1", "logger.wandb.mode=disabled")
-    fit(directory)
+    train(directory)
     assert records(directory) == []
     assert sync_command(directory) is None
     assert (directory / "metrics.csv").exists()

@@ -7,8 +7,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 
 from hydra_plugins.inkwash.jobs import JobSweeper
-from inkwash import rundir, sweep
 from inkwash.errors import UserError
+from inkwash.sweeps import plan, table
 
 
 @dataclass
@@ -27,13 +27,13 @@ class GridSweeper(JobSweeper):
         for override in parsed:
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 raise UserError(f"{override.input_line} lists no values: list some, or pass sweeper=optuna")
-        sweep.refuse_counts(parsed)
+        plan.refuse_counts(parsed)
         varied = {override.get_key_element() for override in parsed if override.is_sweep_override()}
         (grid,) = BasicSweeper.split_arguments(parsed, None)
         self.validate_batch_is_legal(grid)
-        jobs = {rundir.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
-        done = {name for name in jobs if sweep.done(self.directory / name)}
-        sweep.announce(self.config, f"{len(jobs)} jobs" + (f", {len(done)} of them done already" if done else ""))
+        jobs = {plan.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
+        done = {name for name in jobs if table.done(self.directory / name)}
+        plan.announce(self.config, f"{len(jobs)} jobs" + (f", {len(done)} of them done already" if done else ""))
 
         def waiting() -> Iterator[tuple[str, list[str]]]:
             return ((name, job) for name, job in jobs.items() if name not in done)

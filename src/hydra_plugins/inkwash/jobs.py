@@ -16,15 +16,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
-from inkwash import sweep
 from inkwash.errors import UserError
+from inkwash.sweeps import plan, table
 
 
 class JobSweeper(Sweeper, ABC):
     """Runs jobs, each in a directory of the sweep's that its overrides name; ends with the sweep's table."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        sweep.begin(config)
+        plan.begin(config)
         self.hydra_context: Any = hydra_context
         self.config: Any = config
         self.directory = Path(config.hydra.sweep.dir)
@@ -98,4 +98,4 @@ class JobSweeper(Sweeper, ABC):
 
     def end(self, names: list[str], metric: str | None = None, more: Iterable[str] = ()) -> None:
         """Print the table, sorted by a metric, and further lines, and exit."""
-        sys.exit(sweep.finish(self.directory, names, metric, more))
+        sys.exit(table.finish(self.directory, names, metric, more))

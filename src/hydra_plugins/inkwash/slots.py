@@ -17,9 +17,11 @@ from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, ListConfig, open_dict
 
-from inkwash import launch, rundir
 from inkwash.errors import UserError
-from inkwash.training.processes import SIGNALS, alone, die_with_parent, passing_on
+from inkwash.launch.signals import SIGNALS, die_with_parent, passing_on
+from inkwash.launch.start import visible_gpus
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.lock import alone
 
 SUBDIR = "hydra.sweep.subdir="
 
@@ -60,7 +62,7 @@ class SlotsLauncher(Launcher):
         else:
             if self.gpus != "auto" and not isinstance(self.gpus, list | ListConfig):
                 raise UserError(f"hydra.launcher.gpus={self.gpus} must be auto or a list of GPUs, like [0,1]")
-            gpus = launch.visible_gpus() if self.gpus == "auto" else [str(gpu) for gpu in self.gpus]
+            gpus = visible_gpus() if self.gpus == "auto" else [str(gpu) for gpu in self.gpus]
             n = self.gpus_per_job
             if not gpus:
                 raise UserError("launcher=gpus finds no GPU: pass hydra.launcher.gpus=[0,1], or launcher=parallel")
@@ -146,12 +148,12 @@ class Job:
             outcome = None
         self.process.join()
         if outcome is None:
-            with contextlib.suppress(UserError, OSError), alone(self.directory):
+            with contextlib.suppress(UserError, OSError), alone(RunDirectory(self.directory)):
                 pass
             code = self.process.exitcode
             error = RuntimeError(f"the job's process ended with status {code}")
             outcome = JobReturn(_return_value=error, status=JobStatus.FAILED)
-        print(f"{rundir.read_status(self.directory)['state']:9} {self.directory}", flush=True)
+        print(f"{RunDirectory(self.directory).status['state']:9} {self.directory}", flush=True)
         return outcome
 
 

@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from inkwash.errors import UserError
-from inkwash.sweep import MOST
+from inkwash.sweeps.plan import MOST
 
 
 def distribution(override: Override) -> Any:

@@ -10,11 +10,12 @@ from hydra.core.config_store import ConfigStore
 
 from hydra_plugins.inkwash.jobs import JobSweeper
 from hydra_plugins.inkwash.space import choices, distribution
-from inkwash import rundir, sweep
-from inkwash.credentials import refuse_password
+from inkwash.config.secrets import refuse_password
 from inkwash.errors import UserError
-from inkwash.training import trials
-from inkwash.training.processes import claim
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.lock import claim
+from inkwash.sweeps import plan, table
+from inkwash.sweeps.trial import open_storage, write_trial
 
 ENOUGH = 10  # trials, to say anything about what matters
 
@@ -86,7 +87,7 @@ class OptunaSweeper(JobSweeper):
         with self._worker():
             count = len(self._good())
             done = f", {count} of them done already" if count else ""
-            sweep.announce(self.config, f"{self.n_trials} trials{done}")
+            plan.announce(self.config, f"{self.n_trials} trials{done}")
             names = self.launch(self._jobs(), self._tell, self.batch)
         self.end(names, self.metric, self._summary())
 
@@ -96,12 +97,12 @@ class OptunaSweeper(JobSweeper):
         self.storage = self.storage or str((self.directory / "study.journal").resolve())
         name = self.directory.name
         metric = self.metric or next(iter(self.config.metrics), "")
-        rises = sweep.rises(metric)
+        rises = table.rises(metric)
         direction = optuna.study.StudyDirection[(self.direction or ("maximize" if rises else "minimize")).upper()]
         with self._alone():
             try:
                 study = optuna.create_study(
-                    storage=trials.open_storage(self.storage),
+                    storage=open_storage(self.storage),
                     study_name=name,
                     direction=direction,
                     load_if_exists=True,
@@ -122,12 +123,12 @@ class OptunaSweeper(JobSweeper):
         while (number := self._next()) is not None:
             trial = self.study.get_trials(deepcopy=False)[number]
             varied = [f"{key}={value}" for key, value in trial.params.items()]
-            name = rundir.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
+            name = plan.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
             self.trials[name] = number
             if self._known(name, trial):
                 continue
             about = {"storage": self.storage, "study": self.directory.name, "number": number, "metric": self.metric}
-            trials.write(self.directory / name, about)
+            write_trial(RunDirectory(self.directory / name), about)
             yield name, [*self.fixed, *varied]
 
     def _next(self) -> int | None:
@@ -155,7 +156,7 @@ class OptunaSweeper(JobSweeper):
 
     def _known(self, name: str, trial: Any) -> bool:
         """Whether a trial needs no training: it has had it, or another with the same values has. Then it is told."""
-        if sweep.done(self.directory / name):
+        if table.done(self.directory / name):
             self._tell(name)
             return True
         fixed = {"fixed": self.fixed}
@@ -171,9 +172,9 @@ class OptunaSweeper(JobSweeper):
         import optuna
 
         states = optuna.trial.TrialState
-        state = rundir.read_status(self.directory / name)["state"]
+        state = RunDirectory(self.directory / name).status["state"]
         if state == "finished":
-            self.study.tell(self.trials[name], sweep.objective(self.directory / name, self.metric))
+            self.study.tell(self.trials[name], table.objective(self.directory / name, self.metric))
         else:
             self.failed += state != "pruned"
             self.study.tell(self.trials[name], state=states.PRUNED if state == "pruned" else states.FAIL)

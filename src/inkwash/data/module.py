@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Source, Split
 from inkwash.errors import UserError
-from inkwash.quantize import to_float
-from inkwash.training.processes import serve
+from inkwash.images import to_float
+from inkwash.launch.signals import serve
 
 
 class ImageDataModule(LightningDataModule):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from inkwash.editing.codecs import Painter
 from inkwash.editing.tasks import Task
-from inkwash.quantize import to_float
+from inkwash.images import to_float
 from inkwash.samplers.base import ImageNoise, Sampler
 from inkwash.samplers.generate import quantized
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from inkwash.metrics.features import NotApplicableError
-from inkwash.metrics.measure import Measure, RealImages, Seen
+from inkwash.metrics.base import Measure, RealImages, Seen
+from inkwash.metrics.extractors.base import NotApplicableError
 
 
 class ClassAccuracy(Measure):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inkwash.metrics.stored import ByIndex
+from inkwash.metrics.per_image import ByIndex
 
 
 class BitsPerDim(ByIndex):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from inkwash.errors import UserError, writing
+from inkwash.errors import UserError
+from inkwash.files import writing
 
 log = logging.getLogger(__name__)
 

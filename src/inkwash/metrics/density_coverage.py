@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.metrics.measure import RealImages
+from inkwash.metrics.base import RealImages
 from inkwash.metrics.neighbours import blocks, neighbour_radii
+from inkwash.metrics.per_image import FeatureMetric
 from inkwash.metrics.precision_recall import check_neighbours
-from inkwash.metrics.stored import FeatureMetric
 
 
 class DensityCoverage(FeatureMetric):

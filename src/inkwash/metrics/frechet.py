@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.measure import Measure, RealImages
+from inkwash.metrics.base import Measure, RealImages
 from inkwash.metrics.moments import FeatureSums, Moments, as_float64
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.features import NotApplicableError
-from inkwash.metrics.measure import Measure, RealImages, Seen
+from inkwash.metrics.base import Measure, RealImages, Seen
+from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.moments import as_float64, check_finite
 
 

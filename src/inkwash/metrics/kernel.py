@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.measure import RealImages
+from inkwash.metrics.base import RealImages
 from inkwash.metrics.moments import as_float64
-from inkwash.metrics.stored import FeatureMetric
+from inkwash.metrics.per_image import FeatureMetric
 
 
 def mmd2(x: Tensor, y: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.metrics.features import FeatureExtractor, NotApplicableError
-from inkwash.metrics.measure import RealImages, Seen
+from inkwash.metrics.base import RealImages, Seen
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.moments import as_float64
 from inkwash.metrics.neighbours import two_nearest
-from inkwash.metrics.stored import ByIndex
+from inkwash.metrics.per_image import ByIndex
 
 SIGNIFICANT = 3.0  # standard deviations
 

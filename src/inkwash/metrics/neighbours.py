@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from inkwash.metrics.features import ImageSplit
+from inkwash.images import ImageSplit
 from inkwash.metrics.moments import as_float64
 
 BLOCK = 2**25  # distances held at once: 256 MiB

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.metrics.features import NotApplicableError
-from inkwash.metrics.measure import RealImages
+from inkwash.metrics.base import RealImages
+from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.neighbours import blocks, neighbour_radii
-from inkwash.metrics.stored import FeatureMetric
+from inkwash.metrics.per_image import FeatureMetric
 
 
 def covered(points: Tensor, centres: Tensor, radii: Tensor) -> float:

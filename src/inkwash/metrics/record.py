@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from inkwash.metrics.features import FeatureExtractor
+from inkwash.metrics.extractors.base import FeatureExtractor
 
 
 @dataclass(frozen=True)

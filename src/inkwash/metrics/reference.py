@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
+from inkwash.images import ImageSplit, InBlocks
 from inkwash.metrics.cache import cached
-from inkwash.metrics.features import FeatureExtractor, ImageSplit, InBlocks
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.frechet import frechet_distance
 from inkwash.metrics.moments import FeatureStatistics, Moments
 from inkwash.metrics.npz import Provenance, read_npz, write_npz

@@ -10,11 +10,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.features import FeatureExtractor, ImageSplit, NotApplicableError
-from inkwash.metrics.measure import Measure, Seen
+from inkwash.images import ImageSplit
+from inkwash.metrics.base import Measure, Seen
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.per_image import FeatureMetric, gather
 from inkwash.metrics.record import MetricRecord, metric_name
 from inkwash.metrics.reference import Reference
-from inkwash.metrics.stored import FeatureMetric, gather
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from inkwash.errors import UserError
 from inkwash.guidance import guided
-from inkwash.quantize import to_uint8
+from inkwash.images import to_uint8
 from inkwash.samplers.base import ImageNoise, Sampler
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.training.sharding import whole
+from inkwash.training.fsdp import whole
 
 
 class Decay(ABC):

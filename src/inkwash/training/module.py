@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from inkwash.checkpoints.restore import adapt
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.loss import Loss
+from inkwash.losses.base import Loss
 from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
-from inkwash.training.restoring import adapt
-from inkwash.training.sharding import whole
+from inkwash.training.fsdp import whole
 
 # A global batch draws its noise from this many streams, so 1, 2, 4 or 8 processes draw the same numbers.
 NUM_SHARDS = 8

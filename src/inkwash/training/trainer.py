@@ -9,10 +9,11 @@ import torch
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from inkwash.checkpoints.io import AtomicCheckpointIO
 from inkwash.errors import UserError
-from inkwash.training.checkpoint_io import AtomicCheckpointIO
+from inkwash.launch.environment import RankEnv
+from inkwash.training.fsdp import ShardedStrategy
 from inkwash.training.precision import resolve_precision
-from inkwash.training.sharding import ShardedStrategy
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ def build_trainer(
         options: anything else that Lightning's Trainer takes.
         wiring: callbacks, logger and default_root_dir, from the caller.
     """
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    world = int(os.environ.get("WORLD_SIZE", local))
+    env = RankEnv.current()
+    local, world = env.local_world_size, env.world_size
     if devices != "auto" and int(devices) != local:
         raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
     if local * num_nodes != world:

@@ -6,12 +6,10 @@ from typing import Any
 import lightning as L
 
 from inkwash.errors import UserError
-from inkwash.training import next_config
-from inkwash.training.best import check_mode, sign_of
+from inkwash.runs.best import check_mode, sign_of
 from inkwash.training.callbacks.periodic import Periodic, run_directory
-from inkwash.training.checkpoint_files import point_last, prune, step_file
+from inkwash.training.fsdp import whole
 from inkwash.training.module import DiffusionModule
-from inkwash.training.sharding import whole
 
 
 def sound(module: DiffusionModule) -> bool:
@@ -23,7 +21,7 @@ def save(trainer: L.Trainer, path: Path) -> None:
     """Write a checkpoint; from now on config.yaml is what it was trained with."""
     trainer.save_checkpoint(path)
     if trainer.is_global_zero:
-        next_config.settle(run_directory(trainer))
+        run_directory(trainer).accept_next_config()
 
 
 class ResumeCheckpoint(Periodic):
@@ -45,12 +43,12 @@ class ResumeCheckpoint(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if not sound(module):
             return
-        directory, step = run_directory(trainer), trainer.global_step
-        path = step_file(directory, step)
+        checkpoints, step = run_directory(trainer).checkpoints, trainer.global_step
+        path = checkpoints.of_step(step)
         save(trainer, path)
         if trainer.is_global_zero:
-            point_last(path)
-            prune(directory, self.keep, step)
+            checkpoints.point_last(path)
+            checkpoints.prune(self.keep, step)
 
     def save_now(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         """Save this step, unless that is done."""
@@ -98,7 +96,7 @@ class BestCheckpoint(Periodic):
         if name != self.name or self.best is None or sign * score < sign * self.best:
             self.name, self.best = name, score
             if sound(module):
-                save(trainer, run_directory(trainer) / "checkpoints" / "best.ckpt")
+                save(trainer, run_directory(trainer).checkpoints.best)
 
     def state_dict(self) -> dict[str, Any]:
         return {"name": self.name, "best": self.best}

@@ -5,7 +5,7 @@ import logging
 import lightning as L
 
 from inkwash.errors import UserError
-from inkwash.training.best import check_mode, sign_of
+from inkwash.runs.best import check_mode, sign_of
 from inkwash.training.callbacks.periodic import Periodic
 from inkwash.training.module import DiffusionModule
 

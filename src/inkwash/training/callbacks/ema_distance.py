@@ -4,8 +4,8 @@ import lightning as L
 import torch
 
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
+from inkwash.training.fsdp import whole
 from inkwash.training.module import DiffusionModule
-from inkwash.training.sharding import whole
 
 
 class EMADistance(Periodic):

@@ -10,8 +10,8 @@ from typing import Any
 import lightning as L
 
 from inkwash.errors import UserError
-from inkwash.metrics.features import FeatureExtractor, NotApplicableError
-from inkwash.metrics.measure import Measure
+from inkwash.metrics.base import Measure
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
@@ -61,14 +61,16 @@ class Evaluation(Periodic):
     ):
         super().__init__(every_n_steps)
         if batch_size < 1:
-            raise UserError(f"callbacks.fid.batch_size={batch_size} must be at least 1")
+            raise UserError(f"callbacks.evaluation.batch_size={batch_size} must be at least 1")
         if num_images < MIN_IMAGES:
-            raise UserError(f"callbacks.fid.num_images={num_images} must be at least {MIN_IMAGES}")
+            raise UserError(f"callbacks.evaluation.num_images={num_images} must be at least {MIN_IMAGES}")
         if not metrics:
-            raise UserError("metrics=[] measures nothing: list some, or leave the evaluation out with ~callbacks.fid")
+            raise UserError(
+                "metrics=[] measures nothing: list some, or leave the evaluation out with ~callbacks.evaluation"
+            )
         self.num_images, self.sampler, self.cache_dir = num_images, sampler, cache_dir
         if not weights:
-            raise UserError("callbacks.fid.weights=[] measures nothing: list ema, raw or further averages")
+            raise UserError("callbacks.evaluation.weights=[] measures nothing: list ema, raw or further averages")
         self.guidance, self.seed, self.batch_size, self.weights = guidance, seed, batch_size, list(weights)
         self.reference, self.reference_file = reference, reference_file
         self.suite = Suite(extractor, list(metrics.values()), num_images)
@@ -137,7 +139,7 @@ class Evaluation(Periodic):
 
     def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""
-        about = json.loads((run_directory(trainer) / "run.json").read_text())
+        about = run_directory(trainer).record
         records = self.suite.records(
             weights=weights,
             sampler=type(self.sampler).__name__,
@@ -148,5 +150,5 @@ class Evaluation(Periodic):
         )
         named = ({**asdict(record), "name": self._named(name, weights)} for name, record in records.items())
         lines = [json.dumps({"step": trainer.global_step, **record}) + "\n" for record in named]
-        with open(run_directory(trainer) / "metrics.jsonl", "a") as file:
+        with open(run_directory(trainer).metrics_jsonl, "a") as file:
             file.writelines(lines)

@@ -6,7 +6,7 @@ import lightning as L
 import torch
 
 from inkwash.errors import UserError
-from inkwash.quantize import to_float
+from inkwash.images import to_float
 from inkwash.random import generator
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule

@@ -3,7 +3,6 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
 from inkwash.training.module import DiffusionModule
 
 
@@ -106,5 +106,6 @@ def log_metrics(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:
         logger.log_metrics(dict(metrics), step=trainer.global_step)
 
 
-def run_directory(trainer: L.Trainer) -> Path:
-    return Path(trainer.default_root_dir)
+def run_directory(trainer: L.Trainer) -> RunDirectory:
+    """Return the directory of the run that a trainer trains."""
+    return RunDirectory(trainer.default_root_dir)

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 
 from inkwash.errors import UserError
-from inkwash.training import trials
+from inkwash.sweeps.trial import open_trial, read_trial, write_trial
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -29,7 +29,7 @@ class Pruning(Periodic):
         self.reported = -1
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.about = trials.read(run_directory(trainer))
+        self.about = read_trial(run_directory(trainer))
         if self.about is None:
             log.info("no pruning:  this is no trial of an Optuna study (sweeper=optuna)")
 
@@ -50,12 +50,12 @@ class Pruning(Periodic):
 
     def _ask(self, trainer: L.Trainer, module: DiffusionModule, name: str) -> bool:
         assert self.about is not None
-        trial = trials.open_trial(self.about, self.pruner)
+        trial = open_trial(self.about, self.pruner)
         step = trainer.global_step
         if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:  # from before a resume
             trial.report(module.scores[name], step)
         # The last step ends the training anyway, and as a whole trial.
         if step == trainer.max_steps or not trial.should_prune():
             return False
-        trials.write(run_directory(trainer), {**self.about, "pruned": step, "value": module.scores[name]})
+        write_trial(run_directory(trainer), {**self.about, "pruned": step, "value": module.scores[name]})
         return True

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.metrics.neighbours import nearest_images
-from inkwash.reports.pictures import grid, save_png
+from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
+from inkwash.tracking.wandb_logger import Tracker
 from inkwash.training.callbacks.generation import generate_share, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
-from inkwash.training.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class SampleGrid(Periodic):
         images = self._draw(trainer, module)
         if not trainer.is_global_zero:
             return
-        step, folder = trainer.global_step, run_directory(trainer) / "samples"
+        step, folder = trainer.global_step, run_directory(trainer).samples
         trackers = [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
         sheet = grid(images, self.columns)
         save_png(sheet, folder / f"step-{step:08d}.png")

@@ -1,0 +1,9 @@
+"""Schemas and resolvers that conf/ refers to; Hydra imports its plugins before it composes anything."""
+
+from omegaconf import OmegaConf
+
+from inkwash.config import schema
+from inkwash.sweeps.plan import sweep_name
+
+schema.register()
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)

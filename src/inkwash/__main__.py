@@ -1,0 +1,53 @@
+"""The command `inkwash`, also as `python -m inkwash`: choose a command and hand it the rest of the line."""
+
+import importlib
+import signal
+import sys
+
+# name: module of inkwash.commands, what it does, example
+COMMANDS = {
+    "train": ("train", "train one model", "inkwash train model=unet_small schedule=cosine"),
+    "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
+    "sample": ("sample", "draw or edit images with a run", "inkwash sample run=runs/NAME num_images=64"),
+    "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=runs/NAME spacing.steps=10,50"),
+    "export": ("export", "write a run for diffusers, or as safetensors", "inkwash export run=runs/NAME out=PATH"),
+    "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
+    "dashboard": ("dashboard", "make a W&B workspace of what a run logged", "inkwash dashboard run=runs/NAME"),
+    "sync": ("sync", "upload to W&B what runs logged offline", "inkwash sync dry=true"),
+}
+
+
+def usage() -> str:
+    """List the commands, one screen."""
+    width = max(len(what) for _, what, _ in COMMANDS.values())
+    lines = [f"  {name:<10} {what:<{width}}  {example}" for name, (_, what, example) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "inkwash COMMAND [KEY=VALUE ...]: train image diffusion models as experiments",
+            "",
+            *lines,
+            "",
+            "KEY=VALUE overrides the configuration (Hydra): `inkwash COMMAND --help` lists the choices,",
+            "`inkwash COMMAND --cfg job` prints what would run. Run directories are below runs/.",
+        ]
+    )
+
+
+def main(name: str | None = None) -> None:
+    """Run the command that the first argument names, or `name` with all arguments."""
+    # Ctrl-C ends a command that still imports at once and without a traceback. A shell may have it ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if name is None:
+        name, *rest = sys.argv[1:] or ["--help"]
+        if name in ("--help", "-h", "help"):
+            print(usage())
+            return
+        if name not in COMMANDS:
+            sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
+        sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
+    importlib.import_module(f"inkwash.commands.{COMMANDS[name][0]}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""python -m inkwash.evaluate run=DIR [overrides]: measure images, for every combination of the values listed.
+
+sampler=ddim,dpmpp_2m spacing.steps=10,20 is four combinations: one group of processes measures all of them with the
+same eyes, and keeps each result, so that an evaluation that was interrupted goes on where it stopped.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from inkwash.config import cli
+from inkwash.config.validate import check
+from inkwash.errors import UserError, user_error
+from inkwash.files import make_folder, write_text
+from inkwash.launch.environment import RankEnv, check_rank_env
+from inkwash.launch.start import exit_code, start
+from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.sweeps.plan import refuse_counts
+
+SOURCES = ("run", "images", "pipeline")
+# What differs from one combination to the next.
+OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps")
+
+
+def combinations(overrides: list[str]) -> list[list[str]]:
+    """Every choice of one value from each override that lists several, as Hydra's multirun would make them."""
+    flags = [text for text in overrides if text.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides([text for text in overrides if text not in flags])
+    refuse_counts(parsed)
+    values = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    return [[*choice, *flags] for choice in itertools.product(*values)]
+
+
+def evaluate(config: DictConfig, others: list[list[str]]) -> None:
+    """Write evaluate.yaml with all combinations, have the ranks measure them, and say where the table is."""
+    try:
+        mine, env = list(HydraConfig.get().overrides.task), RankEnv.given()
+        check_rank_env(env, config.trainer)
+        configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
+        for _, composed in configs:
+            check(composed)
+        plans = [plan(composed, overrides) for overrides, composed in configs]
+        names = names_of([overrides for overrides, _ in configs])
+        common, cells = plans[0][0], [{"name": n, **cell} for n, (_, cell) in zip(names, plans, strict=True)]
+        if any(other != common for other, _ in plans):
+            changing = sorted({key for other, _ in plans for key in other if other[key] != common[key]})
+            raise UserError(f"{changing[0]} cannot be a list: the values listed are compared with the same eyes")
+        directory = out_directory(config, common, cells)
+        if env is None or env.rank == 0:
+            write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
+    except (HydraException, OmegaConfBaseException) as error:  # some of them are OSErrors, too
+        sys.exit(f"error: {cli.sentence(error, 'evaluate')}")
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {user_error(error) or error}")
+    status = start(
+        "inkwash.jobs.evaluate:evaluate", directory / "evaluate.yaml", config.trainer.accelerator,
+        config.trainer.devices, env, " ".join(sys.argv[1:]),
+    )  # fmt: skip
+    if status:
+        sys.exit(exit_code(status))
+    if env is not None and env.rank > 0:
+        return
+    files = ", ".join(path.name for path in sorted(directory.glob("table.*")) + sorted(directory.glob("*.png")))
+    print(f"{directory}    {files}")
+
+
+def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What all combinations share, and what this one is."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    given = [name for name in SOURCES if plain[name] is not None]
+    if len(given) != 1:
+        raise UserError(
+            f"evaluate needs one of run=DIR, images=DIR and pipeline=DIR, not {' and '.join(given) or 'none'}"
+        )
+    keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
+    plain["steps"] = plain["spacing"]["steps"] if any(key.startswith("spacing") for key in keys) else None
+    if plain["run"] is not None:
+        run = RunDirectory.find(plain["run"])
+        plain["run"] = str(run.path.resolve())
+        trained = run.config
+        plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
+        for key in ("extractor", "data"):
+            plain[key] = plain[key] or trained[key]
+        if plain["num_images"] is None:
+            plain["num_images"] = trained["callbacks"].get("evaluation", {}).get("num_images", 10_000)
+    else:
+        check_foreign(plain)
+        plain[given[0]] = str(Path(plain[given[0]]).resolve())
+    if not math.isfinite(plain["guidance"]):
+        raise UserError(f"guidance={plain['guidance']} must be a finite number")
+    if min(plain["num_images"], plain["batch_size"]) < 2:
+        raise UserError(f"num_images={plain['num_images']} and batch_size={plain['batch_size']} must be at least 2")
+    del plain["spacing"], plain["out"]
+    return plain, {key: plain.pop(key) for key in OF_A_CELL}
+
+
+def names_of(combined: list[list[str]]) -> list[str]:
+    """What tells the combinations apart; of a single one, what was asked for."""
+    common = set.intersection(*map(set, combined))
+    if len(combined) > 1:
+        return [" ".join(o for o in overrides if o not in common) for overrides in combined]
+    asked = (o for o in combined[0] if o.partition("=")[0].partition(".")[0] in (*OF_A_CELL, "spacing"))
+    return [" ".join(asked) or "as trained"]
+
+
+def chosen_sampler(plain: dict[str, Any], trained: dict[str, Any], spacing_chosen: bool) -> dict[str, Any]:
+    """The sampler asked for, else that of the run, with the spacing or the steps asked for."""
+    if plain["sampler"] is not None:
+        return plain["sampler"]
+    if spacing_chosen:
+        return {**trained, "spacing": plain["spacing"]}
+    if plain["steps"] is not None:
+        return {**trained, "spacing": {**trained["spacing"], "steps": plain["steps"]}}
+    return trained
+
+
+def check_foreign(plain: dict[str, Any]) -> None:
+    """Images and pipelines bring no configuration: what they are compared with must be said."""
+    for key in ("data", "extractor"):
+        if plain[key] is None:
+            raise UserError(f"evaluating images or a pipeline needs {key}=...: what they are compared with")
+    if plain["likelihood"] is not None:
+        raise UserError("likelihood needs run=DIR: images and pipelines have none that Inkwash can compute")
+    if plain["images"] is not None and not Path(plain["images"]).is_dir():
+        raise UserError(f"images={plain['images']} is no directory")
+    plain["num_images"] = plain["num_images"] or 10_000
+    if plain["images"] is not None:
+        plain["sampler"] = None
+
+
+def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[str, Any]]) -> Path:
+    """Where the table goes: named by what is measured, so that the same command finds it again."""
+    if config.out is not None:
+        return make_folder("out", Path(config.out))
+    home = Path(common["run"]) if common["run"] else RUNS
+    measured = {key: value for key, value in common.items() if key != "tracking"}
+    asked = json.dumps([measured, cells], sort_keys=True, default=str)
+    directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def main() -> None:
+    program, *overrides = sys.argv
+    try:
+        first, *others = combinations(overrides)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except (HydraException, RecursionError):
+        first, others = overrides, []  # Hydra says what is wrong with it
+    sys.argv = [program, *first]
+
+    cli.run(lambda config: evaluate(config, others), "evaluate")

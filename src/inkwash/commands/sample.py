@@ -1,0 +1,56 @@
+"""python -m inkwash.sample run=DIR [overrides]: draw or edit images with a run, in a process of its own."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from inkwash.config import cli
+from inkwash.config.validate import check
+from inkwash.errors import UserError, user_error
+from inkwash.files import make_folder, write_text
+from inkwash.launch.environment import RankEnv
+from inkwash.launch.start import exit_code, start
+from inkwash.runs.directory import RunDirectory, new_directory
+
+
+def sample(config: DictConfig) -> None:
+    """Write OUT/grid.png and OUT/images/000000.png, ..., and say where."""
+    try:
+        check(config)
+        if RankEnv.given() is not None:
+            raise UserError("sample draws in a process of its own: run it once, without torchrun or srun")
+        run = RunDirectory.find(config.run)
+        if min(config.num_images, config.batch_size) < 1:
+            raise UserError(f"num_images={config.num_images} and batch_size={config.batch_size} must be at least 1")
+        if config.columns is not None and config.columns < 1:
+            raise UserError(f"columns={config.columns} must be at least 1, or null")
+        if config.guidance is not None and not math.isfinite(config.guidance):
+            raise UserError(f"guidance={config.guidance} must be a finite number")
+        choices = HydraConfig.get().runtime.choices
+        name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
+        out = out_directory(config.out) if config.out else new_directory(run.samples, name)
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        plain["run"] = str(run.path.resolve())
+        write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
+    except (UserError, OSError) as error:
+        print(f"error: {user_error(error) or error}", file=sys.stderr)
+        sys.exit(1)
+    if status := start("inkwash.jobs.sample:sample", out / "sample.yaml", config.trainer.accelerator, 1):
+        sys.exit(exit_code(status))
+    print(f"{out}/grid.png    and {len(list((out / 'images').iterdir()))} images in {out}/images")
+
+
+def out_directory(name: str) -> Path:
+    """out=, made where it is not; what was drawn there before is replaced, but nobody else's images."""
+    out = Path(name)
+    if (out / "images").exists() and not (out / "sample.yaml").is_file():
+        raise UserError(f"out={out} has images that were not drawn there: choose another folder")
+    return make_folder("out", out)
+
+
+def main() -> None:
+    cli.run(sample, "sample")

@@ -1,0 +1,65 @@
+"""python -m inkwash.sync [run=NAME]: upload to W&B what runs have logged offline."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from inkwash.commands.export import one_sentence
+from inkwash.config import cli
+from inkwash.config.validate import check
+from inkwash.errors import UserError
+from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.runs.lock import claim
+from inkwash.tracking.wandb_offline import has_api_key, reach, records
+
+
+def sync(config: DictConfig) -> None:
+    """List what has not been uploaded, oldest first, and upload it with `wandb sync`."""
+    with one_sentence():
+        check(config)
+        runs = [RunDirectory.find(config.run).path] if config.run else list(find_runs(RUNS))
+        left = {run: records(run) for run in runs}
+        for run in [run for run in left if left[run] and still_trains(run)]:
+            print(f"{run}    left alone: it is still training")
+            del left[run]
+        paths = [record for run in left for record in left[run]]
+        for run in left:
+            for record in left[run]:
+                print(f"{run}    {record.name}    {megabytes(record):.1f} MB")
+        if not paths:
+            print(f"nothing to upload: W&B has all of {config.run or RUNS}")
+            return
+        if config.dry:
+            return
+        if not has_api_key():
+            raise UserError("there is no API key to upload with: run `wandb login`, or set WANDB_API_KEY")
+        reach()
+    status = subprocess.run([sys.executable, "-m", "wandb", "sync", *map(str, paths)]).returncode
+    if status or any(records(run) for run in left):
+        sys.exit("error: W&B did not take all of it; the same command goes on")
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Every run directory below a folder, the jobs of sweeps among them."""
+    yield from sorted(path.parent for path in folder.glob("**/run.json") if not path.parent.is_symlink())
+
+
+def still_trains(directory: Path) -> bool:
+    """Whether another process writes there: W&B would take half of a record for the whole."""
+    log = RunDirectory(directory).log_path
+    if not log.is_file():
+        return False
+    with open(log, "a") as file:
+        return not claim(file)
+
+
+def megabytes(record: Path) -> float:
+    """Of a record and its pictures."""
+    return sum(path.stat().st_size for path in record.rglob("*") if path.is_file()) / 1e6
+
+
+def main() -> None:
+    cli.run(sync, "sync")

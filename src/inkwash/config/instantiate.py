@@ -1,0 +1,56 @@
+"""Instantiate a node of a resolved configuration."""
+
+import re
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from inkwash.config.signatures import OF_HYDRA, check_arguments, shown
+from inkwash.config.trust import TRUSTED, refuse_strangers
+from inkwash.errors import UserError, user_error
+
+KNOWN = ("inkwash.", *TRUSTED)
+# What constructors of ours, torch and Lightning raise over values that they cannot use.
+OF_VALUES = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError, AttributeError, RuntimeError)
+
+
+def build(node: Any, **more: Any) -> Any:
+    """Instantiate a node with plain containers inside.
+
+    Raises:
+        UserError: something in it may not be called, or cannot be called with its arguments.
+    """
+    refuse_strangers(node)
+    check_arguments(node)
+    try:
+        return instantiate(node, _convert_="all", **more)
+    except InstantiationException as error:
+        if mistake := user_error(error):
+            raise mistake from None
+        part = _part(node, str(error))
+        target = str(part.get("_target_"))
+        if error.__cause__ is None:  # there is no such name in torch or Lightning
+            raise UserError(first_line(error)) from error
+        if target.startswith(KNOWN) and isinstance(error.__cause__, OF_VALUES):
+            raise UserError(f"{target} with {plain_arguments(part)}: {first_line(error.__cause__)}") from error
+        raise  # somebody's own class, whose traceback they want
+
+
+def _part(node: dict[str, Any], text: str) -> dict[str, Any]:
+    """The node within a node that Hydra's error is of."""
+    key = re.search(r"full_key: (\S+)", text)
+    part: Any = node
+    for name in key[1].split(".") if key else ():
+        part = part.get(name) if isinstance(part, dict) else None
+    return part if isinstance(part, dict) else node
+
+
+def plain_arguments(node: dict[str, Any]) -> str:
+    """The arguments that are no nodes of their own."""
+    plain = {name: value for name, value in node.items() if name not in OF_HYDRA and not isinstance(value, dict)}
+    return ", ".join(f"{name}={shown(value)}" for name, value in plain.items()) or "no arguments"
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

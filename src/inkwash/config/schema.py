@@ -1,0 +1,159 @@
+"""The top-level keys of each command's configuration, as dataclasses that Hydra checks."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Train:
+    """conf/train.yaml. `Any` nodes are groups: a `_target_` and its constructor's arguments."""
+
+    run: str | None = None
+    sweep: str | None = None
+    resume: str = "auto"
+    init_from: str | None = None
+    seed: int = 0
+    compile: Any = False
+    data: Any = MISSING
+    model: Any = MISSING
+    schedule: Any = MISSING
+    prediction: Any = MISSING
+    weighting: Any = MISSING
+    times: Any = MISSING
+    loss: Any = MISSING
+    sampler: Any = MISSING
+    spacing: Any = MISSING
+    optimizer: Any = MISSING
+    learning_rate: Any = MISSING
+    ema: Any = MISSING
+    averages: Any = None
+    extractor: Any = MISSING
+    metrics: Any = MISSING
+    callbacks: Any = MISSING
+    logger: Any = MISSING
+    trainer: Any = MISSING
+
+
+@dataclass
+class Drawer:
+    """trainer of conf/sample.yaml."""
+
+    accelerator: str = "auto"
+    precision: str | None = None
+    threads: int | None = None
+
+
+@dataclass
+class Drawers(Drawer):
+    """trainer of conf/evaluate.yaml."""
+
+    devices: Any = "auto"
+
+
+@dataclass
+class Sample:
+    """conf/sample.yaml."""
+
+    run: str = MISSING
+    checkpoint: str = "last.ckpt"
+    weights: str = "ema"
+    num_images: int = 64
+    columns: int | None = None
+    label: int | None = None
+    guidance: float | None = None
+    seed: int = 0
+    batch_size: int = 256
+    out: str | None = None
+    tracking: Any = None
+    task: Any = MISSING
+    guide: Any = MISSING
+    sampler: Any = MISSING
+    spacing: Any = MISSING
+    trainer: Drawer = field(default_factory=Drawer)
+
+
+@dataclass
+class Evaluate:
+    """conf/evaluate.yaml."""
+
+    run: str | None = None
+    images: str | None = None
+    pipeline: str | None = None
+    checkpoint: str = "last.ckpt"
+    weights: str = "ema"
+    num_images: int | None = None
+    seed: int = 0
+    guidance: float = 1.0
+    batch_size: int = 256
+    reference: str = "heldout"
+    reference_file: str | None = None
+    cache_dir: str = MISSING
+    out: str | None = None
+    data: Any = None
+    extractor: Any = None
+    metrics: Any = MISSING
+    likelihood: Any = None
+    tracking: Any = None
+    guide: Any = MISSING
+    sampler: Any = None
+    spacing: Any = MISSING
+    trainer: Drawers = field(default_factory=Drawers)
+
+
+@dataclass
+class Export:
+    """conf/export.yaml."""
+
+    run: str = MISSING
+    out: str = MISSING
+    format: str = "diffusers"
+    checkpoint: str = "last.ckpt"
+    weights: str = "ema"
+
+
+@dataclass
+class Import:
+    """conf/import.yaml."""
+
+    folder: str = MISSING
+    run: str = MISSING
+    num_classes: int | None = None
+
+
+@dataclass
+class Dashboard:
+    """conf/dashboard.yaml."""
+
+    run: str = "latest"
+    out: str | None = None
+    name: str = "Inkwash"
+    entity: str | None = None
+    project: str | None = None
+
+
+@dataclass
+class Sync:
+    """conf/sync.yaml."""
+
+    run: str | None = None
+    dry: bool = False
+
+
+SCHEMAS = {
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "export": Export,
+    "import": Import,
+    "dashboard": Dashboard,
+    "sync": Sync,
+}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra as train_schema, sample_schema, ..."""
+    for name, node in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=node)

@@ -1,0 +1,94 @@
+"""Check a node's arguments against its target's signature, read from the source without torch."""
+
+import ast
+import difflib
+import json
+from functools import cache
+from typing import Any
+
+from inkwash.config.annotations import described, fits
+from inkwash.config.paths import PACKAGE
+from inkwash.errors import UserError
+
+# What Hydra reads of a node beside its target's arguments.
+OF_HYDRA = ("_target_", "_partial_")
+
+
+def check_arguments(node: Any, key: str = "") -> None:
+    """Raise UserError for an argument that one of our own targets does not take, or takes of another kind."""
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            check_arguments(item, f"{key}[{i}]")
+    if not isinstance(node, dict):
+        return
+    for name, kind in (("_target_", str), ("_partial_", bool)):
+        if not isinstance(node.get(name, kind()), kind):
+            raise UserError(
+                f"{_joined(key, name)}={shown(node[name])} must be {'true or false' if kind is bool else 'a name'}"
+            )
+    target = str(node.get("_target_", ""))
+    given = {str(name): value for name, value in node.items() if name not in OF_HYDRA}
+    arguments = _arguments(target) if target.startswith("inkwash.") else None
+    if arguments is not None and (unknown := sorted(given.keys() - arguments.keys())):
+        near = difflib.get_close_matches(unknown[0], arguments, 1)
+        hint = f"did you mean {_joined(key, near[0])}?" if near else f"it takes {', '.join(arguments) or 'none'}"
+        name = target.rsplit(".", 1)[1]
+        raise UserError(f"{_joined(key, unknown[0])}: {name} has no such argument; {hint}")
+    for name, value in given.items():
+        reference = isinstance(value, str) and "${" in value  # to be checked once it is resolved
+        if arguments is not None and not (reference or fits(arguments[name], value)):
+            kind = described(arguments[name])
+            raise UserError(f"{_joined(key, name)}={shown(value)} must be {kind}")
+        check_arguments(value, _joined(key, name))
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}".lstrip(".")
+
+
+def shown(value: Any) -> str:
+    """A value about as it is typed, cut short."""
+    text = json.dumps(value, default=str) if isinstance(value, bool | list | dict | None) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@cache
+def _arguments(target: str) -> dict[str, ast.expr | None] | None:
+    """Arguments of one of our own classes or functions with their annotations, read from its source; None when
+    open-ended."""
+    definitions, tree = definitions_of(target)
+    return _signature(definitions[target.rpartition(".")[2]], definitions, tree)
+
+
+@cache
+def definitions_of(target: str) -> tuple[dict[str, Any], ast.Module]:
+    """Classes and functions of the target's module, by name, and its syntax tree; UserError unless it is there."""
+    module, _, name = target.rpartition(".")
+    path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    if not path.exists():
+        raise UserError(f"_target_={target}: there is no module {module}")
+    tree = ast.parse(path.read_text("utf-8"))
+    definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    if name not in definitions:
+        near = difflib.get_close_matches(name, definitions, 1)
+        raise UserError(f"_target_={target}: {module} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    return definitions, tree
+
+
+def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> dict[str, ast.expr | None] | None:
+    if isinstance(node, ast.FunctionDef):
+        arguments = {argument.arg: argument.annotation for argument in (*node.args.args, *node.args.kwonlyargs)}
+        arguments.pop("self", None)
+        return None if node.args.kwarg and node.name == "__init__" else arguments
+    assert isinstance(node, ast.ClassDef)
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _signature(item, definitions, tree)
+    for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+        if base in definitions:
+            return _signature(definitions[base], definitions, tree)
+        for imported in (item for item in tree.body if isinstance(item, ast.ImportFrom)):
+            if str(imported.module).startswith("inkwash") and base in {alias.name for alias in imported.names}:
+                return _arguments(f"{imported.module}.{base}")
+    return {}

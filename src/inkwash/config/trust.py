@@ -1,0 +1,55 @@
+"""Refuse a `_target_` that a configuration may not call. Without torch."""
+
+import ast
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from inkwash.config.paths import config_dir
+from inkwash.config.signatures import definitions_of
+from inkwash.errors import UserError
+
+# Modules whose classes a configuration may name beside ours.
+TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "optuna.pruners")
+
+
+def refuse_strangers(node: Any, key: str = "") -> None:
+    """Raise UserError for a _target_ that is neither ours nor trusted.
+
+    Whatever is named there is called, and the config.yaml of a run may come from anywhere.
+    """
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            refuse_strangers(item, f"{key}[{i}]")
+    if not isinstance(node, dict):
+        return
+    if "_target_" in node and not _may_be_called(str(node["_target_"])):
+        raise UserError(
+            f"{key}._target_={node['_target_']} is neither a class of inkwash nor in conf/: if it is yours, "
+            "set INKWASH_TRUST=PACKAGE in the environment".lstrip(".")
+        )
+    for name, value in node.items():
+        refuse_strangers(value, f"{key}.{name}".lstrip("."))
+
+
+def _may_be_called(target: str) -> bool:
+    module, _, name = target.rpartition(".")
+    if target.startswith("inkwash."):
+        # What is defined there, not what is only imported. Functions may write files: only mathematics, or named ones.
+        is_class = isinstance(definitions_of(target)[0][name], ast.ClassDef)
+        return is_class or target.startswith("inkwash.process.") or target in _named_in_conf()
+    return (module in TRUSTED and name[:1].isupper()) or module.split(".")[0] in trusted_packages()
+
+
+def trusted_packages() -> list[str]:
+    """Somebody's own, which the environment names."""
+    return [package for package in os.environ.get("INKWASH_TRUST", "").split(",") if package]
+
+
+@cache
+def _named_in_conf() -> frozenset[str]:
+    """Every _target_ that a YAML of conf/ has."""
+    texts = (path.read_text("utf-8") for path in Path(config_dir()).rglob("*.yaml"))
+    return frozenset(target for text in texts for target in re.findall(r"_target_: *([\w.]+)", text))

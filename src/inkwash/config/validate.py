@@ -1,0 +1,139 @@
+"""What can be known of a configuration before torch is imported: seconds count when a key is misspelt."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from inkwash.config.annotations import is_node
+from inkwash.config.secrets import refuse_secrets
+from inkwash.config.signatures import check_arguments, shown
+from inkwash.config.trust import refuse_strangers
+from inkwash.errors import UserError
+
+# What a training calls; the second kind maps names to such.
+PARTS = ("data", "model", "schedule", "prediction", "loss", "optimizer", "learning_rate", "ema", "trainer")
+LISTS = ("callbacks", "logger", "averages")
+
+
+def check(config: DictConfig) -> None:
+    """Raise UserError for a missing value, an API key, an argument that its target does not take, or takes of another
+    kind, or an impossible batch size."""
+    typed: Any = OmegaConf.to_container(config, resolve=False)
+    # OmegaConf.missing_keys stops at an interpolation of a missing value.
+    if missing := _missing("", typed):
+        raise UserError(f"{missing[0]} has no value yet: pass {missing[0]}=...")
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
+    refuse_secrets(plain)  # before any value is told
+    if "callbacks" in plain:  # a training, of whose steps other keys are made
+        _check_steps(plain.get("trainer"))
+    for key, node in typed.items():  # first, so that a value is told of where it stands, not of a reference to it
+        check_arguments(node, str(key))
+    for key, node in plain.items():
+        refuse_strangers(node, str(key))
+        check_arguments(node, str(key))
+    trainer = plain.get("trainer")
+    if isinstance(trainer, dict) and "devices" in trainer:
+        _check_devices(trainer["devices"])
+    if "callbacks" in plain:
+        check_parts(plain)
+        _check_trainer(plain["trainer"])
+        _check_batch(plain)
+        _check_classes(plain)
+
+
+def check_training(config: DictConfig) -> None:
+    """Check the configuration of a training, which may be a file of the user's own."""
+    if missing := [key for key in PARTS if key not in config]:
+        raise UserError(f"{missing[0]} is missing: the file of a training begins with `defaults: [train]`")
+    check(config)
+    if config.resume not in ("auto", "must", "never"):
+        raise UserError(f"resume={config.resume} must be auto, must or never")
+    if config.compile not in (True, False, "must"):
+        raise UserError(f"compile={config.compile} must be true, false or must")
+
+
+def _missing(key: str, node: Any) -> list[str]:
+    """Keys whose value is ???, in the order of the configuration."""
+    if isinstance(node, dict):
+        return [found for name, value in node.items() for found in _missing(f"{key}.{name}".lstrip("."), value)]
+    return [key] if node == "???" else []
+
+
+def check_stored(config: dict[str, Any], path: Path) -> None:
+    """Raise UserError unless a run's config.yaml, which may come from anywhere, says all that drawing needs to know."""
+    try:
+        check_parts(config)
+        for key, node in config.items():
+            refuse_strangers(node, key)
+            check_arguments(node, key)
+        if not (isinstance(config.get("seed"), int) and _is_shape(config["data"].get("shape"))):
+            raise UserError("seed or data.shape are missing, or of another kind")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+def check_parts(config: dict[str, Any]) -> None:
+    """Raise UserError unless everything that a training calls is a node with a _target_."""
+    for key in PARTS:
+        if not is_node(config.get(key)):
+            raise UserError(f"{key}={shown(config.get(key))} must be a node with a _target_: choose one of conf/{key}")
+    for key in LISTS:
+        nodes = config.get(key)
+        if key == "averages" and nodes is None:
+            continue
+        if not isinstance(nodes, dict):
+            raise UserError(f"{key}={shown(nodes)} must be a mapping of names to nodes")
+        for name, node in nodes.items():
+            if not is_node(node):
+                raise UserError(f"{key}.{name}={shown(node)} must be a node with a _target_; ~{key}.{name} removes it")
+
+
+def _check_steps(trainer: Any) -> None:
+    steps = trainer.get("max_steps") if isinstance(trainer, dict) else None
+    if isinstance(steps, int) and steps < 1:
+        raise UserError(f"trainer.max_steps={steps} must be at least 1")
+
+
+def _check_devices(devices: Any) -> None:
+    if devices != "auto" and not (type(devices) is int and devices >= 1):  # a bool is an int, too
+        raise UserError(f"trainer.devices={shown(devices)} must be a number of processes, or auto for one on each GPU")
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    accumulate = trainer.get("accumulate_grad_batches")
+    if isinstance(accumulate, str) and accumulate != "auto":
+        raise UserError(
+            f"trainer.accumulate_grad_batches={accumulate} must be a whole number, or auto for as few parts as fit"
+        )
+    nodes = trainer.get("num_nodes")
+    if not (isinstance(nodes, int) and nodes >= 1):
+        raise UserError(f"trainer.num_nodes={nodes} must be a number of machines")
+
+
+def _check_classes(config: dict[str, Any]) -> None:
+    classes, there = config["model"].get("num_classes"), config["data"].get("num_classes")
+    if classes is not None and classes != there:
+        raise UserError(f"model.num_classes={classes}, but data.num_classes={there}: the network must know every label")
+
+
+def _check_batch(config: dict[str, Any]) -> None:
+    """The global batch must be cut evenly, as far as the number of devices is known before torch looks."""
+    trainer, batch = config["trainer"], config["data"].get("batch_size")
+    parts = [trainer.get("devices"), trainer.get("num_nodes"), trainer.get("accumulate_grad_batches")]
+    if not isinstance(batch, int) or not all(isinstance(part, int) for part in parts):
+        return
+    devices, nodes, accumulate = parts
+    if batch < 1 or min(parts) < 1 or batch % (devices * nodes * accumulate):
+        raise UserError(
+            f"data.batch_size={batch} is the global batch and must be a multiple of trainer.devices={devices} x "
+            f"trainer.num_nodes={nodes} x trainer.accumulate_grad_batches={accumulate}"
+        )

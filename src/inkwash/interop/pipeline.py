@@ -1,0 +1,215 @@
+"""Trained networks for other programs and from them: diffusers' DDPM pipelines, and bare weights. Needs no diffusers.
+
+A pipeline's folder holds unet/ (nets/unet2d.py and nets/unet2d_config.py say what maps), scheduler/ (ddpm_scheduler.py)
+and model_index.json.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+from omegaconf import OmegaConf
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from inkwash.checkpoints.io import AtomicCheckpointIO
+from inkwash.config.cli import compose
+from inkwash.config.instantiate import build
+from inkwash.errors import UserError
+from inkwash.files import write_text
+from inkwash.interop.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
+from inkwash.interop.scheduler import listed_betas, overrides, scheduler_config
+from inkwash.interop.unet_config import unet2d_config, unet_arguments
+from inkwash.interop.unet_weights import from_unet2d, to_unet2d
+from inkwash.nets.unet import UNet
+from inkwash.run import load_run
+from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.provenance import provenance
+from inkwash.training.build import build_module
+from inkwash.training.module import DiffusionModule
+
+OLDEST_DIFFUSERS = "0.35.0"  # whose files these are
+NO_LABEL = {"last_class": "no label"}
+
+# --- Out --------------------------------------------------------------------------------------------------------------
+
+
+def export_safetensors(
+    run_directory: str | Path, out: str | Path, weights: str = "ema", checkpoint: str = "last.ckpt"
+) -> Path:
+    """One file of the network's weights under our own names, the resolved configuration as JSON in its metadata."""
+    run, out = load_run(run_directory, checkpoint, weights), _new(out)
+    about = {"config": json.dumps(run.config), "weights": weights, "step": str(run.step)}
+    _save(dict(run.denoiser.net.state_dict()), out, about)
+    return out
+
+
+def export_diffusers(
+    run_directory: str | Path, out: str | Path, weights: str = "ema", checkpoint: str = "last.ckpt"
+) -> Path:
+    """A folder that `DDPMPipeline.from_pretrained` loads.
+
+    A network with classes must be called with `class_labels`, which the pipeline does not do; num_classes means none.
+
+    Raises:
+        UserError: the run has something that diffusers cannot express; the sentence names the key.
+    """
+    run, out = load_run(run_directory, checkpoint, weights), _new(out)
+    net: Any = run.denoiser.net
+    if not isinstance(net, UNet):
+        raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
+    unet = unet2d_config(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
+    scheduler = scheduler_config(run.config, run.denoiser)
+    labels = {} if run.num_classes is None else NO_LABEL
+    parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
+    with _whole(out) as folder:
+        _save(to_unet2d(net, net.state_dict()), folder / "unet" / f"{WEIGHTS}.safetensors", labels)
+        _write_json(folder / "unet" / "config.json", "UNet2DModel", unet)
+        _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
+        _write_json(folder / "model_index.json", "DDPMPipeline", parts)
+    return out
+
+
+def _new(out: str | Path) -> Path:
+    if Path(out).exists():
+        raise UserError(f"out={out} is there already: choose another name or delete it")
+    return Path(out)
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when that is done, and is gone when it fails."""
+    partial = out.with_name(f".{out.name}-{os.getpid()}.partial")  # nobody else's
+    try:
+        yield partial
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        save_file(state, partial, {"format": "pt", **about})
+    except SafetensorError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error}): free some space, or choose another out=") from error
+    os.replace(partial, path)
+
+
+def _write_json(path: Path, kind: str, fields: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"_class_name": kind, "_diffusers_version": OLDEST_DIFFUSERS, **fields}
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+# --- In ---------------------------------------------------------------------------------------------------------------
+
+
+def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes: int | None = None) -> Path:
+    """A run directory of a DDPM pipeline's folder, at step 0; its average is its raw weights.
+
+    Args:
+        num_classes: only for a network with class embeddings that is not our own export: how many classes it has, one
+            less than embeddings, if the last of these stands for no label.
+
+    Raises:
+        UserError: the folder holds something that cannot be represented; the sentence names file and field.
+    """
+    folder, directory = Path(folder), Path(run_directory)
+    if directory.exists():
+        raise UserError(f"run={directory.name}: {directory} is there already: choose another name or delete it")
+    unet_file = find(folder, "unet", "config.json")
+    scheduler_file = find(folder, "scheduler", "scheduler_config.json")
+    unet, scheduler = read_json(unet_file, "UNet2DModel"), read_json(scheduler_file, "DDPMScheduler")
+    state, about = read_weights(unet_file.parent)
+    with _blaming(unet_file):
+        check_kinds(unet, OF_UNET)
+        model = unet_arguments(unet)
+        _check_classes(model["num_classes"], num_classes, about)
+    with _blaming(scheduler_file):
+        check_kinds(scheduler, OF_SCHEDULER)
+        config = _run_config(model, scheduler)
+        build(config["schedule"])  # so that the rest of what is built is the network's to answer for
+    with _blaming(unet_file):
+        module = build_module(config)
+    nets: list[Any] = [module.denoiser.net, module.ema_denoiser.net]
+    with _blaming(unet_file.parent):
+        weights = from_unet2d(nets[0], state)
+    for net in nets:
+        net.load_state_dict(weights)
+    _write_run(RunDirectory(directory), module, folder)
+    return directory
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Name the file in what is said of its fields."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _check_classes(found: int | None, told: int | None, about: dict[str, str]) -> None:
+    """That the last class embedding stands for no label is known of our own files only."""
+    if told is None and found is not None and not about.items() >= NO_LABEL.items():
+        raise UserError(f"num_class_embeds={found + 1}: if the last one stands for no label, pass num_classes={found}")
+    if told not in (None, found):
+        raise UserError(
+            f"num_classes={told} does not fit num_class_embeds={None if found is None else found + 1}: there must be "
+            "one embedding more than classes, the last for no label"
+        )
+
+
+def _run_config(model: dict[str, Any], scheduler: dict[str, Any]) -> dict[str, Any]:
+    """The default configuration with this network, path, prediction and sampler; where the data are is not known."""
+    channels, height, width = model["shape"]
+    data = ["data=folder", f"data.shape=[{channels},{height},{width}]", "model=unet_cifar10", "spacing.steps=null"]
+    loss = ["loss=hybrid"] if model["learn_variance"] else []
+    config = _compose([*data, *loss, *overrides(scheduler, model["learn_variance"])])
+    config["model"].update(model)
+    config["data"]["num_classes"] = model["num_classes"]
+    if node := listed_betas(scheduler):
+        config["schedule"]["betas"] = node
+    return config
+
+
+def _compose(changes: list[str]) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(compose(*changes), resolve=True)
+    return {key: value for key, value in plain.items() if key not in OF_THE_LAUNCH}
+
+
+def _write_run(run: RunDirectory, module: DiffusionModule, folder: Path) -> None:
+    """What training leaves in a run directory, as far as sampling or going on needs it."""
+    checkpoint = {
+        "pytorch-lightning_version": lightning.__version__,
+        "epoch": 0,
+        "global_step": 0,
+        "state_dict": module.state_dict(),
+        "optimizer_states": [],
+        "lr_schedulers": [],
+    }
+    module.on_save_checkpoint(checkpoint)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, run.checkpoints.last)
+    run.write_config(module.config)
+    record = {
+        "id": uuid.uuid4().hex[:8],
+        "overrides": [],
+        "sweep": None,
+        "resume": "auto",
+        "config_hash": config_hash(module.config),
+        "imported": str(folder),
+        **provenance(),
+    }
+    run.write_record(record)
+    run.write_status("finished")

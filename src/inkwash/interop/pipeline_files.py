@@ -1,0 +1,96 @@
+"""What lies in the folder of a diffusers pipeline: fields and weights, as far as they can be what they should."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from inkwash.checkpoints.io import read_plain
+from inkwash.config.annotations import described, fits
+from inkwash.errors import UserError
+
+WEIGHTS = "diffusion_pytorch_model"
+# What fields may be, as annotations; those that are not here are compared with what they must be.
+OF_UNET = {
+    "sample_size": "int | tuple[int, int] | None",
+    "in_channels": "int",
+    "out_channels": "int",
+    "down_block_types": "list[str]",
+    "up_block_types": "list[str]",
+    "block_out_channels": "list[int]",
+    "layers_per_block": "int",
+    "downsample_padding": "int",
+    "dropout": "float",
+    "attention_head_dim": "int | None",
+    "norm_num_groups": "int",
+    "num_class_embeds": "int | None",
+}
+OF_SCHEDULER = {
+    "beta_start": "float",
+    "beta_end": "float",
+    "trained_betas": "list[float] | None",
+    "rescale_betas_zero_snr": "bool",
+    "clip_sample": "bool",
+    "clip_sample_range": "float",
+}
+SIZES = (
+    *("sample_size", "in_channels", "out_channels", "block_out_channels", "layers_per_block"),
+    *("attention_head_dim", "norm_num_groups"),
+)
+
+
+def find(folder: Path, part: str, name: str) -> Path:
+    """The file of a part of the pipeline; some published folders have no subfolders."""
+    for path in (folder / part / name, folder / name):
+        if path.is_file():
+            return path
+    raise UserError(f"folder={folder} is no diffusers pipeline: there is no {part}/{name}")
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no readable JSON ({error}): download it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no fields: download it again")
+    if content.get("_class_name") != kind:
+        raise UserError(f"{path}: _class_name={content.get('_class_name')} cannot be represented, only {kind}")
+    return content
+
+
+def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights and what their file says of them."""
+    path, pickled = folder / f"{WEIGHTS}.safetensors", folder / f"{WEIGHTS}.bin"
+    if pickled.is_file() and not path.is_file():
+        return _checked_weights(read_plain(pickled), pickled), {}
+    if not path.is_file():
+        raise UserError(f"{folder} has no weights: there is no {path.name}")
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{path} is no readable safetensors file ({error}): download it again") from error
+
+
+def _checked_weights(found: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(found, dict):
+        odd = [name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+        if not odd:
+            return found
+        raise UserError(f"{path}: {odd[0]} is no weight: download it again")
+    raise UserError(f"{path} holds no weights by their names: download it again")
+
+
+def check_kinds(fields: dict[str, Any], kinds: dict[str, str]) -> None:
+    """Raise UserError for a field whose value is of another kind than the network or the path takes."""
+    for key, kind in kinds.items():
+        annotation, value = ast.parse(kind, mode="eval").body, fields.get(key)
+        if key in fields and not fits(annotation, value):
+            raise UserError(f"{key}={json.dumps(value)[:60]} must be {described(annotation)}: download it again")
+        sizes = value if isinstance(value, list) else [value]
+        if key in SIZES and (not sizes or any(isinstance(size, int) and size < 1 for size in sizes)):
+            raise UserError(f"{key}={json.dumps(value)[:60]} must be at least 1: download it again")

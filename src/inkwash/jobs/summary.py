@@ -1,0 +1,104 @@
+"""Describe a training at its start and sum it up at its end: the console's first and last lines, and summary.json."""
+
+import logging
+from typing import Any
+
+import lightning as L
+
+from inkwash.errors import UserError
+from inkwash.files import write_json
+from inkwash.runs.directory import RunDirectory
+from inkwash.tracking import wandb_offline
+from inkwash.tracking.csv_logger import MetricsCsv
+from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger("inkwash")
+
+
+def describe(
+    trainer: L.Trainer, module: DiffusionModule, config: dict[str, Any], record: dict[str, Any]
+) -> dict[str, Any]:
+    """Log model, precision and batch; return them with the run's record, for loggers and summary.json."""
+    batch = config["data"]["batch_size"]
+    cells = trainer.world_size * trainer.accumulate_grad_batches
+    facts = {
+        **record,
+        "parameters": sum(p.numel() for p in module.denoiser.parameters()),
+        "world_size": trainer.world_size,
+        "global_batch_size": batch,
+        "batch_size_per_rank": batch // cells,
+        "precision": str(trainer.precision),
+        "accelerator": trainer.accelerator.__class__.__name__.removesuffix("Accelerator").lower(),
+    }
+    log.info("run          %s", trainer.default_root_dir)
+    log.info(
+        "model        %s parameters, %s on %d x %s",
+        f"{facts['parameters']:,}", facts["precision"], trainer.world_size, facts["accelerator"],
+    )  # fmt: skip
+    if config["trainer"]["accumulate_grad_batches"] == "auto":
+        log.info("batch        %d images, as many at a time as fit on each of %d ranks", batch, trainer.world_size)
+    else:
+        log.info(
+            "batch        %d images = %d on each of %d ranks x %d accumulated",
+            batch, batch // cells, trainer.world_size, trainer.accumulate_grad_batches,
+        )  # fmt: skip
+    return facts
+
+
+def summarize(
+    run: RunDirectory, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
+) -> None:
+    """Write summary.json at the end of a training, and log the last lines."""
+    cells = trainer.world_size * trainer.accumulate_grad_batches  # which `auto` may have changed
+    times = {
+        "seconds": seconds,
+        "seconds_outside_training": module.paused_seconds,
+        "seconds_measuring": module.measuring_seconds,
+    }
+    latest = {**module.latest, "heldout/loss": module.scores.get("heldout_loss")}
+    facts = {**facts, "batch_size_per_rank": facts["global_batch_size"] // cells}
+    _write(run, trainer.global_step, latest, facts, times)
+
+
+def summarize_again(run: RunDirectory, step: int, loggers: list[Any], facts: dict[str, Any]) -> None:
+    """Write summary.json if a kill came between the last checkpoint and it."""
+    try:
+        written = int(run.summary["steps"])
+    except (UserError, ValueError, TypeError, LookupError):  # missing or damaged
+        written = -1
+    if written < step:
+        _write(run, step, _last_row(loggers), facts, {})
+
+
+def _last_row(loggers: list[Any]) -> dict[str, Any]:
+    """Read the latest training values from metrics.csv."""
+    rows = next((logger.rows for logger in loggers if isinstance(logger, MetricsCsv)), {})
+    latest = {name: value for step in sorted(rows) for name, value in rows[step].items() if value != ""}
+    return {name: float(value) for name, value in latest.items() if name.startswith(("train/", "heldout/"))}
+
+
+def _write(
+    run: RunDirectory, step: int, latest: dict[str, Any], facts: dict[str, Any], seconds: dict[str, float]
+) -> None:
+    share = seconds["seconds_measuring"] / seconds["seconds"] if seconds else 0.0
+    summary = {
+        "steps": step,
+        "images": step * facts["global_batch_size"],
+        "loss": latest.get("train/loss"),
+        "heldout_loss": latest.get("heldout/loss"),
+        "images_per_second": latest.get("train/images_per_second"),
+        **{name: round(value, 1) for name, value in seconds.items()},
+        **({"share_measuring": round(share, 4)} if seconds else {}),
+        # The last record of each name; names that a changed configuration no longer measures come last.
+        "metrics": dict(sorted({r["name"]: r for r in run.metric_records}.items(), key=lambda item: -item[1]["step"])),
+        **facts,
+    }
+    write_json(run.summary_path, summary)
+    for name, record in summary["metrics"].items():
+        log.info("%-12s %.4g", name, record["value"])
+    if share:
+        log.info("metrics took %.2g%% of the time", 100 * share)
+    log.info("samples      %s", run.samples)
+    log.info("checkpoints  %s", run.checkpoints.path)
+    if command := wandb_offline.sync_command(run.path):
+        log.info("W&B          offline; upload with: %s", command)

@@ -1,0 +1,33 @@
+"""Run a job on one rank: python -m inkwash.launch.rank MODULE:FUNCTION CONFIG.
+
+The function is called with the directory of CONFIG. What it raises is reported there; ranks that torchrun or srun has
+started first wait for each other (heartbeat.py).
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from inkwash.launch.environment import RankEnv
+from inkwash.launch.report import reporting
+from inkwash.launch.start import COMMAND_LINE
+
+
+def main() -> None:
+    """Import the job and call it."""
+    job, config = sys.argv[1], Path(sys.argv[2])
+    module, _, name = job.partition(":")
+    with reporting(config.parent), contextlib.ExitStack() as stack:
+        function = getattr(importlib.import_module(module), name)
+        command_line = os.environ.get(COMMAND_LINE)
+        if command_line is not None and RankEnv.current().world_size > 1:
+            from inkwash.launch.heartbeat import meeting
+
+            stack.enter_context(meeting(config, command_line))
+        function(config.parent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Error reports of a job's ranks: each rank leaves one in the run directory, their parent tells the first of them.
+
+A mistake that the user can mend is one sentence, a bug is a traceback.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from inkwash.errors import user_error
+from inkwash.files import NAMES
+from inkwash.launch.signals import SIGNALS, STOPPED, die_with_parent
+
+# Exit status of a rank that has printed its report, because it could not write it.
+PRINTED = os.EX_IOERR
+LOST = "another process of the job is gone"
+GO_ON = "the same command goes on from the last checkpoint"
+
+
+@contextlib.contextmanager
+def reporting(directory: Path) -> Iterator[None]:
+    """Write a report if the body raises, and end this process with its status."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for Ctrl-C
+    warnings.showwarning = _log_warning
+    try:
+        yield
+    except SystemExit as stop:
+        _leave(stop.code if isinstance(stop.code, int) else 1)
+    except Exception as error:
+        for number in SIGNALS:  # the end of another rank is this one's too, but not before its report is written
+            signal.signal(number, signal.SIG_IGN)
+        rank = os.environ.get("RANK", "0")
+        mistake = user_error(error) or _lost_peer(error)
+        fail(directory, f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}")
+
+
+def fail(directory: Path, text: str) -> None:
+    """Write this rank's report and end the process, from whichever thread."""
+    report = directory / f"error-rank-{os.environ.get('RANK', '0')}.txt"
+    try:
+        report.write_text(text + "\n", "utf-8", NAMES)
+        with open(directory / "train.log", "a", encoding="utf-8", errors=NAMES) as file:
+            file.write(text + "\n")
+    except OSError:  # a full disk, perhaps, which the text says
+        report.unlink(missing_ok=True)
+        print(text, file=sys.stderr)
+        _leave(PRINTED)
+    _leave(1)
+
+
+def report_of_ranks(directory: Path, exit_codes: dict[int, int]) -> int:
+    """Print why the ranks ended and write it to error.txt; returns the status to exit with."""
+    if PRINTED in exit_codes.values():
+        return 1
+    stopped = [code for code in exit_codes.values() if code in STOPPED]
+    if stopped and not list(directory.glob("error-rank-*.txt")):
+        return stopped[0]  # signalled one by one, not through their parent
+    text = first_error(directory, exit_codes)
+    with contextlib.suppress(OSError):  # a full disk, perhaps
+        (directory / "error.txt").write_text(text + "\n", "utf-8", NAMES)
+    print(text, file=sys.stderr)
+    return 1
+
+
+def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
+    """Return the report of the rank that failed first."""
+    paths = sorted(directory.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
+    reports = [path.read_text("utf-8").rstrip() for path in paths]
+    # The launcher ends the others with SIGTERM once one has failed.
+    rank, code = min(exit_codes.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[1]))
+    # The others report only that one is gone.
+    reports = [text for text in reports if LOST not in text] or (reports if code >= 0 else [])
+    if reports:
+        return reports[0] or "error: a rank could not write its report: is the disk full?"
+    if code < 0:
+        hint = ""
+        if -code == signal.SIGKILL:
+            hint = " (out of memory? raise trainer.accumulate_grad_batches, or lower data.batch_size)"
+        return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}"
+    return f"error: rank {rank} ended with status {code} and said nothing"
+
+
+def _log_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+    """Log a warning as one line, without the line of code it came from; only rank 0 logs."""
+    logging.getLogger("inkwash").warning("warning      %s", " ".join(str(message).split()))
+
+
+def _lost_peer(error: Exception) -> str | None:
+    """Return a sentence for gloo's error when another rank has ended in the middle of a collective, else None."""
+    found = re.search(r"(Connection (closed|reset) by peer|Broken pipe)( \[[^]]*\]:\d+)?", str(error))
+    if found is None or not isinstance(error, RuntimeError):
+        return None
+    return f"{LOST} ({found[0]}): what it said, or why it was ended, is the reason; {GO_ON}"
+
+
+def _leave(status: int) -> None:
+    """End the process at once: sys.exit would wait for threads of data loaders and process groups."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,102 @@
+"""Start the processes of a job and wait for them. Without torch.
+
+command -> elastic.py (one per machine, torch's elastic launcher) -> rank.py (one per device), which calls the job.
+A command that torchrun or srun has started is the parent of one rank itself.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from inkwash.files import write_text
+from inkwash.launch.environment import RankEnv
+from inkwash.launch.signals import passing_on
+from inkwash.runs.directory import RunDirectory
+
+GRACE_SECONDS = 45
+# The environment variable with the command line, which must be the same for all ranks that torchrun or srun starts.
+COMMAND_LINE = "INKWASH_COMMAND_LINE"
+
+
+def exit_code(status: int) -> int:
+    """Return a process's status as a shell gives it: 128 + n if signal n ended it."""
+    return status if status >= 0 else 128 - status
+
+
+def visible_gpus() -> list[str]:
+    """List the GPUs that CUDA_VISIBLE_DEVICES names, or those of the machine, without torch."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    return [str(i) for i in range(len(re.findall(r"^GPU \d+", listed, re.MULTILINE)))]
+
+
+def start(
+    job: str,
+    config: Path,
+    accelerator: str,
+    devices: int | str,
+    env: RankEnv | None = None,
+    command_line: str = "",
+) -> int:
+    """Call a job on every rank, wait, and return the exit status.
+
+    The processes form sessions of their own, so that nothing of one job reaches the next. Signals are passed on: a
+    training saves and stops (callbacks/stop_on_signal.py). They end this process too once the job is over.
+
+    Args:
+        job: `module:function`, called with the directory of `config`.
+        config: the file that says what to do, written for all ranks.
+        env: this process's place if torchrun or srun has started it: then it starts one rank, its own.
+        command_line: what was typed, which must be the same for all ranks.
+    """
+    if env is not None:
+        return _start_rank(job, config, env, command_line)
+    command = [sys.executable, "-u", "-m", "inkwash.launch.elastic", job, str(config), accelerator, str(devices)]
+    agent = subprocess.Popen(command, start_new_session=True)
+    return _wait(agent, lambda: os.killpg(agent.pid, signal.SIGKILL))
+
+
+def _start_rank(job: str, config: Path, env: RankEnv, command_line: str) -> int:
+    """Start one rank in this session, where its launcher finds it."""
+    error = RunDirectory(config.parent).error_path
+    report = config.parent / f"error-rank-{env.rank}.txt"
+    for stale in [report, *([error] if env.rank == 0 else [])]:
+        stale.unlink(missing_ok=True)
+    variables = {**os.environ, **env.variables(), COMMAND_LINE: command_line}
+    rank = subprocess.Popen([sys.executable, "-u", "-m", "inkwash.launch.rank", job, str(config)], env=variables)
+    status = exit_code(_wait(rank, rank.kill))
+    if status and report.exists():
+        print(text := report.read_text("utf-8").rstrip(), file=sys.stderr)
+        if env.rank == 0:
+            write_text(error, text + "\n")
+    return status
+
+
+def _wait(process: subprocess.Popen, kill: Callable[[], None]) -> int:
+    """Return its exit status. Signals go to it; after the first one this process ends with it."""
+
+    def pass_on(number: int) -> None:
+        process.send_signal(number)
+        signal.signal(signal.SIGALRM, lambda *_: kill())
+        signal.alarm(GRACE_SECONDS)
+
+    try:
+        with passing_on(pass_on) as received:
+            status = process.wait()
+    finally:
+        signal.alarm(0)
+    if received:
+        number, handler = received[0]
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)  # submitit's, which puts the job back into SLURM's queue
+        # Not an exception: a sweep would go on with its next job.
+        sys.exit(128 + number)
+    return status

@@ -1,0 +1,71 @@
+"""The training objective: one Monte Carlo term for each image (Ho et al. 2020, Algorithm 1)."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
+from inkwash.process.times import Times
+from inkwash.random import Draws
+
+
+@dataclass
+class LossTerms:
+    """What the loss drew and found.
+
+    Attributes:
+        loss: (n,), whose mean is minimised.
+        t: (n,), the times.
+        raw: (n,), the loss before it makes up for how often t is drawn.
+    """
+
+    loss: Tensor
+    t: Tensor
+    raw: Tensor
+
+
+class Loss(nn.Module, ABC):
+    """Draws times and noise, and asks for one term of each image. A new objective writes `objective` only.
+
+    Args:
+        times: the distribution of t.
+        label_dropout: share of labels hidden from the network, so that it also learns to do without
+            (Ho & Salimans 2022, Algorithm 1).
+
+    Attributes:
+        learns_variance: whether it trains the second head of a network (model.learn_variance).
+    """
+
+    learns_variance = False
+
+    def __init__(self, times: Times, label_dropout: float = 0.1):
+        super().__init__()
+        if not 0 <= label_dropout <= 1:
+            raise UserError(f"loss.label_dropout={label_dropout} must lie between 0 and 1")
+        self.times, self.label_dropout = times, label_dropout
+
+    def check(self, denoiser: Denoiser, learn_variance: bool) -> None:
+        """Raise UserError if this loss cannot train the denoiser; learn_variance says if its network has that head."""
+        if learn_variance and not self.learns_variance:
+            raise UserError(
+                "model.learn_variance=true needs a loss that trains the variance: loss=hybrid, or loss=vlb with "
+                "loss.variance._target_=inkwash.process.variances.LearnedRange"
+            )
+
+    def forward(self, denoiser: Denoiser, x_0: Tensor, y: Tensor | None, draws: Draws) -> LossTerms:
+        """The loss of images x_0 (n, C, H, W) with labels y (n,) or None."""
+        n, schedule = len(x_0), denoiser.schedule
+        t = self.times(schedule, n, draws)
+        eps = draws.normal(*x_0.shape)
+        if y is not None:
+            y = torch.where(draws.uniform(n) < self.label_dropout, -1, y)
+        loss = self.objective(denoiser, x_0, eps, t, y)
+        weight = self.times.weight(schedule, t)
+        return LossTerms(loss if weight is None else loss * weight.to(loss), t, loss.detach())
+
+    @abstractmethod
+    def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        """One float32 term for each image, (n,), at times t and noise eps."""

@@ -1,0 +1,140 @@
+"""Results of an evaluation as a table and a plot."""
+
+import csv
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from inkwash.metrics.summary import summarise
+from inkwash.runs.best import sign_of
+
+Results = Sequence[dict[str, Any]]
+# How many columns a terminal of the usual width has room for; the files have all of them.
+SHOWN = ("fid", "fd", "kid", "precision", "recall", "coverage", "memorised", "accuracy", "bits_per_dim")
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """One row for each result, the best by the first metric first, flat: what it is, what it cost, every value."""
+    facts = ("sampler", "steps", "guidance", "seed", "weights", "num_images", "evaluations", "seconds")
+    return [
+        {"name": r["name"], **{key: r[key] for key in facts}, **r["metrics"]} for r in sorted(results, key=_quality)
+    ]
+
+
+def _quality(result: dict[str, Any]) -> float:
+    """The less the better."""
+    return next((sign_of(name, None) * value for name, value in result["metrics"].items()), 0.0)
+
+
+def over_seeds(results: Results) -> list[dict[str, Any]]:
+    """Mean and spread of what differs in nothing but its seed, where there are several."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for r in results:
+        same = {key: r[key] for key in ("sampler", "steps", "guidance", "weights", "num_images")}
+        groups.setdefault(json.dumps([same, _without_seed(r["name"])]), []).append(r)
+    found = []
+    for key, members in groups.items():
+        if len(members) > 1:
+            summary = summarise([r["metrics"] for r in members])
+            name = _without_seed(json.loads(key)[1]) or members[0]["sampler"]
+            found.append({"name": f"{name}, {len(members)} seeds", "metrics": summary})
+    return found
+
+
+def _without_seed(name: str) -> str:
+    return " ".join(part for part in name.split() if not part.startswith("seed="))
+
+
+def write_tables(directory: Path, results: Results) -> None:
+    """table.json with every record, table.csv with the values; seeds.json where there are several seeds."""
+    (directory / "seeds.json").unlink(missing_ok=True)
+    (directory / "table.json").write_text(json.dumps(list(results), indent=2) + "\n", "utf-8")
+    if groups := over_seeds(results):
+        plain = [{"name": g["name"], **{k: asdict(v) for k, v in g["metrics"].items()}} for g in groups]
+        (directory / "seeds.json").write_text(json.dumps(plain, indent=2) + "\n", "utf-8")
+    flat = rows(results)
+    with open(directory / "table.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in flat for key in row)))
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def console_table(results: Results) -> None:
+    """Best first by the first metric; below it every note that belongs beside a value."""
+    flat = rows(results)
+    names = list(dict.fromkeys(name for r in results for name in r["metrics"]))
+    shown = [n for n in names if n.startswith(SHOWN) and not n.startswith(("kid_std", "fd_low", "fd_high"))]
+    intervals = {n: _interval_of(n, names) for n in shown}
+    table = Table()
+    table.add_column("", overflow="fold")
+    for name in ("evaluations", *shown):
+        table.add_column(name, justify="right", overflow="fold")
+    for row in flat:
+        table.add_row(row["name"], _number(row["evaluations"]), *(_cell(row, n, intervals[n]) for n in shown))
+    for group in over_seeds(results):
+        means = (group["metrics"].get(n) for n in shown)
+        table.add_row(group["name"], "", *("" if m is None else f"{m.mean:.4g} +- {m.std:.2g}" for m in means))
+    Console().print(table)
+    notes = {(name, note) for r in results for name, record in r["records"].items() for note in record["notes"]}
+    for name, note in sorted(notes):
+        print(f"{name}: {note}")
+
+
+def _interval_of(name: str, names: list[str]) -> tuple[str, str] | None:
+    """The names of a value's interval, where it was measured: fd_low_classifier_1k beside fd_classifier_1k."""
+    key, _, rest = name.partition("_")
+    low, high = f"{key}_low_{rest}", f"{key}_high_{rest}"
+    return (low, high) if low in names and high in names else None
+
+
+def _cell(row: dict[str, Any], name: str, interval: tuple[str, str] | None) -> str:
+    text = _number(row.get(name))
+    if interval and row.get(interval[0]) is not None:
+        text += f" ({_number(row[interval[0]])}-{_number(row[interval[1]])})"
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def plot_quality(path: Path, results: Results) -> None:
+    """The first metric against network evaluations, a line for each sampler; nothing for a single point."""
+    points: dict[str, dict[float, list[float]]] = {}
+    metric = next((name for r in results for name in r["metrics"]), None)
+    for r in results:
+        if metric in r["metrics"] and r["evaluations"]:
+            line = f"{r['sampler']}, guidance {r['guidance']:g}" if r["guidance"] != 1 else r["sampler"]
+            points.setdefault(line, {}).setdefault(r["evaluations"], []).append(r["metrics"][metric])
+    path.unlink(missing_ok=True)  # that of another question, which was asked before
+    if sum(map(len, points.values())) < 2:
+        return
+    # Imported here: it takes half a second, and most evaluations have one point.
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for line, values in sorted(points.items()):
+        x = sorted(values)
+        means = [statistics.fmean(values[k]) for k in x]
+        spread = [(max(values[k]) - min(values[k])) / 2 for k in x]
+        axes.errorbar(x, means, yerr=spread if any(spread) else None, marker="o", capsize=3, label=line)
+    axes.set(xscale="log", yscale="log", xlabel="network evaluations for each image", ylabel=metric)
+    ticks = sorted({k for values in points.values() for k in values})
+    axes.set_xticks(ticks, [f"{k:g}" for k in ticks])
+    axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

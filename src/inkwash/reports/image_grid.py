@@ -1,0 +1,44 @@
+"""Grids of images as PNG files."""
+
+import os
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from inkwash.files import writing
+
+
+def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tensor:
+    """Lay uint8 images (n, C, H, W) out row by row on white: uint8 (3, height, width).
+
+    Small images are enlarged by whole factors until their shorter side has min_side pixels: pixels stay pixels.
+    """
+    images = visible(images).expand(-1, 3, -1, -1)
+    n, _, height, width = images.shape
+    factor = max(1, -(-min_side // min(height, width)))
+    images = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    rows, (height, width) = -(-n // columns), images.shape[2:]
+    sheet = torch.full((3, rows * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet
+
+
+def visible(images: Tensor) -> Tensor:
+    """What can be shown of images (n, C, H, W): 1 or 3 channels as they are, 2 and a black one, else the first 3."""
+    if images.shape[1] == 2:
+        return torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)
+    return images if images.shape[1] == 1 else images[:, :3]
+
+
+def save_png(image: Tensor, path: Path) -> None:
+    """Write a uint8 image (1 or 3, H, W) as PNG, whole or not at all."""
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with writing(partial):
+        Image.fromarray(pixels.squeeze(2) if len(image) == 1 else pixels).save(partial, format="png")
+    os.replace(partial, path)

@@ -1,0 +1,51 @@
+"""Read and write config.yaml, the resolved configuration of a run."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from inkwash.config.renames import in_todays_names
+from inkwash.errors import UserError
+from inkwash.files import write_text
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Lets `--config-dir RUN --config-name config` run config.yaml again as conf/train.yaml would.
+HEADER = {
+    "defaults": [
+        "train_schema",
+        *({f"override hydra/{log}": "none"} for log in ("job_logging", "hydra_logging")),
+        "_self_",
+    ],
+    "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
+}
+OF_THE_LAUNCH = {"run": None, "sweep": None, "resume": "auto"}
+
+
+def write(path: Path, config: dict[str, Any]) -> None:
+    """Write a resolved configuration with the header that lets Hydra run it again."""
+    write_text(path, OmegaConf.to_yaml({**HEADER, **OF_THE_LAUNCH, **config}))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what `write` was given, in today's names. Raises UserError for a file that holds something else."""
+    try:
+        text = path.read_text("utf-8")
+        # Aliases of aliases of aliases, which we never write, make a small file grow without end.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
+            raise UserError(f"{path} has YAML aliases, which Inkwash never writes: restore it from a copy")
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it from a copy") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is not a configuration: restore it from a copy")
+    return in_todays_names({str(k): value for k, value in config.items() if k not in {**HEADER, **OF_THE_LAUNCH}})
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """12 hexadecimal digits that name a resolved configuration, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

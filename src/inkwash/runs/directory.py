@@ -1,0 +1,199 @@
+"""A run's directory as one object, and the names by which directories are given and found."""
+
+import contextlib
+import json
+import os
+import re
+import time
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from inkwash.config.validate import check_stored
+from inkwash.errors import UserError
+from inkwash.files import read_json, write_json
+from inkwash.runs import config_file
+from inkwash.runs.checkpoint_files import CheckpointFolder
+
+RUNS = Path("runs")
+SAFE = re.compile(r"[A-Za-z0-9._-]+")
+DONE = ("finished", "pruned")  # states of a job that is not run again
+
+
+class RunDirectory:
+    """The files of a run, by name. Nothing is read or created before it is asked for; none of it needs torch.
+
+    Args:
+        path: the directory, which need not exist yet.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.config_path = self.path / "config.yaml"
+        self.next_config_path = self.path / "config.next.yaml"
+        self.record_path = self.path / "run.json"
+        self.status_path = self.path / "status.json"
+        self.summary_path = self.path / "summary.json"
+        self.trial_path = self.path / "trial.json"
+        self.error_path = self.path / "error.txt"
+        self.lock_path = self.path / "launch.lock"
+        self.log_path = self.path / "train.log"
+        self.metrics_csv = self.path / "metrics.csv"
+        self.metrics_jsonl = self.path / "metrics.jsonl"
+        self.samples = self.path / "samples"
+        self.evaluations = self.path / "evaluations"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @classmethod
+    def find(cls, name: str) -> "RunDirectory":
+        """The run with this path, or with this name below runs/. Raises UserError if there is none."""
+        for directory in (Path(name), RUNS / name):
+            if (directory / "config.yaml").is_file():
+                return cls(directory)
+        raise UserError(f"run={name} is not a run directory: neither {name} nor {RUNS / name} has a config.yaml")
+
+    # --- Configuration ------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration of the checkpoints, in today's names.
+
+        Raises:
+            UserError: config.yaml is missing or damaged, lacks what sampling needs, or names something that a
+                configuration may not call: the file may come from anywhere.
+        """
+        config = config_file.read(self.config_path)
+        check_stored(config, self.config_path)
+        return config
+
+    @property
+    def next_config(self) -> dict[str, Any]:
+        """The configuration to train, which the command has checked: that of a resume, if there is one."""
+        there = self.next_config_path.is_file()
+        return config_file.read(self.next_config_path if there else self.config_path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.yaml for a run without checkpoints."""
+        self.drop_next_config()
+        config_file.write(self.config_path, config)
+
+    def write_next_config(self, config: dict[str, Any]) -> None:
+        """Write the configuration of a resume beside config.yaml, until a checkpoint of it exists.
+
+        config.yaml is what the checkpoints were trained with. So a resume that is refused, fails or is killed before
+        its first checkpoint leaves the run as it was.
+        """
+        config_file.write(self.next_config_path, config)
+
+    def accept_next_config(self) -> None:
+        """Make the configuration of a resume config.yaml."""
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.next_config_path, self.config_path)
+
+    def drop_next_config(self) -> bool:
+        """Delete the configuration of a resume; returns whether there was one."""
+        there = self.next_config_path.exists()
+        self.next_config_path.unlink(missing_ok=True)
+        return there
+
+    # --- Records ------------------------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """run.json: id, command line and provenance of the run; {} before the first start.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if not self.record_path.exists():
+            return {}
+        try:
+            record = read_json(self.record_path)
+        except UserError:
+            record = {}
+        if not isinstance(record.get("id"), str):
+            raise UserError(f"{self.record_path} is damaged: delete it, and the run is a new one to W&B")
+        return record
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Write run.json."""
+        write_json(self.record_path, record)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json; {"state": "lost"} if it is missing or damaged."""
+        try:
+            status = read_json(self.status_path)
+        except UserError:
+            status = {}
+        return status if isinstance(status.get("state"), str) else {"state": "lost"}
+
+    def write_status(self, state: str, **more: Any) -> None:
+        """Write status.json. States: running, finished, pruned, stopped, failed."""
+        write_json(self.status_path, {"state": state, "time": time.time(), **more})
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json: steps, loss and metrics at the end. Raises UserError if it is missing or damaged."""
+        return read_json(self.summary_path)
+
+    @property
+    def metric_records(self) -> list[dict[str, Any]]:
+        """metrics.jsonl: every metric that was measured, with its protocol, in the order of measuring."""
+        if not self.metrics_jsonl.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_jsonl.read_text("utf-8").splitlines()]
+
+    @cached_property
+    def checkpoints(self) -> CheckpointFolder:
+        """The files of checkpoints/."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    def point_latest(self) -> None:
+        """Make runs/latest a link to this directory."""
+        link = self.path.parent / f".latest-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            link.symlink_to(self.path.name)
+            os.replace(link, self.path.parent / "latest")
+
+
+# --- Names ------------------------------------------------------------------------------------------------------------
+
+
+def stamp() -> str:
+    """Month, day and time, for the name of a directory."""
+    return datetime.now().strftime("%m%d-%H%M%S")
+
+
+def safe_name(key: str, name: str) -> str:
+    """Return the name if no shell and no Hydra command line needs to quote it; raise UserError otherwise."""
+    if not SAFE.fullmatch(name) or name.startswith((".", "-")) or name == "latest" or len(name) > 200:
+        raise UserError(
+            f"{key}={' '.join(name.split())[:60]} must be letters, digits, '.', '_' and '-', 200 at most, the first a "
+            "letter or digit, and not `latest`"
+        )
+    return name
+
+
+def new_directory(parent: Path, name: str) -> Path:
+    """Create parent/name, or parent/name-2, ...: of simultaneous callers each gets another one."""
+    for count in range(1, 10_000):
+        directory = parent / (name if count == 1 else f"{name}-{count}")
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise UserError(f"{parent} holds 10,000 runs called {name}: pass run=NAME")
+
+
+def find_weights(name: str) -> Path:
+    """Find init_from: a checkpoint file, or a run given by its path or its name below runs/."""
+    try:
+        return Path(name) if Path(name).is_file() else RunDirectory.find(name).path
+    except UserError as error:
+        raise UserError(f"init_from={name} is neither a checkpoint nor a run directory") from error

@@ -1,0 +1,57 @@
+"""Lock a run directory for one training at a time."""
+
+import contextlib
+import errno
+import fcntl
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
+
+# Longer than any rank takes to save and stop (training/callbacks/stop_on_signal.py).
+PATIENCE_SECONDS = 45
+
+
+class OccupiedError(UserError):
+    """Another process trains in the run directory."""
+
+
+def claim(file: Any) -> bool:
+    """Lock an open file for this process, until it closes the file or ends; returns False if another has it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # some file systems know no locks
+    return True
+
+
+@contextlib.contextmanager
+def alone(run: RunDirectory) -> Iterator[None]:
+    """Hold a run directory, from before anything is written for the ranks until they have ended.
+
+    launch.lock keeps other commands out. train.log is locked by rank 0 (training/log_setup.py), which does so only
+    once it has imported torch, and may outlive a command that was killed.
+
+    Raises:
+        OccupiedError: another training is still there after PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with open(run.lock_path, "a") as lock:
+        _wait_for(lock, run, deadline)
+        with open(run.log_path, "a") as log:
+            _wait_for(log, run, deadline)
+        yield
+
+
+def _wait_for(file: Any, run: RunDirectory, deadline: float) -> None:
+    waiting = False
+    while not claim(file):
+        if time.monotonic() > deadline:
+            raise OccupiedError(f"another process trains in {run}: wait for its end, or choose another run=NAME")
+        if not waiting:
+            print(f"waiting for another process that trains in {run}", file=sys.stderr)
+        waiting = True
+        time.sleep(0.2)

@@ -1,0 +1,146 @@
+"""Check whether a training may go on in a run directory that exists, and what a changed key does to the run.
+
+The command asks before anything is written; each rank asks again with the checkpoint's own configuration
+(training/resume.py). Without torch.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inkwash.errors import UserError
+from inkwash.files import write_text
+from inkwash.runs.directory import DONE, RunDirectory
+
+
+def check_files(run: RunDirectory) -> None:
+    """Raise UserError if the path is not a directory, or a file that a training reads is damaged."""
+    for folder in (run.path, run.checkpoints.path, run.samples):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file, not a folder: choose another run=NAME")
+    for path in (
+        run.config_path, run.next_config_path, run.record_path, run.status_path, run.summary_path, run.trial_path,
+        run.metrics_csv, run.metrics_jsonl, run.log_path, run.lock_path,
+    ):  # fmt: skip
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise UserError(f"{path} is not a regular file: move it away, or choose another run=NAME")
+    _ = run.record
+
+
+def check_resume(run: RunDirectory, resume: str, config: dict[str, Any]) -> None:
+    """Raise UserError if `resume` (auto, must, never) or a changed key forbids to go on from the checkpoints."""
+    files = run.checkpoints.newest_first()
+    if resume == "must" and not files:
+        raise UserError(
+            f"resume=must, but there is no {run.checkpoints.last}: check run=, or pass resume=auto to start afresh"
+        )
+    if not files:
+        return
+    if resume == "never":
+        raise UserError(f"resume=never, but {run} already holds a run: choose another run=NAME or delete it")
+    # An imported run has made no step yet. The ranks read the step from the checkpoint itself (training/resume.py).
+    step = 0 if not run.checkpoints.by_step() and "imported" in run.record else None
+    if change := forbidden(run.config, config, step):
+        raise UserError(refusal(run, change))
+
+
+def remembered(run: RunDirectory) -> dict[Path, str]:
+    """Read the files that `put_back` restores."""
+    paths = [run.record_path]
+    if run.status["state"] in DONE:
+        paths.append(run.status_path)
+    return {path: path.read_text("utf-8") for path in paths if path.is_file()}
+
+
+def put_back(run: RunDirectory, multirun: bool, texts: dict[Path, str]) -> None:
+    """Leave the run as it was, unless the resume has written a checkpoint. A sweep's job keeps its failed status."""
+    if run.drop_next_config():
+        with contextlib.suppress(OSError):  # a full disk, perhaps, which the ranks have reported
+            for path, text in texts.items():
+                if not (multirun and path == run.status_path):
+                    write_text(path, text)
+
+
+# --- Changed keys -----------------------------------------------------------------------------------------------------
+
+APPLIED, IGNORED, FORBIDDEN = "applied", "ignored", "forbidden"
+RULES = {
+    "": (APPLIED, ""),
+    "model": (FORBIDDEN, "the weights fit no other network"),
+    "model.checkpointing": (APPLIED, ""),
+    "schedule": (FORBIDDEN, "the weights are of a network for this path"),
+    "prediction": (FORBIDDEN, "the weights are of a network with this output"),
+    "optimizer._target_": (FORBIDDEN, "an optimizer's state fits no other"),
+    "data.source": (FORBIDDEN, "other images are another run"),
+    "data.source.cache_dir": (APPLIED, ""),
+    "data.source.window": (APPLIED, "the order of the images is another from here on"),
+    "data.shape": (FORBIDDEN, "other images are another run"),
+    "data.num_classes": (FORBIDDEN, "other labels are another run"),
+    "data.batch_size": (APPLIED, "step s takes images s * batch_size and on, as if it had always been so"),
+    "data.flip": (APPLIED, "the order of the images is another from here on"),
+    "data.seed": (APPLIED, "the order of the images is another from here on"),
+    "seed": (APPLIED, "the noise and times are others from here on"),
+    "init_from": (IGNORED, "the run has weights of its own"),
+}
+# Before the first step only these have left their mark: an imported run chooses its data and optimizer then.
+OF_THE_WEIGHTS = ("model", "schedule", "prediction")
+SHOWN = 20
+
+
+class Change(NamedTuple):
+    """A key whose value differs, and what becomes of that."""
+
+    key: str
+    old: Any
+    new: Any
+    rule: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old} -> {self.new} ({self.rule}{self.reason and ': '}{self.reason})"
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """Every key of two configurations whose value differs, in the order of the new one."""
+    before, after = _flat(old), _flat(new)
+    return [
+        Change(key, before.get(key), after.get(key), *_rule(key))
+        for key in dict.fromkeys([*after, *before])
+        if before.get(key) != after.get(key)
+    ]
+
+
+def forbidden(old: dict[str, Any], new: dict[str, Any], step: int | None) -> Change | None:
+    """The first change that a checkpoint of a step cannot go on with; a step of None is some step after the first."""
+    found = (change for change in changes(old, new) if change.rule == FORBIDDEN)
+    return next((change for change in found if step != 0 or change.key.split(".")[0] in OF_THE_WEIGHTS), None)
+
+
+def refusal(run: Any, change: Change) -> str:
+    """The sentence for a forbidden change."""
+    group = change.key.split(".")[0]
+    start = "" if group == "model" else f", or start from its weights with run=NAME init_from={run}"
+    return (
+        f"{run} holds a checkpoint of another {change.key} ({change.old} there, {change.new} now), and "
+        f"{change.reason}: choose another run=NAME{start}"
+    )
+
+
+def described(found: list[Change]) -> list[str]:
+    """A line for each change, as far as anybody reads."""
+    lines = [str(change) for change in found[:SHOWN]]
+    rest = len(found) - len(lines)
+    return [*lines, f"and {rest} more: config.yaml has them"] if rest else lines
+
+
+def _rule(key: str) -> tuple[str, str]:
+    fits = [name for name in RULES if name == "" or key == name or key.startswith(f"{name}.")]
+    return RULES[max(fits, key=len)]
+
+
+def _flat(node: Any, key: str = "") -> dict[str, Any]:
+    """Leaves by their dotted keys; a list is one leaf."""
+    if not isinstance(node, dict) or (key and not node):
+        return {key: node}
+    parts = (_flat(item, f"{key}.{part}".lstrip(".")) for part, item in node.items())
+    return {name: leaf for part in parts for name, leaf in part.items()}

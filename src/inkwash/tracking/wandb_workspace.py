@@ -1,0 +1,125 @@
+"""The workspace of W&B in which runs are looked at, made of what a run logged: the only file that knows its library."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
+from wandb_workspaces import expr
+
+from inkwash.runs.best import best_column, direction
+
+STEP = "trainer/global_step"
+LR = "optimizer.lr"
+# Before the rest, in this order: what pictures are judged by.
+FIRST = ("fd_", "fid_", "kid_", "accuracy_")
+
+
+@dataclass
+class Logged:
+    """What there is to show of a run.
+
+    Attributes:
+        values: names of numbers, as logged.
+        pictures, tables: names of those.
+        settings: keys of the configuration that sweeps try, a.b.c.
+    """
+
+    values: Sequence[str]
+    pictures: Sequence[str]
+    tables: Sequence[str]
+    settings: Sequence[str]
+
+    def starting(self, *prefixes: str) -> list[str]:
+        return [name for name in self.values if name.startswith(prefixes)]
+
+    @property
+    def scores(self) -> list[str]:
+        """Values that have a best, what pictures are judged by first."""
+        found = filter(direction, self.values)
+        return sorted(found, key=lambda name: [not name.startswith(f"metrics/{key}") for key in FIRST])
+
+
+def build(logged: Logged, entity: str, project: str, name: str) -> ws.Workspace:
+    """Quality, training, samples and sweeps, each a section; nothing that was not logged."""
+    sections = (
+        ws.Section(name="Quality", panels=quality(logged), is_open=True),
+        ws.Section(name="Samples", panels=samples(logged), is_open=True),
+        ws.Section(name="Training", panels=training(logged), is_open=True),
+        ws.Section(name="Sweeps", panels=sweeps(logged), is_open=False),
+    )
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=name,
+        sections=[section for section in sections if section.panels],
+        settings=ws.WorkspaceSettings(x_axis=STEP),
+        runset_settings=ws.RunsetSettings(
+            pinned_columns=[f"summary:{best_column(score)}" for score in logged.scores],
+            order=[
+                expr.Ordering(expr.Summary(best_column(score)), ascending=direction(score) < 0)
+                for score in logged.scores[:1]
+            ],
+        ),
+    )
+
+
+def to_json(view: ws.Workspace) -> str:
+    """What W&B would be sent."""
+    return view._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
+
+
+def quality(logged: Logged) -> list[Any]:
+    """Every metric, a distance beside what as many real images would score."""
+    scores = [score for score in logged.scores if score.startswith("metrics/")]
+    panels = []
+    for score in scores:
+        floor = [name for name in logged.values if name == f"{score}_of_train_images"]
+        distance = score.startswith(("metrics/fd_", "metrics/fid_"))
+        panels.append(line(score.removeprefix("metrics/"), [score, *floor], log_y=distance))
+    best = map(best_column, scores)
+    return [*panels, *(wr.ScalarChart(title=column, metric=wr.SummaryMetric(column)) for column in best)]
+
+
+def training(logged: Logged) -> list[Any]:
+    """Losses, where along the noise levels they are, and how training goes."""
+    losses = [name for name in ("train/loss", "heldout/loss") if name in logged.values]
+    by_noise = sorted(logged.starting("loss_by_log_snr/"), key=lowest)
+    rest = [name for name in logged.starting("train/") if name not in losses]
+    groups = [("loss", losses, True), ("loss by log SNR", by_noise, True)]
+    groups += [(name.removeprefix("train/"), [name], name == "train/grad_norm") for name in rest]
+    groups += [("seconds for metrics", logged.starting("metrics/seconds"), False)]
+    return [line(title, names, log_y) for title, names, log_y in groups if names]
+
+
+def lowest(name: str) -> float:
+    """The lower end of a bin loss_by_log_snr/LOW_to_HIGH."""
+    return float(name.rpartition("/")[2].partition("_to_")[0])
+
+
+def samples(logged: Logged) -> list[Any]:
+    """Pictures with a slider over the steps, and tables of them."""
+    browsers = [wr.MediaBrowser(title=name, media_keys=[name], gallery_axis="step") for name in logged.pictures]
+    return [*browsers, *(wr.WeavePanelSummaryTable(table_name=name) for name in logged.tables)]
+
+
+def sweeps(logged: Logged) -> list[Any]:
+    """What the settings did to the metric of the run."""
+    if not logged.scores:
+        return []
+    best = wr.SummaryMetric(best_column(logged.scores[0]))
+    columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(k), display_name=k.split(".")[-1]) for k in logged.settings]
+    columns.append(wr.ParallelCoordinatesPlotColumn(best, log=direction(logged.scores[0]) < 0))
+    panels = [
+        wr.ParallelCoordinatesPlot(title=f"what leads to {best.name}", columns=columns),
+        wr.ParameterImportancePlot(with_respect_to=best.name),
+        wr.RunComparer(diff_only="split"),
+    ]
+    if LR in logged.settings:
+        panels.insert(2, wr.ScatterPlot(title=f"{best.name} against {LR}", x=wr.Config(LR), y=best, log_x=True))
+    return panels
+
+
+def line(title: str, names: Sequence[str], log_y: bool) -> Any:
+    return wr.LinePlot(title=title, x=STEP, y=list(names), log_y=log_y or None, title_x="step")

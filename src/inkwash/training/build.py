@@ -1,0 +1,43 @@
+"""Build the denoiser and the LightningModule of a configuration."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+from inkwash.config.instantiate import OF_VALUES, build, first_line, plain_arguments
+from inkwash.denoiser import Denoiser
+from inkwash.errors import UserError
+from inkwash.random import seed_of
+from inkwash.training.module import DiffusionModule
+
+
+def build_denoiser(config: dict[str, Any]) -> Denoiser:
+    """The network on its path, initialised from the configuration's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(config["seed"], "weights"))
+        return Denoiser(build(config["model"]), build(config["schedule"]), build(config["prediction"]))
+
+
+def build_module(config: dict[str, Any]) -> DiffusionModule:
+    """The LightningModule of a configuration, which it keeps for its checkpoints."""
+    optimizer = build(config["optimizer"])
+    try:
+        optimizer([nn.Parameter(torch.zeros(1))])
+    except OF_VALUES as error:
+        raise UserError(f"optimizer with {plain_arguments(config['optimizer'])}: {first_line(error)}") from error
+    denoiser, loss = build_denoiser(config), build(config["loss"])
+    loss.check(denoiser, bool(config["model"].get("learn_variance")))
+    module = DiffusionModule(
+        denoiser,
+        loss=loss,
+        # Hydra's partial costs hundreds of Python calls; a plain one does not.
+        optimizer=functools.partial(optimizer.func, *optimizer.args, **optimizer.keywords),
+        learning_rate=build(config["learning_rate"]),
+        decay=build(config["ema"]),
+        averages=build(config.get("averages") or {}),
+        seed=config["seed"],
+    )
+    module.config = config
+    return module

@@ -1,0 +1,104 @@
+"""Stop at the first loss or gradient that is not a number, or leave the step out."""
+
+import logging
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from inkwash.errors import UserError
+from inkwash.training.callbacks.periodic import Periodic
+from inkwash.training.fsdp import whole
+from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
+
+
+class FiniteLoss(Periodic):
+    """Ends the run in one sentence that names the step, the times t and the precision.
+
+    Every step is watched, without waiting for the device; the verdict is read every `every_n_steps`, by all ranks
+    together. Checkpoints look at the weights before they are written (checkpoints.py): those that are kept are sound.
+
+    Args:
+        every_n_steps: how often the verdict is read.
+        skip: how many such steps of a run may be left out instead: weights, their average's aim and the optimizer's
+            state stay as they were. The gradient is then looked at in every step, which a GPU has to be waited for.
+            With precision 16-mixed an infinite gradient is not counted: the loss scale is lowered and the step left out
+            anyway.
+    """
+
+    pauses_training = False
+
+    def __init__(self, every_n_steps: int = 10, skip: int = 0):
+        super().__init__(1 if skip else every_n_steps)
+        if skip < 0:
+            raise UserError(f"callbacks.guard.skip={skip} must not be negative")
+        self.skip, self.skipped = skip, 0
+        self._left_out = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._scaled = trainer.precision == "16-mixed"
+        self._worst = self._clear(pl_module.device)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+        """Every optimizer leaves a parameter without a gradient as it is. All ranks hold the same gradient."""
+        if not self.skip or self._scaled:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms = torch._foreach_norm(whole(p.grad for p in parameters if p.grad is not None))
+        self._left_out = not bool(torch.stack([*norms]).isfinite().all())
+        if self._left_out:
+            for parameter in parameters:
+                parameter.grad = None
+
+    def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
+        bad = ~outputs["losses"].isfinite()
+        t = outputs["t"].float()
+        inf = torch.full_like(t, torch.inf)
+        ruined = self._left_out | (~module.grad_norm.isfinite() & (not self._scaled)).to(t.device)
+        # Its last micro-batch has counted the step already.
+        step = trainer.global_step + (trainer.global_step == self._seen)
+        at = torch.where(bad.any() | ruined, float(step), torch.inf).to(t)
+        # Step, least t and, negated, greatest t: minima all three. What comes after the first bad step says nothing.
+        now = torch.stack([at, torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min()])
+        both = torch.where(at == self._worst[0], torch.minimum(self._worst, now), self._worst)
+        self._worst = torch.where(at < self._worst[0], now, both)
+
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        step = float(self._least(trainer, self._worst[0].clone()))
+        if step == torch.inf:
+            return
+        mine = torch.where(self._worst[0] == step, self._worst, torch.inf)
+        _, low, minus_high = self._least(trainer, mine).tolist()
+        what, times = ("loss", f"t from {low:g} to {-minus_high:g}, ") if low < torch.inf else ("gradient", "")
+        where = f"step {step:.0f} ({times}precision {trainer.precision})"
+        if self.skipped < self.skip:
+            self.skipped += 1
+            self._left_out, self._worst = False, self._clear(module.device)
+            log.warning("left out     %s: the %s is no number; %d of %d", where, what, self.skipped, self.skip)
+            return
+        raise UserError(
+            f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr, try "
+            "trainer.precision=32-true, or leave out a few such steps with callbacks.guard.skip=5"
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.skipped = state_dict["skipped"]
+
+    @staticmethod
+    def _least(trainer: L.Trainer, value: Tensor) -> Tensor:
+        """The minimum over all ranks."""
+        if trainer.world_size == 1:
+            return value
+        return trainer.strategy.reduce(value, reduce_op="min")  # pyright: ignore[reportReturnType]
+
+    @staticmethod
+    def _clear(device: torch.device) -> Tensor:
+        return torch.full((3,), torch.inf, device=device)

@@ -1,0 +1,91 @@
+"""A signal ends the training after the step that is under way, with a checkpoint.
+
+The process exits with 128 + the signal's number, as a shell would say: 130 after SIGINT (Ctrl-C), 143 after SIGTERM,
+138 and 140 after SIGUSR1 and SIGUSR2 (what schedulers send before they preempt). A second signal, a second later or
+more, ends it at once, unless torchrun or srun has started the process; so does the end of GRACE_SECONDS, for a step
+that takes too long.
+"""
+
+import logging
+import os
+import signal
+from typing import Any
+
+import lightning as L
+import torch
+
+from inkwash.launch.signals import SIGNALS
+from inkwash.training.callbacks.checkpoints import ResumeCheckpoint
+
+log = logging.getLogger(__name__)
+
+# Less than the agent's and the launcher's, which would use SIGKILL.
+GRACE_SECONDS = 25
+
+
+class Stopped(SystemExit):
+    """The training was told to stop, and did."""
+
+
+class StopOnSignal(L.Callback):
+    """Saves and stops after the step in which any rank got a signal; all ranks after the same one.
+
+    Lightning's own handler waits for the other ranks within the signal, and can wait forever. This must be the last
+    callback: what is due after the step is done before it is saved.
+    """
+
+    def __init__(self):
+        self.received = 0
+        self._seen = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Before this there is nothing to save, and signals do what they always do."""
+        self._seen = trainer.global_step
+        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        self._before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self._seen:
+            return
+        self._seen = trainer.global_step
+        number = self.received
+        if trainer.world_size > 1:
+            told = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(told, reduce_op="max"))
+        if number:
+            self._stop(trainer, pl_module, signal.Signals(number))
+
+    def restore(self) -> None:
+        """Give the handlers back to whoever had them; a scheduler that repeats itself stays unheard to the end."""
+        signal.alarm(0)  # first: without a handler it would end the process
+        if not (self.received and "INKWASH_TOLD" in os.environ):
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        self._before = {}
+
+    def _stop(self, trainer: L.Trainer, module: Any, number: signal.Signals) -> None:
+        savers = [c for c in trainer.callbacks if isinstance(c, ResumeCheckpoint)]  # pyright: ignore[reportAttributeAccessIssue]
+        for saver in savers:
+            saver.save_now(trainer, module)
+        state = "saved; the same command goes on from there" if savers else "not saved, without callbacks.checkpoint"
+        log.info("%s      stopped after step %d, %s", number.name, trainer.global_step, state)
+        raise Stopped(128 + number)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = number
+        # Whoever signals a whole group of processes reaches each of them several times over; schedulers also say it
+        # again, and use SIGKILL when they mean it.
+        if "INKWASH_TOLD" in os.environ:
+            self._answer(signal.SIG_IGN, signal.SIG_DFL, GRACE_SECONDS)
+        else:
+            self._answer(signal.SIG_IGN, self._insist, 1)
+
+    def _insist(self, number: int, frame: Any) -> None:
+        self._answer(signal.SIG_DFL, signal.SIG_DFL, GRACE_SECONDS - 1)
+
+    def _answer(self, handler: Any, at_alarm: Any, seconds: int) -> None:
+        for number in SIGNALS:
+            signal.signal(number, handler)
+        signal.signal(signal.SIGALRM, at_alarm)
+        signal.alarm(seconds)

@@ -1,0 +1,175 @@
+"""Plan how a training goes on: from which checkpoint, with which changes, bit for bit if nothing changed.
+
+Four files know about resuming: runs/checkpoint_files.py (which files there are), runs/resume_check.py (which keys may
+change), this one (what a rank does), checkpoints/restore.py (how the stored state meets today's configuration).
+"""
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inkwash.checkpoints.io import read_checkpoint
+from inkwash.checkpoints.restore import check_state
+from inkwash.errors import UserError
+from inkwash.files import write_text
+from inkwash.runs import resume_check
+from inkwash.runs.directory import RunDirectory, find_weights
+from inkwash.tracking.csv_logger import MetricsCsv
+from inkwash.training.module import NUM_SHARDS, DiffusionModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ResumePlan:
+    """Where a training starts.
+
+    Attributes:
+        path: the checkpoint; None for a run without checkpoints.
+        stored: its content.
+        init_from: the checkpoint or run whose averaged weights a new run starts from, or None.
+        micro_batches: parts of a step's batch that the checkpoint was trained with, if on as many processes; or None.
+        messages: what changed since the checkpoint, in lines for the log.
+    """
+
+    path: Path | None
+    stored: dict[str, Any]
+    init_from: Path | None
+    micro_batches: int | None
+    messages: list[str]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.stored.get("global_step", 0)
+
+    def announce(self) -> None:
+        """Log what changed and from where the training goes on."""
+        for message in self.messages:
+            log.info(message)
+        if self.path is not None:
+            log.info("resuming     from step %d, %s", self.step, self.path)
+
+    def prepare(self, module: DiffusionModule, data: Any) -> None:
+        """Load init_from into a new run's module, or warn if the images of a resumed run have changed."""
+        if self.path is None:
+            if self.init_from is not None:
+                start_from(self.init_from, module)
+        elif self.stored.get("images", data.train.fingerprint) != data.train.fingerprint:
+            log.warning("the training images are not those of the checkpoint: the files of data.path have changed")
+
+
+def plan(run: RunDirectory, config: dict[str, Any], world_size: int) -> ResumePlan:
+    """Find the newest sound checkpoint of a run and compare its configuration with today's.
+
+    Raises:
+        UserError: no checkpoint is sound, or a key changed that the checkpoint does not allow.
+    """
+    found = find(run)
+    if found is None:
+        init_from = config["init_from"]
+        return ResumePlan(None, {}, None if init_from is None else find_weights(init_from), None, [])
+    path, stored = found
+    old = stored.get("config", {})
+    if change := resume_check.forbidden(old, config, stored["global_step"]):
+        raise UserError(resume_check.refusal(run, change))
+    messages = [f"changed      {line}" for line in resume_check.described(resume_check.changes(old, config))]
+    layout = stored.get("layout") or {}
+    known = layout.get("micro_batches") if layout.get("processes") == world_size else None
+    return ResumePlan(path, stored, None, known, [*messages, *_layout_messages(layout, config, world_size)])
+
+
+def find(run: RunDirectory, training: bool = True) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest sound checkpoint of a run and its content, or None if there is none yet.
+
+    Args:
+        training: require what a resume needs, not only weights.
+
+    Raises:
+        UserError: there are some, and none is sound.
+    """
+    files = run.checkpoints.newest_first()
+    for path in files:
+        try:
+            return path, read_checkpoint(path, training)
+        except UserError as error:
+            log.warning("passed over   %s", error)
+    if files:
+        raise UserError(f"no checkpoint of {run} is sound: delete {files[0].parent} to start afresh")
+    return None
+
+
+def _layout_messages(old: dict[str, Any], config: dict[str, Any], processes: int) -> list[str]:
+    """Say what another number of processes or micro-batches means: whether the noise is shared out as before."""
+    parts = config["trainer"]["accumulate_grad_batches"]
+    new = {"processes": processes, "micro_batches": parts}
+    if not old or old == new or parts == "auto":  # auto logs its choice itself (micro_batches.py)
+        return []
+    streams = math.gcd(NUM_SHARDS, config["data"]["batch_size"])
+    same = all(streams % (layout["processes"] * layout["micro_batches"]) == 0 for layout in (old, new))
+    means = (
+        "the same images, noise and times"
+        if same
+        else f"the same images, but other noise: {streams} streams of it are shared out differently"
+    )
+    return [
+        f"processes    {old['processes']} x {old['micro_batches']} -> {processes} x {parts} micro-batches: {means}; "
+        "results agree to rounding, no longer bit for bit"
+    ]
+
+
+def rewind(run: RunDirectory, plan: ResumePlan, loggers: list[Any]) -> None:
+    """Delete half-written files, and the records of steps after the checkpoint, which are done again."""
+    run.checkpoints.remove_partial()
+    step = -1 if plan.path is None else plan.step
+    forget_after(run.metrics_jsonl, step)
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv):
+            logger.forget_after(step)
+
+
+def forget_after(records: Path, step: int) -> None:
+    """Drop the lines of metrics.jsonl of a later step, one that a kill cut short, and what is not a record."""
+    if not records.is_file():
+        return
+    lines = records.read_text("utf-8", "replace").splitlines(keepends=True)
+    write_text(records, "".join(line for line in lines if 0 <= _step_of(line) <= step))
+
+
+def _step_of(line: str) -> int:
+    try:
+        record = json.loads(line)
+        whole = line.endswith("\n") and isinstance(record["name"], str) and isinstance(record["value"], int | float)
+        return int(record["step"]) if whole else -1
+    except (ValueError, TypeError, LookupError, OverflowError):
+        return -1
+
+
+def start_from(path: Path, module: DiffusionModule) -> None:
+    """Give a new run the averaged weights of a checkpoint, network and average alike; nothing else of it.
+
+    Args:
+        path: the file, or a run, whose newest checkpoint it is then.
+
+    Raises:
+        UserError: it is a checkpoint of another network.
+    """
+    found = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
+    if found is None:
+        raise UserError(f"init_from={path} has no checkpoint yet")
+    path, stored = found
+    prefix = "ema_denoiser."
+    state = {name[len(prefix) :]: value for name, value in stored["state_dict"].items() if name.startswith(prefix)}
+    for denoiser in (module.denoiser, module.ema_denoiser):
+        try:
+            check_state(state, denoiser)
+        except UserError as error:
+            raise UserError(f"init_from={path} is of another network: choose its model") from error
+        denoiser.load_state_dict(state)
+    log.info("weights      of %s, averaged, after step %d", path, stored["global_step"])
+    meant = [{key: c.get(key) for key in ("schedule", "prediction")} for c in (stored.get("config", {}), module.config)]
+    for change in resume_check.changes(*meant):
+        log.info("differs      %s: %s there, %s here", change.key, change.old, change.new)
