@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf.errors import MissingMandatoryValue
 from torch import nn
 
 from inkwash.denoiser import Denoiser
@@ -30,6 +31,8 @@ def build(node: Any, **more: Any) -> Any:
     check_arguments(node)
     try:
         return instantiate(node, _convert_="all", **more)
+    except MissingMandatoryValue as error:  # of an imported run, which knows no images
+        raise UserError(f"{error.full_key or error.key} of {node['_target_']} has no value") from error
     except InstantiationException as error:
         if mistake := user_error(error):
             raise mistake from None

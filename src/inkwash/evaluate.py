@@ -94,6 +94,14 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
         for key in ("extractor", "data"):
             plain[key] = plain[key] or trained[key]
+        if missing := OmegaConf.missing_keys(plain["data"]):
+            raise UserError(
+                f"run={directory} was imported and has no data.{min(missing)}: pass data=... to compare with"
+            )
+        if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
+            raise UserError(
+                f"data.shape={shape}, but run={directory} draws images of shape {drawn}: pass data of that shape"
+            )
         if plain["num_images"] is None:
             plain["num_images"] = trained["callbacks"].get("fid", {}).get("num_images", 10_000)
     else:
