@@ -245,10 +245,12 @@ CONTINUOUS = {"rgba-flow", "two-channels-edm", "tar-vp", "vp", "shifted", "edm",
 UNLABELLED = {name for name, (data, _) in RUNS.items() if not data.labelled}
 WITHOUT_CLASSES = UNLABELLED | {name for name, (_, own) in RUNS.items() if "model.num_classes=null" in own}
 WITH_CLASSES = {*RUNS} - WITHOUT_CLASSES
-STEEP = {name for name in {*RUNS} - CONTINUOUS if not any(o == "schedule=linear" for o in RUNS[name][1])}
+GENTLE = {"schedule=linear", "schedule=quadratic"}  # where even Heun's first step is no leap
+STEEP = {name for name in {*RUNS} - CONTINUOUS if not GENTLE & {*RUNS[name][1]}}
 PATCHES = {"two-channels-edm", "patches"}
 # What diffusers has no word for.
 ALIEN = CONTINUOUS | PATCHES | {"grey-folder-vlb"}
+TWO_CHANNELS = {name for name, (data, _) in RUNS.items() if data.shape[0] == 2}
 COLOURS = {name for name, (data, _) in RUNS.items() if data.shape[0] in (1, 3)}
 # An imported run has no state of a loss, and no further averages.
 STATEFUL = {"wide-hybrid", "vlb-learned", "uncertainty", "importance", "averages", "unconditional"}
@@ -264,7 +266,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (ALIEN, ("diffusers",), r"has no counterpart in (diffusers|UNet2DModel)"),
     ({*RUNS} - ALIEN, ("imported: measure",), r"run=runs/.*-imported was imported and has no data.path: pass data="),
     ({*RUNS} - ALIEN, ("imported: inpaint",), r"own images are not to be had .*: pass task.images="),
-    (COLOURS, ("inception",), r"extractor.weights_path=nowhere.pth does not exist"),
+    (COLOURS, ("inception",), r"extractor.weights_path=nowhere.pth cannot be read"),
     ({*RUNS} - COLOURS, ("inception",), r"Inception sees 1 or 3 channels, not \d: use extractor=classifier"),
     (UNLABELLED, LOOKS, r"extractor=classifier needs labels of at least two classes.*: use extractor=inception"),
     ({"small"}, LOOKS, r"extractor=classifier needs images of at least 8 x 8, not 4 x 4: use extractor=inception"),
@@ -277,6 +279,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (CONTINUOUS, ("all metrics, bound", "only the bound"), r"the variational bound needs a chain of whole steps"),
     ({*RUNS} - CONTINUOUS, ("flow",), r"the likelihood of the probability flow needs continuous time"),
     (STATEFUL, ("imported: train",), r"the checkpoint does not fit: .*start from its weights with .*init_from="),
+    (TWO_CHANNELS, ("images",), r"image files have 1, 3 or 4 channels, not the 2 of data.shape"),
     ({"wandb"}, ("sync",), r"there is no API key to upload with"),
     ({"sigmoid"}, ("imported: train",), r"runs/.* holds a checkpoint of another schedule.* init_from="),
 ]  # fmt: skip

@@ -107,6 +107,8 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
     else:
         check_foreign(plain)
         plain[given[0]] = str(Path(plain[given[0]]).resolve())
+    if not plain["metrics"] and plain["likelihood"] is None:
+        raise UserError("metrics=[] measures nothing: list some, or pass likelihood=bound or likelihood=flow")
     if not math.isfinite(plain["guidance"]):
         raise UserError(f"guidance={plain['guidance']} must be a finite number")
     if min(plain["num_images"], plain["batch_size"]) < 2:
