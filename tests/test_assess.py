@@ -1,6 +1,8 @@
 """What an evaluation counts as the price of its images, keeps, and refuses before it draws any."""
 
+import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -100,6 +102,18 @@ def test_a_sampler_of_a_later_cell_is_refused_before_any_image(tmp_path, monkeyp
     refused(
         "cosine", None, [SAMPLER, heun], "sampler=heun steps in sigma / alpha", tmp_path, monkeypatch, compose_config
     )
+
+
+@pytest.mark.parametrize(
+    ("known", "bits", "refused"), [(3, {}, True), (4, {}, False), (None, {}, False), (3, None, False)]
+)
+def test_a_likelihood_of_classes_that_the_run_does_not_know_is_refused(known, bits, refused, tmp_path, compose_config):
+    classes = "null" if known is None else known
+    RunDirectory(tmp_path).write_config(compose_config(f"model.num_classes={classes}", f"data.num_classes={classes}"))
+    data = SimpleNamespace(heldout=SimpleNamespace(labels=torch.tensor([-1, 0, 3])))
+    config = {"run": str(tmp_path), "likelihood": bits}
+    with pytest.raises(UserError, match="labels up to 3, but run=") if refused else contextlib.nullcontext():
+        evaluate.check_labels(config, data)
 
 
 def refused(schedule, bits, samplers, message, tmp_path, monkeypatch, compose_config):

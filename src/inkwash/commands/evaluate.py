@@ -97,11 +97,17 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
         for key in ("extractor", "data"):
             plain[key] = plain[key] or trained[key]
+        if missing := OmegaConf.missing_keys(plain["data"]):
+            raise UserError(f"run={run} was imported and has no data.{min(missing)}: pass data=... to compare with")
+        if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
+            raise UserError(f"data.shape={shape}, but run={run} draws images of shape {drawn}: pass data of that shape")
         if plain["num_images"] is None:
             plain["num_images"] = trained["callbacks"].get("evaluation", {}).get("num_images", 10_000)
     else:
         check_foreign(plain)
         plain[given[0]] = str(Path(plain[given[0]]).resolve())
+    if not plain["metrics"] and plain["likelihood"] is None:
+        raise UserError("metrics=[] measures nothing: list some, or pass likelihood=bound or likelihood=flow")
     if not math.isfinite(plain["guidance"]):
         raise UserError(f"guidance={plain['guidance']} must be a finite number")
     if min(plain["num_images"], plain["batch_size"]) < 2:

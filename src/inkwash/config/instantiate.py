@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf.errors import MissingMandatoryValue
 
 from inkwash.config.signatures import OF_HYDRA, check_arguments, shown
 from inkwash.config.trust import TRUSTED, refuse_strangers
@@ -25,6 +26,8 @@ def build(node: Any, **more: Any) -> Any:
     check_arguments(node)
     try:
         return instantiate(node, _convert_="all", **more)
+    except MissingMandatoryValue as error:  # of an imported run, which does not know its images
+        raise UserError(f"{error.full_key or error.key} of {node['_target_']} has no value") from error
     except InstantiationException as error:
         if mistake := user_error(error):
             raise mistake from None

@@ -31,7 +31,7 @@ class Train:
     ema: Any = MISSING
     averages: Any = None
     extractor: Any = MISSING
-    metrics: Any = MISSING
+    metrics: Any = field(default_factory=dict)
     callbacks: Any = MISSING
     logger: Any = MISSING
     trainer: Any = MISSING
@@ -94,7 +94,7 @@ class Evaluate:
     out: str | None = None
     data: Any = None
     extractor: Any = None
-    metrics: Any = MISSING
+    metrics: Any = field(default_factory=dict)
     likelihood: Any = None
     tracking: Any = None
     guide: Any = MISSING

@@ -21,12 +21,15 @@ from inkwash.jobs.image_sources import from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
+from inkwash.metrics.features import NotApplicableError
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.training.trainer import resolve_device, set_threads
+
+log = logging.getLogger(__name__)
 
 OTHER_IMAGES = "the files of data.path have changed since the training, which may have seen what is held out now"
 
@@ -43,6 +46,7 @@ def evaluate(directory: Path) -> None:
     results = []
     check_path(config)
     data.setup()  # on all ranks: who is first decodes the images, and may take longer than others wait for an answer
+    check_labels(config, data)
     for cell in config["cells"]:
         path, result = as_rank_0(kept, directory, config, cell, data, device)
         if result is None:
@@ -83,6 +87,21 @@ def check_path(config: dict[str, Any]) -> None:
             build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
 
 
+def check_labels(config: dict[str, Any], data: Any) -> None:
+    """Raise UserError where the likelihood is to be one of images of classes that the run does not know."""
+    known = classes_of(config)
+    if known is not None and config["likelihood"] is not None and (largest := int(data.heldout.labels.max())) >= known:
+        raise UserError(
+            f"likelihood: the held-out images have labels up to {largest}, but run={config['run']} was trained with "
+            f"model.num_classes={known}: pass data=... with its classes"
+        )
+
+
+def classes_of(config: dict[str, Any]) -> int | None:
+    """How many classes images are asked for by; None for a run without classes, files and pipelines."""
+    return RunDirectory(config["run"]).config["model"].get("num_classes") if config["run"] is not None else None
+
+
 def start_group(device: torch.device) -> tuple[int, int]:
     """(rank, world size), with a process group when there is more than one, and a GPU for each if they use such."""
     env = RankEnv.current()
@@ -118,17 +137,29 @@ def kept(
 
 
 def prepared_suite(config: dict[str, Any], num_images: int, data: Any, device: torch.device) -> Suite:
+    """All metrics that have a meaning here; there may be none beside a likelihood.
+
+    Raises:
+        UserError: there is nothing to measure.
+    """
     metrics = [build(node) for node in config["metrics"].values()]
     suite = Suite(build(config["extractor"]), metrics, num_images)
-    suite.prepare(
-        data.train,
-        data.heldout,
-        config["cache_dir"],
-        config["reference"],
-        config["reference_file"],
-        labelled=config["run"] is not None,
-        device=device,
-    )
+    try:
+        suite.prepare(
+            data.train,
+            data.heldout,
+            config["cache_dir"],
+            config["reference"],
+            config["reference_file"],
+            labelled=classes_of(config) is not None,
+            device=device,
+        )
+    except NotApplicableError as error:
+        if config["likelihood"] is None:
+            raise
+        log.warning("no metrics: %s", error)
+    if not suite.metrics and config["likelihood"] is None:
+        raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
     return suite
 
 
@@ -145,15 +176,17 @@ def measure(
     indices = range(rank, cell["num_images"], world)
     start = time.perf_counter()
     run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
-    bar = tqdm(total=len(indices), desc=cell["name"], unit="image", disable=rank != 0)
+    bar = tqdm(total=len(indices), desc=cell["name"], unit="image", disable=rank != 0 or not suite.metrics)
     drawn = from_run(run, config, cell, indices, device) if run else from_elsewhere(config, cell, indices)
-    suite.reset()
+    values, records = {}, {}
     with bar:
-        for index, images, labels in drawn.batches:
-            suite.update(index, images, labels)
-            bar.update(len(index))
-    values = suite.compute()
-    records = {name: dataclasses.asdict(r) for name, r in suite.records(**drawn.facts).items()}
+        if suite.metrics:
+            suite.reset()
+            for index, images, labels in drawn.batches:
+                suite.update(index, images, labels)
+                bar.update(len(index))
+            values = suite.compute()
+            records = {name: dataclasses.asdict(r) for name, r in suite.records(**drawn.facts).items()}
     if run and config["data"] == run.config["data"] and run.images not in (None, data.train.fingerprint):
         for record in records.values():
             record["notes"].append(OTHER_IMAGES)

@@ -125,6 +125,11 @@ def pipeline_images(folder: Path, shape: tuple[int, int, int], steps: int, seed:
         pipeline: Any = DiffusionPipeline.from_pretrained(folder)
     except Exception as error:  # it raises whatever its readers raise
         raise UserError(f"pipeline={folder} is no pipeline that diffusers can read: {error}") from error
+    if getattr(getattr(getattr(pipeline, "unet", None), "config", None), "num_class_embeds", None) is not None:
+        raise UserError(
+            f"pipeline={folder} draws by class, which {type(pipeline).__name__} cannot be told: "
+            f"make import folder={folder} run=NAME, then evaluate run=NAME"
+        )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -24,17 +24,22 @@ class Suite:
     """`prepare(real images)`, then `update(index, images)` for each batch, then `compute() -> {name: value}`.
 
     Every rank takes part in each of them and gets the same values, whichever images 0 .. num_images - 1 it drew.
-    Metrics that have no meaning for the data set or the extractor are left out with one line in the log.
+    Metrics that have no meaning for the data set, the extractor or images without labels are left out with one line in
+    the log.
 
     Args:
         extractor: the eyes of all metrics that have none of their own.
         metrics: what to measure; one suite's own, for they keep its statistics.
         num_images: how many images there will be; part of every name.
+
+    Attributes:
+        left_out: a sentence for each metric that has no meaning; known after `prepare`.
     """
 
     def __init__(self, extractor: FeatureExtractor, metrics: Sequence[Measure], num_images: int):
         self.extractor, self.given, self.num_images = extractor, metrics, num_images
         self.metrics: list[Measure] = []
+        self.left_out: list[str] = []
         self.device = torch.device("cpu")
 
     def prepare(
@@ -62,19 +67,24 @@ class Suite:
         self.to(device)
         # One store of features for all metrics that look through the same eyes.
         self.stores: dict[FeatureExtractor, FeatureMetric] = {}
-        self.metrics = [m for m in self.given if (labelled or not m.needs_labels) and self._prepared(m)]
+        self.left_out = []
+        self.metrics = [metric for metric in self.given if self._prepared(metric, labelled)]
         if twice := {name for name in self.names if self.names.count(name) > 1}:
             raise UserError(f"the metrics give {', '.join(sorted(twice))} twice: leave one of them out")
         self.reset()
         self.to(device)
 
-    def _prepared(self, metric: Measure) -> bool:
+    def _prepared(self, metric: Measure, labelled: bool) -> bool:
         eyes = self.eyes(metric)
         try:
+            if metric.needs_labels and not labelled:
+                keys = ", ".join(metric.keys)
+                raise NotApplicableError(f"no {keys}: the images are drawn without class labels, which it needs")
             real = self.real if eyes is self.extractor else self.real.seen_by(eyes.to(self.device))
             metric.prepare(real, self.num_images)
         except NotApplicableError as error:
             log.warning("%s", error)
+            self.left_out.append(str(error))
             return False
         if isinstance(metric, FeatureMetric):
             self.stores.setdefault(eyes, FeatureMetric(eyes.dim))

@@ -104,10 +104,12 @@ def _check(train: ImageSplit, shape: tuple[int, ...]) -> None:
     if int(train.labels.min()) < 0 or int(train.labels.max()) < 1:
         raise NotApplicableError(
             "extractor=classifier needs labels of at least two classes, which this data set does not have: "
-            "use extractor=inception, or switch the metric off with ~callbacks.evaluation"
+            "use extractor=inception"
         )
     if min(shape[1:]) < 8:
-        raise NotApplicableError(f"extractor=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}")
+        raise NotApplicableError(
+            f"extractor=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}: use extractor=inception"
+        )
 
 
 @contextmanager
