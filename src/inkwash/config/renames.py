@@ -8,7 +8,32 @@ checkpoint (checkpoints/io.py).
 from typing import Any
 
 # Whole modules, and single names of a module that was divided.
-TARGETS = {}
+TARGETS = {
+    "inkwash.metrics.bootstrap": "inkwash.metrics.frechet_interval",
+    "inkwash.metrics.classifier": "inkwash.metrics.extractors.classifier",
+    "inkwash.metrics.clip": "inkwash.metrics.extractors.clip",
+    "inkwash.metrics.dinov2": "inkwash.metrics.extractors.dinov2",
+    "inkwash.metrics.extrapolation": "inkwash.metrics.frechet_infinity",
+    "inkwash.metrics.pixels": "inkwash.metrics.extractors.pixels",
+    "inkwash.metrics.reweighted": "inkwash.metrics.frechet_reweighted",
+    "inkwash.training.callbacks.guard": "inkwash.training.callbacks.finite_loss",
+    "inkwash.training.callbacks.idle": "inkwash.training.callbacks.unused_parameters",
+    "inkwash.training.callbacks.noise_levels": "inkwash.training.callbacks.loss_by_snr",
+    "inkwash.training.callbacks.signals": "inkwash.training.callbacks.stop_on_signal",
+    "inkwash.training.job_tracking": "inkwash.tracking.wandb_jobs",
+    "inkwash.training.memory": "inkwash.training.micro_batches",
+    "inkwash.training.metrics_csv": "inkwash.tracking.csv_logger",
+    "inkwash.training.sharding": "inkwash.training.fsdp",
+    "inkwash.training.tracking": "inkwash.tracking.wandb_logger",
+    "inkwash.loss.L2": "inkwash.losses.distances.L2",
+    "inkwash.loss.L1": "inkwash.losses.distances.L1",
+    "inkwash.loss.Huber": "inkwash.losses.distances.Huber",
+    "inkwash.loss.PseudoHuber": "inkwash.losses.distances.PseudoHuber",
+    "inkwash.loss.DiffusionLoss": "inkwash.losses.simple.DiffusionLoss",
+    "inkwash.loss.VLBLoss": "inkwash.losses.vlb.VLBLoss",
+    "inkwash.loss.HybridLoss": "inkwash.losses.vlb.HybridLoss",
+    "inkwash.metrics.features.InceptionFeatures": "inkwash.metrics.extractors.inception.InceptionFeatures",
+}
 # Keys of the configuration.
 KEYS = {"callbacks.fid": "callbacks.evaluation"}
 
