@@ -116,8 +116,7 @@ class Evaluation(Periodic):
                 self._record(trainer, module, weights)
         self.suite.reset()
         self.suite.to("cpu")  # training has the device's memory to itself
-        others = module.scores if module.scores_step == trainer.global_step else {}
-        module.scores, module.scores_step = {**scores, **others}, trainer.global_step
+        module.add_scores(scores)
         log_metrics(trainer, {f"metrics/{name}": score for name, score in scores.items()})
         seconds = time.perf_counter() - start
         module.measuring_seconds += seconds

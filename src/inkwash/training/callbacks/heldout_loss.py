@@ -43,8 +43,7 @@ class HeldoutLoss(Periodic):
                 total += self._losses(module, images, share[start : start + self.batch_size], n).double().sum()
         loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
         log_metrics(trainer, {"heldout/loss": loss})
-        others = module.scores if module.scores_step == trainer.global_step else {}
-        module.scores, module.scores_step = {**others, "heldout_loss": loss}, trainer.global_step
+        module.add_scores({"heldout_loss": loss})
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         pl_module.score_names.append("heldout_loss")
