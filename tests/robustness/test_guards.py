@@ -82,8 +82,8 @@ def test_a_step_left_out_leaves_everything_as_it_was(new_run):
     assert counts == [{3}, {3}]
     train(new_run("run", *options))
     log = log_of(directory)
-    assert "left out     step 4 (precision 32-true): the gradient is no number; 1 of 3" in log
-    assert "left out     step 6 (precision 32-true): the gradient is no number; 2 of 3" in log
+    assert "left out     step 4 (precision 32-true): the gradient is not finite; 1 of 3" in log
+    assert "left out     step 6 (precision 32-true): the gradient is not finite; 2 of 3" in log
     assert checkpoint(directory)["state_dict"]["loss.times.losses"].isfinite().all()
     whole = new_run("whole", *options)
     train(whole)
@@ -96,7 +96,7 @@ def test_a_loss_left_out_is_not_learnt_from(new_run):
     options = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20", "callbacks.guard.skip=1")
     directory = new_run("run", *STEPS, *options, "+callbacks.nan={_target_: deaths.NanImage, step: 4}")
     train(directory)
-    one = r"left out     step 5 \(t from (\d+) to \1, precision 32-true\): the loss is no number; 1 of 1"
+    one = r"left out     step 5 \(t from (\d+) to \1, precision 32-true\): the loss is not finite; 1 of 1"
     assert re.search(one, log_of(directory))
     state = checkpoint(directory)["state_dict"]
     assert all(value.isfinite().all() for value in state.values())

@@ -183,7 +183,7 @@ def test_the_best_of_what_had_better_be_large_is_the_largest(fit_run, name, mode
 
 
 def test_unknown_monitor_is_refused_before_training(fit_run, tmp_path):
-    with pytest.raises(UserError, match="monitor=kid is none of the metrics fd_classifier_8"):
+    with pytest.raises(UserError, match="monitor=kid is not one of the metrics fd_classifier_8"):
         fit_run("run", "callbacks.best.monitor=kid")
     assert not (tmp_path / "run" / "checkpoints").exists()
 

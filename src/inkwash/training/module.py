@@ -1,7 +1,7 @@
 """The LightningModule of a diffusion model: Algorithm 1 of Ho et al. 2020.
 
-In the order of a step: `training_step` computes the loss of a micro-batch, from random numbers of `draws`; Lightning
-takes the gradient; `configure_gradient_clipping` clips it; `optimizer_step` updates the weights and then their averages.
+In the order of a step: `training_step` computes the loss of a micro-batch, with random numbers of `draws`; Lightning
+takes the gradient; `configure_gradient_clipping` clips it; `optimizer_step` updates the weights, then their averages.
 """
 
 import math
