@@ -16,7 +16,7 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
-from inkwash.training.callbacks.generation import generate_on_ranks, scale_for
+from inkwash.training.callbacks.generation import generate_local, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -107,7 +107,7 @@ class Evaluation(Periodic):
         self.suite.to(module.device)
         for weights in self.weights:
             self.suite.reset()
-            for indices, images in generate_on_ranks(
+            for indices, images in generate_local(
                 trainer, module, self.num_images, self.sampler, self.guidance, self.seed, weights,
                 batch_size=self.batch_size,
             ):  # fmt: skip

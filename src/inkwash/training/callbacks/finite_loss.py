@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class FiniteLoss(Periodic):
     """Raises UserError, which names the step, the times t and the precision, at a loss or gradient that is not finite.
 
-    Every step is checked on the device, without waiting for it; all ranks read the result every `every_n_steps`. Weights
-    that are not finite are never saved (checkpoints.py).
+    Every step is checked on the device, without waiting for it; all ranks read the result every `every_n_steps`.
+    Weights that are not finite are never saved (checkpoints.py).
 
     Args:
         every_n_steps: how often the result is read.

@@ -23,7 +23,7 @@ def scale_for(module: DiffusionModule, guidance: float | None) -> float:
     return scale_of(guidance, module.num_classes, module.loss.label_dropout)
 
 
-def generate_on_ranks(
+def generate_local(
     trainer: L.Trainer,
     module: DiffusionModule,
     num_images: int,

@@ -13,7 +13,7 @@ from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
 from inkwash.tracking.wandb_logger import Tracker
-from inkwash.training.callbacks.generation import generate_on_ranks, image_shape, scale_for
+from inkwash.training.callbacks.generation import generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -84,9 +84,7 @@ class SampleGrid(Periodic):
     def _generate(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
         """Return all images on every rank, uint8 (n, C, H, W)."""
         images = torch.zeros(self.num_images, *image_shape(trainer), dtype=torch.int32, device=module.device)
-        for indices, batch in generate_on_ranks(
-            trainer, module, self.num_images, self.sampler, self.guidance, self.seed
-        ):
+        for indices, batch in generate_local(trainer, module, self.num_images, self.sampler, self.guidance, self.seed):
             images[list(indices)] = batch.int()
         # Each rank fills its own images and leaves zeros elsewhere, so the sum gathers them in order.
         return trainer.strategy.reduce(images, reduce_op="sum").to("cpu", torch.uint8)
