@@ -118,8 +118,8 @@ def test_a_likelihood_of_classes_that_the_run_does_not_know_is_refused(known, bi
 
 def refused(schedule, bits, samplers, message, tmp_path, monkeypatch, compose_config):
     """An evaluation of a run on the schedule ends before anything is prepared."""
-    monkeypatch.setattr(evaluate, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
-    monkeypatch.setattr(evaluate, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(evaluate.Evaluation, "suite", lambda *_: pytest.fail("prepared to measure"))
+    monkeypatch.setattr(evaluate.Evaluation, "measure", lambda *_: pytest.fail("measured"))
     RunDirectory(tmp_path).write_config(compose_config(f"schedule={schedule}"))
     config = {
         "run": str(tmp_path),
@@ -137,8 +137,7 @@ def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
     """A training that goes on writes last.ckpt anew: no rank, and no cell, may have taken the other one."""
     keys = iter(["before", "after"])
     monkeypatch.setattr(evaluate, "key_of", lambda *_: next(keys))
-    monkeypatch.setattr(evaluate, "prepared_suite", lambda *_: None)
-    monkeypatch.setattr(evaluate, "measure", lambda *_: {"name": "one"})
+    monkeypatch.setattr(evaluate.Evaluation, "measure", lambda *_: {"name": "one"})
     config = {
         "run": None,
         "data": OmegaConf.merge(OmegaConf.load(CONF / "data" / "digits.yaml"), {"seed": 0}),
@@ -153,10 +152,10 @@ def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
 
 def test_a_kept_result_is_read_and_a_damaged_one_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "key_of", lambda *_: "key")
-    path = tmp_path / "cells" / "key.json"
-    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, None)
+    path, evaluation = tmp_path / "cells" / "key.json", evaluate.Evaluation(tmp_path, {}, None, 0, 1, CPU)
+    assert evaluation.stored({}) == (path, None)
     path.parent.mkdir()
     path.write_text('{"name": "one"}')
-    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, {"name": "one"})
+    assert evaluation.stored({}) == (path, {"name": "one"})
     path.write_text('{"name": "o')
-    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, None)
+    assert evaluation.stored({}) == (path, None)

@@ -154,7 +154,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 @pytest.mark.parametrize("url", ["http://h:99999", "http://h:x", "http://[h", "h:80", "http://h:0"])
 def test_a_server_that_has_no_address_is_named(monkeypatch, url):
     monkeypatch.setenv("WANDB_BASE_URL", url)
-    with pytest.raises(UserError, match=re.escape(f"WANDB_BASE_URL={url} in the environment is no address")):
+    with pytest.raises(UserError, match=re.escape(f"WANDB_BASE_URL={url} in the environment is not an address")):
         reach()
 
 
