@@ -103,7 +103,7 @@ cluster: $(STAMP) ## test several machines and SLURM for real, on this one; as r
 	@$(PY) -m pytest -m slow tests/cluster $(value ARGS)
 
 mutants: $(STAMP) ## break the mathematics on purpose, in hundreds of ways, and see whether the tests notice
-	@$(PY) tests/mutants.py $(value ARGS)
+	@$(PY) tests/support/mutants.py $(value ARGS)
 
 lint: $(STAMP) ## check style, types and which floor imports which
 	@$(VENV)/bin/ruff check

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,29 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-QUICK = ("debug=fast", "model.channels=8", "data.batch_size=16", "trainer.precision=32-true")
-
-
-def inkwash(command, *arguments, cwd, timeout=200, **environment):
-    """Run python -m inkwash.<command> in cwd, as make does."""
-    return subprocess.run(
-        [sys.executable, "-m", f"inkwash.{command}", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=timeout,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), **environment},
-    )  # fmt: skip
+from support.commands import QUICK, inkwash, ours
 
 
 def tree(directory):
     """What a run consists of, without W&B's own files."""
     paths = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     return sorted(str(path) for path in paths if path.parts[0] != "wandb")
-
-
-def ours(path):
-    """Arguments of living processes that work on a directory."""
-    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
-    return [line for line in lines if str(path) in line and "inkwash" in line]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +109,7 @@ def test_sample_draws_the_grid_that_training_logged(first, workplace, tmp_path):
 def continued(first, workplace):
     """The first run's weights measured by one and by two processes: two more steps at a learning rate of 0."""
     more = ("trainer.max_steps=6", "learning_rate.total_steps=4", "callbacks.evaluation.num_images=13")
-    witness = "+callbacks.witness._target_=fakes.Witness"
+    witness = "+callbacks.witness._target_=support.parts.Witness"
     results = []
     for name, trainer in (("one", ("trainer=cpu",)), ("two", ("trainer=ddp_cpu", "trainer.devices=2"))):
         shutil.copytree(workplace / "runs" / "first", workplace / "runs" / name)
@@ -189,7 +172,7 @@ def test_ranks_agree_on_importance_sampled_times(workplace):
         "logger=csv",
         "~callbacks.evaluation",
         "~callbacks.samples",
-        "+callbacks.witness._target_=fakes.Witness",
+        "+callbacks.witness._target_=support.parts.Witness",
     )
     runs = []
     for name, trainer in (("alone", ("trainer=cpu",)), ("paired", ("trainer=ddp_cpu", "trainer.devices=2"))):
@@ -204,7 +187,7 @@ def test_ranks_agree_on_importance_sampled_times(workplace):
 
 
 def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
-    bomb = "+callbacks.bomb={_target_: fakes.Bomb, rank: 1, step: 2}"
+    bomb = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 1, step: 2}"
     options = (
         "trainer=ddp_cpu",
         "trainer.devices=2",

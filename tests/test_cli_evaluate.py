@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from test_cli import QUICK, inkwash, ours
+from support.commands import QUICK, inkwash, ours
+from support.runs import environment
 
 METRICS = "metrics=[fid,kid,prc,accuracy]"
 FEW = ("num_images=13", METRICS, "trainer.precision=32-true", "likelihood=bound", "likelihood.times=3")
@@ -138,12 +139,10 @@ def test_a_rank_that_dies_ends_the_evaluation(workplace):
     import sys
     import time
 
-    from test_cli import ROOT
-
     command = [sys.executable, "-m", "inkwash.evaluate", "run=tiny", "sampler=ddim", "spacing.steps=500", *FEW[1:]]
     job = subprocess.Popen(
         [*command, "num_images=4000", "trainer.devices=2", "out=killed"], cwd=workplace, text=True,
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(),
     )  # fmt: skip
     victim = None
     for _ in range(600):

@@ -116,7 +116,7 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
 
     monkeypatch.setattr(classifier, "STEPS", 5)
     classes = compose_config(f"experiment={experiment}")["data"]["num_classes"]
-    source = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 40}", f"data.num_classes={classes}")
+    source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
     steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", "model.channels=16")
     directory, trainer, module = fit_run(
         experiment, f"experiment={experiment}", *source, *steps, "extractor=classifier"

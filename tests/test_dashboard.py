@@ -20,8 +20,8 @@ from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.wandb_offline import reach
 from inkwash.tracking.wandb_workspace import Logged, build, to_json
-from panels import shown_by
-from wandb_server import Server
+from support.wandb_panels import shown_by
+from support.wandb_server import Server
 
 LOGGED = Logged(
     values=[

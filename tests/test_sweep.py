@@ -1,4 +1,4 @@
-"""Sweepers and launchers with jobs that take no time (quick_jobs.py), and the refusals; test_sweep_slow.py trains."""
+"""Sweepers and launchers with jobs that take no time (support.fast_jobs), and refusals; test_sweep_slow.py trains."""
 
 import csv
 import itertools
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 LOG_LR = "optimizer.lr=tag(log,interval(1e-5,1e-1))"
 
 
-def run(*arguments, cwd, module="quick_jobs", timeout=100, **environment):
+def run(*arguments, cwd, module="support.fast_jobs", timeout=100, **environment):
     """A sweep of quick jobs, as `make sweep` starts one of trainings."""
     return subprocess.run(
         [sys.executable, "-m", module, "--multirun", *arguments],
@@ -190,7 +190,7 @@ def test_gpus_that_cannot_be_shared_out_are_refused(tmp_path):
 def test_ctrl_c_ends_the_jobs_and_starts_no_other(tmp_path):
     """A signal for the sweep's process alone, as a scheduler sends it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "quick_jobs", "--multirun", "sweep=mine", "seed=1,2,3", "launcher=parallel"],
+        [sys.executable, "-m", "support.fast_jobs", "--multirun", "sweep=mine", "seed=1,2,3", "launcher=parallel"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "SECONDS": "99"}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     begun, deadline = tmp_path / "runs" / "mine" / "begun", time.monotonic() + 60
@@ -202,7 +202,7 @@ def test_ctrl_c_ends_the_jobs_and_starts_no_other(tmp_path):
     assert process.wait(30) == 143
     assert len(begun.read_text().splitlines()) == 2
     lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines()
-    assert not [line for line in lines if "quick_jobs" in line and "seed=1,2,3" in line]
+    assert not [line for line in lines if "fast_jobs" in line and "seed=1,2,3" in line]
 
 
 # --- Optuna -----------------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ import time
 
 import optuna
 import pytest
+from tests.test_sweep import LOG_LR, ROOT, run, states, study
 
 from inkwash.launch.start import start
 from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
 from inkwash.sweeps.trial import open_storage
-from test_sweep import LOG_LR, ROOT, run, states, study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -70,7 +70,7 @@ def test_two_jobs_of_two_ranks_make_one_directory_and_one_wandb_run_each(tmp_pat
 def test_ranks_of_different_configurations_do_not_train(quick_run, monkeypatch, capfd):
     directory = quick_run("mixed", "trainer.devices=2", "~callbacks.evaluation")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
-    assert start("other_config:train", directory / "config.yaml", "cpu", 2) != 0
+    assert start("support.rank_config:train", directory / "config.yaml", "cpu", 2) != 0
     assert "mixed/config.yaml is not the same for every rank" in (directory / "error.txt").read_text()
     assert not (directory / "checkpoints").exists()
 
@@ -163,7 +163,7 @@ def test_the_pruner_stops_both_ranks_of_a_trial(tmp_path):
 
 def test_two_commands_work_on_one_study(tmp_path):
     arguments = ("sweep=mine", "sweeper=optuna", "hydra.sweeper.n_trials=10", LOG_LR)
-    command = [sys.executable, "-m", "quick_jobs", "--multirun", *arguments]
+    command = [sys.executable, "-m", "support.fast_jobs", "--multirun", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "SECONDS": "0.5"}
     workers = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [worker.wait(300) for worker in workers] == [0, 0]

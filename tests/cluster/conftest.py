@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from stage import Machine, Slurm, shell
+
+from support.cluster import Machine, Slurm, shell
 
 ROOT = Path(__file__).parents[2]
 

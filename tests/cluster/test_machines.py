@@ -7,7 +7,8 @@ import time
 
 import pytest
 import torch
-from stage import LONG, QUICK, environment, state, steps_of, wait_until
+
+from support.cluster import LONG, QUICK, environment, state, steps_of, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 import torch
-from stage import LONG, QUICK, environment, state, steps_of, wait_until
+
+from support.cluster import LONG, QUICK, environment, state, steps_of, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PACE = "+callbacks.pace={_target_: pace.Pace, seconds: 0.1}"
+PACE = "+callbacks.pace={_target_: support.parts.Pace, seconds: 0.1}"
 
 
 def wandb_ids(run):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_image_data_module import fit
+from tests.data.test_image_data_module import fit
 
 from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Images

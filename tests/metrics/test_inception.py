@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 import torch_fidelity
-from test_parity import Stored
+from tests.metrics.test_parity import Stored
 from torch_fidelity import feature_extractor_inceptionv3 as library
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3

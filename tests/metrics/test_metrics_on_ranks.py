@@ -5,8 +5,7 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-from eyes import SmallEyes
-from test_suite import evaluated, every_metric, random_images
+from tests.metrics.test_suite import evaluated, every_metric, random_images
 
 from inkwash.metrics.extractors import classifier as classifier_module
 from inkwash.metrics.extractors.classifier import ClassifierFeatures
@@ -14,6 +13,7 @@ from inkwash.metrics.kernel import KernelDistance
 from inkwash.metrics.moments import FeatureStatistics
 from inkwash.metrics.reference import reference_statistics
 from inkwash.metrics.suite import Suite
+from support.extractors import SmallEyes
 
 N = 61
 SHARES = {  # of the images 0 .. N - 1, in batches, for each rank

@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from eyes import SmallEyes
 
 from inkwash.data.images import Images
 from inkwash.errors import UserError
@@ -13,6 +12,7 @@ from inkwash.metrics.moments import Moments
 from inkwash.metrics.npz import Provenance, read_npz, write_npz
 from inkwash.metrics.reference import Reference
 from inkwash.metrics.suite import Suite
+from support.extractors import SmallEyes
 
 MADE = Provenance(450, "classifier", "0123456789ab", "f00d", "heldout", "none")
 MOMENTS = Moments(450, torch.arange(3.0).double(), torch.eye(3, dtype=torch.float64) / 3)

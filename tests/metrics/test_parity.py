@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch_fidelity
-from eyes import FidelityEyes, SmallEyes
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
@@ -17,6 +16,7 @@ from inkwash.metrics.kernel import KernelDistance, mmd2
 from inkwash.metrics.moments import FeatureStatistics
 from inkwash.metrics.precision_recall import PrecisionRecall
 from inkwash.metrics.suite import Suite
+from support.extractors import FidelityEyes, SmallEyes
 
 N_REAL, N_FAKE, DIM = 230, 201, 24
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from eyes import SmallEyes
 
 import inkwash.metrics
 from inkwash.data.images import Images
@@ -24,6 +23,7 @@ from inkwash.metrics.kernel import KernelDistance
 from inkwash.metrics.memorisation import Memorisation
 from inkwash.metrics.precision_recall import PrecisionRecall
 from inkwash.metrics.suite import Suite
+from support.extractors import SmallEyes
 
 GENERATION = {"weights": "ema", "sampler": "DDIM", "steps": 50, "guidance": 1.5, "seed": 3}
 N = 60

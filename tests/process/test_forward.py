@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from paths import PATHS
 
 from inkwash.process.betas import linear
 from inkwash.process.forward import mix, q_posterior, q_sample, q_step, transition
 from inkwash.process.schedules import BetaSchedule
+from support.schedules import PATHS
 
 
 def f64(*values):

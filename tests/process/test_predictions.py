@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from paths import PATHS, subclasses
 
 from inkwash.errors import UserError
 from inkwash.process import predictions
 from inkwash.process.forward import q_posterior, q_sample
 from inkwash.process.predictions import EDM, X0, Eps, Flow, Mu, Prediction, V
+from support.schedules import PATHS, subclasses
 
 ALL = [cls() for cls in subclasses(predictions, Prediction) if cls is not Mu]
 

@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 import torch
-from paths import PATHS
 
 from inkwash.errors import UserError
 from inkwash.process.betas import cosine, linear
 from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
+from support.schedules import PATHS
 
 
 def f64(*values):

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from paths import PATHS, subclasses
 
 from inkwash.errors import UserError
 from inkwash.process import spacing
 from inkwash.process.betas import linear
 from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
 from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Spacing, Trailing
+from support.schedules import PATHS, subclasses
 
 SCHEDULE = BetaSchedule(linear(1000))
 ALL = subclasses(spacing, Spacing)

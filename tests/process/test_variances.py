@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from paths import PATHS
 
 from inkwash.errors import UserError
 from inkwash.process.forward import posterior_variance, transition
 from inkwash.process.variances import FixedBetween, FixedLarge, FixedSmall, LearnedRange, first_log_variance
+from support.schedules import PATHS
 
 LINEAR = PATHS["linear"]
 

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
-from same import checkpoint, rows
 
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from inkwash.run import load_run
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.resume_check import RULES, changes, described, forbidden
+from support.run_diff import checkpoint, rows
 
 BARE = ("~callbacks.evaluation", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
 STEPS = ("trainer.max_steps=4", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
@@ -116,7 +116,7 @@ def test_the_configuration_of_a_resume_counts_from_its_first_checkpoint_on(new_r
 
 
 def test_nothing_else_is_said_to_have_changed(new_run):
-    bomb = "+callbacks.bomb={{_target_: fakes.Bomb, rank: {}, step: 3}}"
+    bomb = "+callbacks.bomb={{_target_: support.parts.Bomb, rank: {}, step: 3}}"
     with pytest.raises(RuntimeError, match="the bomb went off"):
         train(new_run("run", *STEPS, bomb.format(0)))
     directory = new_run("run", *STEPS, bomb.format(1))
@@ -141,7 +141,7 @@ def test_new_options_of_the_optimizer_count(new_run):
 
 
 def test_another_batch_size_goes_on_in_the_stream_of_images(new_run):
-    witness = "+callbacks.witness._target_=fakes.Witness"
+    witness = "+callbacks.witness._target_=support.parts.Witness"
     directory, other = (new_run(name, *STEPS, witness) for name in ("run", "other"))
     train(directory)
     train(new_run("run", *MORE, witness, "data.batch_size=32"))
@@ -152,7 +152,7 @@ def test_another_batch_size_goes_on_in_the_stream_of_images(new_run):
 
 
 def test_images_that_changed_are_noticed(new_run):
-    pictures = "+data.source={{_target_: fakes.Pictures, n: {}}}"
+    pictures = "+data.source={{_target_: support.parts.Pictures, n: {}}}"
     directory = new_run("run", *STEPS, "~data.source", pictures.format(60))
     train(directory)
     stored = checkpoint(directory)
@@ -166,7 +166,7 @@ def test_images_that_changed_are_noticed(new_run):
 def test_a_metric_of_another_name_starts_anew_with_best(new_run):
     """A better value of another metric says nothing."""
     best = "+callbacks.best2={_target_: inkwash.training.callbacks.checkpoints.BestCheckpoint, monitor: fd_}"
-    fixed = "+callbacks.fixed={{_target_: deaths.Scores, name: {}, step: {}, score: {}}}"
+    fixed = "+callbacks.fixed={{_target_: support.faults.Scores, name: {}, step: {}, score: {}}}"
     options = ("~callbacks.best", "~callbacks.heldout")
     directory = new_run("run", *STEPS, *options, fixed.format("fd_a", 2, 0.1), best)
     train(directory)

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 import logging
 import os
 import random
@@ -10,12 +9,9 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import corpus
 import pytest
 import torch
-from figures import count
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -31,50 +27,24 @@ from inkwash.files import write_text
 from inkwash.launch.report import fail, report_of_ranks
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.log_setup import logging_of
-
-HERE = Path(__file__).parent
-SECONDS = 60
-
-
-class Tries:
-    """Runs commands, one after another, in a process that has imported everything (tries.py)."""
-
-    def __init__(self, cache):
-        path = f"{HERE}:{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
-        environment = {**os.environ, "PYTHONPATH": path, "INKWASH_DATA": str(cache)}
-        environment.pop("INKWASH_TRUST", None)
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "tries.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=environment,
-        )  # fmt: skip
-
-    def __call__(self, folder, module, arguments, seconds=SECONDS):
-        """(exit status or None where it took too long, seconds, what it wrote to stderr)."""
-        for name in ("work", "home"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        order = {"folder": str(folder), "module": module, "arguments": [*arguments], "seconds": seconds}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        return answer["status"], answer["seconds"], (folder / "stderr").read_text("utf-8", "replace")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(20)
+from support import bad_inputs
+from support.bad_inputs import archive, saved
+from support.counts import count
+from support.fork_server import ForkServer
 
 
 @pytest.fixture(scope="session")
-def tries(data_dir):
-    found = Tries(data_dir)
-    yield found
-    found.close()
+def commands(data_dir):
+    server = ForkServer(data_dir)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
-def good(tries, tmp_path_factory):
+def good(commands, tmp_path_factory):
     """A run of four steps."""
     folder = tmp_path_factory.mktemp("good")
-    status, _, text = tries(folder, "train", (*corpus.QUICK, "run=run"))
+    status, _, text = commands(folder, "train", (*bad_inputs.QUICK, "run=run"))
     assert status == 0, text
     return folder / "work" / "runs" / "run"
 
@@ -91,7 +61,7 @@ def tree(folder):
     return found
 
 
-def complaints(case, folder, tries):
+def complaints(case, folder, commands):
     """What is wrong with how a case ends; nothing, if all is well."""
     for name in ("work", "home"):
         (folder / name).mkdir(parents=True)
@@ -102,7 +72,7 @@ def complaints(case, folder, tries):
     finally:
         os.chdir(before_cwd)
     before = tree(folder)
-    status, seconds, text = tries(folder, case.module, case.arguments)
+    status, seconds, text = commands(folder, case.module, case.arguments)
     lines = [line for line in text.splitlines() if line.strip()]
     told = [line for line in lines if re.match(r"(\w+\.py: )?error: ", line)]
     found = []
@@ -127,10 +97,10 @@ def complaints(case, folder, tries):
     return found, seconds, told
 
 
-def check_all(cases, tmp_path, tries, say=None):
+def check_all(cases, tmp_path, commands, say=None):
     wrong, slowest = [], 0.0
     for i, case in enumerate(cases):
-        found, seconds, told = complaints(case, tmp_path / str(i), tries)
+        found, seconds, told = complaints(case, tmp_path / str(i), commands)
         slowest = max(slowest, seconds)
         kind = case.name.partition("/")[0]
         count(f"bad inputs refused: {kind}", not found)
@@ -170,17 +140,17 @@ def told_of_a_kind(composed, case):
 @pytest.fixture(scope="module")
 def composed():
     with initialize_config_dir(config_dir(), version_base="1.3"):
-        found = compose("train", list(corpus.QUICK))
+        found = compose("train", list(bad_inputs.QUICK))
     OmegaConf.set_struct(found, False)
     return found
 
 
 def kinds(plain):
-    return [case for case in corpus.values(plain) if case.name.startswith("kinds/")]
+    return [case for case in bad_inputs.values(plain) if case.name.startswith("kinds/")]
 
 
 def test_values_of_another_kind_are_refused_before_torch(compose_config, composed):
-    cases = kinds(compose_config(*corpus.QUICK))
+    cases = kinds(compose_config(*bad_inputs.QUICK))
     assert len(cases) > 200
     refused = [(case, said) for case in cases if (said := told_of_a_kind(composed, case))]
     assert len(refused) > 200
@@ -189,14 +159,14 @@ def test_values_of_another_kind_are_refused_before_torch(compose_config, compose
         assert "\n" not in said
 
 
-@pytest.mark.parametrize("name", corpus.IMAGES)
+@pytest.mark.parametrize("name", bad_inputs.IMAGES)
 def test_an_unreadable_image_is_named(name):
-    assert name in told(decode, corpus.IMAGES[name], (3, 8, 8), True, name)
+    assert name in told(decode, bad_inputs.IMAGES[name], (3, 8, 8), True, name)
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"- 1\n", b"5", bytes(range(256)), b"a: \xff", b"a: [", b"a: " + b"[" * 3000, corpus.LAUGHS, b"\x00",
+    [b"", b"- 1\n", b"5", bytes(range(256)), b"a: \xff", b"a: [", b"a: " + b"[" * 3000, bad_inputs.LAUGHS, b"\x00",
      b"x: !!python/object/apply:os.system ['touch mark']\n", b"a: 1\na: 2\n"],
 )  # fmt: skip
 def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
@@ -210,11 +180,11 @@ def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [corpus.saved([1, 2]), corpus.saved(5), corpus.saved({}), corpus.saved(torch.zeros(2)), corpus.archive(x=b"hello"),
-     corpus.archive(**{"data.pkl": bytes(3_000_000), "version": b"3"}), corpus.saved({"state_dict": {},
-     "x": corpus.Malice()}),
-     corpus.saved({"state_dict": [], "global_step": 1}), corpus.saved({"state_dict": {"a": 5}, "global_step": 1}),
-     corpus.saved({"state_dict": {}, "global_step": "1"}), corpus.saved({"state_dict": {}, "global_step": -1})],
+    [saved([1, 2]), saved(5), saved({}), saved(torch.zeros(2)), archive(x=b"hello"),
+     archive(**{"data.pkl": bytes(3_000_000), "version": b"3"}), saved({"state_dict": {},
+     "x": bad_inputs.Malice()}),
+     saved({"state_dict": [], "global_step": 1}), saved({"state_dict": {"a": 5}, "global_step": 1}),
+     saved({"state_dict": {}, "global_step": "1"}), saved({"state_dict": {}, "global_step": -1})],
     ids=range(11),
 )  # fmt: skip
 def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
@@ -225,7 +195,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
 @pytest.mark.parametrize("how", ["fifo", "socket", "nowhere"])
 def test_a_pipe_among_the_images_is_not_waited_for(how, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    corpus.special(tmp_path, "odd.png", how)
+    bad_inputs.special(tmp_path, "odd.png", how)
     source = Folder(heldout_fraction=0.4, cache_dir=str(tmp_path / "cache"))
     assert "odd.png is a" in told(source.load, "train", (3, 8, 8), str(tmp_path / "images"))
 
@@ -251,16 +221,16 @@ def test_a_file_whose_name_is_no_text_is_named(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_every_bad_input_ends_in_one_sentence(tmp_path, tries, good, compose_config, composed):
+def test_every_bad_input_ends_in_one_sentence(tmp_path, commands, good, compose_config, composed):
     """Values of another kind through the check alone, where it refuses them: it is what the command calls first."""
-    plain = compose_config(*corpus.QUICK)
+    plain = compose_config(*bad_inputs.QUICK)
     refused = {case.name for case in kinds(plain) if case.says in (told_of_a_kind(composed, case) or "")}
     count("bad inputs refused: kinds", len(refused))
-    cases = [case for case in corpus.everything(plain, good) if case.name not in refused]
+    cases = [case for case in bad_inputs.everything(plain, good) if case.name not in refused]
     assert len(cases) >= 200
     path = os.environ.get("INKWASH_CORPUS", os.devnull)
     with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # what each of them says
-        print(f"the slowest took {check_all(cases, tmp_path, tries, file):.1f} s")
+        print(f"the slowest took {check_all(cases, tmp_path, commands, file):.1f} s")
 
 
 @pytest.mark.slow
@@ -273,9 +243,9 @@ def test_some_of_them_by_the_real_command(tmp_path, good, compose_config, data_d
         environment = {**os.environ, "INKWASH_DATA": str(data_dir), "HOME": str(folder / "home")}
         environment["MPLCONFIGDIR"] = str(data_dir)  # where whatever imports matplotlib leaves its list of fonts
         done = subprocess.run(
-            command, cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=3 * SECONDS
+            command, cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=180
         )  # fmt: skip
         return done.returncode, time.monotonic() - start, done.stderr
 
-    cases = [case for case in corpus.everything(compose_config(*corpus.QUICK), good) if "\x00" not in case.name]
+    cases = [case for case in bad_inputs.everything(compose_config(*bad_inputs.QUICK), good) if "\x00" not in case.name]
     check_all(random.Random(0).sample(cases, 24), tmp_path, real)

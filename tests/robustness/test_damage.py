@@ -8,7 +8,6 @@ import zipfile
 
 import pytest
 import torch
-from same import assert_same_run, checkpoint, differences
 
 from inkwash.checkpoints.io import AtomicCheckpointIO, read_checkpoint
 from inkwash.errors import UserError
@@ -19,6 +18,7 @@ from inkwash.runs.directory import RunDirectory
 from inkwash.runs.resume_check import check_files
 from inkwash.tracking.csv_logger import MetricsCsv
 from inkwash.training.resume import forget_after
+from support.run_diff import assert_same_run, checkpoint, differences
 
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=2")
 SMALL = {"state_dict": {"a": torch.arange(40.0), "b": torch.ones(3)}, "global_step": 7, "config": {"x": [1, "two"]}}
@@ -203,7 +203,7 @@ def test_a_row_that_holds_no_numbers_is_told_before_training(tmp_path, row):
 
 
 def test_a_full_disk_ends_in_a_sentence_and_leaves_what_was_there(new_run):
-    full = "+callbacks.full={_target_: deaths.FullDisk, step: 6}"
+    full = "+callbacks.full={_target_: support.faults.FullDisk, step: 6}"
     directory = new_run("run", *STEPS, full, "~callbacks.best")
     sentence = (
         r"step-00000006.ckpt cannot be written \(No space left on device\): the checkpoints before it are kept; "
@@ -216,14 +216,14 @@ def test_a_full_disk_ends_in_a_sentence_and_leaves_what_was_there(new_run):
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_file_that_the_system_refuses_ends_a_job_in_a_sentence(new_run, nursery, processes):
+def test_a_file_that_the_system_refuses_ends_a_job_in_a_sentence(new_run, jobs, processes):
     """The whole job, with a real refusal: no file may be larger than half a checkpoint."""
     options = ("trainer=ddp_cpu", f"trainer.devices={processes}", "~callbacks.samples", "~callbacks.best")
     directory = new_run("run", *STEPS, *options, "trainer.max_steps=4")
-    assert nursery.run(directory, processes) == 0
+    assert jobs.run(directory, processes) == 0
     size = (directory / "checkpoints" / "last.ckpt").stat().st_size
     directory = new_run("run", *STEPS, *options)
-    assert nursery.run(directory, processes, limits={"RLIMIT_FSIZE": size // 2}) == 1
+    assert jobs.run(directory, processes, limits={"RLIMIT_FSIZE": size // 2}) == 1
     text = (directory / "error-rank-0.txt").read_text()
     assert text.startswith("error: ")
     assert "step-00000006.ckpt cannot be written (File too large)" in text

@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from same import assert_same_run, checkpoint, differences, rows
 
 from inkwash.jobs.train import train
+from support.run_diff import assert_same_run, checkpoint, differences, rows
 
-WITNESS = "+callbacks.witness._target_=fakes.Witness"
+WITNESS = "+callbacks.witness._target_=support.parts.Witness"
 STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbacks.log.every_n_steps=2")
 # The death is at step 5, the checkpoint before it of step 3: between two lines of the log, in the middle of an epoch of
 # 1347 images, and, with 60 images, after two epochs and a bit.
-BOMB = "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 5}"
-SMALL = ("~data.source", "+data.source={_target_: fakes.Pictures}")
+BOMB = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 5}"
+SMALL = ("~data.source", "+data.source={_target_: support.parts.Pictures}")
 IMPORTANCE = ("times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
 CASES = {
     "accumulation": ("trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL, "data.flip=true"),
@@ -72,27 +72,27 @@ TWO = ("trainer=ddp_cpu", "trainer.devices=2", WITNESS)
 @pytest.mark.parametrize(
     "options", [pytest.param((), marks=pytest.mark.slow), CASES["importance"]], ids=["plain", "importance"]
 )
-def test_two_processes_resume_exactly(new_run, nursery, options):
+def test_two_processes_resume_exactly(new_run, jobs, options):
     whole = new_run("whole", *STEPS, *TWO, *options)
-    assert nursery.run(whole, 2) == 0, (whole / "output.txt").read_text()
+    assert jobs.run(whole, 2) == 0, (whole / "output.txt").read_text()
     parts = new_run("parts", *STEPS, *TWO, *options, BOMB)
-    assert nursery.run(parts, 2) != 0
+    assert jobs.run(parts, 2) != 0
     assert checkpoint(parts)["global_step"] == 3
     parts = new_run("parts", *STEPS, *TWO, *options)
-    assert nursery.run(parts, 2) == 0
+    assert jobs.run(parts, 2) == 0
     assert_same_run(whole, parts)
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.slow)])
-def test_another_number_of_processes_goes_on_with_the_same_data_and_noise(new_run, nursery, before, after):
+def test_another_number_of_processes_goes_on_with_the_same_data_and_noise(new_run, jobs, before, after):
     """To the rounding of sums in another order; and says so. Adam would divide such errors by each other: see eps."""
     layouts = {1: ("trainer=cpu", WITNESS, *LINEAR), 2: (*TWO, *LINEAR)}
     whole = new_run("whole", *STEPS, *layouts[before])
-    assert nursery.run(whole, before) == 0
+    assert jobs.run(whole, before) == 0
     parts = new_run("parts", *STEPS, *layouts[before], BOMB)
-    assert nursery.run(parts, before) != 0
+    assert jobs.run(parts, before) != 0
     parts = new_run("parts", *STEPS, *layouts[after])
-    assert nursery.run(parts, after) == 0, (parts / "output.txt").read_text()
+    assert jobs.run(parts, after) == 0, (parts / "output.txt").read_text()
     for step in (4, 5, 6, 7):
         drawn = [
             [torch.load(run / f"witness-{rank}-{step}.pt") for rank in range(count)]

@@ -4,11 +4,11 @@ import re
 
 import pytest
 import torch
-from same import checkpoint, differences, rows
 
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from inkwash.training.callbacks.first_batch import check
+from support.run_diff import checkpoint, differences, rows
 
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2")
@@ -46,7 +46,7 @@ def test_one_flat_image_among_others_is_none_of_our_business():
 
 
 def test_the_first_batch_is_looked_at_before_the_first_step(new_run):
-    directory = new_run("run", *STEPS, "~data.source", "+data.source={_target_: deaths.Blank}")
+    directory = new_run("run", *STEPS, "~data.source", "+data.source={_target_: support.faults.Blank}")
     with pytest.raises(UserError, match="every image of the first batch is of one colour"):
         train(directory)
     assert rows(directory) == [] if (directory / "metrics.csv").exists() else True
@@ -55,7 +55,7 @@ def test_the_first_batch_is_looked_at_before_the_first_step(new_run):
 
 # --- Losses and gradients that are no numbers -------------------------------------------------------------------------
 
-INFINITE = "+callbacks.infinite={{_target_: deaths.Infinite, steps: {}, rank: {}}}"
+INFINITE = "+callbacks.infinite={{_target_: support.faults.Infinite, steps: {}, rank: {}}}"
 
 
 def test_an_infinite_gradient_stops_the_run(new_run):
@@ -94,7 +94,7 @@ def test_a_step_left_out_leaves_everything_as_it_was(new_run):
 
 def test_a_loss_left_out_is_not_learnt_from(new_run):
     options = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20", "callbacks.guard.skip=1")
-    directory = new_run("run", *STEPS, *options, "+callbacks.nan={_target_: deaths.NanImage, step: 4}")
+    directory = new_run("run", *STEPS, *options, "+callbacks.nan={_target_: support.faults.NanImage, step: 4}")
     train(directory)
     one = r"left out     step 5 \(t from (\d+) to \1, precision 32-true\): the loss is not finite; 1 of 1"
     assert re.search(one, log_of(directory))
@@ -113,23 +113,23 @@ def test_no_more_steps_are_left_out_than_told(new_run):
 
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_ranks_leave_out_the_same_step(new_run, nursery, accumulate):
+def test_two_ranks_leave_out_the_same_step(new_run, jobs, accumulate):
     """The image that is spoilt is rank 1's."""
     options = (*STEPS, *TWO, "callbacks.guard.skip=1", f"trainer.accumulate_grad_batches={accumulate}")
-    nan = "+callbacks.nan={_target_: deaths.NanImage, step: 4, rank: 1}"
-    directory = new_run("run", *options, nan, "+callbacks.witness._target_=fakes.Witness")
-    assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
+    nan = "+callbacks.nan={_target_: support.faults.NanImage, step: 4, rank: 1}"
+    directory = new_run("run", *options, nan, "+callbacks.witness._target_=support.parts.Witness")
+    assert jobs.run(directory, 2) == 0, (directory / "output.txt").read_text()
     assert len(re.findall(r"left out     step 5 \(t from (\d+) to \1,", log_of(directory))) == 1
     last = [torch.load(directory / f"weights-{rank}-8.pt") for rank in (0, 1)]
     assert last[0].isfinite().all()
     assert torch.equal(*last)
 
 
-def test_both_ranks_stop_with_the_same_sentence(new_run, nursery):
-    nan = "+callbacks.nan={_target_: deaths.NanImage, step: 4, rank: 1}"
+def test_both_ranks_stop_with_the_same_sentence(new_run, jobs):
+    nan = "+callbacks.nan={_target_: support.faults.NanImage, step: 4, rank: 1}"
     blind = ("~callbacks.samples", "~callbacks.heldout")  # which would notice, too
     directory = new_run("run", *STEPS, *TWO, *blind, nan, "callbacks.guard.every_n_steps=4")
-    assert nursery.run(directory, 2) == 1
+    assert jobs.run(directory, 2) == 1
     (text,) = {(directory / f"error-rank-{rank}.txt").read_text() for rank in (0, 1)}
     assert re.match(r"error: the loss stopped being a number at step 5 \(t from (\d+) to \1, precision 32-true\)", text)
     assert checkpoint(directory)["global_step"] == 4
@@ -139,8 +139,8 @@ def test_both_ranks_stop_with_the_same_sentence(new_run, nursery):
 
 
 def test_frozen_and_dead_parameters_and_a_standing_average_are_named(new_run):
-    frozen = "+callbacks.frozen={_target_: deaths.Frozen, name: denoiser.net.input.bias}"
-    still = "+callbacks.still={_target_: deaths.StillAverage}"
+    frozen = "+callbacks.frozen={_target_: support.faults.Frozen, name: denoiser.net.input.bias}"
+    still = "+callbacks.still={_target_: support.faults.StillAverage}"
     directory = new_run("run", *STEPS, frozen, still, "callbacks.idle.after_steps=5")
     train(directory)
     lines = [line[24:] for line in log_of(directory).splitlines() if " idle " in line]
@@ -163,18 +163,18 @@ KEYS = "a training step by itself fits: lower the batch_size of callbacks that d
 
 @pytest.mark.parametrize("kind", ["torch.OutOfMemoryError", "MemoryError", "RuntimeError"])
 def test_out_of_memory_ends_in_a_sentence(new_run, kind):
-    directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: deaths.Exhausted, kind: {kind}}}")
+    directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: support.faults.Exhausted, kind: {kind}}}")
     with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {KEYS}") as error:
         train(directory)
     assert "\n" not in str(error.value)
 
 
 def test_a_full_disk_ends_in_a_sentence_whatever_was_being_written(new_run):
-    directory = new_run("run", *STEPS, "+callbacks.disk={_target_: deaths.Exhausted, kind: OSError}")
+    directory = new_run("run", *STEPS, "+callbacks.disk={_target_: support.faults.Exhausted, kind: OSError}")
     with pytest.raises(UserError, match=r"metrics.csv cannot be written \(No space left on device\): free some space"):
         train(directory)
 
 
 def test_other_runtime_errors_stay_what_they_are(new_run):
     with pytest.raises(RuntimeError, match="the bomb went off"):
-        train(new_run("run", *STEPS, "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 1}"))
+        train(new_run("run", *STEPS, "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 1}"))

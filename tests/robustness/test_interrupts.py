@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from corpus import QUICK
+
+from support.bad_inputs import QUICK
 
 INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 

@@ -7,22 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from figures import count
-from same import assert_same_run, checkpoint
 
 from inkwash.runs.checkpoint_files import damage
 from inkwash.runs.directory import RunDirectory
+from support.counts import count
+from support.run_diff import assert_same_run, checkpoint
+from support.runs import environment
 
-ROOT = Path(__file__).parents[2]
 STEPS = ("callbacks.checkpoint.every_n_steps=2", "callbacks.samples.every_n_steps=6", "callbacks.log.every_n_steps=3")
 
 
-def whole(new_run, nursery, *options):
+def whole(new_run, jobs, *options):
     directory = new_run("whole", *STEPS, *options)
-    assert nursery.run(directory) == 0, (directory / "output.txt").read_text()
+    assert jobs.run(directory) == 0, (directory / "output.txt").read_text()
     return directory
 
 
@@ -33,21 +32,21 @@ MOMENTS = {"half": 4, "written": 4, "synced": 4, "renamed": 6, "linked": 6}
 
 
 @pytest.mark.parametrize("moments", [["half", "renamed"], pytest.param(MOMENTS, marks=pytest.mark.slow)], ids=len)
-def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run, nursery, moments):
+def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run, jobs, moments):
     options = ("trainer.max_steps=8",)
-    undisturbed = whole(new_run, nursery, *options)
+    undisturbed = whole(new_run, jobs, *options)
     for moment in moments:
         step = MOMENTS[moment]
-        death = f"+callbacks.death={{_target_: deaths.DeathAt, moment: {moment}, step: 6}}"
+        death = f"+callbacks.death={{_target_: support.faults.DeathAt, moment: {moment}, step: 6}}"
         directory = new_run(moment, *STEPS, *options, death)
-        assert nursery.run(directory) == -signal.SIGKILL
+        assert jobs.run(directory) == -signal.SIGKILL
         newest = RunDirectory(directory).checkpoints.newest_first()[0]
         assert damage(newest) is None
         assert checkpoint(directory, newest.name)["global_step"] == step
         partial = bool(list((directory / "checkpoints").glob("*.partial")))
         assert partial == (moment in ("half", "written", "synced"))
         directory = new_run(moment, *STEPS, *options)
-        assert nursery.run(directory) == 0
+        assert jobs.run(directory) == 0
         assert f"resuming     from step {step}" in (directory / "train.log").read_text()
         assert_same_run(undisturbed, directory)
         names = sorted(path.name for path in (directory / "checkpoints").iterdir())
@@ -69,31 +68,31 @@ def survived(directory):
     return checkpoint(directory, found[0].name)["global_step"] if found else 0
 
 
-def storm(new_run, nursery, kills, seconds, longest, processes=1, *options):
+def storm(new_run, jobs, kills, seconds, longest, processes=1, *options):
     """Kill a job again and again, at moments of its training, a checkpoint's writing included, then let it finish."""
-    slow = f"+callbacks.slow={{_target_: deaths.SlowDisk, seconds: {seconds}}}"
+    slow = f"+callbacks.slow={{_target_: support.faults.SlowDisk, seconds: {seconds}}}"
     moments, done, lives = random.Random(0), 0, []
     while done < kills:
         directory = new_run("killed", *STEPS, *options, slow)
         log = directory / "train.log"
         before = log.read_text().count("batch ") if log.exists() else 0
-        nursery.start(directory, processes)
+        jobs.start(directory, processes)
         while not log.exists() or log.read_text().count("batch ") == before:
             time.sleep(0.01)
         time.sleep(moments.uniform(0, longest))
-        assert nursery.kill(), "the run is over: give it more steps"
+        assert jobs.kill(), "the run is over: give it more steps"
         done += 1
         lives.append(survived(directory))
     directory = new_run("killed", *STEPS, *options)
-    assert nursery.run(directory, processes) == 0, (directory / "output.txt").read_text()
+    assert jobs.run(directory, processes) == 0, (directory / "output.txt").read_text()
     return directory, lives
 
 
 @pytest.mark.slow
-def test_three_kills_at_random_moments(new_run, nursery):
+def test_three_kills_at_random_moments(new_run, jobs):
     options = ("trainer.max_steps=40",)
-    directory, lives = storm(new_run, nursery, 3, 0.03, 1.5, 1, *options)
-    assert_same_run(whole(new_run, nursery, *options), directory)
+    directory, lives = storm(new_run, jobs, 3, 0.03, 1.5, 1, *options)
+    assert_same_run(whole(new_run, jobs, *options), directory)
     assert lives == sorted(lives)
     assert lives[-1] > 0
 
@@ -101,13 +100,13 @@ def test_three_kills_at_random_moments(new_run, nursery):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("processes", [1, 2])
-def test_fifty_kills_at_random_moments(new_run, nursery, processes):
+def test_fifty_kills_at_random_moments(new_run, jobs, processes):
     steps = 300 * processes  # far more than the lives make, for SlowDisk lets none be quick
     options = (f"trainer.max_steps={steps}", "trainer=ddp_cpu", f"trainer.devices={processes}", "data.num_workers=1")
     options = (*options, f"learning_rate.total_steps={steps}", "model.dropout=0.1")
-    directory, lives = storm(new_run, nursery, 50, 0.02, 1.2 * processes, processes, *options)
+    directory, lives = storm(new_run, jobs, 50, 0.02, 1.2 * processes, processes, *options)
     undisturbed = new_run("whole", *STEPS, *options)
-    assert nursery.run(undisturbed, processes) == 0
+    assert jobs.run(undisturbed, processes) == 0
     assert_same_run(undisturbed, directory)
     assert lives == sorted(lives)
     print(f"steps after each of {len(lives)} kills: {lives}")
@@ -127,8 +126,6 @@ def processes_of(directory):
 def test_fifty_kills_of_the_command_and_all_its_processes(tmp_path):
     """launcher, agent, ranks and readers at once, at any moment from the start of the job, metrics and all."""
     kills, moments = int(os.environ.get("INKWASH_KILLS", "50")), random.Random(1)
-    where = f"{ROOT / 'tests'}:{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
-    environment = {**os.environ, "PYTHONPATH": where}
     options = (
         "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "model.channels=8",
         "data.batch_size=16", "callbacks.checkpoint.every_n_steps=4", "trainer.max_steps=400",
@@ -137,10 +134,10 @@ def test_fifty_kills_of_the_command_and_all_its_processes(tmp_path):
 
     def start(name, *more):
         command = [sys.executable, "-m", "inkwash.train", *options, f"run={name}", *more]
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)
 
     assert start("whole").wait() == 0
-    slow = "+callbacks.slow={_target_: deaths.SlowDisk, seconds: 0.02}"
+    slow = "+callbacks.slow={_target_: support.faults.SlowDisk, seconds: 0.02}"
     lives = []
     for _ in range(kills):
         job = start("killed", slow)

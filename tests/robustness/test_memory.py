@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from same import checkpoint, differences, rows
 
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
+from support.run_diff import checkpoint, differences, rows
 
 STEPS = (
     "trainer.max_steps=2", "callbacks.checkpoint.every_n_steps=1", "callbacks.log.every_n_steps=1",
@@ -18,10 +18,10 @@ AUTO = "trainer.accumulate_grad_batches=auto"
 
 
 @pytest.mark.slow
-def test_a_batch_that_does_not_fit_names_what_would_and_that_fits(new_run, nursery):
+def test_a_batch_that_does_not_fit_names_what_would_and_that_fits(new_run, jobs):
     """A real limit on the memory of the process, on the CPU."""
     directory = new_run("run", *STEPS)
-    assert nursery.run(directory, limits=LIMIT) == 1
+    assert jobs.run(directory, limits=LIMIT) == 1
     said = (directory / "error-rank-0.txt").read_text()
     told = re.fullmatch(
         r"error: out of memory \(.*\): (\d+) images at a time fit: pass trainer.accumulate_grad_batches=(\d+) "
@@ -33,15 +33,15 @@ def test_a_batch_that_does_not_fit_names_what_would_and_that_fits(new_run, nurse
     assert parts > 1
 
     named = new_run("named", *STEPS, f"trainer.accumulate_grad_batches={parts}")
-    assert nursery.run(named, limits=LIMIT) == 0, (named / "output.txt").read_text()
+    assert jobs.run(named, limits=LIMIT) == 0, (named / "output.txt").read_text()
     found = new_run("found", *STEPS, AUTO)
-    assert nursery.run(found, limits=LIMIT) == 0, (found / "output.txt").read_text()
+    assert jobs.run(found, limits=LIMIT) == 0, (found / "output.txt").read_text()
     taken = re.search(r"memory       takes (\d+) images at a time: (\d+) parts", (found / "train.log").read_text())
     images, parts = map(int, taken.groups())
     assert images * parts == 1024
     assert parts > 1
     plenty = new_run("plenty", *STEPS, f"trainer.accumulate_grad_batches={parts}")
-    assert nursery.run(plenty) == 0
+    assert jobs.run(plenty) == 0
     a, b = (checkpoint(run) for run in (plenty, found))
     for part in ("state_dict", "optimizer_states", "layout"):
         assert differences(a[part], b[part]) == []
@@ -80,16 +80,16 @@ def test_a_resume_keeps_the_parts_it_had(new_run):
 
 
 def test_without_room_for_one_image_the_model_is_named(new_run):
-    directory = new_run("run", AUTO, "+callbacks.full={_target_: deaths.NoRoom, images: 0}")
+    directory = new_run("run", AUTO, "+callbacks.full={_target_: support.faults.NoRoom, images: 0}")
     with pytest.raises(UserError, match="not even one image at a time fits, whatever data.batch_size: lower model"):
         train(directory)
 
 
 @pytest.mark.slow
-def test_two_processes_take_what_fits_on_both(new_run, nursery):
-    full = "+callbacks.full={_target_: deaths.NoRoom, images: 3, rank: 1}"
+def test_two_processes_take_what_fits_on_both(new_run, jobs):
+    full = "+callbacks.full={_target_: support.faults.NoRoom, images: 3, rank: 1}"
     directory = new_run("run", AUTO, full, "trainer=ddp_cpu", "trainer.devices=2")
-    assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
+    assert jobs.run(directory, 2) == 0, (directory / "output.txt").read_text()
     assert "memory       takes 2 images at a time: 4 parts" in (directory / "train.log").read_text()
     assert checkpoint(directory)["layout"] == {"processes": 2, "micro_batches": 4}
 

@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
-from same import checkpoint, differences, rows
+
+from support.run_diff import checkpoint, differences, rows
 
 OPTIONS = ("callbacks.log.every_n_steps=1", "callbacks.guard.every_n_steps=1", "trainer.max_steps=6")
-TWO = ("trainer=ddp_cpu", "trainer.devices=2", "+callbacks.exchanges._target_=fakes.Exchanges")
+TWO = ("trainer=ddp_cpu", "trainer.devices=2", "+callbacks.exchanges._target_=support.parts.Exchanges")
 
 
 def curve(directory):
@@ -15,26 +16,26 @@ def curve(directory):
 
 
 @pytest.mark.parametrize("counts", [[4], pytest.param([1, 2], marks=pytest.mark.slow)], ids=str)
-def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(new_run, nursery, counts):
+def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(new_run, jobs, counts):
     """However many micro-batches make up a step: all but the last keep their gradients to themselves."""
     alone = new_run("alone", *OPTIONS)
-    assert nursery.run(alone) == 0
+    assert jobs.run(alone) == 0
     weights = checkpoint(alone)["state_dict"]
     for parts in counts:
         directory = new_run(f"parts{parts}", *OPTIONS, *TWO, f"trainer.accumulate_grad_batches={parts}")
-        assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
+        assert jobs.run(directory, 2) == 0, (directory / "output.txt").read_text()
         # The network is small enough for one bucket.
         assert [(directory / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
         assert curve(directory) == pytest.approx(curve(alone), rel=1e-4)
         torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
 
 
-def test_a_warning_is_one_line_of_the_log_and_not_said_by_every_rank(new_run, nursery):
+def test_a_warning_is_one_line_of_the_log_and_not_said_by_every_rank(new_run, jobs):
     """Of a chain too short to end in noise, which the schedule says by Python's own means."""
     directory = new_run(
         "short", *OPTIONS, "trainer=ddp_cpu", "trainer.devices=2", "schedule=linear", "schedule.betas.T=20"
     )
-    assert nursery.run(directory, 2) == 0, (directory / "output.txt").read_text()
+    assert jobs.run(directory, 2) == 0, (directory / "output.txt").read_text()
     for name in ("output.txt", "train.log"):
         lines = [line for line in (directory / name).read_text().splitlines() if "keeps alpha_bar_T" in line]
         assert len(lines) == 1, lines
@@ -42,11 +43,11 @@ def test_a_warning_is_one_line_of_the_log_and_not_said_by_every_rank(new_run, nu
 
 
 @pytest.mark.slow
-def test_the_share_of_waiting_is_logged(new_run, nursery):
+def test_the_share_of_waiting_is_logged(new_run, jobs):
     """One rank is slow: the other waits for most of its step, so the mean is large; steps are counted by image."""
-    slow = "+callbacks.slow={_target_: fakes.SlowRank, rank: 1, seconds: 0.3}"
+    slow = "+callbacks.slow={_target_: support.parts.SlowRank, rank: 1, seconds: 0.3}"
     directory = new_run("run", *OPTIONS, "trainer=ddp_cpu", "trainer.devices=2", slow, "trainer.max_steps=8")
-    assert nursery.run(directory, 2) == 0
+    assert jobs.run(directory, 2) == 0
     with open(directory / "metrics.csv") as file:
         names, *lines = (line.strip().split(",") for line in file)
     last = dict(zip(names, lines[-1], strict=True))
@@ -59,12 +60,12 @@ FSDP = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_network_in_parts_trains_as_a_whole_one(new_run, nursery, parts):
+def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts):
     """FSDP on two ranks: the curve, the average and the checkpoint of one process; a resume is exact."""
     options = (*OPTIONS, f"trainer.accumulate_grad_batches={parts}", "learning_rate.total_steps=6")
     alone, sharded = new_run("alone", *options), new_run("sharded", *options, *FSDP)
-    assert nursery.run(alone) == 0
-    assert nursery.run(sharded, 2) == 0, (sharded / "output.txt").read_text()
+    assert jobs.run(alone) == 0
+    assert jobs.run(sharded, 2) == 0, (sharded / "output.txt").read_text()
     assert curve(sharded) == pytest.approx(curve(alone), rel=1e-4)
     states = [checkpoint(directory) for directory in (alone, sharded)]
     assert states[0].keys() == states[1].keys()
@@ -73,11 +74,11 @@ def test_a_network_in_parts_trains_as_a_whole_one(new_run, nursery, parts):
     torch.testing.assert_close(moments[1], moments[0], rtol=1e-3, atol=1e-5)
     for steps in (3, 6):
         halves = new_run("halves", *options, *FSDP, f"trainer.max_steps={steps}")
-        assert nursery.run(halves, 2) == 0, (halves / "output.txt").read_text()
+        assert jobs.run(halves, 2) == 0, (halves / "output.txt").read_text()
     assert differences(checkpoint(halves)["state_dict"], states[1]["state_dict"]) == []
 
 
-def test_what_fsdp_cannot_do_is_refused(new_run, nursery):
+def test_what_fsdp_cannot_do_is_refused(new_run, jobs):
     directory = new_run("run", *OPTIONS, *FSDP, "weighting=uncertainty")
-    assert nursery.run(directory, 2) == 1
+    assert jobs.run(directory, 2) == 1
     assert "trainer.strategy=fsdp cuts up the network alone" in (directory / "error-rank-0.txt").read_text()

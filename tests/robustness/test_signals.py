@@ -1,30 +1,29 @@
 """A signal ends the training after the step that is under way, with a checkpoint and a code that says so."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from same import assert_same_run, checkpoint
 
-ROOT = Path(__file__).parents[2]
+from support.run_diff import assert_same_run, checkpoint
+from support.runs import environment
+
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=100", "callbacks.log.every_n_steps=3")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2")
 
 
 def signalling(number, step, rank=0, again_after="null"):
-    text = "{{_target_: deaths.Signal, number: {}, step: {}, rank: {}, again_after: {}}}"
+    text = "{{_target_: support.faults.Signal, number: {}, step: {}, rank: {}, again_after: {}}}"
     return "+callbacks.signal=" + text.format(int(number), step, rank, again_after)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_after_the_step_and_says_which_it_was(new_run, nursery, number):
+def test_a_signal_saves_after_the_step_and_says_which_it_was(new_run, jobs, number):
     directory = new_run(number.name, *STEPS, signalling(number, 4), "trainer.accumulate_grad_batches=2")
-    assert nursery.run(directory) == 128 + number
+    assert jobs.run(directory) == 128 + number
     assert checkpoint(directory)["global_step"] == 5
     log = (directory / "train.log").read_text()
     assert f"{number.name} " in log
@@ -32,57 +31,57 @@ def test_a_signal_saves_after_the_step_and_says_which_it_was(new_run, nursery, n
     assert "Traceback" not in (directory / "output.txt").read_text()
 
 
-def test_stopping_and_going_on_is_exact(new_run, nursery):
+def test_stopping_and_going_on_is_exact(new_run, jobs):
     """Between two lines of the log, and in the middle of an epoch."""
     whole, parts = new_run("whole", *STEPS), new_run("parts", *STEPS, signalling(signal.SIGUSR1, 3))
-    assert nursery.run(whole) == 0
-    assert nursery.run(parts) == 138
-    assert nursery.run(new_run("parts", *STEPS)) == 0
+    assert jobs.run(whole) == 0
+    assert jobs.run(parts) == 138
+    assert jobs.run(new_run("parts", *STEPS)) == 0
     assert_same_run(whole, parts)
 
 
-def test_a_signal_to_one_rank_stops_both_after_the_same_step(new_run, nursery):
+def test_a_signal_to_one_rank_stops_both_after_the_same_step(new_run, jobs):
     directory = new_run("run", *STEPS, *TWO, signalling(signal.SIGTERM, 4, rank=1))
-    assert nursery.run(directory, 2) == 143
+    assert jobs.run(directory, 2) == 143
     assert checkpoint(directory)["global_step"] == 5
 
 
-def test_a_second_signal_ends_it_at_once(new_run, nursery):
+def test_a_second_signal_ends_it_at_once(new_run, jobs):
     """One within the first second is taken for the same: whoever signals a group reaches a process several times."""
     twice = new_run("twice", *STEPS, signalling(signal.SIGTERM, 4, again_after=0.1))
-    assert nursery.run(twice) == 143
+    assert jobs.run(twice) == 143
     assert checkpoint(twice)["global_step"] == 5
     late = new_run("late", *STEPS, signalling(signal.SIGTERM, 4, again_after=1.3))
-    assert nursery.run(late) == -signal.SIGTERM
+    assert jobs.run(late) == -signal.SIGTERM
     assert not (late / "checkpoints" / "last.ckpt").exists()
 
 
-def test_a_step_that_takes_too_long_does_not_keep_the_process(new_run, nursery, monkeypatch):
-    stuck = "+callbacks.stuck={_target_: deaths.Stuck, step: 4, grace: 2}"
+def test_a_step_that_takes_too_long_does_not_keep_the_process(new_run, jobs, monkeypatch):
+    stuck = "+callbacks.stuck={_target_: support.faults.Stuck, step: 4, grace: 2}"
     directory = new_run("run", *STEPS, stuck, "callbacks.checkpoint.every_n_steps=2")
-    nursery.start(directory)
+    jobs.start(directory)
     while not (directory / "stuck").exists():
         time.sleep(0.05)
     start = time.monotonic()
-    nursery.signal(signal.SIGTERM)
-    assert nursery.wait() == -signal.SIGALRM
+    jobs.signal(signal.SIGTERM)
+    assert jobs.wait() == -signal.SIGALRM
     assert 1.5 < time.monotonic() - start < 8
     assert checkpoint(directory)["global_step"] == 4
 
 
-def test_readers_serve_the_step_that_is_under_way(new_run, nursery):
+def test_readers_serve_the_step_that_is_under_way(new_run, jobs):
     """The signal goes to the whole group of processes, as the launcher and schedulers send it."""
-    sleepy = "+callbacks.slow={_target_: deaths.SlowDisk, seconds: 0.1}"
+    sleepy = "+callbacks.slow={_target_: support.faults.SlowDisk, seconds: 0.1}"
     directory = new_run("run", *STEPS, sleepy, "trainer.max_steps=500", "data.num_workers=2")
-    nursery.start(directory)
+    jobs.start(directory)
     while "0/500" not in ((directory / "output.txt").read_text() if (directory / "output.txt").exists() else ""):
         time.sleep(0.05)
     time.sleep(0.5)
-    nursery.signal(signal.SIGTERM)
-    assert nursery.wait() == 143, (directory / "output.txt").read_text()
+    jobs.signal(signal.SIGTERM)
+    assert jobs.wait() == 143, (directory / "output.txt").read_text()
     assert 0 < checkpoint(directory)["global_step"] < 500
     deadline = time.monotonic() + 3
-    while "inkwash" in (left := children(nursery.process.pid)) and time.monotonic() < deadline:
+    while "inkwash" in (left := children(jobs.process.pid)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == ""
 
@@ -91,9 +90,9 @@ def children(pid):
     return subprocess.run(["ps", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True).stdout
 
 
-def test_without_a_checkpoint_callback_it_says_so(new_run, nursery):
+def test_without_a_checkpoint_callback_it_says_so(new_run, jobs):
     directory = new_run("run", *STEPS, signalling(signal.SIGTERM, 2), "~callbacks.checkpoint")
-    assert nursery.run(directory) == 143
+    assert jobs.run(directory) == 143
     assert "stopped after step 3, not saved, without callbacks.checkpoint" in (directory / "train.log").read_text()
 
 
@@ -102,10 +101,9 @@ def test_without_a_checkpoint_callback_it_says_so(new_run, nursery):
 
 def command(tmp_path, *options):
     quick = ("debug=fast", "logger=csv", "trainer.precision=32-true", "model.channels=8", "data.batch_size=16")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.Popen(
         [sys.executable, "-m", "inkwash.train", *quick, "~callbacks.evaluation", *options, "run=job"],
-        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from same import assert_same_run, checkpoint
 
 from inkwash.jobs.train import train
+from support.run_diff import assert_same_run, checkpoint
 
-WITNESS = "+callbacks.witness._target_=fakes.Witness"
+WITNESS = "+callbacks.witness._target_=support.parts.Witness"
 STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbacks.log.every_n_steps=2", WITNESS)
-BOMB = "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 5}"
+BOMB = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 5}"
 TWO = ("trainer=ddp_cpu", "trainer.devices=2")
 SIZES = (31, 1, 28)  # fewer files than readers; 54 images to train on, 3.4 steps an epoch
 
@@ -83,17 +83,17 @@ def test_a_resume_in_the_middle_of_an_epoch_is_exact(new_run, options, kind, mor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet_stream", "webdataset"])
-def test_two_processes_resume_exactly_and_see_what_one_sees(new_run, nursery, options, kind):
+def test_two_processes_resume_exactly_and_see_what_one_sees(new_run, jobs, options, kind):
     options = options(kind)
     one = new_run("one", *options)
     train(one)
     two = new_run("two", *options, *TWO)
-    assert nursery.run(two, 2) == 0, (two / "output.txt").read_text()
+    assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()
     for step in range(1, 8):
         assert all(torch.equal(a, b) for a, b in zip(seen(one, 1, step), seen(two, 2, step), strict=True))
     first_epoch = torch.cat([seen(two, 2, step)[0] for step in range(1, 5)])[:54]
     assert len(torch.unique(first_epoch.flatten(1), dim=0)) == 54
-    assert nursery.run(new_run("parts", *options, *TWO, BOMB), 2) != 0
+    assert jobs.run(new_run("parts", *options, *TWO, BOMB), 2) != 0
     parts = new_run("parts", *options, *TWO)
-    assert nursery.run(parts, 2) == 0
+    assert jobs.run(parts, 2) == 0
     assert_same_run(two, parts)

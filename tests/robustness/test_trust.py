@@ -27,7 +27,7 @@ STRANGERS = (
     "hydra.utils.call",
     "yaml.unsafe_load",
     "pickle.loads",
-    "fakesandmore.Thing",
+    "supportandmore.Thing",
     "inkwash.launch.subprocess.Popen",
     "inkwash.files.write_text",
     "inkwash.launch.start.start",
@@ -50,7 +50,8 @@ def test_a_stranger_is_refused_before_anything_is_called(target, tmp_path):
     "target",
     [
         "inkwash.samplers.ddim.DDIM", "inkwash.process.betas.listed", "inkwash.training.trainer.build_trainer",
-        "torch.optim.SGD", "torch.nn.Identity", "lightning.pytorch.callbacks.DeviceStatsMonitor", "fakes.Pictures",
+        "torch.optim.SGD", "torch.nn.Identity", "lightning.pytorch.callbacks.DeviceStatsMonitor",
+        "support.parts.Pictures",
     ],
 )  # fmt: skip
 def test_what_is_ours_or_known_may_be_called(target):
@@ -59,10 +60,12 @@ def test_what_is_ours_or_known_may_be_called(target):
 
 def test_packages_of_ones_own_are_named_in_the_environment(monkeypatch):
     monkeypatch.delenv("INKWASH_TRUST")
-    with pytest.raises(UserError, match=r"fakes.Pictures is neither .*: if it is yours, set INKWASH_TRUST=PACKAGE"):
-        refuse_strangers({"_target_": "fakes.Pictures"})
-    monkeypatch.setenv("INKWASH_TRUST", "others,fakes")
-    refuse_strangers({"_target_": "fakes.Pictures"})
+    with pytest.raises(
+        UserError, match=r"support.parts.Pictures is neither .*: if it is yours, set INKWASH_TRUST=PACKAGE"
+    ):
+        refuse_strangers({"_target_": "support.parts.Pictures"})
+    monkeypatch.setenv("INKWASH_TRUST", "others,support")
+    refuse_strangers({"_target_": "support.parts.Pictures"})
 
 
 def poison(directory, *keys, mark):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from exact import sampler_of
 
 from inkwash.config.instantiate import build
 from inkwash.denoiser import Denoiser
@@ -15,6 +14,7 @@ from inkwash.process.spacing import Trailing
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.clipping import DynamicThreshold, StaticClip
 from inkwash.samplers.ddim import DDIM
+from support.samplers import sampler_of
 
 X_0 = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor(
     [0.1, 0.5, 1.0, 3.0, 30.0]

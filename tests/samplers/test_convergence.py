@@ -6,12 +6,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from exact import SAMPLERS, Between, Exact, Mixture, f64, flow, sampler_of
 
 from inkwash.process.betas import cosine, linear
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule, VPSchedule
 from inkwash.process.spacing import Trailing
 from inkwash.samplers.base import Sampling
+from support.analytic import Exact, Mixture, f64, flow
+from support.samplers import SAMPLERS, Between, sampler_of
 
 # A path, an inner range of its times, and the steps from which a method shows its order there.
 PATHS = {

@@ -17,7 +17,6 @@ from diffusers import (
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from exact import f64
 from torch import nn
 
 from inkwash.denoiser import Denoiser
@@ -33,6 +32,7 @@ from inkwash.samplers.dpm_solver import DPMSolverPP2M, DPMSolverPP2MSDE, DPMSolv
 from inkwash.samplers.heun import Heun
 from inkwash.samplers.inversion import invert
 from inkwash.samplers.unipc import UniPC
+from support.analytic import f64
 
 BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}  # not every scheduler's default
 LINEAR = BetaSchedule(linear(1000))

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from exact import SAMPLERS, Exact, Mixture, sampler_of
 
 from inkwash.metrics.frechet import frechet_distance
 from inkwash.process.betas import linear
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
 from inkwash.process.spacing import Karras, Trailing
+from support.analytic import Exact, Mixture
+from support.samplers import SAMPLERS, sampler_of
 
 K, N = 8, 2000
 DRAWS = torch.Generator().manual_seed(7)

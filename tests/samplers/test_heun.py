@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from exact import Exact, Mixture, f64
 from torch import nn
 
 from inkwash.denoiser import Estimate
@@ -14,6 +13,7 @@ from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule, V
 from inkwash.process.spacing import Karras, Trailing
 from inkwash.samplers.base import Sampling
 from inkwash.samplers.heun import Heun
+from support.analytic import Exact, Mixture, f64
 
 NOISE = torch.randn(40, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

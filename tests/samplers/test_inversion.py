@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from exact import Exact, Mixture, f64
 from torch import nn
 
 from inkwash.denoiser import Estimate
@@ -11,6 +10,7 @@ from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule, V
 from inkwash.process.spacing import Karras, Leading, Trailing
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.inversion import invert
+from support.analytic import Exact, Mixture, f64
 
 GAUSSIAN = Mixture(f64(1.0), f64(0.3).view(1, 1, 1, 1), f64(0.5))
 X_0 = torch.linspace(-1, 1, 9, dtype=torch.float64).view(-1, 1, 1, 1)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from exact import SAMPLERS, sampler_of
 from torch import nn
 
 from inkwash.denoiser import Denoiser
@@ -17,6 +16,7 @@ from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.generate import generate, labels_for
 from inkwash.samplers.unipc import UniPC
+from support.samplers import SAMPLERS, sampler_of
 
 
 class Wave(nn.Module):

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from exact import Between, Exact, Mixture, f64, sampler_of
 
 from inkwash.denoiser import Estimate
 from inkwash.metrics.frechet import frechet_distance
@@ -16,6 +15,8 @@ from inkwash.process.spacing import Karras, Trailing
 from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
 from inkwash.samplers.ancestral import Ancestral
 from inkwash.samplers.base import Sampling
+from support.analytic import Exact, Mixture, f64
+from support.samplers import Between, sampler_of
 
 N = 10_000
 CHAIN = BetaSchedule(linear(20, beta_end=0.6))

@@ -18,7 +18,7 @@ def weights(module):
 
 def test_each_average_follows_its_own_decay(fit_run):
     """min(0.5, n / (9 + n)) by hand from the weights after every step; the run's own average is untouched by it."""
-    witness = "+callbacks.witness._target_=fakes.Witness"
+    witness = "+callbacks.witness._target_=support.parts.Witness"
     quiet = ("~callbacks.evaluation", "~callbacks.samples", witness)
     directory, _, module = fit_run("run", SLOW, *quiet)
     steps = [torch.load(directory / f"weights-0-{step}.pt") for step in (1, 2, 3, 4)]

@@ -21,7 +21,7 @@ def rows(directory):
 
 def test_loss_by_noise_level_is_the_loss_in_pieces(fit_run, tmp_path):
     """Each bin's mean is that of the images whose log SNR falls into it, over two steps."""
-    witness = "+callbacks.witness._target_=fakes.Witness"
+    witness = "+callbacks.witness._target_=support.parts.Witness"
     directory, _, module = fit_run("run", *QUIET, witness)
     seen = [torch.load(directory / f"witness-0-{step}.pt") for step in (1, 2)]
     t, losses = (torch.cat([s[key] for s in seen]) for key in ("t", "losses"))
@@ -69,7 +69,7 @@ def test_early_stopping_waits_for_patience(fit_run):
 
     One step later, because the fake comes after it in the order of callbacks.
     """
-    fake = "+callbacks.fixed={_target_: fakes.FixedScores, scores: {1: 2.0, 2: 1.0, 3: 1.0, 4: 1.5, 5: 0.5}}"
+    fake = "+callbacks.fixed={_target_: support.parts.FixedScores, scores: {1: 2.0, 2: 1.0, 3: 1.0, 4: 1.5, 5: 0.5}}"
     stop = ("callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=2", "~callbacks.heldout")
     monitor = "callbacks.early_stopping.monitor=fd_test_8"
     _, trainer, _ = fit_run("run", *QUIET, fake, *stop, monitor, "trainer.max_steps=9")

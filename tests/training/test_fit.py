@@ -160,7 +160,7 @@ def test_ema_never_drops_out(fit_run):
 
 
 def test_last_is_last_and_best_is_when_the_metric_was_best(fit_run):
-    scores = "+callbacks.fixed={_target_: fakes.FixedScores, scores: {1: 5.0, 2: 1.5, 3: 9.0, 5: 1.4, 6: 3.0}}"
+    scores = "+callbacks.fixed={_target_: support.parts.FixedScores, scores: {1: 5.0, 2: 1.5, 3: 9.0, 5: 1.4, 6: 3.0}}"
     # Callbacks run in the order of the configuration; `best` must come after the scores.
     best = "+callbacks.best2={_target_: inkwash.training.callbacks.checkpoints.BestCheckpoint, monitor: fd_}"
     directory, _, _ = fit_run("run", NO_METRIC, "~callbacks.best", scores, best, "trainer.max_steps=7")
@@ -174,7 +174,9 @@ def test_last_is_last_and_best_is_when_the_metric_was_best(fit_run):
 
 @pytest.mark.parametrize(("name", "mode", "step"), [("accuracy_test_8", None, 3), ("accuracy_test_8", "min", 5)])
 def test_the_best_of_what_had_better_be_large_is_the_largest(fit_run, name, mode, step):
-    fixed = f"+callbacks.fixed={{_target_: fakes.FixedScores, name: {name}, scores: {{1: 0.5, 3: 0.9, 5: 0.4}}}}"
+    fixed = (
+        f"+callbacks.fixed={{_target_: support.parts.FixedScores, name: {name}, scores: {{1: 0.5, 3: 0.9, 5: 0.4}}}}"
+    )
     best = "+callbacks.best2._target_=inkwash.training.callbacks.checkpoints.BestCheckpoint"
     mode = f"+callbacks.best2.mode={mode or 'null'}"
     options = (NO_METRIC, "~callbacks.best", fixed, best, mode, "+callbacks.best2.monitor=acc", "trainer.max_steps=6")
@@ -193,7 +195,7 @@ def test_best_score_survives_a_resume(fit_run):
     best = "+callbacks.best2={_target_: inkwash.training.callbacks.checkpoints.BestCheckpoint}"
     last = "+callbacks.last2={_target_: inkwash.training.callbacks.checkpoints.ResumeCheckpoint, every_n_steps: 1}"
     for scores, steps in (("{2: 1.5}", 2), ("{4: 7.0}", 4)):
-        fixed = f"+callbacks.fixed={{_target_: fakes.FixedScores, scores: {scores}}}"
+        fixed = f"+callbacks.fixed={{_target_: support.parts.FixedScores, scores: {scores}}}"
         options = (NO_METRIC, "~callbacks.best", "~callbacks.checkpoint", fixed, best, last)
         directory, _, _ = fit_run("run", *options, f"trainer.max_steps={steps}")
     assert checkpoint(directory, "best.ckpt")["global_step"] == 2
@@ -208,7 +210,7 @@ def test_default_callbacks_save_after_they_measured(compose_config):
 def test_resume_from_before_the_death_repeats_no_rows(fit_run, tmp_path):
     """A run that dies at step 7 goes on from step 4: every row once, and the records of metrics too."""
     options = ("trainer.max_steps=8", "callbacks.evaluation.every_n_steps=2", "callbacks.checkpoint.every_n_steps=4")
-    bomb = "+callbacks.bomb={_target_: fakes.Bomb, rank: 0, step: 7}"
+    bomb = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 7}"
     with pytest.raises(RuntimeError, match="the bomb went off"):
         fit_run("run", *options, bomb)
     assert checkpoint(tmp_path / "run")["global_step"] == 4
@@ -232,7 +234,11 @@ def test_a_checkpoint_of_another_model_is_refused(fit_run, tmp_path):
 
 
 def test_data_without_labels_trains_without_the_classifiers_distance(fit_run):
-    source = ("~data.source", "+data.source={_target_: fakes.Pictures, labelled: false}", "data.num_classes=null")
+    source = (
+        "~data.source",
+        "+data.source={_target_: support.parts.Pictures, labelled: false}",
+        "data.num_classes=null",
+    )
     directory, trainer, module = fit_run("run", *source)
     assert trainer.global_step == 4
     assert [*module.scores] == ["heldout_loss"]
@@ -240,7 +246,7 @@ def test_data_without_labels_trains_without_the_classifiers_distance(fit_run):
 
 
 def test_nan_loss_stops_with_step_and_times_and_keeps_the_last_good_checkpoint(fit_run, tmp_path):
-    ruin = "+callbacks.ruin={_target_: fakes.Ruin, step: 5}"
+    ruin = "+callbacks.ruin={_target_: support.parts.Ruin, step: 5}"
     with pytest.raises(UserError, match=r"step 6 \(t from \d+ to \d+, precision 32-true\).*last good checkpoint"):
         fit_run("run", NO_METRIC, ruin, "trainer.max_steps=12", "callbacks.guard.every_n_steps=3")
     state = checkpoint(tmp_path / "run")
@@ -252,7 +258,7 @@ def test_cadences_count_steps_whatever_the_size_of_the_data(fit_run):
     options = (NO_METRIC, "data.shape=[1,8,8]", "~data.source", "trainer.max_steps=6")
     names = []
     for n in (10, 1000):
-        source = f"+data.source={{_target_: fakes.Pictures, n: {n}}}"
+        source = f"+data.source={{_target_: support.parts.Pictures, n: {n}}}"
         directory, _, _ = fit_run(f"n{n}", *options, source)
         names.append((sorted(p.name for p in directory.rglob("step-*.png")), [row["step"] for row in rows(directory)]))
     assert names[0] == names[1]
@@ -262,7 +268,7 @@ def test_cadences_count_steps_whatever_the_size_of_the_data(fit_run):
 @pytest.mark.parametrize("shape", ["[1,28,28]", "[3,32,48]", "[4,16,16]"])
 def test_any_shape_trains_samples_and_is_measured(fit_run, shape, monkeypatch):
     monkeypatch.setattr(classifier, "STEPS", 10)  # a poor judge is judge enough here
-    source = "+data.source={_target_: fakes.Pictures}"
+    source = "+data.source={_target_: support.parts.Pictures}"
     directory, _, module = fit_run(
         "run",
         "~data.source",
@@ -302,7 +308,12 @@ def test_compiled_networks_have_the_same_keys(compose_config):
 @pytest.mark.slow
 def test_sixteen_images_are_learnt_by_heart(fit_run):
     """Samples of a model of 16 images lie near them, where fresh images of the same kind do not."""
-    options = ("~data.source", "+data.source={_target_: fakes.Pictures, n: 16}", "data.num_classes=null", NO_METRIC)
+    options = (
+        "~data.source",
+        "+data.source={_target_: support.parts.Pictures, n: 16}",
+        "data.num_classes=null",
+        NO_METRIC,
+    )
     scale = (
         "trainer.max_steps=500",
         "weighting=min_snr",

@@ -4,7 +4,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from test_fit import NO_METRIC, checkpoint, rows, weights
+from tests.training.test_fit import NO_METRIC, checkpoint, rows, weights
 
 from inkwash.errors import UserError
 
@@ -57,7 +57,7 @@ def test_gradients_are_clipped_as_in_float32(fit_run, half):
 def test_a_scale_that_is_too_large_costs_steps_and_nothing_else(fit_run, half):
     """The guard does not take an infinite gradient for the end: the scale is halved until there is none."""
     half(2.0**21)
-    witness = "+callbacks.witness._target_=fakes.Witness"
+    witness = "+callbacks.witness._target_=support.parts.Witness"
     directory, _, _ = fit_run("run", *FP16, "trainer.max_steps=8", witness)
     scales = column(directory, "train/loss_scale")
     moved = [not torch.equal(*(torch.load(directory / f"weights-0-{at}.pt") for at in (s - 1, s))) for s in range(2, 9)]

@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-WITNESS = "+callbacks.witness._target_=fakes.Witness"
+WITNESS = "+callbacks.witness._target_=support.parts.Witness"
 
 
 @pytest.mark.slow

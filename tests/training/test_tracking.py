@@ -22,10 +22,10 @@ from inkwash.tracking.wandb_jobs import JobTracker
 from inkwash.tracking.wandb_logger import Tracker
 from inkwash.tracking.wandb_offline import has_api_key, records, sync_command
 from inkwash.tracking.wandb_workspace import Logged, build, to_json
-from panels import shown_by
-from wandb_server import Server
+from support import runs
+from support.wandb_panels import shown_by
+from support.wandb_server import Server
 
-TESTS = Path(__file__).parents[1]
 # A row for every step, and nothing that takes long to judge.
 ROWS = (
     "logger=wandb", "~callbacks.evaluation", "trainer.max_steps=8", "callbacks.log.every_n_steps=1",
@@ -241,7 +241,7 @@ def test_an_evaluation_uses_the_artifact_of_the_training(tracked, tmp_path):
 
 def test_a_resumed_run_has_every_point_once(quick_run):
     """It stopped after step 7 with a checkpoint of step 4: steps 5 to 7 are trained twice, and sent once."""
-    bomb = ("+callbacks.bomb._target_=fakes.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
+    bomb = ("+callbacks.bomb._target_=support.parts.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
     directory = quick_run("run", *ROWS, *bomb)
     with pytest.raises(RuntimeError, match="the bomb went off"):
         train(directory)
@@ -272,7 +272,7 @@ def test_the_best_of_steps_that_are_done_again_counts(quick_run):
 @pytest.mark.slow
 def test_an_upload_has_every_point_once_and_what_used_what(quick_run, tmp_path):
     """By the requests that `wandb sync` makes for two starts of a run and an evaluation."""
-    bomb = ("+callbacks.bomb._target_=fakes.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
+    bomb = ("+callbacks.bomb._target_=support.parts.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
     directory = quick_run("run", *ROWS, *bomb)
     with pytest.raises(RuntimeError, match="the bomb went off"):
         train(directory)
@@ -303,12 +303,16 @@ def test_an_upload_has_every_point_once_and_what_used_what(quick_run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 6, 7])
 def test_a_killed_run_has_every_point_once(quick_run, monkeypatch, step):
-    death = ("+callbacks.death._target_=deaths.Signal", "+callbacks.death.number=9", f"+callbacks.death.step={step}")
-    monkeypatch.setenv("INKWASH_TRUST", "fakes,deaths")
+    death = (
+        "+callbacks.death._target_=support.faults.Signal",
+        "+callbacks.death.number=9",
+        f"+callbacks.death.step={step}",
+    )
+    monkeypatch.setenv("INKWASH_TRUST", "support")
     directory = quick_run("run", *ROWS, *death)
     # Not with the W&B service of this process.
     environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    environment["PYTHONPATH"] = f"{TESTS}:{TESTS / 'robustness'}"
+    environment["PYTHONPATH"] = runs.environment()["PYTHONPATH"]
     command = [sys.executable, "-m", "inkwash.jobs.train", str(directory)]
     assert subprocess.run(command, env=environment, capture_output=True).returncode == -9
     quick_run("run", *ROWS)

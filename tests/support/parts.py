@@ -1,4 +1,4 @@
-"""Parts that tests put into configurations in place of real ones."""
+"""Callbacks and data sources that tests put into configurations: `_target_: support.parts.Witness`."""
 
 import time
 
@@ -96,3 +96,13 @@ class SlowRank(L.Callback):
     def on_train_batch_start(self, trainer, *args):
         if trainer.global_rank == self.rank:
             time.sleep(self.seconds)
+
+
+class Pace(L.Callback):
+    """Every step takes some seconds, so that it can be interrupted."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def on_train_batch_end(self, *args):
+        time.sleep(self.seconds)

@@ -5,7 +5,8 @@ import hashlib
 import json
 
 import torch
-from figures import count
+
+from support.counts import count
 
 # What the clock says.
 TIMINGS = (

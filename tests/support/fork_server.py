@@ -1,14 +1,15 @@
-"""A process that has imported everything and forks commands: trying one costs a tenth of a second instead of ten.
+"""A process that has imported everything and forks commands: one costs a tenth of a second instead of ten.
 
-Reads a line of JSON for each try, {module, arguments, folder, seconds}; answers with its exit status and seconds. What
-it says is in folder/stdout and folder/stderr; it runs in folder/work, and its home is folder/home. Its rank is one more
-fork in place of torch's launcher; everything else is the command's own.
+`python -m support.fork_server` reads a line of JSON for each command, {module, arguments, folder, seconds}, and answers
+with its exit status and seconds. Its output goes to folder/stdout and folder/stderr; it runs in folder/work, and its
+home is folder/home. Its rank is one more fork in place of torch's launcher; everything else is the command's own.
 """
 
 import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -23,6 +24,7 @@ from inkwash.jobs import sample as sample_job
 from inkwash.jobs import train as train_job
 from inkwash.launch.elastic import count_devices
 from inkwash.launch.report import report_of_ranks, reporting
+from support.runs import environment
 
 JOBS = {
     "inkwash.jobs.train:train": train_job.train,
@@ -30,7 +32,35 @@ JOBS = {
     "inkwash.jobs.evaluate:evaluate": evaluate_job.evaluate,
 }
 assert all((evaluate, export, import_pipeline, pipeline, sample, train))
-torch.set_num_threads(1)
+
+
+class ForkServer:
+    """The client: starts the process and runs commands in its forks, one after another."""
+
+    def __init__(self, cache):
+        variables = environment(INKWASH_DATA=str(cache))
+        variables.pop("INKWASH_TRUST", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "support.fork_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=variables,
+        )  # fmt: skip
+
+    def __call__(self, folder, module, arguments, seconds=60):
+        """Return (exit status or None if it took too long, seconds, what it wrote to stderr)."""
+        for name in ("work", "home"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        order = {"folder": str(folder), "module": module, "arguments": [*arguments], "seconds": seconds}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        return answer["status"], answer["seconds"], (folder / "stderr").read_text("utf-8", "replace")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+# --- The process itself -----------------------------------------------------------------------------------------------
 
 
 def start(job, config, accelerator, devices, *of_several_machines):
@@ -88,6 +118,7 @@ def wait(child, seconds):
 
 
 def main():
+    torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

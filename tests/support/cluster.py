@@ -9,7 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from support import runs
+
 QUICK = (
     "debug=fast", "model.channels=8", "data.batch_size=16", "trainer.accelerator=cpu", "trainer.precision=32-true",
     "trainer.threads=1", "logger=csv", "~callbacks.samples",
@@ -20,11 +21,8 @@ LONG = ("~callbacks.evaluation", "~callbacks.heldout", "~callbacks.loss_by_noise
 
 
 def environment():
-    """Of commands: one thread, and the modules beside this file."""
-    return {
-        **os.environ, "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}", "INKWASH_TRUST": "pace",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    """Return the environment of commands: one thread, and classes of `support` allowed in configurations."""
+    return runs.environment(INKWASH_TRUST="support", OMP_NUM_THREADS="1")
 
 
 def wait_until(condition, seconds=150, what=""):

@@ -1,0 +1,48 @@
+"""Configurations, run directories, and the environment of subprocesses."""
+
+import json
+import os
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from inkwash.commands import train
+from inkwash.config.paths import config_dir
+from inkwash.config.validate import check
+from inkwash.runs.directory import RunDirectory
+from inkwash.runs.provenance import provenance
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+# Seconds of training on a tiny network. A test that needs other values overrides them.
+QUICK = (
+    "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "model.channels=8", "data.batch_size=16",
+)  # fmt: skip
+
+
+def composed(*overrides: str, config_name: str = "train") -> dict:
+    """Return the resolved configuration of a command line, checked as the command checks it."""
+    assert train  # its import registers the schema and the resolver
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = compose(config_name, list(overrides))
+    check(config)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def write_run(directory: Path, *overrides: str) -> Path:
+    """Write a run directory as the command leaves it for the ranks."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = {key: value for key, value in composed(*overrides).items() if key not in ("run", "sweep", "resume")}
+    RunDirectory(directory).write_config(config)
+    record = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **provenance()}
+    (directory / "run.json").write_text(json.dumps(record))
+    return directory
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment with tests/ on PYTHONPATH, for subprocesses that import `support`."""
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, **variables}

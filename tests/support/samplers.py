@@ -1,0 +1,38 @@
+"""The samplers of conf/sampler, and a spacing for tests of their order."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from inkwash.config.paths import config_dir
+from inkwash.process.schedules import Schedule
+from inkwash.process.spacing import Spacing
+from inkwash.samplers.base import Sampler
+
+SAMPLERS = {path.stem: path for path in sorted((Path(config_dir()) / "sampler").glob("*.yaml"))}
+
+
+def sampler_of(name: str, spacing: Spacing | None, **arguments: Any) -> Sampler:
+    """Return the sampler of a YAML, with other arguments where given."""
+    node = OmegaConf.load(SAMPLERS[name])
+    node.spacing = None
+    return instantiate(node, spacing=spacing, _convert_="all", **arguments)
+
+
+class Between(Spacing):
+    """Even steps between two inner times: the order of a method shows where the solution is smooth."""
+
+    def __init__(self, high: float, low: float, steps: int):
+        super().__init__(steps)
+        self.high, self.low = high, low
+
+    def __call__(self, schedule: Schedule) -> Tensor:
+        times = torch.linspace(self.high, self.low, (self.steps or 1) + 1, dtype=torch.float64)
+        return times.round() if schedule.discrete else times
+
+    def times(self, schedule: Schedule, steps: int) -> Tensor:
+        raise NotImplementedError
