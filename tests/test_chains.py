@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from commands import Commands, Ended
 from inkwash.metrics.extractors import classifier
+from support.in_process import Commands, Ended
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 NUM_DATA, CLASSES = 60, 3
@@ -85,7 +85,7 @@ def webdataset(path: Path, shape: tuple[int, int, int], labelled: bool) -> tuple
 
 def arrays(path: Path, shape: tuple[int, int, int], labelled: bool) -> tuple[str, ...]:
     """A source of somebody's own, for a number of channels that no image file has."""
-    target = f"+data.source={{_target_: fakes.Pictures, n: {NUM_DATA}, labelled: {str(labelled).lower()}}}"
+    target = f"+data.source={{_target_: support.parts.Pictures, n: {NUM_DATA}, labelled: {str(labelled).lower()}}}"
     return ("data=digits", "~data.source", target)
 
 
