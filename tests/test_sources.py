@@ -62,7 +62,7 @@ def test_image_i_is_that_of_its_own_generator_in_any_batch(pipeline):
 def test_a_pipeline_of_another_shape_and_none_at_all_are_refused(pipeline, tmp_path):
     with pytest.raises(UserError, match=r"draws \[1, 8, 8\], but data.shape=\[3, 8, 8\]"):
         next(pipeline_images(pipeline[0], (3, 8, 8), STEPS, SEED)(range(2), 2))
-    with pytest.raises(UserError, match="is no pipeline that diffusers can read"):
+    with pytest.raises(UserError, match="is not a pipeline that diffusers can read"):
         pipeline_images(tmp_path, SHAPE, STEPS, SEED)
 
 
