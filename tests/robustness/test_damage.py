@@ -83,7 +83,9 @@ def test_a_truncated_file_is_noticed(tmp_path, share):
 def test_what_is_no_file_is_not_waited_for(tmp_path, make):
     (tmp_path / "checkpoints").mkdir()
     make(RunDirectory(tmp_path).checkpoints.of_step(99))
-    with pytest.raises(UserError, match=r"step-00000099.ckpt is not a readable checkpoint \(it is not a regular file\)"):
+    with pytest.raises(
+        UserError, match=r"step-00000099.ckpt is not a readable checkpoint \(it is not a regular file\)"
+    ):
         read_checkpoint(RunDirectory(tmp_path).checkpoints.of_step(99))
 
 
