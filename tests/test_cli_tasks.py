@@ -174,7 +174,7 @@ def test_data_that_moved_away_are_missed_in_a_sentence(run, compose_config):
         "_target_": "inkwash.data.module.ImageDataModule", "source": {"_target_": "inkwash.data.folder.Folder"},
         "path": "/nowhere", "shape": [1, 8, 8], "num_classes": None, "batch_size": 1,
     }  # fmt: skip
-    with pytest.raises(UserError, match=r"own images are not to be had \(data.path=/nowhere .*: pass task.images="):
+    with pytest.raises(UserError, match=r"own images cannot be loaded \(data.path=/nowhere .*: pass task.images="):
         choose_inputs(loaded, task_of(compose_config, "inpaint", run), 5, None)
 
 

@@ -189,7 +189,7 @@ def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
 )  # fmt: skip
 def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
     (tmp_path / "x.ckpt").write_bytes(content)
-    assert "x.ckpt is no readable checkpoint" in told(read_checkpoint, tmp_path / "x.ckpt")
+    assert "x.ckpt is not a readable checkpoint" in told(read_checkpoint, tmp_path / "x.ckpt")
 
 
 @pytest.mark.parametrize("how", ["fifo", "socket", "nowhere"])

@@ -64,7 +64,7 @@ def test_a_flipped_bit_of_a_weight_is_noticed(tmp_path):
     AtomicCheckpointIO().save_checkpoint(SMALL, path)
     spoil(path, path.read_bytes().index(SMALL["state_dict"]["a"].numpy().tobytes()) + 10)
     assert differences(torch.load(path, weights_only=True), SMALL) != []
-    with pytest.raises(UserError, match=r"x.ckpt is no readable checkpoint \(the checksum of .*data/0 is wrong\)"):
+    with pytest.raises(UserError, match=r"x.ckpt is not a readable checkpoint \(the checksum of .*data/0 is wrong\)"):
         read_checkpoint(path)
 
 
@@ -75,7 +75,7 @@ def test_a_truncated_file_is_noticed(tmp_path, share):
     assert damage(path) is None
     truncate(path, share)
     assert damage(path) is not None
-    with pytest.raises(UserError, match="no readable checkpoint"):
+    with pytest.raises(UserError, match="not a readable checkpoint"):
         read_checkpoint(path)
 
 
@@ -83,7 +83,9 @@ def test_a_truncated_file_is_noticed(tmp_path, share):
 def test_what_is_no_file_is_not_waited_for(tmp_path, make):
     (tmp_path / "checkpoints").mkdir()
     make(RunDirectory(tmp_path).checkpoints.of_step(99))
-    with pytest.raises(UserError, match=r"step-00000099.ckpt is no readable checkpoint \(it is not a regular file\)"):
+    with pytest.raises(
+        UserError, match=r"step-00000099.ckpt is not a readable checkpoint \(it is not a regular file\)"
+    ):
         read_checkpoint(RunDirectory(tmp_path).checkpoints.of_step(99))
 
 
@@ -119,7 +121,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_for_the_one_before(new_run, ho
     train(new_run("parts", *options))
     log = (parts / "train.log").read_text()
     (line,) = [line for line in log.splitlines() if "passed over" in line]
-    assert "step-00000006.ckpt is no readable checkpoint" in line
+    assert "step-00000006.ckpt is not a readable checkpoint" in line
     assert "resuming     from step 4" in log
     assert_same_run(whole, parts)
     assert [*RunDirectory(parts).checkpoints.by_step()] == [6, 8]
@@ -265,12 +267,12 @@ def test_a_checkpoint_runs_nothing(new_run, tmp_path):
         lambda: train(new_run("third", *STEPS, f"init_from={directory / 'checkpoints' / 'last.ckpt'}")),
         lambda: AtomicCheckpointIO().load_checkpoint(directory / "checkpoints" / "last.ckpt", weights_only=False),
     ):
-        with pytest.raises(UserError, match="is sound|no readable checkpoint") as error:
+        with pytest.raises(UserError, match="is sound|not a readable checkpoint") as error:
             attempt()
         assert "\n" not in str(error.value)
         assert not mark.exists()
     log = (directory / "train.log").read_text()
-    assert "holds other things than text, numbers and tensors, which are not looked at" in log
+    assert "holds other things than text, numbers and tensors, which are not loaded" in log
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -284,7 +286,7 @@ def test_a_bare_pickle_runs_nothing(tmp_path, monkeypatch):
         lambda: torch.save(Malice(mark), path),
     ):
         write()
-        with pytest.raises(UserError, match="no readable checkpoint"):
+        with pytest.raises(UserError, match="not a readable checkpoint"):
             read_checkpoint(path)
         assert not mark.exists()
 

@@ -1,9 +1,14 @@
-"""debug=overfit does what it says: one batch, whose loss falls."""
+"""Trainings that learn their images by heart."""
 
 import csv
 
 import pytest
 import torch
+
+from inkwash.process.spacing import Trailing
+from inkwash.run import load_run
+from inkwash.samplers.ddim import DDIM
+from support.training import NO_METRIC, rows
 
 WITNESS = "+callbacks.witness._target_=support.parts.Witness"
 
@@ -20,3 +25,33 @@ def test_one_batch_is_learnt_by_heart(fit_run):
         losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
     assert len(losses) == 8
     assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.slow
+def test_sixteen_images_are_learnt_by_heart(fit_run):
+    """Samples of a model of 16 images lie near them, where fresh images of the same kind do not."""
+    options = (
+        "~data.source",
+        "+data.source={_target_: support.parts.Pictures, n: 16}",
+        "data.num_classes=null",
+        NO_METRIC,
+    )
+    scale = (
+        "trainer.max_steps=500",
+        "weighting=min_snr",
+        "optimizer.lr=0.002",
+        "model.channels=32",
+        "callbacks.log.every_n_steps=20",
+        "loss.label_dropout=0.0",
+    )
+    cadence = ("callbacks.checkpoint.every_n_steps=500", "~callbacks.samples", "learning_rate.warmup_steps=20")
+    directory, trainer, _ = fit_run("run", *options, *scale, *cadence)
+    losses = [row["train/loss"] for row in rows(directory) if "train/loss" in row]
+    assert sum(losses[-5:]) / 5 < 0.3 * losses[0]
+    samples = load_run(directory).sample(DDIM(Trailing(25)), 32).float()
+    train = trainer.datamodule.train.images.float()
+    fresh = trainer.datamodule.heldout.images.float()
+    nearest, control = (
+        torch.cdist(x.flatten(1), train.flatten(1)).min(dim=1).values.median() for x in (samples, fresh)
+    )
+    assert nearest < 0.6 * control

@@ -1,4 +1,4 @@
-"""Writing checkpoints so that a kill never leaves half of one, and reading them without running what is in them."""
+"""Write checkpoints whole or not at all, and read them without running code from them."""
 
 import os
 import pickle
@@ -15,11 +15,13 @@ from inkwash.runs.checkpoint_files import damage
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, flush to disk, rename. Lightning's own goes through the temp folder, where the final
-    move is a copy when that is another file system."""
+    """Lightning plugin that writes a checkpoint beside its target, flushes it to the disk, and renames it.
+
+    Lightning's own goes through the temporary folder: if that is another file system, its final move is a copy.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Raises UserError when the disk does not take it; what was there before is as it was."""
+        """Write a checkpoint. Raises UserError if the disk refuses it; a file that was there stays as it was."""
         path = Path(path)
         partial = path.with_name(f"{path.name}.partial")
         try:
@@ -32,7 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             _sync(path.parent)
         except Exception as error:
             partial.unlink(missing_ok=True)
-            # torch's writer raises an error of its own on top of the disk's.
+            # torch's writer raises an error of its own from the disk's.
             refusal = next((e for e in chain(error) if isinstance(e, OSError)), None)
             if refusal is None:
                 raise
@@ -45,64 +47,64 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-# What a checkpoint has at the least, and what going on after the first step needs beside that.
+# Keys and types of every checkpoint, and those that a resume after the first step needs too.
 CONTENT = {"state_dict": dict, "global_step": int}
 OF_TRAINING = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "scores": dict}
 
 
 def read_checkpoint(path: Path, training: bool = False) -> dict[str, Any]:
-    """A checkpoint's content, plain types and tensors only, on the CPU.
+    """Return a checkpoint's content, plain types and tensors only, on the CPU.
 
     Args:
-        training: it must have what a resume needs.
+        training: require what a resume needs.
 
     Raises:
-        UserError: the file is none.
+        UserError: the file is not a checkpoint, or is damaged.
     """
-    found = read_plain(path)
-    if (reason := _lacks(found, training)) is not None:
-        raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
-    if "config" in found:
-        found["config"] = in_todays_names(found["config"])
-    return found
+    checkpoint = read_plain(path)
+    if (reason := _missing(checkpoint, training)) is not None:
+        raise UserError(f"{path} is not a readable checkpoint ({reason}): delete it or use another")
+    if "config" in checkpoint:
+        checkpoint["config"] = in_todays_names(checkpoint["config"])
+    return checkpoint
 
 
 def read_plain(path: Path) -> Any:
-    """What torch.save wrote, plain types and tensors only, on the CPU. Raises UserError for a file of anything else."""
+    """Return what torch.save wrote, on the CPU. Raises UserError unless it is plain types and tensors only."""
     reason = damage(path)
     if reason is None or (path.is_file() and not _is_zip(path)):  # an older format of torch's, perhaps
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
-            reason = reason or "it holds other things than text, numbers and tensors, which are not looked at"
+            reason = reason or "it holds other things than text, numbers and tensors, which are not loaded"
         except Exception as error:  # a damaged pickle raises anything, a KeyError for one
             reason = reason or str(error).partition("\n")[0]
-    raise UserError(f"{path} is no readable checkpoint ({reason}): delete it or use another")
+    raise UserError(f"{path} is not a readable checkpoint ({reason}): delete it or use another")
 
 
 def _is_zip(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # one that says it has other parts
+    except zipfile.BadZipFile:  # a part of an archive of several files
         return True
 
 
-def _lacks(found: Any, training: bool) -> str | None:
-    """What a file that is sound as such lacks to be a checkpoint of ours."""
-    if not isinstance(found, dict):
-        return f"it holds a {type(found).__name__}"
+def _missing(content: Any, training: bool) -> str | None:
+    """Say what the content of a sound file lacks to be a checkpoint of ours, or return None."""
+    if not isinstance(content, dict):
+        return f"it holds a {type(content).__name__}"
     # An imported run has made no step, and has no state of training yet.
-    content = CONTENT | OF_TRAINING if training and found.get("global_step") != 0 else CONTENT
-    content = content | {key: dict for key in ("config", "layout") if key in found}
-    odd = next((key for key, kind in content.items() if not isinstance(found.get(key), kind)), None)
-    if odd is not None:
-        return f"{odd} is missing, or of another kind"
-    weights = all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in found["state_dict"].items())
-    return None if weights and found["global_step"] >= 0 else "its weights or its step are none"
+    required = CONTENT | OF_TRAINING if training and content.get("global_step") != 0 else CONTENT
+    required = required | {key: dict for key in ("config", "layout") if key in content}
+    bad = next((key for key, kind in required.items() if not isinstance(content.get(key), kind)), None)
+    if bad is not None:
+        return f"{bad} is missing, or of another type"
+    weights = all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content["state_dict"].items())
+    return None if weights and content["global_step"] >= 0 else "it holds no weights or no step"
 
 
 def _sync(folder: Path) -> None:
-    """Have the renaming survive a power failure too."""
+    """Flush a folder to the disk, so that a renaming survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

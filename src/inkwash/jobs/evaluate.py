@@ -1,4 +1,4 @@
-"""What each rank of an evaluation does: look once at its share of the images, keep the values."""
+"""Evaluate: what each rank of an evaluation runs. A cell of the evaluation is one row of its table."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_text
 from inkwash.images import to_float
-from inkwash.jobs.image_sources import from_elsewhere, from_run
+from inkwash.jobs.image_sources import ImageSource, from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
@@ -42,42 +42,155 @@ def evaluate(directory: Path) -> None:
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
     set_threads(config["trainer"]["threads"], RankEnv.current().local_world_size)
     data = build({**config["data"], "num_workers": 0})
-    suites: dict[int, Suite] = {}
-    results = []
     check_path(config)
-    data.setup()  # on all ranks: who is first decodes the images, and may take longer than others wait for an answer
+    data.setup()  # on all ranks: the first one decodes the images, and may take longer than others wait for an answer
     check_labels(config, data)
-    for cell in config["cells"]:
-        path, result = as_rank_0(kept, directory, config, cell, data, device)
-        if result is None:
-            suite = suites.get(cell["num_images"]) or prepared_suite(config, cell["num_images"], data, device)
-            suites[cell["num_images"]] = suite
-            text = json.dumps(measure(config, cell, suite, data, rank, world, device), indent=2, default=str)
-            if as_rank_0(key_of, config, cell, data, device) != path.stem:
-                raise UserError(
-                    f"what {cell['name']} measures was changed meanwhile, its checkpoint perhaps by a training that "
-                    "goes on: start the same command again when that has ended"
-                )
-            if rank == 0:
-                path.parent.mkdir(exist_ok=True)
-                write_text(path, text + "\n")
-            barrier()
-            result = json.loads(text)
-        results.append({**result, "name": cell["name"]})  # which says how it differs from the others of this table
+    evaluation = Evaluation(directory, config, data, rank, world, device)
+    results = [evaluation.result(cell) for cell in config["cells"]]
     if rank == 0:
-        write_tables(directory, results)
-        plot_quality(directory / "quality.png", results)
-        console_table(results)
-        if config["tracking"] is not None:
-            show, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
-            used = sorted({cell["checkpoint"] for cell in config["cells"]})
-            show(directory, "evaluation", config, trained, used, rows(results), [directory / "quality.png"])
+        publish(directory, config, results)
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
+class Evaluation:
+    """The cells of an evaluation on one rank, which measures every world-size-th image.
+
+    Args:
+        directory: of the evaluation; cells/ in it holds the results.
+        config: evaluate.yaml.
+        data: the real images, which are set up.
+        rank, world: of the process group.
+        device: of this rank.
+    """
+
+    def __init__(self, directory: Path, config: dict[str, Any], data: Any, rank: int, world: int, device: torch.device):
+        self.directory, self.config, self.data = directory, config, data
+        self.rank, self.world, self.device = rank, world, device
+        self.suites: dict[int, Suite] = {}
+
+    def result(self, cell: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of a cell: the stored one, or else measure it and store it.
+
+        Raises:
+            UserError: a file that the cell depends on was changed while it was measured.
+        """
+        path, result = as_rank_0(self.stored, cell)
+        if result is None:
+            text = json.dumps(self.measure(cell), indent=2, default=str)
+            if as_rank_0(key_of, self.config, cell, self.data, self.device) != path.stem:
+                raise UserError(
+                    f"what {cell['name']} measures was changed meanwhile, its checkpoint perhaps by a training that "
+                    "goes on: start the same command again when that has ended"
+                )
+            if self.rank == 0:
+                path.parent.mkdir(exist_ok=True)
+                write_text(path, text + "\n")
+            barrier()
+            result = json.loads(text)
+        return {**result, "name": cell["name"]}  # a name tells the cells of this table apart
+
+    def stored(self, cell: dict[str, Any]) -> tuple[Path, dict[str, Any] | None]:
+        """Return the file of a cell's result, and the result; None if it is missing or damaged."""
+        path = self.directory / "cells" / f"{key_of(self.config, cell, self.data, self.device)}.json"
+        try:
+            return path, read_json(path)
+        except UserError:
+            return path, None
+
+    def suite(self, num_images: int) -> Suite:
+        """Return the metrics of so many images that apply here; none may be left beside a likelihood.
+
+        Raises:
+            UserError: nothing is left to measure.
+        """
+        if num_images not in self.suites:
+            self.suites[num_images] = self._prepared_suite(num_images)
+        return self.suites[num_images]
+
+    def _prepared_suite(self, num_images: int) -> Suite:
+        config = self.config
+        metrics = [build(node) for node in config["metrics"].values()]
+        suite = Suite(build(config["extractor"]), metrics, num_images)
+        try:
+            suite.prepare(
+                self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
+                labelled=classes_of(config) is not None, device=self.device,
+            )  # fmt: skip
+        except NotApplicableError as error:
+            if config["likelihood"] is None:
+                raise
+            log.warning("no metrics: %s", error)
+        if not suite.metrics and config["likelihood"] is None:
+            raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
+        return suite
+
+    def measure(self, cell: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a cell, each with its record."""
+        config, suite = self.config, self.suite(cell["num_images"])
+        indices = range(self.rank, cell["num_images"], self.world)
+        start = time.perf_counter()
+        run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
+        source = from_run(run, config, cell, indices, self.device) if run else from_elsewhere(config, cell, indices)
+        values, records = self._metrics(cell, suite, source, len(indices))
+        if run and config["data"] == run.config["data"] and run.images not in (None, self.data.train.fingerprint):
+            for record in records.values():
+                record["notes"].append(OTHER_IMAGES)
+        evaluations = source.evaluations
+        result = {
+            "name": cell["name"],
+            "metrics": values,
+            "records": records,
+            "num_images": cell["num_images"],
+            **source.facts,
+            "evaluations": round(evaluations.images / max(len(indices), 1), 2) if evaluations else None,
+            "step": run.step if run else None,
+            "seconds": round(time.perf_counter() - start, 2),
+            "world_size": self.world,
+        }
+        if run and config["likelihood"] is not None:
+            result["metrics"] |= self.likelihood(run, cell)
+        return result
+
+    def _metrics(self, cell: dict[str, Any], suite: Suite, source: ImageSource, total: int) -> tuple[dict, dict]:
+        """Return the values of all metrics by name, and their records."""
+        if not suite.metrics:
+            return {}, {}
+        suite.reset()
+        with tqdm(total=total, desc=cell["name"], unit="image", disable=self.rank != 0) as bar:
+            for index, images, labels in source.batches:
+                suite.update(index, images, labels)
+                bar.update(len(index))
+            values = suite.compute()
+        return values, {name: dataclasses.asdict(record) for name, record in suite.records(**source.facts).items()}
+
+    def likelihood(self, run: Run, cell: dict[str, Any]) -> dict[str, float]:
+        """Return the mean bits per dimension of the held-out images and its standard error, for any number of ranks."""
+        bits = build(self.config["likelihood"])
+        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"]
+        denoiser, indices = run.denoiser.to(self.device), range(self.rank, len(self.data.heldout), self.world)
+        for start in tqdm(range(0, len(indices), batch_size), desc="likelihood", disable=self.rank != 0):
+            batch = indices[start : start + batch_size]
+            images, labels = self.data.heldout.__getitems__(list(batch))
+            y = labels.to(self.device) if run.num_classes is not None else None
+            noise = ImageNoise(cell["seed"], batch, run.shape, self.device)
+            meter.update(batch, bits(denoiser, to_float(images.to(self.device)), y, noise))
+        return meter.compute()
+
+
+def publish(directory: Path, config: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Write the table and the plot of all results, and send them to W&B if the configuration asks for that."""
+    write_tables(directory, results)
+    plot_quality(directory / "quality.png", results)
+    console_table(results)
+    if config["tracking"] is not None:
+        tracker, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
+        checkpoints = sorted({cell["checkpoint"] for cell in config["cells"]})
+        tracker(directory, "evaluation", config, trained, checkpoints, rows(results), [directory / "quality.png"])
+
+
 def check_path(config: dict[str, Any]) -> None:
-    """A sampler or a likelihood that the run's path does not admit is told before the first image of any cell."""
+    """Raise UserError for a sampler or a likelihood that the run's schedule does not allow."""
     if config["run"] is not None:
         trained = RunDirectory(config["run"]).config
         schedule = build(trained["schedule"])
@@ -88,7 +201,7 @@ def check_path(config: dict[str, Any]) -> None:
 
 
 def check_labels(config: dict[str, Any], data: Any) -> None:
-    """Raise UserError where the likelihood is to be one of images of classes that the run does not know."""
+    """Raise UserError for a likelihood of held-out images whose classes the run was not trained with."""
     known = classes_of(config)
     if known is not None and config["likelihood"] is not None and (largest := int(data.heldout.labels.max())) >= known:
         raise UserError(
@@ -98,12 +211,12 @@ def check_labels(config: dict[str, Any], data: Any) -> None:
 
 
 def classes_of(config: dict[str, Any]) -> int | None:
-    """How many classes images are asked for by; None for a run without classes, files and pipelines."""
+    """Return the number of classes of the run; None for a run without classes, image files and pipelines."""
     return RunDirectory(config["run"]).config["model"].get("num_classes") if config["run"] is not None else None
 
 
 def start_group(device: torch.device) -> tuple[int, int]:
-    """(rank, world size), with a process group when there is more than one, and a GPU for each if they use such."""
+    """Join the process group, if there are several processes, and choose this one's GPU; returns (rank, world size)."""
     env = RankEnv.current()
     if device.type == "cuda":
         torch.cuda.set_device(env.local_rank)
@@ -113,110 +226,14 @@ def start_group(device: torch.device) -> tuple[int, int]:
 
 
 def barrier() -> None:
+    """Wait for the other ranks."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def as_rank_0(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns on rank 0: all ranks must do the same, whatever a shared disk shows the others."""
+    """Call a function on rank 0 and return its result on all ranks, which may see a shared disk differently."""
     box = [function(*arguments) if not dist.is_initialized() or dist.get_rank() == 0 else None]
     if dist.is_initialized():
         dist.broadcast_object_list(box, src=0)
     return box[0]
-
-
-def kept(
-    directory: Path, config: dict[str, Any], cell: dict[str, Any], data: Any, device: torch.device
-) -> tuple[Path, dict[str, Any] | None]:
-    """Where a cell's result is kept, and the result; None if there is none yet, or if it is damaged."""
-    path = directory / "cells" / f"{key_of(config, cell, data, device)}.json"
-    try:
-        return path, read_json(path)
-    except UserError:
-        return path, None
-
-
-def prepared_suite(config: dict[str, Any], num_images: int, data: Any, device: torch.device) -> Suite:
-    """All metrics that have a meaning here; there may be none beside a likelihood.
-
-    Raises:
-        UserError: there is nothing to measure.
-    """
-    metrics = [build(node) for node in config["metrics"].values()]
-    suite = Suite(build(config["extractor"]), metrics, num_images)
-    try:
-        suite.prepare(
-            data.train,
-            data.heldout,
-            config["cache_dir"],
-            config["reference"],
-            config["reference_file"],
-            labelled=classes_of(config) is not None,
-            device=device,
-        )
-    except NotApplicableError as error:
-        if config["likelihood"] is None:
-            raise
-        log.warning("no metrics: %s", error)
-    if not suite.metrics and config["likelihood"] is None:
-        raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
-    return suite
-
-
-def measure(
-    config: dict[str, Any],
-    cell: dict[str, Any],
-    suite: Suite,
-    data: Any,
-    rank: int,
-    world: int,
-    device: torch.device,
-) -> dict[str, Any]:
-    """One cell's values, each with its record."""
-    indices = range(rank, cell["num_images"], world)
-    start = time.perf_counter()
-    run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
-    bar = tqdm(total=len(indices), desc=cell["name"], unit="image", disable=rank != 0 or not suite.metrics)
-    drawn = from_run(run, config, cell, indices, device) if run else from_elsewhere(config, cell, indices)
-    values, records = {}, {}
-    with bar:
-        if suite.metrics:
-            suite.reset()
-            for index, images, labels in drawn.batches:
-                suite.update(index, images, labels)
-                bar.update(len(index))
-            values = suite.compute()
-            records = {name: dataclasses.asdict(r) for name, r in suite.records(**drawn.facts).items()}
-    if run and config["data"] == run.config["data"] and run.images not in (None, data.train.fingerprint):
-        for record in records.values():
-            record["notes"].append(OTHER_IMAGES)
-    result = {
-        "name": cell["name"],
-        "metrics": values,
-        "records": records,
-        "num_images": cell["num_images"],
-        **drawn.facts,
-        "evaluations": round(drawn.evaluations.images / max(len(indices), 1), 2) if drawn.evaluations else None,
-        "step": run.step if run else None,
-        "seconds": round(time.perf_counter() - start, 2),
-        "world_size": world,
-    }
-    if run and config["likelihood"] is not None:
-        result["metrics"] |= likelihood(run, config, cell, data, rank, world, device)
-    return result
-
-
-def likelihood(
-    run: Run, config: dict[str, Any], cell: dict[str, Any], data: Any, rank: int, world: int, device: torch.device
-) -> dict[str, float]:
-    """Mean bits per dimension of the held-out images and its standard error, the same on any number of ranks."""
-    bits = build(config["likelihood"])
-    meter = BitsPerDim(bits.key).to(device)
-    denoiser, indices = run.denoiser.to(device), range(rank, len(data.heldout), world)
-    for start in tqdm(range(0, len(indices), config["batch_size"]), desc="likelihood", disable=rank != 0):
-        batch = indices[start : start + config["batch_size"]]
-        images, labels = data.heldout.__getitems__(list(batch))
-        y = labels.to(device) if run.num_classes is not None else None
-        noise = ImageNoise(cell["seed"], batch, run.shape, device)
-        meter.update(batch, bits(denoiser, to_float(images.to(device)), y, noise))
-    return meter.compute()

@@ -1,4 +1,4 @@
-"""Where the images come from that are measured: a trained denoiser, files, or a pipeline of diffusers."""
+"""Images to evaluate: samples of a run, image files, or samples of a diffusers pipeline."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +25,13 @@ Reader = Callable[[Sequence[int], int], Iterator[tuple[Sequence[int], Tensor]]]
 
 
 @dataclasses.dataclass
-class Drawn:
-    """One cell's images, this rank's share of them, and how they come about.
+class ImageSource:
+    """This rank's images of a cell, and how they are made.
 
     Attributes:
-        batches: (indices, uint8 images, labels asked for).
-        facts: weights, sampler, steps, guidance and seed of MetricRecord.
-        evaluations: network evaluations for each image so far, None where nobody can count them.
+        batches: (indices, uint8 images (n, C, H, W), labels (n,) that were asked for, or None).
+        facts: weights, sampler, steps, guidance, seed and commit of MetricRecord.
+        evaluations: counts the network evaluations; None if they cannot be counted.
     """
 
     batches: Batches
@@ -40,8 +40,9 @@ class Drawn:
 
 
 class Counter:
-    """Counts the images that networks are given, however guidance and samplers call them: those of every denoiser in a
-    denoiser, the worse one of autoguidance among them.
+    """Counts network evaluations: each image of each call of each network inside a denoiser.
+
+    With guidance these are several networks, or several calls of one, for a step of the sampler.
     """
 
     def __init__(self, denoiser: nn.Module):
@@ -56,15 +57,15 @@ class Counter:
 
 def from_run(
     run: Run, config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int], device: torch.device
-) -> Drawn:
-    """Images that a trained denoiser draws, in the precision of its training."""
+) -> ImageSource:
+    """Return samples of a run, in the precision of its training."""
     sampler = build(cell["sampler"])
     precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
     labels = labels_for(indices, run.num_classes)
     guidance = cell["guidance"]
     guide = build(config["guide"])
     if guide.func is ClassifierFree:
-        run.scale(guidance)  # says what is wrong with it
+        run.scale(guidance)  # raises UserError for a scale that does not fit the run
     denoiser = guide(run.denoiser, guidance) if guidance != 1 else run.denoiser
     counter = Counter(denoiser)
 
@@ -84,25 +85,29 @@ def from_run(
         "seed": cell["seed"],
         "commit": version(),
     }
-    return Drawn(batches(), facts, counter)
+    return ImageSource(batches(), facts, counter)
 
 
-def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> Drawn:
-    """Images of a folder, or of a pipeline of diffusers."""
+def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> ImageSource:
+    """Return the images of a folder, or samples of a diffusers pipeline."""
     shape = tuple(config["data"]["shape"])
     facts: dict[str, Any] = {"weights": "unknown", "sampler": "unknown", "steps": 0, "guidance": 1.0}
     facts |= {"seed": cell["seed"], "commit": version()}
     if config["images"] is not None:
         files = image_files(Path(config["images"]), shape, cell["num_images"])
-        return Drawn(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)
+        return ImageSource(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)
     steps = cell["steps"] or 50
     pipeline = pipeline_images(Path(config["pipeline"]), shape, steps, cell["seed"])
     facts |= {"sampler": "pipeline", "steps": steps}
-    return Drawn(((i, x, None) for i, x in pipeline(indices, config["batch_size"])), facts)
+    return ImageSource(((i, x, None) for i, x in pipeline(indices, config["batch_size"])), facts)
 
 
 def image_files(folder: Path, shape: tuple[int, int, int], num_images: int) -> Reader:
-    """The first num_images images of a folder, in the order of their names; they must have the shape as they are."""
+    """Return a reader of the first num_images images of a folder, in the order of their names.
+
+    Raises:
+        UserError: there are fewer, or one has another shape; none is resized.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if len(paths) < num_images:
         raise UserError(f"images={folder} holds {len(paths)} images: pass num_images={len(paths)} or fewer")
@@ -116,33 +121,37 @@ def image_files(folder: Path, shape: tuple[int, int, int], num_images: int) -> R
 
 
 def pipeline_images(folder: Path, shape: tuple[int, int, int], steps: int, seed: int) -> Reader:
-    """Images of an unconditional pipeline of diffusers, image i from a generator of its own."""
+    """Return a reader of samples of an unconditional diffusers pipeline, image i from a generator of its own.
+
+    Raises:
+        UserError: diffusers is not installed, or the folder is not such a pipeline; when reading, another shape.
+    """
     try:
         from diffusers import DiffusionPipeline  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("pipeline= needs diffusers: pip install diffusers") from error
     try:
         pipeline: Any = DiffusionPipeline.from_pretrained(folder)
-    except Exception as error:  # it raises whatever its readers raise
-        raise UserError(f"pipeline={folder} is no pipeline that diffusers can read: {error}") from error
+    except Exception as error:  # diffusers documents no errors
+        raise UserError(f"pipeline={folder} is not a pipeline that diffusers can read: {error}") from error
     if getattr(getattr(getattr(pipeline, "unet", None), "config", None), "num_class_embeds", None) is not None:
         raise UserError(
-            f"pipeline={folder} draws by class, which {type(pipeline).__name__} cannot be told: "
+            f"pipeline={folder} draws by class, but {type(pipeline).__name__} has no argument for it: "
             f"make import folder={folder} run=NAME, then evaluate run=NAME"
         )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def draw(indices: Sequence[int], batch_size: int) -> Iterator[tuple[Sequence[int], Tensor]]:
+    def read(indices: Sequence[int], batch_size: int) -> Iterator[tuple[Sequence[int], Tensor]]:
         for start in range(0, len(indices), batch_size):
             batch = indices[start : start + batch_size]
             generators = [generator(seed, "sample", offset=i) for i in batch]
-            found = pipeline(
+            pixels = pipeline(
                 batch_size=len(batch), generator=generators, num_inference_steps=steps, output_type="np"
             ).images
-            images = torch.from_numpy(np.round(255 * found).astype(np.uint8)).permute(0, 3, 1, 2)
+            images = torch.from_numpy(np.round(255 * pixels).astype(np.uint8)).permute(0, 3, 1, 2)
             if images.shape[1:] != shape:
                 raise UserError(f"pipeline={folder} draws {list(images.shape[1:])}, but data.shape={list(shape)}")
             yield batch, images
 
-    return draw
+    return read

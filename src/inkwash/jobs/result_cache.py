@@ -1,4 +1,4 @@
-"""The name under which a result is kept: of all that it depends on, so that no number outlives what it tells of."""
+"""Cache key of a result: a hash of everything it depends on, so that no stored number outlives its inputs."""
 
 import hashlib
 import importlib.util
@@ -17,15 +17,15 @@ from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.precision import resolve_precision
 
-# Keys of an evaluation's configuration that no value depends on.
+# Keys of an evaluation's configuration without effect on any value.
 WITHOUT_EFFECT = ("cells", "name", "trainer", "tracking", "cache_dir")
-# Keys, wherever they are, whose values are files or folders.
+# Keys, at any depth, whose values are files or folders.
 FILES = ("images", "pipeline", "reference_file", "weights_path")
 PACKAGES = ("torch", "torchvision", "torchmetrics", "torch-fidelity", "diffusers")
 
 
 def key_of(config: dict[str, Any], cell: dict[str, Any], data: Any, device: torch.device) -> str:
-    """Of the settings, the data, the files that the settings name, runs among them, the code and the arithmetic."""
+    """Return 16 hexadecimal digits of settings, data, the files and runs that settings name, code and arithmetic."""
     settings = {key: value for key, value in {**config, **cell}.items() if key not in WITHOUT_EFFECT}
     everything = {
         **settings,
@@ -40,7 +40,7 @@ def key_of(config: dict[str, Any], cell: dict[str, Any], data: Any, device: torc
 
 
 def _contents(node: Any) -> Iterator[Any]:
-    """What is in the files and folders that a configuration names."""
+    """Yield fingerprints of the files, folders and runs that a configuration names."""
     if isinstance(node, list):
         for item in node:
             yield from _contents(item)
@@ -55,23 +55,24 @@ def _contents(node: Any) -> Iterator[Any]:
 
 
 def _of_run(run: str, name: str) -> str:
+    """Return the SHA-256 of a file of a run."""
     try:
         with open(RunDirectory.find(run).path / name, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (UserError, FileNotFoundError):
-        return "missing"  # whoever loads it says it better
+        return "missing"  # loading it raises the error
 
 
 def _listing(path: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of change; reading a folder of images takes longer than some of the metrics."""
+    """Return names, sizes and times of change: reading a folder of images takes longer than some metrics."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = ((file, file.stat()) for file in files if file.is_file())
-    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
+    stats = ((file, file.stat()) for file in files if file.is_file())
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
 
 
 @cache
 def _code() -> str:
-    """Of everything but the pictures and tables that are made of the values, and of what INKWASH_TRUST names."""
+    """Return the SHA-256 of our code, except for reports/, which only shows values, and of INKWASH_TRUST's packages."""
     digest = hashlib.sha256()
     for package in (PACKAGE, *_trusted()):
         for path in sorted(package.rglob("*.py")) if package.is_dir() else [package]:
@@ -81,7 +82,7 @@ def _code() -> str:
 
 
 def _trusted() -> Iterator[Path]:
-    """Somebody's own packages and modules, where they are found."""
+    """Yield the folders and files of the packages and modules that INKWASH_TRUST names."""
     for name in trusted_packages():
         spec = importlib.util.find_spec(name)
         yield from map(Path, (spec.submodule_search_locations or [spec.origin or ""]) if spec else [])

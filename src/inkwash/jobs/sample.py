@@ -1,6 +1,5 @@
-"""What the process of a sampling job does."""
+"""Sample: what the process of a sampling job runs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from inkwash.data.images import Images
 from inkwash.editing.perform import batches, perform
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
+from inkwash.files import write_json
 from inkwash.guidance import DEFAULT_SCALE, ClassifierFree
 from inkwash.random import generator
 from inkwash.reports.image_grid import grid, save_png, visible
@@ -26,7 +26,7 @@ from inkwash.training.trainer import resolve_device, set_threads
 
 
 def sample(directory: Path) -> None:
-    """Draw what directory/sample.yaml asks for."""
+    """Generate the images of directory/sample.yaml, and write them with a grid of all."""
     config: Any = OmegaConf.to_container(OmegaConf.load(directory / "sample.yaml"))
     run = load_run(config["run"], config["checkpoint"], config["weights"])
     set_threads(config["trainer"]["threads"], 1)
@@ -34,7 +34,7 @@ def sample(directory: Path) -> None:
     scale = config["guidance"]
     if guide.func is ClassifierFree:
         scale = run.scale(scale)
-    elif scale is None:  # a worse network guides without labels, too
+    elif scale is None:  # autoguidance needs no labels
         scale = DEFAULT_SCALE
     denoiser = guide(run.denoiser, scale)
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
@@ -58,12 +58,19 @@ def sample(directory: Path) -> None:
             save_results(directory / "images", indices, done[-1][:, task.results])
     finish(directory, run, task, torch.cat(done), config["columns"])
     if config["tracking"] is not None:
-        show = build(config["tracking"])
-        show(directory, "sampling", config, Path(config["run"]), [config["checkpoint"]], [], [directory / "grid.png"])
+        tracker, pictures = build(config["tracking"]), [directory / "grid.png"]
+        tracker(directory, "sampling", config, Path(config["run"]), [config["checkpoint"]], pictures=pictures)
 
 
 def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[Tensor, Tensor | None]:
-    """What `count` rows start from, uint8 (count, inputs, C, H, W), and labels (count, max(inputs, 1)) or None."""
+    """Return the images that `count` rows start from, and their labels.
+
+    Returns:
+        uint8 (count, task.inputs, C, H, W), and (count, max(task.inputs, 1)) or None for a run without classes.
+
+    Raises:
+        UserError: the run does not know the label.
+    """
     if label is not None and (run.num_classes is None or not 0 <= label < run.num_classes):
         raise UserError(f"label={label}: this run was trained with model.num_classes={run.num_classes}")
     if task.inputs == 0:
@@ -71,9 +78,9 @@ def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[
         y = labels_for(range(count), run.num_classes)
     else:
         needed = count * task.inputs
-        found = read_images(task.images, run.shape, needed) if task.images else heldout_images(run, needed)
-        # Fewer images than rows are taken over and over, each time with noise of its own.
-        images, y = found.__getitems__([i % len(found) for i in range(needed)])
+        source = read_images(task.images, run.shape, needed) if task.images else heldout_images(run, needed)
+        # If there are fewer images than rows, they are repeated, each time with other noise.
+        images, y = source.__getitems__([i % len(source) for i in range(needed)])
         images = images.view(count, task.inputs, *run.shape)
     if run.num_classes is None:
         return images, None
@@ -82,39 +89,39 @@ def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[
 
 
 def heldout_images(run: Run, count: int) -> Images:
-    """Held-out images of the run's own data, in an order that mixes classes and does not depend on how many there are.
+    """Return the first `count` held-out images of the run's data, in a fixed random order, which mixes classes.
 
     Raises:
-        UserError: the data are no longer where they were.
+        UserError: the data cannot be loaded.
     """
     try:
         heldout = build(run.config["data"]).heldout
     except UserError as error:
-        raise UserError(f"the run's own images are not to be had ({error}): pass task.images=...") from error
+        raise UserError(f"the run's own images cannot be loaded ({error}): pass task.images=...") from error
     order = torch.randperm(len(heldout), generator=generator("inputs"))[:count].tolist()
     return Images(*heldout.__getitems__(order))
 
 
 def save_results(directory: Path, indices: Any, results: Tensor) -> None:
-    """One file for each image drawn, uint8 (n, k, C, H, W): 000000.png, or 000000-00.png where a row has several."""
+    """Write a file for each image of uint8 (n, k, C, H, W): 000000.png, or 000000-00.png if a row has several."""
     for i, images in zip(indices, results, strict=True):
         for k, image in enumerate(visible(images)):
             save_png(image, directory / (f"{i:06d}.png" if len(images) == 1 else f"{i:06d}-{k:02d}.png"))
 
 
 def finish(directory: Path, run: Run, task: Task, rows: Tensor, columns: int | None) -> None:
-    """The grid, and what cannot be seen in it."""
+    """Write grid.png; images.npy if no image file holds such channels; report.json if the task measures something."""
     save_png(sheet(rows, columns, run.num_classes), directory / "grid.png")
     if run.shape[0] not in (1, 3):
         results = rows[:, task.results].flatten(0, 1)
-        np.save(directory / "images.npy", results.numpy())  # no picture file holds these channels
+        np.save(directory / "images.npy", results.numpy())  # an image file has 1 or 3 channels
     if facts := task.report(rows):
-        (directory / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
+        write_json(directory / "report.json", facts)
         print(", ".join(f"{name} {value:.4g}" for name, value in facts.items()))
 
 
 def sheet(rows: Tensor, columns: int | None, num_classes: int | None) -> Tensor:
-    """One picture of rows uint8 (n, k, C, H, W): images side by side, and rows of several beside each other."""
+    """Return one image of rows uint8 (n, k, C, H, W), each of them k images side by side."""
     count, width = rows.shape[:2]
     if width == 1:
         return grid(rows[:, 0], columns or num_classes or max(1, round(count**0.5)))

@@ -1,4 +1,4 @@
-"""Describe a training at its start and sum it up at its end: the console's first and last lines, and summary.json."""
+"""Describe a training at its start and summarise it at its end: first and last log lines, and summary.json."""
 
 import logging
 from typing import Any
@@ -20,13 +20,13 @@ def describe(
 ) -> dict[str, Any]:
     """Log model, precision and batch; return them with the run's record, for loggers and summary.json."""
     batch = config["data"]["batch_size"]
-    cells = trainer.world_size * trainer.accumulate_grad_batches
+    parts = trainer.world_size * trainer.accumulate_grad_batches
     facts = {
         **record,
         "parameters": sum(p.numel() for p in module.denoiser.parameters()),
         "world_size": trainer.world_size,
         "global_batch_size": batch,
-        "batch_size_per_rank": batch // cells,
+        "batch_size_per_rank": batch // parts,
         "precision": str(trainer.precision),
         "accelerator": trainer.accelerator.__class__.__name__.removesuffix("Accelerator").lower(),
     }
@@ -40,7 +40,7 @@ def describe(
     else:
         log.info(
             "batch        %d images = %d on each of %d ranks x %d accumulated",
-            batch, batch // cells, trainer.world_size, trainer.accumulate_grad_batches,
+            batch, batch // parts, trainer.world_size, trainer.accumulate_grad_batches,
         )  # fmt: skip
     return facts
 
@@ -49,14 +49,14 @@ def summarize(
     run: RunDirectory, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
 ) -> None:
     """Write summary.json at the end of a training, and log the last lines."""
-    cells = trainer.world_size * trainer.accumulate_grad_batches  # which `auto` may have changed
+    parts = trainer.world_size * trainer.accumulate_grad_batches  # `auto` may have changed it
     times = {
         "seconds": seconds,
         "seconds_outside_training": module.paused_seconds,
         "seconds_measuring": module.measuring_seconds,
     }
     latest = {**module.latest, "heldout/loss": module.scores.get("heldout_loss")}
-    facts = {**facts, "batch_size_per_rank": facts["global_batch_size"] // cells}
+    facts = {**facts, "batch_size_per_rank": facts["global_batch_size"] // parts}
     _write(run, trainer.global_step, latest, facts, times)
 
 
@@ -80,7 +80,7 @@ def _last_row(loggers: list[Any]) -> dict[str, Any]:
 def _write(
     run: RunDirectory, step: int, latest: dict[str, Any], facts: dict[str, Any], seconds: dict[str, float]
 ) -> None:
-    share = seconds["seconds_measuring"] / seconds["seconds"] if seconds else 0.0
+    fraction = seconds["seconds_measuring"] / seconds["seconds"] if seconds else 0.0
     summary = {
         "steps": step,
         "images": step * facts["global_batch_size"],
@@ -88,7 +88,7 @@ def _write(
         "heldout_loss": latest.get("heldout/loss"),
         "images_per_second": latest.get("train/images_per_second"),
         **{name: round(value, 1) for name, value in seconds.items()},
-        **({"share_measuring": round(share, 4)} if seconds else {}),
+        **({"share_measuring": round(fraction, 4)} if seconds else {}),
         # The last record of each name; names that a changed configuration no longer measures come last.
         "metrics": dict(sorted({r["name"]: r for r in run.metric_records}.items(), key=lambda item: -item[1]["step"])),
         **facts,
@@ -96,8 +96,8 @@ def _write(
     write_json(run.summary_path, summary)
     for name, record in summary["metrics"].items():
         log.info("%-12s %.4g", name, record["value"])
-    if share:
-        log.info("metrics took %.2g%% of the time", 100 * share)
+    if fraction:
+        log.info("metrics took %.2g%% of the time", 100 * fraction)
     log.info("samples      %s", run.samples)
     log.info("checkpoints  %s", run.checkpoints.path)
     if command := wandb_offline.sync_command(run.path):

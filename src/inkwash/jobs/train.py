@@ -35,66 +35,75 @@ log = logging.getLogger("inkwash")
 
 
 def train(directory: Path) -> tuple[L.Trainer, DiffusionModule]:
-    """Train the configuration in a run directory, from its last checkpoint if there is one."""
-    env = RankEnv.current()
-    with logging_of(directory, env.rank):
-        return _train(RunDirectory(directory), env)
+    """Train the configuration in a run directory, from its newest checkpoint if there is one."""
+    rank = RankEnv.current().rank
+    with logging_of(directory, rank):
+        return _train(RunDirectory(directory), rank)
 
 
-def _train(run: RunDirectory, env: RankEnv) -> tuple[L.Trainer, DiffusionModule]:
-    started = time.perf_counter()
-    config = run.next_config
-    seed_process(config["seed"], env.rank)
-    data, module = build(config["data"]), build_module(config)
+def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
+    """Build, plan, fit, summarise: the course of one rank."""
+    started, config = time.perf_counter(), run.next_config
+    seed_process(config["seed"], rank)
+    data, module = build(config["data"]), _module(config)
     loggers = [build(node, directory=str(run)) for node in config["logger"].values()]
-    plan = resume.plan(run, config, env.world_size)
+    plan = resume.plan(run, config, RankEnv.current().world_size)
     stop = StopOnSignal()
-    trainer = build(
-        config["trainer"],
-        callbacks=[SameConfig(config_hash(config)), *_callbacks(config, plan), stop],
-        logger=loggers,
-        default_root_dir=str(run),
-    )
-    if config["compile"]:
-        for denoiser in (module.denoiser, module.ema_denoiser):
-            compile_network(denoiser.net, must=config["compile"] == "must")
+    trainer = _trainer(run, config, plan, loggers, stop)
     facts = describe(trainer, module, config, run.record)
     plan.announce()
-    if env.rank == 0:
+    if rank == 0:
         resume.rewind(run, plan, loggers)
     if plan.step >= config["trainer"]["max_steps"]:
         log.info("nothing to do: trainer.max_steps=%d is reached", config["trainer"]["max_steps"])
-        if env.rank == 0:
+        if rank == 0:
             summarize_again(run, plan.step, loggers, facts)
         return trainer, module
     plan.prepare(module, data)
-    for logger in loggers:  # now that nothing refuses to go on with it
+    for logger in loggers:  # now that nothing can refuse to resume
         logger.log_hyperparams({**config, "run": facts})
     with _ending(stop), _exhaustion(trainer, module):
         trainer.fit(module, datamodule=data, ckpt_path=plan.path)
-    if env.rank == 0:
+    if rank == 0:
         summarize(run, trainer, module, facts, time.perf_counter() - started)
     return trainer, module
 
 
-def _callbacks(config: dict[str, Any], plan: resume.ResumePlan) -> list[L.Callback]:
-    callbacks = [build(node) for node in config["callbacks"].values()]
-    if config["trainer"]["accumulate_grad_batches"] == "auto":
-        callbacks.append(micro_batches.MicroBatches(plan.micro_batches))
-    return callbacks
-
-
 def seed_process(seed: int, rank: int) -> None:
-    """Seed the global generators, another stream in every rank; dropout is seeded anew each step (module.draws)."""
+    """Seed the global generators, each rank's differently; dropout is seeded anew at each step (module.draws)."""
     value = seed_of(seed, "process", rank)
     random.seed(value)
     np.random.seed(value % 2**32)
     torch.manual_seed(value)
 
 
+def _module(config: dict[str, Any]) -> DiffusionModule:
+    """Build the module, and compile its networks if the configuration asks for that."""
+    module = build_module(config)
+    if config["compile"]:
+        for denoiser in (module.denoiser, module.ema_denoiser):
+            compile_network(denoiser.net, must=config["compile"] == "must")
+    return module
+
+
+def _trainer(
+    run: RunDirectory, config: dict[str, Any], plan: resume.ResumePlan, loggers: list[Any], stop: StopOnSignal
+) -> L.Trainer:
+    """Build the Trainer, with the configured callbacks between the two that every training has."""
+    callbacks = [build(node) for node in config["callbacks"].values()]
+    if config["trainer"]["accumulate_grad_batches"] == "auto":
+        callbacks.append(micro_batches.MicroBatches(plan.micro_batches))
+    return build(
+        config["trainer"],
+        callbacks=[SameConfig(config_hash(config)), *callbacks, stop],
+        logger=loggers,
+        default_root_dir=str(run),
+    )
+
+
 @contextmanager
 def _ending(stop: StopOnSignal) -> Iterator[None]:
-    """Restore signal handlers, finish the W&B run, and end together with the other ranks."""
+    """At the end restore signal handlers, finish the W&B run, and wait for the other ranks."""
     try:
         yield
     finally:
@@ -119,7 +128,7 @@ def _exhaustion(trainer: L.Trainer, module: DiffusionModule) -> Iterator[None]:
     except Exception as error:
         if not micro_batches.is_exhaustion(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # which hold the activations
-        reserve.give_back()
-        said = " ".join(str(error).split())[:160]
-        raise UserError(f"out of memory ({said}): {micro_batches.advice(trainer, module)}") from None
+        traceback.clear_frames(error.__traceback__)  # they hold the activations
+        reserve.release()
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"out of memory ({reason}): {micro_batches.advice(trainer, module)}") from None

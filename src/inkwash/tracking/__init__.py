@@ -1,0 +1,15 @@
+"""Tracking: the numbers and images of a run, in its directory and in Weights & Biases (W&B).
+
+    csv_logger.py        metrics.csv in the run directory: every number that was logged
+    wandb_logger.py      the W&B run of a training
+    wandb_jobs.py        a W&B run for each evaluation or sampling job of a trained run
+    wandb_offline.py     records that have not been uploaded, the API key, the server; without importing wandb
+    wandb_workspace.py   the W&B workspace: which panel shows which value
+
+A training logs through Lightning's Logger interface (`log_metrics`, `log_hyperparams`), always with the optimizer step
+as the axis. The run directory is the original: a run without W&B loses nothing, and metrics.csv is what resuming and
+summaries read. wandb is imported in this package alone.
+
+Open csv_logger.py first: it is the whole interface in one small class. A new logger is a subclass of
+lightning.pytorch.loggers.Logger with an argument `directory`, and a YAML file in conf/logger/.
+"""

@@ -1,29 +1,34 @@
-"""metrics.csv: every logged number in the run directory, whatever else logs it."""
+"""Log every number to metrics.csv in the run directory."""
 
 import csv
-import os
+import io
 from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from inkwash.errors import UserError
-from inkwash.files import writing
+from inkwash.files import write_text
+from inkwash.runs.directory import RunDirectory
 
 
 class MetricsCsv(Logger):
-    """A row for each step with a column for each metric. Lightning's CSVLogger starts its file anew on a resume.
+    """Logger of metrics.csv: a row for each step, a column for each metric.
+
+    Unlike Lightning's CSVLogger it continues the file of a resumed run.
 
     Args:
         directory: the run directory.
+
+    Raises:
+        UserError: the file is damaged.
     """
 
     def __init__(self, directory: str):
         super().__init__()
-        self.path = Path(directory) / "metrics.csv"
+        self.path = RunDirectory(directory).metrics_csv
         self.rows: dict[int, dict[str, Any]] = {}
         if self.path.is_file():
             # A kill may have cut the last line short.
@@ -45,10 +50,10 @@ class MetricsCsv(Logger):
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration is config.yaml."""
+        """Do nothing: the configuration is in config.yaml."""
 
     def forget_after(self, step: int) -> None:
-        """Drop rows of a later step: a resumed run writes them again."""
+        """Drop the rows of later steps, which a resumed run repeats."""
         self.rows = {at: row for at, row in self.rows.items() if at <= step}
         if self.path.exists():
             self._rewrite()
@@ -61,7 +66,7 @@ class MetricsCsv(Logger):
         columns = self._columns()
         row.update(metrics)
         if new and self.path.exists() and set(metrics) <= set(columns) and step == max(self.rows):
-            with open(self.path, "a", newline="") as file:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, columns).writerow(row)
         else:
             self._rewrite()
@@ -70,9 +75,8 @@ class MetricsCsv(Logger):
         return list(dict.fromkeys(name for row in self.rows.values() for name in row))
 
     def _rewrite(self) -> None:
-        partial = self.path.with_suffix(".partial")
-        with writing(partial), open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns())
-            writer.writeheader()
-            writer.writerows(self.rows[step] for step in sorted(self.rows))
-        os.replace(partial, self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns())
+        writer.writeheader()
+        writer.writerows(self.rows[step] for step in sorted(self.rows))
+        write_text(self.path, text.getvalue())

@@ -1,6 +1,5 @@
-"""Weights & Biases, once a run is trained: evaluations and drawings."""
+"""Log evaluations and sampling jobs of a trained run to Weights & Biases (W&B)."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,11 +7,12 @@ from typing import Any, Literal
 import wandb
 from omegaconf import OmegaConf
 
-from inkwash.tracking.wandb_logger import checkpoint_artifact, chosen_mode, keep_to
+from inkwash.runs.directory import RunDirectory
+from inkwash.tracking.wandb_logger import checkpoint_artifact, chosen_mode, keep_files_in
 
 
 class JobTracker:
-    """Shows what was done with a trained run as a W&B run of its own, which uses the checkpoints as artifacts.
+    """Logs a job of a trained run as a W&B run of its own, which uses the checkpoints as artifacts.
 
     Args:
         project, entity: None for those of the trained run.
@@ -39,21 +39,26 @@ class JobTracker:
         rows: Sequence[dict[str, Any]] = (),
         pictures: Sequence[Path] = (),
     ) -> None:
-        """Send the table of rows, whose first one is the summary, and pictures that lie in the directory.
+        """Send the results of a job.
 
         Args:
-            directory: of the job, which keeps the offline record.
-            trained: the run directory whose checkpoints it used, None for images of others.
+            directory: of the job; W&B's offline record goes there.
+            job_type: evaluation or sampling.
+            config: of the job.
+            trained: the run directory whose checkpoints it used; None for images that no run generated.
+            checkpoints: the names of their files.
+            rows: a table; the first row becomes the summary of the W&B run.
+            pictures: image files; those that do not exist are left out.
         """
-        of_run = OmegaConf.load(trained / "config.yaml") if trained else OmegaConf.create()
-        about = json.loads((trained / "run.json").read_text()) if trained else {}
-        keep_to(directory)
+        of_run = OmegaConf.load(RunDirectory(trained).config_path) if trained else OmegaConf.create()
+        record = RunDirectory(trained).record if trained else {}
+        keep_files_in(directory)
         run = wandb.init(
             project=self.project or OmegaConf.select(of_run, "logger.wandb.project") or "inkwash",
             entity=self.entity or OmegaConf.select(of_run, "logger.wandb.entity"),
-            id="-".join(filter(None, (about.get("id"), directory.name))),  # the same for the same job
+            id="-".join(filter(None, (record.get("id"), directory.name))),  # a repeated job continues its W&B run
             name=directory.name,
-            group=about.get("sweep"),
+            group=record.get("sweep"),
             job_type=job_type,
             tags=self.tags,
             notes=self.notes,
@@ -64,20 +69,20 @@ class JobTracker:
         )
         if trained is not None:
             for checkpoint in checkpoints:
-                use_artifact(run, checkpoint_artifact(trained, checkpoint))
-        shown: dict[str, Any] = {path.stem: wandb.Image(str(path)) for path in pictures if path.exists()}
+                use_artifact(run, checkpoint_artifact(RunDirectory(trained), checkpoint))
+        media: dict[str, Any] = {path.stem: wandb.Image(str(path)) for path in pictures if path.exists()}
         if rows:
             columns: list[Any] = list(dict.fromkeys(name for row in rows for name in row))
-            shown["table"] = wandb.Table(columns=columns, data=[[row.get(name) for name in columns] for row in rows])
+            media["table"] = wandb.Table(columns=columns, data=[[row.get(name) for name in columns] for row in rows])
             run.summary.update(rows[0])
-        run.log(shown)
+        run.log(media)
         run.finish()
 
 
 def use_artifact(run: wandb.Run, artifact: wandb.Artifact) -> None:
-    """Have W&B know that the run made use of files, which are a version that it has already or become one."""
+    """Declare that a W&B run used an artifact: a version that W&B has already, or a new one."""
     if run.offline:
-        # What use_artifact does online, where it then waits for the server.
+        # What use_artifact does online before it waits for the server.
         run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
     else:
         run.use_artifact(artifact)

@@ -1,4 +1,4 @@
-"""Weights & Biases, while a run is trained. Beside job_tracking.py the only file that knows it."""
+"""Log a training to Weights & Biases (W&B)."""
 
 import contextlib
 import csv
@@ -21,6 +21,7 @@ from torch import Tensor
 from inkwash.errors import UserError
 from inkwash.reports.image_grid import grid
 from inkwash.runs.best import best_column, direction
+from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.wandb_offline import has_api_key
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ STEP = "trainer/global_step"
 
 
 def while_it_lives(method: Callable[..., None]) -> Callable[..., None]:
-    """Do without W&B once its own process is gone: schedulers send SIGTERM to that one too, in the middle of a step."""
+    """Make a method of Tracker do nothing once W&B's own process has ended.
+
+    A scheduler's SIGTERM reaches that process too, in the middle of a step.
+    """
 
     @functools.wraps(method)
     def call(self: "Tracker", *args: Any, **kwargs: Any) -> None:
@@ -44,20 +48,20 @@ def while_it_lives(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class Tracker(WandbLogger):
-    """The run directory's run in W&B: online when there is an API key and offline, without a question, otherwise.
+    """Logger of the W&B run of a run directory: online if there is an API key, offline otherwise.
 
-    Every row carries the optimizer step, which is the axis of every plot. What a resumed run does a second time makes
-    no second point, for W&B takes none back: W&B's own records say what it has. The best values go to the summary as
-    best/NAME, because W&B's own minimum begins anew with every start of a run.
+    Every row carries the optimizer step, the axis of every plot. W&B cannot drop points, so steps that a resumed run
+    repeats are sent once: W&B's own records say which it has. The best values go to the summary as best/NAME, because
+    W&B's own minimum begins anew with every start of a run.
 
     Args:
-        directory: the run directory; its run.json keeps the W&B run's id, so that a resume continues the same W&B run.
+        directory: the run directory; run.json holds the W&B run's id, so that a resumed run continues the same W&B run.
         entity, project, name, group, job_type, tags, notes: as in W&B; name is the run directory's by default, group
             the sweep's.
         mode: online, offline or disabled; None decides by WANDB_MODE and then by the key.
-        sample_table: beside every grid, send a table with each image and the class that was asked for.
-        artifacts: at the end, send best.ckpt and last.ckpt with config.yaml as versions `best` and `last` of an
-            artifact. Each is a run directory to sample from.
+        sample_table: with every grid, send a table of its images and the classes that were asked for.
+        artifacts: at the end, send best.ckpt and last.ckpt, each with config.yaml, as versions `best` and `last` of an
+            artifact. Each unpacks to a run directory.
     """
 
     def __init__(
@@ -74,26 +78,27 @@ class Tracker(WandbLogger):
         sample_table: bool = True,
         artifacts: bool = False,
     ):
-        self.directory, self.sample_table, self.artifacts = Path(directory), sample_table, artifacts
-        about = json.loads((self.directory / "run.json").read_text())
-        keep_to(self.directory)
+        self.directory, self.sample_table, self.artifacts = RunDirectory(directory), sample_table, artifacts
+        record = self.directory.record
+        keep_files_in(self.directory.path)
         super().__init__(
             project=project,
             entity=entity,
-            name=name or self.directory.name,
-            id=about["id"],
+            name=name or self.directory.path.name,
+            id=record["id"],
             save_dir=directory,
-            group=group or about["sweep"],
+            group=group or record["sweep"],
             job_type=job_type,
             tags=tags,
             notes=notes,
             mode=chosen_mode(mode),
             resume="allow",
-            # By default what was logged in the 15 s before a kill is lost, though a checkpoint may be younger.
+            # By default the values of the 15 s before a kill are lost, though a checkpoint may be younger.
             settings=wandb.Settings(x_transaction_log_flush_interval=0.1),
         )
-        self._wandb_init.pop("anonymous", None)  # WandbLogger always passes it, and W&B always complains
-        self._steps: dict[str, int] | None = None  # the last of each value that W&B has
+        self._wandb_init.pop("anonymous", None)  # WandbLogger always passes it, and W&B warns of it
+        self._run_id: str = record["id"]
+        self._steps: dict[str, int] | None = None  # by value, the last step that W&B has
         self._best: dict[str, float] = {}
         self._defined: set[str] = set()
         self.gone = False
@@ -104,15 +109,15 @@ class Tracker(WandbLogger):
         assert step is not None, "every number here belongs to a step"
         run = self.experiment
         if self._steps is None:
-            self._steps = steps_sent(self.directory, str(self._id))
+            self._steps = steps_sent(self.directory, self._run_id)
             self._note_best(earlier_rows(self.directory))
-        # What W&B has already counts too: metrics.csv has forgotten the steps that are done again.
+        # Repeated steps count too: they have been dropped from metrics.csv.
         scored = self._note_best([metrics])
         new = {name: value for name, value in metrics.items() if step > self._steps.get(name, -1)}
         if not new:
             return
         for name in sorted(new.keys() - self._defined):
-            # By name, for W&B applies a pattern to numbers only, not to pictures and tables.
+            # By name, because W&B applies a pattern to numbers only, not to images and tables.
             run.define_metric(name, step_metric=STEP)
         self._defined |= new.keys()
         super().log_metrics(new, step)
@@ -121,7 +126,7 @@ class Tracker(WandbLogger):
             run.summary.update(self._best)
 
     def _note_best(self, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether there was any value that has a best."""
+        """Update the best values; returns whether any value has a best."""
         scores = [(name, float(row[name]), sign) for row in rows for name in row if (sign := direction(name))]
         for name, value, sign in scores:
             if math.isfinite(value):
@@ -132,7 +137,7 @@ class Tracker(WandbLogger):
     @rank_zero_only
     @while_it_lives
     def log_samples(self, sheet: Tensor, images: Tensor, labels: Tensor | None, step: int) -> None:
-        """Show a grid (3, height, width), and its images (n, C, H, W) beside their labels (n,); all uint8."""
+        """Send a grid (3, height, width), and a table of its images (n, C, H, W) and labels (n,); all uint8."""
         self.log_image("samples", [_pixels(sheet)], step, caption=[f"step {step}"])
         if labels is not None and self.sample_table:
             rows = sorted(zip(labels.tolist(), range(len(images)), strict=True))
@@ -142,71 +147,69 @@ class Tracker(WandbLogger):
     @rank_zero_only
     @while_it_lives
     def log_neighbours(self, sheet: Tensor, step: int) -> None:
-        """Show a grid of pairs (3, height, width), uint8: a sample and the training image nearest to it."""
+        """Send a grid of pairs (3, height, width), uint8: a sample and the training image nearest to it."""
         self.log_image("neighbours", [_pixels(sheet)], step, caption=[f"step {step}"])
 
     @rank_zero_only
     @while_it_lives
     def finalize(self, status: str) -> None:
-        """The training is over, however it ended."""
+        """Send the checkpoints at the end of the training, however it ended."""
         super().finalize(status)
         if not self.artifacts or self._experiment is None:
             return
-        for alias in ("best", "last"):  # in this order, for W&B calls what came last `latest`
-            if (self.directory / "checkpoints" / f"{alias}.ckpt").exists():
+        for alias in ("best", "last"):  # in this order, because W&B calls the last one `latest`
+            if (self.directory.checkpoints.path / f"{alias}.ckpt").exists():
                 artifact = checkpoint_artifact(self.directory, f"{alias}.ckpt")
                 self.experiment.log_artifact(artifact, aliases=[alias])
 
 
-def keep_to(directory: Path) -> None:
-    """Have W&B say little, and keep all of its files in a run's directory."""
+def keep_files_in(directory: Path) -> None:
+    """Make W&B quiet, and let it store all of its files in a directory."""
     os.environ.setdefault("WANDB_SILENT", "true")
     # Else copies of tables and checkpoints wait for their upload in the home directory.
     os.environ.setdefault("WANDB_DATA_DIR", str((directory / "wandb").resolve()))
 
 
 def chosen_mode(mode: str | None) -> str:
-    """online, offline or disabled: as asked, as WANDB_MODE says, or by whether there is an API key."""
-    told = os.environ.get("WANDB_MODE")
-    if told and told not in ("online", "offline", "disabled", "shared"):
-        raise UserError(f"WANDB_MODE={told} in the environment must be online, offline or disabled")
-    return mode or told or ("online" if has_api_key() else "offline")
+    """Return online, offline or disabled: the argument, else WANDB_MODE, else online if there is an API key."""
+    variable = os.environ.get("WANDB_MODE")
+    if variable and variable not in ("online", "offline", "disabled", "shared"):
+        raise UserError(f"WANDB_MODE={variable} in the environment must be online, offline or disabled")
+    return mode or variable or ("online" if has_api_key() else "offline")
 
 
-def steps_sent(directory: Path, run_id: str) -> dict[str, int]:
-    """The last step of each value that W&B has of a run, by the records of its earlier starts."""
+def steps_sent(run: RunDirectory, run_id: str) -> dict[str, int]:
+    """Return the last step of each value that W&B has of a run, from W&B's records of its earlier starts."""
     last: dict[str, int] = {}
-    for record in sorted(directory.glob(f"wandb/*run-*/run-{run_id}.wandb")):
+    for record in sorted(run.path.glob(f"wandb/*run-*/run-{run_id}.wandb")):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
         text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
         for item in (json.loads(line)["history"]["item"] for line in text.splitlines() if '"type":"history"' in line):
-            names = (name.removesuffix("._type") for name in item)  # of a picture or a table
+            names = (name.removesuffix("._type") for name in item)  # of an image or a table
             last |= {name: max(item.get(STEP, -1), last.get(name, -1)) for name in names}
     return last
 
 
-def earlier_rows(directory: Path) -> list[dict[str, Any]]:
-    """What a run that goes on has logged, from its metrics.csv."""
-    path = directory / "metrics.csv"
-    if not path.exists():
+def earlier_rows(run: RunDirectory) -> list[dict[str, Any]]:
+    """Return what a resumed run has logged so far, from its metrics.csv."""
+    if not run.metrics_csv.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(run.metrics_csv, newline="", encoding="utf-8") as file:
         return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-def checkpoint_artifact(directory: Path, checkpoint: str) -> wandb.Artifact:
-    """A checkpoint with the configuration that reads it: what it unpacks to is a run directory."""
-    about = json.loads((directory / "run.json").read_text())
-    artifact = wandb.Artifact(f"checkpoint-{about['id']}", "model", metadata={"run": directory.name})
-    artifact.add_file(str(directory / "config.yaml"))
-    artifact.add_file(str(directory / "checkpoints" / checkpoint), f"checkpoints/{checkpoint}")
+def checkpoint_artifact(run: RunDirectory, checkpoint: str) -> wandb.Artifact:
+    """Return a checkpoint with its configuration as an artifact, which unpacks to a run directory."""
+    artifact = wandb.Artifact(f"checkpoint-{run.record['id']}", "model", metadata={"run": run.path.name})
+    artifact.add_file(str(run.config_path))
+    artifact.add_file(str(run.checkpoints.path / checkpoint), f"checkpoints/{checkpoint}")
     return artifact
 
 
 def finish(failed: bool) -> None:
     """Close the W&B run, if there is one, so that the next job of this process gets its own."""
     if wandb.run is not None:
-        with contextlib.suppress(ConnectionError):  # Tracker has told of it
+        with contextlib.suppress(ConnectionError):  # Tracker has logged it
             wandb.finish(exit_code=int(failed))
 
 

@@ -1,4 +1,4 @@
-"""The workspace of W&B in which runs are looked at, made of what a run logged: the only file that knows its library."""
+"""Build the W&B workspace of a project: a panel for every value that a run has logged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,19 @@ from inkwash.runs.best import best_column, direction
 
 STEP = "trainer/global_step"
 LR = "optimizer.lr"
-# Before the rest, in this order: what pictures are judged by.
+# Beginnings of the metrics that come before the rest, in this order.
 FIRST = ("fd_", "fid_", "kid_", "accuracy_")
 
 
 @dataclass
 class Logged:
-    """What there is to show of a run.
+    """Names of what a run has logged.
 
     Attributes:
-        values: names of numbers, as logged.
-        pictures, tables: names of those.
-        settings: keys of the configuration that sweeps try, a.b.c.
+        values: names of numbers.
+        pictures: names of images.
+        tables: names of tables.
+        settings: dotted keys of the configuration that sweeps vary.
     """
 
     values: Sequence[str]
@@ -32,17 +33,19 @@ class Logged:
     settings: Sequence[str]
 
     def starting(self, *prefixes: str) -> list[str]:
+        """Return the values whose names have one of these beginnings."""
         return [name for name in self.values if name.startswith(prefixes)]
 
     @property
     def scores(self) -> list[str]:
-        """Values that have a best, what pictures are judged by first."""
-        found = filter(direction, self.values)
-        return sorted(found, key=lambda name: [not name.startswith(f"metrics/{key}") for key in FIRST])
+        """The values that have a best, those of FIRST first."""
+        return sorted(
+            filter(direction, self.values), key=lambda name: [not name.startswith(f"metrics/{key}") for key in FIRST]
+        )
 
 
 def build(logged: Logged, entity: str, project: str, name: str) -> ws.Workspace:
-    """Quality, training, samples and sweeps, each a section; nothing that was not logged."""
+    """Return a workspace with sections for quality, samples, training and sweeps, without empty ones."""
     sections = (
         ws.Section(name="Quality", panels=quality(logged), is_open=True),
         ws.Section(name="Samples", panels=samples(logged), is_open=True),
@@ -66,12 +69,12 @@ def build(logged: Logged, entity: str, project: str, name: str) -> ws.Workspace:
 
 
 def to_json(view: ws.Workspace) -> str:
-    """What W&B would be sent."""
+    """Return the workspace as it would be sent to W&B."""
     return view._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
 
 
 def quality(logged: Logged) -> list[Any]:
-    """Every metric, a distance beside what as many real images would score."""
+    """Return a panel for each metric; a distance is shown beside its floor, that of as many real images."""
     scores = [score for score in logged.scores if score.startswith("metrics/")]
     panels = []
     for score in scores:
@@ -83,7 +86,7 @@ def quality(logged: Logged) -> list[Any]:
 
 
 def training(logged: Logged) -> list[Any]:
-    """Losses, where along the noise levels they are, and how training goes."""
+    """Return panels for losses, losses by noise level, and other values of the training."""
     losses = [name for name in ("train/loss", "heldout/loss") if name in logged.values]
     by_noise = sorted(logged.starting("loss_by_log_snr/"), key=lowest)
     rest = [name for name in logged.starting("train/") if name not in losses]
@@ -94,18 +97,18 @@ def training(logged: Logged) -> list[Any]:
 
 
 def lowest(name: str) -> float:
-    """The lower end of a bin loss_by_log_snr/LOW_to_HIGH."""
+    """Return the lower end of a bin loss_by_log_snr/LOW_to_HIGH."""
     return float(name.rpartition("/")[2].partition("_to_")[0])
 
 
 def samples(logged: Logged) -> list[Any]:
-    """Pictures with a slider over the steps, and tables of them."""
+    """Return browsers of images, with a slider over the steps, and tables."""
     browsers = [wr.MediaBrowser(title=name, media_keys=[name], gallery_axis="step") for name in logged.pictures]
     return [*browsers, *(wr.WeavePanelSummaryTable(table_name=name) for name in logged.tables)]
 
 
 def sweeps(logged: Logged) -> list[Any]:
-    """What the settings did to the metric of the run."""
+    """Return panels that relate the settings of a sweep to the first metric."""
     if not logged.scores:
         return []
     best = wr.SummaryMetric(best_column(logged.scores[0]))
@@ -122,4 +125,5 @@ def sweeps(logged: Logged) -> list[Any]:
 
 
 def line(title: str, names: Sequence[str], log_y: bool) -> Any:
+    """Return a line plot of values over the optimizer step."""
     return wr.LinePlot(title=title, x=STEP, y=list(names), log_y=log_y or None, title_x="step")

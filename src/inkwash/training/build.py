@@ -1,4 +1,4 @@
-"""Build the denoiser and the LightningModule of a configuration."""
+"""Build the denoiser and the LightningModule that a configuration describes."""
 
 import functools
 from typing import Any
@@ -14,14 +14,18 @@ from inkwash.training.module import DiffusionModule
 
 
 def build_denoiser(config: dict[str, Any]) -> Denoiser:
-    """The network on its path, initialised from the configuration's seed."""
+    """Return the denoiser of a configuration, its network initialised from the configuration's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config["seed"], "weights"))
         return Denoiser(build(config["model"]), build(config["schedule"]), build(config["prediction"]))
 
 
 def build_module(config: dict[str, Any]) -> DiffusionModule:
-    """The LightningModule of a configuration, which it keeps for its checkpoints."""
+    """Return the LightningModule of a configuration, which it keeps for its checkpoints.
+
+    Raises:
+        UserError: optimizer, model, loss and schedule do not fit together.
+    """
     optimizer = build(config["optimizer"])
     try:
         optimizer([nn.Parameter(torch.zeros(1))])

@@ -1,30 +1,33 @@
-"""torch.compile, and what to do on a machine where it does not work."""
+"""torch.compile for a network, with a way back where it does not work."""
 
 import logging
+from typing import Any
 
+import torch
 from torch import nn
 
 log = logging.getLogger(__name__)
 
 
 def compile_network(net: nn.Module, must: bool = False, backend: str = "inductor") -> None:
-    """Compile in place, which leaves the names of its parameters as they are.
+    """Compile a network's `forward` in place, so that the names of its parameters stay as they are.
 
-    What is compiled at the first call may fail then, for want of a C++ compiler or of an operator. Unless it `must`
-    work, the network goes on as it was written, after one warning.
+    Compilation happens at the first call, and may fail then for want of a C++ compiler or of an operator. Copy the
+    network before this: a copy would call the compiled original.
+
+    Args:
+        must: raise that error. Otherwise the network goes on uncompiled, after one warning.
+        backend: of torch.compile.
     """
-    net.compile(backend=backend)
-    if must:
-        return
-    compiled = net._compiled_call_impl
-    assert compiled is not None
+    plain = net.forward
+    compiled = torch.compile(plain, backend=backend)
 
-    def call(*args, **kwargs):
+    def forward(*args: Any, **kwargs: Any) -> Any:
         try:
             return compiled(*args, **kwargs)
         except Exception as error:
-            net._compiled_call_impl = None
-            result = net(*args, **kwargs)  # raises again if the network itself is at fault
+            net.forward = plain
+            result = plain(*args, **kwargs)  # raises again if the network itself is at fault
             reason = str(error).strip().partition("\n")[0][:160]
             log.warning(
                 "torch.compile failed (%s: %s): training goes on without it; compile=must makes this an error",
@@ -33,4 +36,4 @@ def compile_network(net: nn.Module, must: bool = False, backend: str = "inductor
             )
             return result
 
-    net._compiled_call_impl = call
+    net.forward = compiled if must else forward

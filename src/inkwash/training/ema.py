@@ -1,6 +1,8 @@
-"""Decay rules of the exponential moving average of weights: update n = 1, 2, ... keeps decay(n) of the average.
+"""Exponential moving average (EMA) of the weights theta, after step n = 1, 2, ...:
 
-Both rules start at decay(1) = 0 or close to it, so a short run's average is never the random initialisation.
+    theta' <- d_n theta' + (1 - d_n) theta
+
+A decay rule gives d_n. Both rules start at d_1 = 0, so that the average never holds the random initialisation.
 """
 
 import copy
@@ -8,6 +10,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
@@ -15,15 +18,18 @@ from inkwash.training.fsdp import whole
 
 
 class Decay(ABC):
+    """Decay rule of an average of weights."""
+
     @abstractmethod
     def __call__(self, n: int) -> float:
-        """Share of the average that the n-th update keeps, in [0, 1)."""
+        """Return d_n, the factor of the average in the n-th update, in [0, 1)."""
 
 
 class PowerDecay(Decay):
-    """(1 - 1/n)^exponent: an average over a fixed share of the training so far (Karras et al. 2023, eq. 123).
+    """d_n = (1 - 1/n)^exponent: an average over a fixed fraction of the steps so far (Karras et al. 2023, eq. 123).
 
-    An exponent of 16 (gamma = 15 there) averages about the last 6% of the steps, whatever the length of the run.
+    Args:
+        exponent: gamma + 1 of the paper. 16 averages roughly the last 6% of the steps, whatever the length of the run.
     """
 
     def __init__(self, exponent: float = 16.0):
@@ -36,7 +42,11 @@ class PowerDecay(Decay):
 
 
 class ConstantDecay(Decay):
-    """min(decay, (1 + k) / (10 + k)) after k = n - 1 updates; 0 at first: Ho et al.'s 0.9999 with a warm-up."""
+    """d_n = min(decay, n / (9 + n)), and d_1 = 0: the constant decay of Ho et al. 2020 with a warm-up.
+
+    Args:
+        decay: 0.9999 in the paper.
+    """
 
     def __init__(self, decay: float = 0.9999):
         if not 0 <= decay < 1:
@@ -48,14 +58,14 @@ class ConstantDecay(Decay):
 
 
 class AverageDenoiser(Denoiser):
-    """A denoiser of averaged weights: they move between devices, but stay in the precision they were made in.
+    """Denoiser of averaged weights: they move between devices, but keep the dtype they were made in.
 
-    A bf16 average stands still: (1 - decay) of a small difference is less than the last of its 8 bits.
+    A bf16 average would stand still: (1 - d_n) times a small difference is below the last of its 8 bits.
     """
 
     @classmethod
     def of(cls, denoiser: Denoiser) -> "AverageDenoiser":
-        """A copy of the denoiser that takes no gradient."""
+        """Return a copy of the denoiser that takes no gradient."""
         average = cls(copy.deepcopy(denoiser.net), denoiser.schedule, denoiser.prediction)
         return average.requires_grad_(False).eval()
 
@@ -65,7 +75,7 @@ class AverageDenoiser(Denoiser):
 
 @torch.no_grad()
 def update(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * model, parameter by parameter."""
-    averages: list[torch.Tensor] = list(average.parameters())
-    values = [value.to(mean.dtype) for value, mean in zip(whole(model.parameters()), averages, strict=True)]
-    torch._foreach_lerp_(averages, values, 1 - decay)
+    """Set average <- decay * average + (1 - decay) * model, parameter by parameter."""
+    means: list[torch.Tensor] = list(average.parameters())
+    values = [value.to(mean.dtype) for value, mean in zip(whole(model.parameters()), means, strict=True)]
+    get_ema_multi_avg_fn(decay)(means, values, None)

@@ -1,4 +1,8 @@
-"""FSDP: every rank keeps a part of the network, of its gradients and of the optimizer's state."""
+"""Fully sharded data parallelism (FSDP; Zhao et al. 2023): each rank holds a part of the network.
+
+A part of every parameter, and of its gradient and optimizer state; a rank gathers the whole of a stage when it computes
+with it.
+"""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -15,15 +19,15 @@ from inkwash.errors import UserError
 
 
 class ShardedStrategy(DDPStrategy):
-    """Cuts the trained network up, stage by stage (torch's FSDP2; Zhao et al. 2023).
+    """Lightning strategy that shards the trained network, stage by stage, with torch's FSDP2.
 
-    Averages stay whole on every rank: each draws its own images with them, and not the same number as the others, which
-    a network in parts could not do. So each step gathers the weights once more. Checkpoints hold whole tensors, as
-    always.
+    Averages stay whole on every rank: each rank generates its own images with them, and not the same number as others,
+    which a sharded network could not do. So each step gathers the weights once more. Checkpoints hold whole tensors, as
+    without FSDP.
     """
 
     def configure_ddp(self) -> None:
-        """Called once the network is on its device, before there is an optimizer."""
+        """Shard the network; Lightning calls this with it on its device, before there is an optimizer."""
         module: Any = self.lightning_module
         refuse_what_needs_the_whole(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
@@ -35,7 +39,7 @@ class ShardedStrategy(DDPStrategy):
 
     @contextmanager
     def block_backward_sync(self):
-        """Micro-batches but the last add to gradients that stay whole."""
+        """Add up whole gradients, without exchange, over all micro-batches of a step but the last."""
         module: Any = self.lightning_module
         net = module.denoiser.net
         net.set_requires_gradient_sync(False)
@@ -58,7 +62,7 @@ class ShardedStrategy(DDPStrategy):
 
 
 def refuse_what_needs_the_whole(module: Any) -> None:
-    """Raise UserError for what draws with the trained network itself, or has parameters of its own beside it."""
+    """Raise UserError for callbacks that need the raw weights whole, and for a loss with parameters of its own."""
     for name, callback in module.config["callbacks"].items():
         if "raw" in (callback.get("weights") or ()):
             raise UserError(
@@ -70,7 +74,7 @@ def refuse_what_needs_the_whole(module: Any) -> None:
 
 
 def whole(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Each tensor as all ranks together have it; all of them must ask."""
+    """Gather sharded tensors. All ranks must call this together; other tensors are returned as they are."""
     return [_whole(tensor) for tensor in tensors]
 
 
@@ -79,7 +83,7 @@ def _whole(value: Any) -> Any:
 
 
 def _cut(state: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
-    """An optimizer's state of a parameter, as the parameter is cut."""
+    """Shard an optimizer's state of a parameter as the parameter is sharded."""
     if not isinstance(parameter, DTensor):
         return state
     return {

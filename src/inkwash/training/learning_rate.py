@@ -1,4 +1,4 @@
-"""Learning rate as a factor of the optimizer's own, counted in optimizer steps."""
+"""Learning-rate schedules: a factor of the optimizer's learning rate as a function of the optimizer step."""
 
 import math
 
@@ -6,7 +6,11 @@ from inkwash.errors import UserError
 
 
 class Warmup:
-    """Rise linearly over warmup_steps, then stay at 1. The first step already moves: factor 1 / warmup_steps."""
+    """Linear warm-up: min(1, (step + 1) / warmup_steps), so that the first step is not lost.
+
+    Args:
+        warmup_steps: optimizer steps; 0 for none.
+    """
 
     def __init__(self, warmup_steps: int = 0):
         if warmup_steps < 0:
@@ -18,7 +22,14 @@ class Warmup:
 
 
 class WarmupCosine(Warmup):
-    """Rise linearly, then fall to 0 at total_steps along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
+    """Linear warm-up, then half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts).
+
+    (1 + cos(pi p)) / 2 with the fraction p of the steps after the warm-up that are done; 0 from total_steps on.
+
+    Args:
+        total_steps: optimizer steps until 0.
+        warmup_steps: those of the warm-up among them.
+    """
 
     def __init__(self, total_steps: int, warmup_steps: int = 0):
         super().__init__(warmup_steps)

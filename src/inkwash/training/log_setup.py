@@ -1,4 +1,4 @@
-"""What a rank says, and where."""
+"""Set up logging of a rank: console and train.log."""
 
 import logging
 import sys
@@ -8,26 +8,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inkwash.files import NAMES
+from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import OccupiedError, claim
 
 log = logging.getLogger("inkwash")
 
-# Lightning's own warnings that tell a user nothing.
+# Warnings of Lightning that do not help a user.
 NOISE = (
     ".*isinstance.treespec, LeafSpec.*",  # of its tree utilities
     "Found .* in eval mode.*",  # the averaged denoiser, on purpose
     ".*does not have many workers.*",
     ".*`broadcast_buffers` is deprecated.*",  # of torch 2.15; its successor is unknown to the torch before
-    ".*The `srun` command is available.*",  # whoever starts the ranks, they are there by now
+    ".*The `srun` command is available.*",  # the ranks have been started by now
 )
 
 
 @contextmanager
 def logging_of(directory: Path, rank: int) -> Iterator[None]:
-    """Logging of this rank: messages of rank 0 go to the console and to train.log, which it has for itself.
+    """Log messages of rank 0 to the console and to train.log, which it locks; of other ranks errors only.
 
     Raises:
-        OccupiedError: another process has it.
+        OccupiedError: another process trains in this directory.
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -36,8 +37,8 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
     if rank == 0:
-        file = logging.FileHandler(directory / "train.log", encoding="utf-8", errors=NAMES)
-        file.handleError = lambda record: None  # a full disk, of which the console tells
+        file = logging.FileHandler(RunDirectory(directory).log_path, encoding="utf-8", errors=NAMES)
+        file.handleError = lambda record: None  # a full disk, which the console reports
         if not claim(file.stream):
             raise OccupiedError(f"another process trains in {directory}: wait for its end, or choose another run=NAME")
         formats[file] = "%(asctime)s %(message)s"

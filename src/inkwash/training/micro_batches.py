@@ -1,4 +1,4 @@
-"""How many images at a time the memory takes: a global batch that does not fit is trained on in smaller parts."""
+"""Choose the size of micro-batches by the memory there is: a global batch that does not fit is split into parts."""
 
 import gc
 import itertools
@@ -17,61 +17,65 @@ log = logging.getLogger(__name__)
 
 
 class Reserve:
-    """Address space, of no memory, that is given back when memory runs out: to find out what would fit takes some."""
+    """Reserved address space, without memory behind it, to release when memory runs out.
+
+    Finding out what would fit takes some itself.
+    """
 
     BYTES = 1 << 26
 
     def __init__(self):
         self.space = mmap.mmap(-1, self.BYTES)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
+        """Give the space back."""
         self.space.close()
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Whether an allocation failed, on whatever device."""
+    """Return whether an error is a failed allocation, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # What torch says of the CPU's memory, and oneDNN of its own.
-    said = ("can't allocate memory", "could not create a memory", "could not create a primitive")
-    return type(error) is RuntimeError and any(text in str(error) for text in said)
+    # Messages of torch's CPU allocator, and of oneDNN.
+    messages = ("can't allocate memory", "could not create a memory", "could not create a primitive")
+    return type(error) is RuntimeError and any(text in str(error) for text in messages)
 
 
 class MicroBatches(L.Callback):
-    """Chooses trainer.accumulate_grad_batches when training begins: as few parts of a step's batch as fit in memory.
+    """Sets trainer.accumulate_grad_batches when training begins: the least number of micro-batches that fit in memory.
 
-    The choice costs a forward and backward pass for each size tried, and nothing of the training: neither weights nor
-    random numbers. All processes take the same.
+    This costs a forward and backward pass for each size tried, and changes neither weights nor random numbers. All
+    processes choose the same number.
 
     Args:
-        known: what a checkpoint was trained with, to go on with the same bits.
+        known: the number that a checkpoint was trained with, to go on bit for bit; None to find one.
     """
 
     def __init__(self, known: int | None = None):
         self.known = known
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        """After the processes have met, before a checkpoint is restored or a batch is loaded."""
+        """Choose, once the process group exists, before a checkpoint is restored or a batch is loaded."""
         data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        share = data.batch_size // trainer.world_size
-        reserve = Reserve()  # for what training needs beside, threads for one
-        parts = self.known or fitting(trainer, pl_module, share)
-        reserve.give_back()
+        images = data.batch_size // trainer.world_size
+        reserve = Reserve()  # for what else training needs, threads for example
+        parts = self.known or fitting(trainer, pl_module, images)
+        reserve.release()
         if trainer.world_size > 1:
-            # 0 where not even one image fits.
-            worst = torch.tensor(parts or share + 1, device=trainer.strategy.root_device)
-            parts = int(trainer.strategy.reduce(worst, reduce_op="max")) % (share + 1)
+            # 0 if not even one image fits on some rank.
+            worst = torch.tensor(parts or images + 1, device=trainer.strategy.root_device)
+            parts = int(trainer.strategy.reduce(worst, reduce_op="max")) % (images + 1)
         if not parts:
             raise UserError("out of memory: not even one image at a time fits, whatever data.batch_size: lower model.*")
         trainer.accumulate_grad_batches = parts
-        log.info("memory       takes %d images at a time: %d parts of a step's batch", share // parts, parts)
+        log.info("memory       takes %d images at a time: %d parts of a step's batch", images // parts, parts)
 
 
 def advice(trainer: L.Trainer, module: Any) -> str:
-    """What to do where a training ran out of memory: with a number that was tried."""
+    """Return advice for a training that ran out of memory, with a number of micro-batches that was tried."""
     data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-    share = data.batch_size // trainer.world_size
-    parts = fitting(trainer, module, share)
+    images = data.batch_size // trainer.world_size
+    parts = fitting(trainer, module, images)
     if parts is None:
         return "not even one image at a time fits: lower model.*"
     if parts <= trainer.accumulate_grad_batches:
@@ -79,25 +83,25 @@ def advice(trainer: L.Trainer, module: Any) -> str:
             "a training step by itself fits: lower the batch_size of callbacks that draw or measure, or data.batch_size"
         )
     return (
-        f"{share // parts} images at a time fit: pass trainer.accumulate_grad_batches={parts} (auto finds it), which "
+        f"{images // parts} images at a time fit: pass trainer.accumulate_grad_batches={parts} (auto finds it), which "
         f"trains on the same batch in {parts} parts, or lower data.batch_size"
     )
 
 
-def fitting(trainer: L.Trainer, module: Any, share: int) -> int | None:
-    """The least number of equal parts of `share` images that can be trained on one at a time; None if none can."""
-    counts = [n for n in range(1, share + 1) if share % n == 0]
+def fitting(trainer: L.Trainer, module: Any, images: int) -> int | None:
+    """Return the least number of equal parts of a rank's images of which one fits in memory; None if no part does."""
+    counts = [n for n in range(1, images + 1) if images % n == 0]
     if trainer.strategy.root_device.type != "cpu":
-        return next((n for n in counts if fits(trainer, module, share // n)), None)
-    # Small ones first: what the C library's heap once had it keeps, and oneDNN's code for a new size finds no room.
-    good = [*itertools.takewhile(lambda n: fits(trainer, module, share // n), reversed(counts))]
+        return next((n for n in counts if fits(trainer, module, images // n)), None)
+    # Small ones first: the C library's heap never gives memory back, and then oneDNN's code for a new size has no room.
+    good = [*itertools.takewhile(lambda n: fits(trainer, module, images // n), reversed(counts))]
     return good[-1] if good else None
 
 
 def fits(trainer: L.Trainer, module: Any, images: int) -> bool:
-    """Whether a forward and backward pass of that many images succeeds, with what an optimizer such as Adam keeps.
+    """Return whether a forward and backward pass of so many images fits in memory, beside the state of Adam.
 
-    A quarter more are tried: what else a training allocates, and memory in pieces, must not end it hours later.
+    It tries a quarter more images, so that other allocations and fragmentation do not end the training hours later.
     """
     images = math.ceil(1.25 * images)
     data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
@@ -123,7 +127,7 @@ def fits(trainer: L.Trainer, module: Any, images: int) -> bool:
 
 
 def free() -> None:
-    """Give back what nothing refers to any more."""
+    """Free memory that nothing refers to any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

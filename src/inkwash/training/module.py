@@ -1,4 +1,8 @@
-"""The LightningModule: a batch, its loss, an optimizer step, an average of the weights."""
+"""The LightningModule of a diffusion model: Algorithm 1 of Ho et al. 2020.
+
+In the order of a step: `training_step` computes the loss of a micro-batch, with random numbers of `draws`; Lightning
+takes the gradient; `configure_gradient_clipping` clips it; `optimizer_step` updates the weights, then their averages.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -18,32 +22,32 @@ from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
 from inkwash.training.fsdp import whole
 
-# A global batch draws its noise from this many streams, so 1, 2, 4 or 8 processes draw the same numbers.
+# Generators of a global batch, a shard of its images from each: 1, 2, 4 or 8 processes draw the same numbers.
 NUM_SHARDS = 8
 
 
 class DiffusionModule(L.LightningModule):
-    """Wraps the network, the noise schedule and the loss.
+    """A denoiser, its training objective, its optimizer and its averaged weights.
 
     Args:
-        denoiser: the network, the noise schedule it is trained on and what it regresses.
-        loss: one term for each image.
+        denoiser: the network, the schedule (alpha, sigma) it is trained on, and the prediction it regresses.
+        loss: the objective, one term for each image.
         optimizer: called with the parameters.
-        learning_rate: step -> factor of the optimizer's learning rate.
-        decay: update number -> share of the weight average that is kept.
-        averages: decays of further averages by name, kept beside that one to be compared with it.
-        seed: names every random number of the training.
+        learning_rate: maps a step to a factor of the optimizer's learning rate.
+        decay: maps the number n = 1, 2, ... of an update to the decay of the averaged weights.
+        averages: decays of further averages by name, to compare with that one.
+        seed: determines every random number of the training.
 
     Attributes:
-        ema_denoiser: its average, what samples and metrics use; a second module, never swapped with the first.
-        averages: further averages, by name.
-        latest: what was logged last of the training itself.
-        score_names: metrics that this run will measure.
-        scores: the latest value of every metric; `scores_step` is the step it belongs to.
+        ema_denoiser: the denoiser of averaged weights, which samples and metrics use; never exchanged with `denoiser`.
+        averages: denoisers of further averages, by name.
+        latest: the values of the training itself that were logged last.
+        score_names: the metrics that this run will measure.
+        scores: the values of the metrics measured last, at step `scores_step`.
         config: the resolved configuration as plain types, stored in every checkpoint.
-        grad_norm: gradient norm of the latest step before clipping.
-        paused_seconds: time spent outside training steps (grids, metrics, checkpoints); measuring_seconds: the part of
-            it that went into metrics.
+        grad_norm: gradient norm of the latest step before clipping, ().
+        paused_seconds: time spent outside training steps (grids, metrics, checkpoints).
+        measuring_seconds: the part of it that metrics took.
     """
 
     def __init__(
@@ -60,18 +64,13 @@ class DiffusionModule(L.LightningModule):
         self.denoiser = denoiser
         self.ema_denoiser = ema.AverageDenoiser.of(denoiser)
         self.decays = dict(averages or {})
-        if odd := [name for name in self.decays if not name.isidentifier() or name in ("ema", "raw")]:
-            raise UserError(f"averages: {odd[0]} cannot be a name: take letters, digits and _, and not ema or raw")
+        if bad := [name for name in self.decays if not name.isidentifier() or name in ("ema", "raw")]:
+            raise UserError(f"averages: {bad[0]} cannot be a name: take letters, digits and _, and not ema or raw")
         self.averages = nn.ModuleDict({name: ema.AverageDenoiser.of(denoiser) for name in self.decays})
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
-        self.loss, self.optimizer, self.learning_rate, self.decay, self.seed = (
-            loss,
-            optimizer,
-            learning_rate,
-            decay,
-            seed,
-        )
-        self._drawn: list[tuple[Tensor, Tensor]] = []
+        self.loss, self.optimizer, self.learning_rate = loss, optimizer, learning_rate
+        self.decay, self.seed = decay, seed
+        self._times_and_losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches of this step
         self.latest: dict[str, float] = {}
         self.score_names: list[str] = []
         self.scores: dict[str, float] = {}
@@ -80,43 +79,59 @@ class DiffusionModule(L.LightningModule):
         self.grad_norm = torch.zeros(())
         self.paused_seconds = self.measuring_seconds = 0.0
 
+    # --- Algorithm 1, lines 2 to 5: the loss -----------------------------------------------------------------------
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss of a micro-batch, one pass through the loop of Algorithm 1 (Ho et al. 2020).
+
+            2  x_0 ~ q(x_0)                         the batch
+            3  t ~ Uniform({1, ..., T})             or another distribution (times)
+            4  eps ~ N(0, I)
+            5  x_t = alpha x_0 + sigma eps          eq. 4: alpha = sqrt(alpha_bar_t), sigma = sqrt(1 - alpha_bar_t)
+               loss = |eps - eps_theta(x_t, t)|^2   eq. 14, or another target, distance and weight (prediction, loss)
+
+        Lines 3 to 5 are `Loss.forward` (losses/base.py). Lightning takes the gradient step on the mean.
+
+        Args:
+            batch: images x_0 (n, C, H, W) in [-1, 1], and labels y (n,), which an unconditional network does not get.
+            batch_idx: number of the micro-batch since the beginning.
+
+        Returns:
+            `loss` (), the mean to minimise; for callbacks, without a gradient, `losses` (n,) and the times `t` (n,).
+        """
         x_0, y = batch
         draws = self.draws(batch_idx % self.trainer.accumulate_grad_batches, len(x_0))
-        terms = self.loss(self.denoiser, x_0, None if self.num_classes is None else y, draws)
-        self._drawn.append((terms.t, terms.raw))
+        terms = self.loss(self.denoiser, x_0, y if self.num_classes is not None else None, draws)
+        self._times_and_losses.append((terms.t, terms.raw))
         return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t}
 
-    def _learn_times(self) -> None:
-        """Tell the distribution of times what the global batch found, in the same order on any number of processes."""
-        drawn = torch.stack([torch.stack([t, raw.double()]) for t, raw in self._drawn])  # (micro, 2, n)
-        self._drawn.clear()
-        if self.trainer.world_size > 1:
-            drawn = torch.stack([*self.all_gather(drawn)], dim=1)  # (micro, world, 2, n)
-        t, losses = drawn.reshape(-1, *drawn.shape[-2:]).transpose(0, 1).flatten(1)
-        # A step that was left out has nothing to teach (callbacks/guard.py).
-        told = losses.isfinite()
-        self.loss.times.learn(t[told], losses[told])
-
     def draws(self, micro: int, n: int) -> Draws:
-        """The random numbers for n images, the `micro`-th part of this rank's share of this step's global batch.
+        """Return the random numbers of this rank's micro-batch `micro`, which has n images.
 
-        Also seeds the global generator, which dropout uses.
+        The global batch consists of equal parts, one for each rank and micro-batch, and is cut into NUM_SHARDS shards
+        (fewer if they do not divide it). A shard has a generator that (seed, step, shard) determines, and a part draws
+        from those of its shards: the numbers of an image do not depend on the number of parts, as long as that divides
+        the number of shards. Otherwise each part has a generator of its own.
+
+        Also seeds the global generator, from which dropout draws.
         """
         world, rank, step = self.trainer.world_size, self.trainer.global_rank, self.global_step
-        cells = world * self.trainer.accumulate_grad_batches
-        cell = micro * world + rank
-        shards = math.gcd(NUM_SHARDS, n * cells)
-        each = shards // cells if shards % cells == 0 else 1
+        parts = world * self.trainer.accumulate_grad_batches
+        part = micro * world + rank
+        shards = math.gcd(NUM_SHARDS, n * parts)
+        each = shards // parts if shards % parts == 0 else 1
         # Counter-based generators are cheap on a GPU; elsewhere the CPU's serve.
         device = self.device if self.device.type == "cuda" else torch.device("cpu")
         generators = [
-            generator(self.seed, "train", step, shard, device=device) for shard in range(cell * each, (cell + 1) * each)
+            generator(self.seed, "train", step, shard, device=device) for shard in range(part * each, (part + 1) * each)
         ]
-        torch.manual_seed(seed_of(self.seed, "dropout", step, cell))
-        return Draws(generators, self.device, first=cell * n, total=cells * n)
+        torch.manual_seed(seed_of(self.seed, "dropout", step, part))
+        return Draws(generators, self.device, first=part * n, total=parts * n)
+
+    # --- Algorithm 1, line 5: the gradient step --------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
+        """Return the optimizer, and its learning-rate schedule, counted in optimizer steps."""
         optimizer = self.optimizer([*self.denoiser.parameters(), *self.loss.parameters()])
         if self.trainer.precision == "16-mixed" and optimizer.defaults.get("fused"):
             # A fused optimizer unscales inside its step, after the gradients were clipped.
@@ -129,34 +144,56 @@ class DiffusionModule(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
+        """Clip the gradient's norm, and keep what it was before for the log."""
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or math.inf)
         self.grad_norm = whole([norm])[0]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then average: once an optimizer step, however many batches it accumulates."""
+        """Update the weights, then their averages: once for all micro-batches of a step."""
         super().optimizer_step(*args, **kwargs)
         if self.loss.times.learns:
             self._learn_times()
-        self._drawn.clear()
-        # global_step counts this step only after this hook.
-        n = self.global_step + 1
+        self._times_and_losses.clear()
+        n = self.global_step + 1  # Lightning counts this step only after this hook
         ema.update(self.ema_denoiser.net, self.denoiser.net, self.decay(n))
         for name, decay in self.decays.items():
             ema.update(self.weights_of(name).net, self.denoiser.net, decay(n))
 
+    def _learn_times(self) -> None:
+        """Fit a learned distribution of times to the losses of the global batch.
+
+        They come in the order of the batch's images, so that any number of ranks learns the same.
+        """
+        seen = torch.stack([torch.stack([t, raw.double()]) for t, raw in self._times_and_losses])  # (micro, 2, n)
+        if self.trainer.world_size > 1:
+            seen = torch.stack([*self.all_gather(seen)], dim=1)  # (micro, world, 2, n)
+        t, losses = seen.reshape(-1, *seen.shape[-2:]).transpose(0, 1).flatten(1)
+        # A loss that is not finite belongs to a step that was left out (callbacks/finite_loss.py).
+        finite = losses.isfinite()
+        self.loss.times.learn(t[finite], losses[finite])
+
+    # --- Weights and scores ----------------------------------------------------------------------------------------
+
     def train(self, mode: bool = True) -> "DiffusionModule":
-        """Training mode for the trained denoiser only: the average never drops anything out."""
+        """Set training mode for the trained denoiser only: averages have no dropout."""
         super().train(mode)
         self.ema_denoiser.eval()
         self.averages.eval()
         return self
 
     def weights_of(self, name: str) -> Denoiser:
-        """The denoiser of weights ema, raw or one of the further averages. Raises UserError for another name."""
+        """Return the denoiser of weights `ema`, `raw` or a further average. Raises UserError for another name."""
         known: dict[str, Any] = {"ema": self.ema_denoiser, "raw": self.denoiser, **self.averages}
         if name not in known:
             raise UserError(f"weights={name}: this run has {', '.join(known)}")
         return known[name]
+
+    def add_scores(self, scores: Mapping[str, float]) -> None:
+        """Note metrics of this step beside others of this step; those of an earlier step are dropped."""
+        others = self.scores if self.scores_step == self.global_step else {}
+        self.scores, self.scores_step = {**others, **scores}, self.global_step
+
+    # --- Checkpoints -----------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config

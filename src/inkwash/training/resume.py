@@ -1,7 +1,7 @@
 """Plan how a training goes on: from which checkpoint, with which changes, bit for bit if nothing changed.
 
-Four files know about resuming: runs/checkpoint_files.py (which files there are), runs/resume_check.py (which keys may
-change), this one (what a rank does), checkpoints/restore.py (how the stored state meets today's configuration).
+Four files know about resuming: runs/checkpoint_files.py (the files there are), runs/resume_check.py (the keys that may
+change), this one (the plan of a rank), checkpoints/restore.py (the stored state, adapted to the configuration).
 """
 
 import json
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """Where a training starts.
+    """The start of a training: its checkpoint, or its initial weights.
 
     Attributes:
         path: the checkpoint; None for a run without checkpoints.
         stored: its content.
         init_from: the checkpoint or run whose averaged weights a new run starts from, or None.
-        micro_batches: parts of a step's batch that the checkpoint was trained with, if on as many processes; or None.
-        messages: what changed since the checkpoint, in lines for the log.
+        micro_batches: number of micro-batches that the checkpoint was trained with, if on as many processes; or None.
+        messages: lines for the log, one for each change since the checkpoint.
     """
 
     path: Path | None
@@ -63,16 +63,16 @@ class ResumePlan:
 
 
 def plan(run: RunDirectory, config: dict[str, Any], world_size: int) -> ResumePlan:
-    """Find the newest sound checkpoint of a run and compare its configuration with today's.
+    """Find the newest sound checkpoint of a run and compare its configuration with the current one.
 
     Raises:
         UserError: no checkpoint is sound, or a key changed that the checkpoint does not allow.
     """
-    found = find(run)
-    if found is None:
+    newest = find(run)
+    if newest is None:
         init_from = config["init_from"]
         return ResumePlan(None, {}, None if init_from is None else find_weights(init_from), None, [])
-    path, stored = found
+    path, stored = newest
     old = stored.get("config", {})
     if change := resume_check.forbidden(old, config, stored["global_step"]):
         raise UserError(resume_check.refusal(run, change))
@@ -89,7 +89,7 @@ def find(run: RunDirectory, training: bool = True) -> tuple[Path, dict[str, Any]
         training: require what a resume needs, not only weights.
 
     Raises:
-        UserError: there are some, and none is sound.
+        UserError: there are checkpoints, but all of them are damaged.
     """
     files = run.checkpoints.newest_first()
     for path in files:
@@ -103,7 +103,7 @@ def find(run: RunDirectory, training: bool = True) -> tuple[Path, dict[str, Any]
 
 
 def _layout_messages(old: dict[str, Any], config: dict[str, Any], processes: int) -> list[str]:
-    """Say what another number of processes or micro-batches means: whether the noise is shared out as before."""
+    """Return a line on the effect of another number of processes or micro-batches on images and noise."""
     parts = config["trainer"]["accumulate_grad_batches"]
     new = {"processes": processes, "micro_batches": parts}
     if not old or old == new or parts == "auto":  # auto logs its choice itself (micro_batches.py)
@@ -113,7 +113,7 @@ def _layout_messages(old: dict[str, Any], config: dict[str, Any], processes: int
     means = (
         "the same images, noise and times"
         if same
-        else f"the same images, but other noise: {streams} streams of it are shared out differently"
+        else f"the same images, but other noise: its {streams} streams are divided differently"
     )
     return [
         f"processes    {old['processes']} x {old['micro_batches']} -> {processes} x {parts} micro-batches: {means}; "
@@ -122,7 +122,7 @@ def _layout_messages(old: dict[str, Any], config: dict[str, Any], processes: int
 
 
 def rewind(run: RunDirectory, plan: ResumePlan, loggers: list[Any]) -> None:
-    """Delete half-written files, and the records of steps after the checkpoint, which are done again."""
+    """Delete half-written files, and the records of steps after the checkpoint, which will be repeated."""
     run.checkpoints.remove_partial()
     step = -1 if plan.path is None else plan.step
     forget_after(run.metrics_jsonl, step)
@@ -132,7 +132,7 @@ def rewind(run: RunDirectory, plan: ResumePlan, loggers: list[Any]) -> None:
 
 
 def forget_after(records: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl of a later step, one that a kill cut short, and what is not a record."""
+    """Drop from metrics.jsonl the records of later steps, and lines that are cut short or not a record."""
     if not records.is_file():
         return
     lines = records.read_text("utf-8", "replace").splitlines(keepends=True)
@@ -149,18 +149,18 @@ def _step_of(line: str) -> int:
 
 
 def start_from(path: Path, module: DiffusionModule) -> None:
-    """Give a new run the averaged weights of a checkpoint, network and average alike; nothing else of it.
+    """Load the averaged weights of a checkpoint into a new run, into its network and its average; nothing else.
 
     Args:
-        path: the file, or a run, whose newest checkpoint it is then.
+        path: the file, or a run directory, for its newest checkpoint.
 
     Raises:
         UserError: it is a checkpoint of another network.
     """
-    found = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
-    if found is None:
+    newest = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
+    if newest is None:
         raise UserError(f"init_from={path} has no checkpoint yet")
-    path, stored = found
+    path, stored = newest
     prefix = "ema_denoiser."
     state = {name[len(prefix) :]: value for name, value in stored["state_dict"].items() if name.startswith(prefix)}
     for denoiser in (module.denoiser, module.ema_denoiser):
@@ -170,6 +170,6 @@ def start_from(path: Path, module: DiffusionModule) -> None:
             raise UserError(f"init_from={path} is of another network: choose its model") from error
         denoiser.load_state_dict(state)
     log.info("weights      of %s, averaged, after step %d", path, stored["global_step"])
-    meant = [{key: c.get(key) for key in ("schedule", "prediction")} for c in (stored.get("config", {}), module.config)]
-    for change in resume_check.changes(*meant):
+    configs = (stored.get("config", {}), module.config)
+    for change in resume_check.changes(*({key: c.get(key) for key in ("schedule", "prediction")} for c in configs)):
         log.info("differs      %s: %s there, %s here", change.key, change.old, change.new)

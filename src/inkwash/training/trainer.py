@@ -1,4 +1,4 @@
-"""Lightning's Trainer with the settings that never vary here."""
+"""Build Lightning's Trainer for a rank, and choose its device, strategy and threads."""
 
 import logging
 import os
@@ -31,19 +31,24 @@ def build_trainer(
     options: dict[str, Any] | None = None,
     **wiring: Any,
 ) -> L.Trainer:
-    """A Trainer for one rank of a job whose processes are already there.
+    """Return the Trainer of one rank of a job whose processes have been started.
 
     Args:
         max_steps: optimizer steps; epochs mean nothing here.
         accelerator: auto, cpu or gpu.
-        devices: processes on each node, `auto` for one on each GPU; checked against the processes there are.
-        num_nodes: machines; checked against the processes there are.
-        strategy: ddp, fsdp (sharding.py), or auto for ddp where there is more than one process.
-        accumulate_grad_batches: parts of a step's batch; `auto` for as few as fit in memory (memory.py).
-        precision: auto (bf16-mixed where the hardware has it), or one of Lightning's.
+        devices: processes on each node, checked against those that were started; `auto` for one on each GPU.
+        num_nodes: machines, checked against the processes that were started.
+        strategy: ddp, fsdp (fsdp.py), or auto: ddp for more than one process.
+        precision: one of Lightning's, or auto: bf16-mixed if the hardware has it, else 32-true.
+        accumulate_grad_batches: number of micro-batches of a step; `auto` for as few as fit in memory
+            (micro_batches.py).
+        gradient_clip_val: greatest norm of the gradient; None to clip nothing.
         threads: CPU threads of each process; None for torch's own number divided by the processes.
-        options: anything else that Lightning's Trainer takes.
+        options: any other arguments of Lightning's Trainer.
         wiring: callbacks, logger and default_root_dir, from the caller.
+
+    Raises:
+        UserError: a value is invalid, or the processes are not those of the configuration.
     """
     env = RankEnv.current()
     local, world = env.local_world_size, env.world_size
@@ -66,7 +71,7 @@ def build_trainer(
         torch.set_float32_matmul_precision("high")
     plugins: list[Any] = [AtomicCheckpointIO()]
     if "RANK" in os.environ:
-        # Said, because within a SLURM job Lightning would take SLURM's word for the ranks, and requeue the job itself.
+        # Explicit, because within a SLURM job Lightning would read the ranks from SLURM, and requeue the job itself.
         plugins.append(TorchElasticEnvironment())
     return L.Trainer(
         max_steps=max_steps,
@@ -91,23 +96,26 @@ def build_trainer(
 
 
 def choose_strategy(strategy: str, processes: int) -> str | Strategy:
-    """Who exchanges gradients, and how."""
+    """Return the strategy that exchanges gradients between processes. Raises UserError for an unknown name."""
     if strategy not in ("auto", "ddp", "fsdp"):
         raise UserError(f"trainer.strategy={strategy} must be auto, ddp or fsdp")
     if strategy == "fsdp":
         return ShardedStrategy()
     if strategy == "auto" and processes == 1:
         return "auto"
-    # Nothing here has buffers that training changes, so there are none to broadcast at every step.
+    # Training changes no buffers, so none have to be broadcast at every step.
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def set_threads(threads: int | None, processes: int) -> None:
-    """Share the cores out. Threads that wait for a core that something else keeps busy can be 100 times slower."""
+    """Set the number of CPU threads of each process; warn on a busy machine, where threads that wait are slow.
+
+    A thread that waits for a core can make a training 100 times slower.
+    """
     if threads is not None and threads < 1:
         raise UserError(f"trainer.threads={threads} must be at least 1, or null for torch's own number")
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
-    # Lightning sets its own number for several processes, unless it finds this.
+    # Without this Lightning sets a number of its own for several processes.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     cores, load = os.cpu_count() or 1, os.getloadavg()[0]
     if threads is None and load > cores / 2:
@@ -115,7 +123,7 @@ def set_threads(threads: int | None, processes: int) -> None:
 
 
 def resolve_device(accelerator: str) -> torch.device:
-    """cpu or cuda; `auto` is cuda where there is one. Apple's mps has no float64, which times and tables are in."""
+    """Return the device cpu or cuda; `auto` is cuda if there is one. Apple's mps lacks float64, which times need."""
     if accelerator not in ("auto", "cpu", "gpu"):
         raise UserError(f"trainer.accelerator={accelerator} must be auto, cpu or gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():

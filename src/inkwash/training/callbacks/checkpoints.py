@@ -1,4 +1,4 @@
-"""Two kinds of file apart: the newest states, to resume from, and the best one, to keep."""
+"""Save checkpoints: the newest states to resume from, and the weights of the best score."""
 
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,25 @@ from inkwash.training.module import DiffusionModule
 
 
 def sound(module: DiffusionModule) -> bool:
-    """Whether the weights are still numbers: a good file is never replaced by a bad one."""
+    """Return whether all weights are finite: a sound file is never replaced by a ruined one."""
     return all(bool(parameter.isfinite().all()) for parameter in whole(module.denoiser.parameters()))
 
 
 def save(trainer: L.Trainer, path: Path) -> None:
-    """Write a checkpoint; from now on config.yaml is what it was trained with."""
+    """Write a checkpoint, and make the configuration it was trained with the run's config.yaml."""
     trainer.save_checkpoint(path)
     if trainer.is_global_zero:
         run_directory(trainer).accept_next_config()
 
 
 class ResumeCheckpoint(Periodic):
-    """checkpoints/step-<step>.ckpt, the newest few of them; last.ckpt is another name of the newest.
+    """Saves checkpoints/step-<step>.ckpt and deletes old ones; last.ckpt is another name of the newest.
 
-    A file that a disk or a kill has damaged is passed over for the one before it (resuming.py).
+    A resume passes over a damaged file and takes the one before it (training/resume.py).
 
     Args:
-        every_n_steps: the cadence; there is one at the end, and at a signal, too.
-        keep: how many stay.
+        every_n_steps: the cadence; a checkpoint is also saved at the end, and at a signal.
+        keep: number of files.
     """
 
     def __init__(self, every_n_steps: int = 500, keep: int = 2):
@@ -51,7 +51,7 @@ class ResumeCheckpoint(Periodic):
             checkpoints.prune(self.keep, step)
 
     def save_now(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        """Save this step, unless that is done."""
+        """Save this step, unless it is saved already."""
         if trainer.global_step != self._ran:
             self._run(trainer, module)
 
@@ -65,10 +65,10 @@ class ResumeCheckpoint(Periodic):
 
 
 class BestCheckpoint(Periodic):
-    """checkpoints/best.ckpt: the weights that were measured when a metric was at its best.
+    """Saves checkpoints/best.ckpt, the weights of the best value of a metric.
 
     Args:
-        monitor: name of the metric, or how it begins; None for the first that is measured (the Frechet distance).
+        monitor: name of the metric, or its beginning; None for the first one measured (the Frechet distance).
         mode: `min` or `max`; None for whichever is better of the metric.
     """
 
@@ -83,7 +83,7 @@ class BestCheckpoint(Periodic):
         super().on_train_start(trainer, pl_module)
         names = pl_module.score_names
         if names and not any(name.startswith(self.monitor or "") for name in names):
-            raise UserError(f"callbacks.best.monitor={self.monitor} is none of the metrics {', '.join(names)}")
+            raise UserError(f"callbacks.best.monitor={self.monitor} is not one of the metrics {', '.join(names)}")
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if module.scores_step != trainer.global_step:

@@ -1,4 +1,4 @@
-"""Stop when a metric has stopped getting better."""
+"""Stop the training when a metric no longer improves."""
 
 import logging
 
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 
 class EarlyStopping(Periodic):
-    """Ends training after `patience` measurements in a row that were no better than the best.
+    """Ends training after `patience` measurements in a row that did not improve on the best.
 
     Args:
-        monitor: the metric's name; None for the first that is measured.
-        patience: how many.
+        monitor: the metric's name; None for the first one measured.
+        patience: number of measurements.
         mode: min or max; None for whichever is better of the metric.
-        min_delta: how much better is better.
+        min_delta: least difference that counts as an improvement.
     """
 
     def __init__(self, monitor: str | None = None, patience: int = 5, mode: str | None = None, min_delta: float = 0.0):

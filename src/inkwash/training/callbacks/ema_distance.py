@@ -1,4 +1,4 @@
-"""How far the average is from the weights that it averages."""
+"""Log the distance of the averaged weights from the weights."""
 
 import lightning as L
 import torch
@@ -11,7 +11,7 @@ from inkwash.training.module import DiffusionModule
 class EMADistance(Periodic):
     """Logs train/ema_distance = |average - weights| / |weights|, Euclidean norms over all parameters.
 
-    It falls as the learning rate does. One that stays at 0 or grows without end tells of a wrong decay.
+    It falls with the learning rate. If it stays at 0 or grows without bound, the decay is wrong.
     """
 
     pauses_training = False

@@ -1,4 +1,4 @@
-"""Metrics during training: one pass of generated images, every rank its share, every metric at once."""
+"""Measure metrics during training: one pass of generated images, a part of them on each rank, for all metrics."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
-from inkwash.training.callbacks.generation import generate_share, scale_for
+from inkwash.training.callbacks.generation import generate_local, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -26,22 +26,23 @@ MIN_IMAGES = 2
 
 
 class Evaluation(Periodic):
-    """Measures num_images images of the averaged weights against real ones.
+    """Compares num_images generated images of the averaged weights with real ones.
 
-    Each value goes to the loggers and, with its whole protocol, to metrics.jsonl. Training goes on as if nothing had
-    happened: no random number of it is drawn here.
+    Each value goes to the loggers and, with its whole protocol, to metrics.jsonl. Nothing is drawn from the training's
+    random streams.
 
     Args:
         every_n_steps: the cadence.
-        num_images: how many images; part of every metric's name.
-        sampler, guidance, seed: how they are drawn.
-        extractor: what sees them.
-        metrics: what to measure, by name; the first is the one that the best checkpoint and sweeps look at.
-        cache_dir: keeps what is known of the real images.
-        weights: which ones, one pass for each: ema, raw or further averages; values of others than the first are called
-            after them, fd_classifier_1350_raw.
-        reference: heldout or train, the split to compare with; reference_file: .npz with its mu and sigma.
-        batch_size: images drawn at once.
+        num_images: number of generated images; part of every metric's name.
+        sampler, guidance, seed: how they are generated.
+        extractor: the feature extractor.
+        metrics: the metrics by name; best checkpoint and sweeps use the first one by default.
+        cache_dir: folder of cached features and moments of the real images.
+        weights: the weights to measure, one pass of images for each: ema, raw or further averages. A metric of any but
+            the first has their name at its end, fd_classifier_1350_raw.
+        reference: the split to compare with, heldout or train.
+        reference_file: an .npz file with mu and sigma to compare with instead.
+        batch_size: images generated at a time.
     """
 
     def __init__(
@@ -74,10 +75,10 @@ class Evaluation(Periodic):
         self.guidance, self.seed, self.batch_size, self.weights = guidance, seed, batch_size, list(weights)
         self.reference, self.reference_file = reference, reference_file
         self.suite = Suite(extractor, list(metrics.values()), num_images)
-        self.meaningful = False  # until on_fit_start; for good where the extractor cannot see this data
+        self.meaningful = False  # until on_fit_start, and if the extractor does not apply to this data
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Find the sampling times, the extractor's weights and the reference, where a failure costs nothing yet."""
+        """Check sampler and weights, load the extractor and the reference, before a failure costs anything."""
         self.sampler.check(pl_module.denoiser.schedule)
         scale_for(pl_module, self.guidance)
         for name in self.weights:
@@ -106,7 +107,7 @@ class Evaluation(Periodic):
         self.suite.to(module.device)
         for weights in self.weights:
             self.suite.reset()
-            for indices, images in generate_share(
+            for indices, images in generate_local(
                 trainer, module, self.num_images, self.sampler, self.guidance, self.seed, weights,
                 batch_size=self.batch_size,
             ):  # fmt: skip
@@ -116,8 +117,7 @@ class Evaluation(Periodic):
                 self._record(trainer, module, weights)
         self.suite.reset()
         self.suite.to("cpu")  # training has the device's memory to itself
-        others = module.scores if module.scores_step == trainer.global_step else {}
-        module.scores, module.scores_step = {**scores, **others}, trainer.global_step
+        module.add_scores(scores)
         log_metrics(trainer, {f"metrics/{name}": score for name, score in scores.items()})
         seconds = time.perf_counter() - start
         module.measuring_seconds += seconds
@@ -127,7 +127,7 @@ class Evaluation(Periodic):
         return name if weights == self.weights[0] else f"{name}_{weights}"
 
     def _context(self, data: Any) -> dict[str, float]:
-        """What a perfect model would score, and how well the judge judges."""
+        """Return reference values: the distance of real images (the floor), and the classifier's accuracy."""
         extractor, context = self.suite.extractor, {}
         if (first := self.suite.names[:1]) and first[0].startswith(("fd_", "fid_")):
             moments, _ = self.suite.real.moments()
@@ -139,16 +139,17 @@ class Evaluation(Periodic):
 
     def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""
-        about = run_directory(trainer).record
+        run = run_directory(trainer)
+        record = run.record
         records = self.suite.records(
             weights=weights,
             sampler=type(self.sampler).__name__,
             steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
             guidance=scale_for(module, self.guidance),
             seed=self.seed,
-            commit=f"{about.get('commit')}-dirty" if about.get("dirty") else about.get("commit"),
+            commit=f"{record.get('commit')}-dirty" if record.get("dirty") else record.get("commit"),
         )
-        named = ({**asdict(record), "name": self._named(name, weights)} for name, record in records.items())
-        lines = [json.dumps({"step": trainer.global_step, **record}) + "\n" for record in named]
-        with open(run_directory(trainer).metrics_jsonl, "a") as file:
+        named = ({**asdict(value), "name": self._named(name, weights)} for name, value in records.items())
+        lines = [json.dumps({"step": trainer.global_step, **line}) + "\n" for line in named]
+        with open(run.metrics_jsonl, "a") as file:
             file.writelines(lines)

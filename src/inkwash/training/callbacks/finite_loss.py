@@ -1,4 +1,4 @@
-"""Stop at the first loss or gradient that is not a number, or leave the step out."""
+"""Stop at the first loss or gradient that is not finite, or skip the step."""
 
 import logging
 from typing import Any
@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 
 
 class FiniteLoss(Periodic):
-    """Ends the run in one sentence that names the step, the times t and the precision.
+    """Raises UserError, which names the step, the times t and the precision, at a loss or gradient that is not finite.
 
-    Every step is watched, without waiting for the device; the verdict is read every `every_n_steps`, by all ranks
-    together. Checkpoints look at the weights before they are written (checkpoints.py): those that are kept are sound.
+    Every step is checked on the device, without waiting for it; all ranks read the result every `every_n_steps`.
+    Weights that are not finite are never saved (checkpoints.py).
 
     Args:
-        every_n_steps: how often the verdict is read.
-        skip: how many such steps of a run may be left out instead: weights, their average's aim and the optimizer's
-            state stay as they were. The gradient is then looked at in every step, which a GPU has to be waited for.
-            With precision 16-mixed an infinite gradient is not counted: the loss scale is lowered and the step left out
-            anyway.
+        every_n_steps: how often the result is read.
+        skip: number of such steps of a run that may be left out instead: they change neither the weights nor the
+            optimizer's state. The gradient is then checked before every step, for which a GPU has to be waited for.
+            With precision 16-mixed an infinite gradient does not count: the gradient scaler lowers the loss scale and
+            leaves the step out by itself.
     """
 
     pauses_training = False
@@ -45,7 +45,10 @@ class FiniteLoss(Periodic):
         self._worst = self._clear(pl_module.device)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
-        """Every optimizer leaves a parameter without a gradient as it is. All ranks hold the same gradient."""
+        """Drop a gradient that is not finite: an optimizer leaves a parameter without one as it is.
+
+        All ranks hold the same gradient.
+        """
         if not self.skip or self._scaled:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -60,10 +63,10 @@ class FiniteLoss(Periodic):
         t = outputs["t"].float()
         inf = torch.full_like(t, torch.inf)
         ruined = self._left_out | (~module.grad_norm.isfinite() & (not self._scaled)).to(t.device)
-        # Its last micro-batch has counted the step already.
+        # Within the last micro-batch of a step, global_step counts it already.
         step = trainer.global_step + (trainer.global_step == self._seen)
         at = torch.where(bad.any() | ruined, float(step), torch.inf).to(t)
-        # Step, least t and, negated, greatest t: minima all three. What comes after the first bad step says nothing.
+        # Step, least t and negated greatest t: the minimum over ranks finds all three. Only the first bad step counts.
         now = torch.stack([at, torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min()])
         both = torch.where(at == self._worst[0], torch.minimum(self._worst, now), self._worst)
         self._worst = torch.where(at < self._worst[0], now, both)
@@ -79,7 +82,7 @@ class FiniteLoss(Periodic):
         if self.skipped < self.skip:
             self.skipped += 1
             self._left_out, self._worst = False, self._clear(module.device)
-            log.warning("left out     %s: the %s is no number; %d of %d", where, what, self.skipped, self.skip)
+            log.warning("left out     %s: the %s is not finite; %d of %d", where, what, self.skipped, self.skip)
             return
         raise UserError(
             f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr, try "
@@ -94,7 +97,7 @@ class FiniteLoss(Periodic):
 
     @staticmethod
     def _least(trainer: L.Trainer, value: Tensor) -> Tensor:
-        """The minimum over all ranks."""
+        """Return the minimum over all ranks."""
         if trainer.world_size == 1:
             return value
         return trainer.strategy.reduce(value, reduce_op="min")  # pyright: ignore[reportReturnType]

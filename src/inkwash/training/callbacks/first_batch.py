@@ -1,4 +1,4 @@
-"""A look at the first images, before they are trained on for hours."""
+"""Check the first batch of images before hours of training on them."""
 
 from typing import Any
 
@@ -7,27 +7,27 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 
-# Less than two of 256 levels of grey: nothing to see.
+# In [-1, 1]: less than three of the 256 levels of grey.
 LEAST_SPREAD = 0.02
 
 
 class FirstBatch(L.Callback):
-    """Raises UserError unless the first batch is images in [-1, 1] of the shape the network is made for."""
+    """Raises UserError unless the first batch is images in [-1, 1] of the network's shape."""
 
     def __init__(self):
-        self._looked = False
+        self._checked = False
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self._looked:
+        if self._checked:
             return
-        self._looked = True
+        self._checked = True
         data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         parts = trainer.world_size * trainer.accumulate_grad_batches
         check(batch[0], (data.batch_size // parts, *data.shape))
 
 
 def check(images: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise UserError for anything but images of a shape (B, C, H, W) that span some of [-1, 1]."""
+    """Raise UserError unless these are floating-point images (B, C, H, W) in [-1, 1], not all of one colour."""
     if not images.is_floating_point():
         raise UserError(f"data.source: the first batch is {images.dtype}, not floating point in [-1, 1]")
     if images.shape[1:] != shape[1:]:

@@ -1,4 +1,4 @@
-"""A rank's share of generated images during training."""
+"""Generate images during training, a part of them on each rank."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,15 +14,16 @@ from inkwash.training.precision import autocast
 
 
 def image_shape(trainer: L.Trainer) -> tuple[int, int, int]:
+    """Return the shape (C, H, W) of the training images."""
     return tuple(trainer.datamodule.shape)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def scale_for(module: DiffusionModule, guidance: float | None) -> float:
-    """See guidance.scale_of."""
+    """Return the guidance scale; see guidance.scale_of."""
     return scale_of(guidance, module.num_classes, module.loss.label_dropout)
 
 
-def generate_share(
+def generate_local(
     trainer: L.Trainer,
     module: DiffusionModule,
     num_images: int,
@@ -32,10 +33,13 @@ def generate_share(
     weights: str = "ema",
     **options: Any,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """Yield (indices, uint8 images (n, C, H, W)) of this rank's images out of 0 .. num_images - 1.
+    """Yield (indices, uint8 images (n, C, H, W)) of this rank's part of images 0 .. num_images - 1.
 
-    Ranks take every world-size-th image, so all of them finish together and together make exactly num_images. The
-    averaged weights draw, or others by name (DiffusionModule.weights_of), in the precision of the training.
+    Each rank takes every world-size-th image. Networks compute in the precision of the training.
+
+    Args:
+        weights: `ema`, `raw` or the name of a further average (DiffusionModule.weights_of).
+        options: of samplers.generate.generate.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
     with autocast(str(trainer.precision), module.device):

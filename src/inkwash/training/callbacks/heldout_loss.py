@@ -1,4 +1,4 @@
-"""The loss on images that training never sees, always at the same times and noise."""
+"""Measure the loss on held-out images, always at the same times and noise."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ from inkwash.training.precision import autocast
 
 
 class HeldoutLoss(Periodic):
-    """Logs heldout/loss of the averaged weights: a number without sampling noise, so that runs and steps compare.
+    """Logs heldout/loss, the mean loss of the averaged weights: comparable between steps and runs.
 
-    Image i of n is seen at the time of fraction (i + 1/2) / n of the path's range, with the noise of (seed, i) and its
-    label, whatever the batch size and the number of ranks.
+    Image i of n has the time at fraction (i + 1/2) / n of the schedule's range, the noise of (seed, i), and its label,
+    for any batch size and number of ranks.
 
     Args:
         every_n_steps: the cadence.
-        num_images: the first so many held-out images; null for all.
-        seed: of the noise.
-        batch_size: images at once.
+        num_images: number of held-out images, the first ones; None for all.
+        seed: determines the noise.
+        batch_size: images at a time.
     """
 
     def __init__(self, every_n_steps: int | None, num_images: int | None = None, seed: int = 0, batch_size: int = 256):
@@ -36,20 +36,20 @@ class HeldoutLoss(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = trainer.datamodule.heldout  # pyright: ignore[reportAttributeAccessIssue]
         n = len(images) if self.num_images is None else min(self.num_images, len(images))
-        share = range(trainer.global_rank, n, trainer.world_size)
+        local = range(trainer.global_rank, n, trainer.world_size)
         total = torch.zeros((), dtype=torch.float64, device=module.device)
         with autocast(str(trainer.precision), module.device):
-            for start in range(0, len(share), self.batch_size):
-                total += self._losses(module, images, share[start : start + self.batch_size], n).double().sum()
+            for start in range(0, len(local), self.batch_size):
+                total += self._losses(module, images, local[start : start + self.batch_size], n).double().sum()
         loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
         log_metrics(trainer, {"heldout/loss": loss})
-        others = module.scores if module.scores_step == trainer.global_step else {}
-        module.scores, module.scores_step = {**others, "heldout_loss": loss}, trainer.global_step
+        module.add_scores({"heldout_loss": loss})
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         pl_module.score_names.append("heldout_loss")
 
     def _losses(self, module: DiffusionModule, images: Any, indices: range, n: int) -> torch.Tensor:
+        """Return the losses (len(indices),) of some of the first n images."""
         pixels, labels = images.__getitems__(list(indices))
         x_0 = to_float(pixels.to(module.device))
         noise = [torch.randn(x_0.shape[1:], generator=generator(self.seed, "heldout", offset=i)) for i in indices]

@@ -1,4 +1,4 @@
-"""Where along the noise levels the loss is, step by step."""
+"""Log the training loss by noise level."""
 
 import math
 
@@ -13,13 +13,14 @@ from inkwash.training.module import DiffusionModule
 
 
 class LossByNoise(Summing):
-    """Logs the mean loss in each bin of log SNR since the last line, over all ranks: loss_by_log_snr/-4_to_-2, ...
+    """Logs the mean loss in each bin of log SNR = log(alpha^2 / sigma^2): loss_by_log_snr/-4_to_-2, ...
 
-    A schedule's trouble shows here long before it does in the samples. Bins that no image fell into are left out.
+    The mean is over all images of all ranks since the last time. Bins without an image are left out. A bad schedule
+    shows here long before it shows in samples.
 
     Args:
         every_n_steps: the cadence.
-        low, high, bins: bins of equal width between these; what lies outside counts as the outer ones.
+        low, high, bins: bins of equal width between these; values outside count in the outermost bins.
     """
 
     pauses_training = False
@@ -39,8 +40,8 @@ class LossByNoise(Summing):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         sums, counts = trainer.strategy.reduce(self.sums, reduce_op="sum").tolist()
         self.sums = torch.zeros_like(self.sums)
-        found = {self._name(i): total / n for i, (total, n) in enumerate(zip(sums, counts, strict=True)) if n}
-        log_metrics(trainer, {f"loss_by_log_snr/{name}": value for name, value in found.items()})
+        means = {self._name(i): total / n for i, (total, n) in enumerate(zip(sums, counts, strict=True)) if n}
+        log_metrics(trainer, {f"loss_by_log_snr/{name}": value for name, value in means.items()})
 
     def _name(self, index: int) -> str:
         ends = (self.low + self.width * index, self.low + self.width * (index + 1))

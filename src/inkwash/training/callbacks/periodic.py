@@ -1,4 +1,4 @@
-"""What happens every so many optimizer steps, whatever the data set's length."""
+"""Base classes of callbacks that run every so many optimizer steps."""
 
 import time
 from abc import ABC, abstractmethod
@@ -15,10 +15,13 @@ from inkwash.training.module import DiffusionModule
 
 
 class Periodic(L.Callback, ABC):
-    """Runs on every rank after every `every_n_steps`-th optimizer step and after the last.
+    """Callback that runs on every rank after every `every_n_steps`-th optimizer step and after the last.
 
     Args:
         every_n_steps: the cadence; None for only at the end.
+
+    Attributes:
+        pauses_training: whether the time of `run` is left out of the training's images per second.
     """
 
     pauses_training = True
@@ -30,9 +33,11 @@ class Periodic(L.Callback, ABC):
         self._seen = self._ran = 0
 
     @abstractmethod
-    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None: ...
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        """Do what is due after this step."""
 
     def due(self, trainer: L.Trainer) -> bool:
+        """Return whether to run after this step."""
         step = trainer.global_step
         return step == trainer.max_steps or (self.every_n_steps is not None and step % self.every_n_steps == 0)
 
@@ -40,7 +45,7 @@ class Periodic(L.Callback, ABC):
         self._seen = self._ran = trainer.global_step
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
-        """Look at what training_step returned, after every micro-batch; must not wait for the device."""
+        """Take note of the outputs of training_step, after every micro-batch; must not wait for the device."""
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.observe(trainer, pl_module, outputs)
@@ -65,11 +70,12 @@ class Periodic(L.Callback, ABC):
 
 
 class Summing(Periodic):
-    """Adds up what it observes until it runs next. Checkpoints hold the sums of every rank, so that after a resume the
-    next line is that of a run that was not interrupted.
+    """Periodic callback that adds up its observations between two runs.
+
+    Checkpoints hold the sums of every rank, so that a resumed run logs what an uninterrupted one logs.
 
     Attributes:
-        sums: of this rank, the subclass's own shape; its `run` sets them back to 0.
+        sums: this rank's, of a shape that the subclass chooses; its `run` sets them back to 0.
     """
 
     def __init__(self, every_n_steps: int | None, *shape: int, dtype: torch.dtype = torch.float32):
@@ -83,7 +89,7 @@ class Summing(Periodic):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         rows = torch.zeros(trainer.world_size, *self.sums.shape, dtype=self.sums.dtype, device=self.sums.device)
         rows[trainer.global_rank] = self.sums
-        # Every row is one rank's and zero elsewhere, so the sum gathers them.
+        # Each rank fills its own row and leaves zeros elsewhere, so the sum gathers the rows.
         rows = trainer.strategy.reduce(rows, reduce_op="sum")
         checkpoint.setdefault("sums", {})[self._key()] = rows.cpu()  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -93,7 +99,7 @@ class Summing(Periodic):
             return
         if len(sums) == trainer.world_size:
             self.sums = sums[trainer.global_rank]
-        elif trainer.is_global_zero:  # of another number of ranks: one has it all
+        elif trainer.is_global_zero:  # of another number of ranks: rank 0 takes the total
             self.sums = sums.sum(dim=0)
 
     def _key(self) -> str:

@@ -1,4 +1,4 @@
-"""One line that says how far the training is."""
+"""Show the progress of a training in one line."""
 
 import sys
 from typing import Any
@@ -11,12 +11,12 @@ from inkwash.errors import UserError
 
 
 class Progress(L.Callback):
-    """A tqdm bar over optimizer steps with loss, images a second, the latest metric and the time left.
+    """Progress bar over optimizer steps, with loss, images per second, the latest metrics and the time left.
 
-    In a terminal it redraws itself; in a log file it writes a line every so many seconds.
+    In a terminal it redraws itself; in a log file it writes a line every `log_seconds`.
 
     Args:
-        log_seconds: how often a line goes to a log file.
+        log_seconds: time between two lines of a log file, in seconds.
     """
 
     def __init__(self, log_seconds: float = 15.0):
@@ -67,7 +67,7 @@ class Progress(L.Callback):
 
 
 class _Lines:
-    """A file that ends each of the bar's redraws with a newline, for logs."""
+    """Text stream to stderr that ends each redraw of the bar with a newline, for logs."""
 
     def write(self, text: str) -> None:
         if line := text.strip("\r\n"):

@@ -1,4 +1,4 @@
-"""Stop a trial that is not worth its time: what Optuna calls pruning."""
+"""Prune a trial of an Optuna study: end its training early if its values are worse than those of other trials."""
 
 import logging
 from typing import Any
@@ -14,29 +14,29 @@ log = logging.getLogger(__name__)
 
 
 class Pruning(Periodic):
-    """Reports every measurement of the sweep's metric to its study, and ends the training when the pruner says so.
+    """Reports every value of the sweep's metric to its study, and ends the training when the pruner says so.
 
-    The process of rank 0 reports and asks; all ranks stop after the same step. Does nothing in a run that is no trial.
+    Rank 0 reports and asks; all ranks stop after the same step. In a run that is not a trial this does nothing.
 
     Args:
-        pruner: of optuna.pruners.
+        pruner: one of optuna.pruners.
     """
 
     def __init__(self, pruner: Any):
         super().__init__(every_n_steps=1)
         self.pruner = pruner
-        self.about: dict[str, Any] | None = None
+        self.trial: dict[str, Any] | None = None  # trial.json
         self.reported = -1
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.about = read_trial(run_directory(trainer))
-        if self.about is None:
-            log.info("no pruning:  this is no trial of an Optuna study (sweeper=optuna)")
+        self.trial = read_trial(run_directory(trainer))
+        if self.trial is None:
+            log.info("no pruning:  this run is not a trial of an Optuna study (sweeper=optuna)")
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        if self.about is None or module.scores_step == self.reported:
+        if self.trial is None or module.scores_step == self.reported:
             return
-        name = self.about["metric"] or next(iter(module.score_names), None)
+        name = self.trial["metric"] or next(iter(module.score_names), None)
         if name not in module.score_names:
             measured = ", ".join(module.score_names) or "nothing"
             raise UserError(f"hydra.sweeper.metric={name} is never measured while training, which measures {measured}")
@@ -49,13 +49,15 @@ class Pruning(Periodic):
             trainer.should_stop = True
 
     def _ask(self, trainer: L.Trainer, module: DiffusionModule, name: str) -> bool:
-        assert self.about is not None
-        trial = open_trial(self.about, self.pruner)
-        step = trainer.global_step
-        if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:  # from before a resume
+        """Report the metric to the study; returns whether to stop."""
+        assert self.trial is not None
+        trial, step = open_trial(self.trial, self.pruner), trainer.global_step
+        if (
+            step not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        ):  # else a step from before a resume
             trial.report(module.scores[name], step)
         # The last step ends the training anyway, and as a whole trial.
         if step == trainer.max_steps or not trial.should_prune():
             return False
-        write_trial(run_directory(trainer), {**self.about, "pruned": step, "value": module.scores[name]})
+        write_trial(run_directory(trainer), {**self.trial, "pruned": step, "value": module.scores[name]})
         return True

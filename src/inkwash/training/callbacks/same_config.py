@@ -1,4 +1,4 @@
-"""All ranks train the same configuration, or none."""
+"""Check that all ranks have the same configuration."""
 
 from typing import Any
 
@@ -9,13 +9,12 @@ from inkwash.errors import UserError
 
 
 class SameConfig(L.Callback):
-    """Raises UserError before the first step unless every rank read the same configuration.
+    """Raises UserError before the first step unless every rank has read the same configuration.
 
-    They read a file, which another start of the same run may have rewritten in between, or which is another one on
-    another machine.
+    Another start of the same run may have rewritten the file in between, or another machine may have another file.
 
     Args:
-        config_hash: hexadecimal digits, at most 15.
+        config_hash: of this rank's configuration, at most 15 hexadecimal digits.
     """
 
     def __init__(self, config_hash: str):

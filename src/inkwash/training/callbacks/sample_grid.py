@@ -1,4 +1,4 @@
-"""A picture of what the model draws, from the same noise every time."""
+"""Save a grid of samples, from the same noise every time."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
 from inkwash.tracking.wandb_logger import Tracker
-from inkwash.training.callbacks.generation import generate_share, image_shape, scale_for
+from inkwash.training.callbacks.generation import generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 
 
 class SampleGrid(Periodic):
-    """Writes samples/step-<step>.png in the run directory and sends it to the loggers that show pictures.
+    """Writes samples/step-<step>.png in the run directory and sends it to W&B, if that is used.
 
-    Image i starts from the same noise at every grid; a class-conditional model draws class i mod num_classes, so a grid
-    num_classes wide has one column for each. The averaged (EMA) weights draw it, on all ranks.
+    The averaged weights generate it, on all ranks. Image i starts from the same noise in every grid, and is of class
+    i mod num_classes, so that a grid num_classes wide has one column for each class.
 
     Args:
         every_n_steps: the cadence.
         num_images, columns: size and shape of the grid.
-        sampler: how to draw.
-        guidance: classifier-free guidance scale, 1 for none; None for 1.5 where the network can be guided.
-        seed: names the noise.
-        neighbours: write samples/neighbours-step-<step>.png too, each image beside the training image that is nearest
-            to it in pixels, mirrored where training mirrors; that takes a look at every training image.
+        sampler: generates the images.
+        guidance: classifier-free guidance scale, 1 for none; None for 1.5 if the network can be guided, else 1.
+        seed: determines the noise.
+        neighbours: write samples/neighbours-step-<step>.png too: each image beside the training image nearest to it in
+            pixels, mirrored if training mirrors. This reads every training image.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SampleGrid(Periodic):
         self.guidance, self.seed, self.neighbours = guidance, seed, neighbours
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Find the sampling times and the guidance, where a failure costs nothing yet."""
+        """Check the sampler and the guidance, before a failure costs anything."""
         self.sampler.check(pl_module.denoiser.schedule)
         scale_for(pl_module, self.guidance)
         variance = getattr(self.sampler, "variance", None)
@@ -64,7 +64,7 @@ class SampleGrid(Periodic):
             )
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        images = self._draw(trainer, module)
+        images = self._generate(trainer, module)
         if not trainer.is_global_zero:
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
@@ -81,10 +81,10 @@ class SampleGrid(Periodic):
             for tracker in trackers:
                 tracker.log_neighbours(sheet, step)
 
-    def _draw(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
-        """All the images on every rank: uint8 (n, C, H, W)."""
+    def _generate(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
+        """Return all images on every rank, uint8 (n, C, H, W)."""
         images = torch.zeros(self.num_images, *image_shape(trainer), dtype=torch.int32, device=module.device)
-        for indices, batch in generate_share(trainer, module, self.num_images, self.sampler, self.guidance, self.seed):
+        for indices, batch in generate_local(trainer, module, self.num_images, self.sampler, self.guidance, self.seed):
             images[list(indices)] = batch.int()
-        # Each image is somebody's and zero elsewhere, so the sum gathers them in order.
+        # Each rank fills its own images and leaves zeros elsewhere, so the sum gathers them in order.
         return trainer.strategy.reduce(images, reduce_op="sum").to("cpu", torch.uint8)

@@ -1,9 +1,9 @@
-"""A signal ends the training after the step that is under way, with a checkpoint.
+"""Stop the training at a signal: after the current step, with a checkpoint.
 
-The process exits with 128 + the signal's number, as a shell would say: 130 after SIGINT (Ctrl-C), 143 after SIGTERM,
-138 and 140 after SIGUSR1 and SIGUSR2 (what schedulers send before they preempt). A second signal, a second later or
-more, ends it at once, unless torchrun or srun has started the process; so does the end of GRACE_SECONDS, for a step
-that takes too long.
+The process exits with 128 + the signal's number, as in a shell: 130 after SIGINT (Ctrl-C), 143 after SIGTERM, 138 and
+140 after SIGUSR1 and SIGUSR2 (which schedulers send before they preempt). A second signal, at least one second later,
+ends it at once, unless torchrun or srun has started the process; so does the end of GRACE_SECONDS, if a step takes too
+long.
 """
 
 import logging
@@ -19,19 +19,19 @@ from inkwash.training.callbacks.checkpoints import ResumeCheckpoint
 
 log = logging.getLogger(__name__)
 
-# Less than the agent's and the launcher's, which would use SIGKILL.
+# Less than the grace periods of torchrun and of our launcher, which then send SIGKILL.
 GRACE_SECONDS = 25
 
 
 class Stopped(SystemExit):
-    """The training was told to stop, and did."""
+    """Exit of a training that was stopped by a signal, and saved."""
 
 
 class StopOnSignal(L.Callback):
-    """Saves and stops after the step in which any rank got a signal; all ranks after the same one.
+    """Saves and stops after the step in which any rank received a signal; all ranks after the same step.
 
-    Lightning's own handler waits for the other ranks within the signal, and can wait forever. This must be the last
-    callback: what is due after the step is done before it is saved.
+    Lightning's own signal handler waits for the other ranks inside the handler, and can wait for ever. This must be the
+    last callback, so that all that is due after the step is done before the checkpoint is saved.
     """
 
     def __init__(self):
@@ -40,7 +40,7 @@ class StopOnSignal(L.Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Before this there is nothing to save, and signals do what they always do."""
+        """Install the handlers. Before this there is nothing to save, and signals do what they always do."""
         self._seen = trainer.global_step
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         self._before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
@@ -51,14 +51,14 @@ class StopOnSignal(L.Callback):
         self._seen = trainer.global_step
         number = self.received
         if trainer.world_size > 1:
-            told = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(told, reduce_op="max"))
+            received = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(received, reduce_op="max"))
         if number:
             self._stop(trainer, pl_module, signal.Signals(number))
 
     def restore(self) -> None:
-        """Give the handlers back to whoever had them; a scheduler that repeats itself stays unheard to the end."""
-        signal.alarm(0)  # first: without a handler it would end the process
+        """Restore the previous handlers, except after a scheduler's signal, which may be repeated until the end."""
+        signal.alarm(0)  # first: without a handler an alarm would end the process
         if not (self.received and "INKWASH_TOLD" in os.environ):
             for number, handler in self._before.items():
                 signal.signal(number, handler)
@@ -74,8 +74,8 @@ class StopOnSignal(L.Callback):
 
     def _receive(self, number: int, frame: Any) -> None:
         self.received = number
-        # Whoever signals a whole group of processes reaches each of them several times over; schedulers also say it
-        # again, and use SIGKILL when they mean it.
+        # A signal to a whole group of processes reaches each of them several times. Schedulers also repeat it, and use
+        # SIGKILL in the end.
         if "INKWASH_TOLD" in os.environ:
             self._answer(signal.SIG_IGN, signal.SIG_DFL, GRACE_SECONDS)
         else:

@@ -1,4 +1,4 @@
-"""Loss, learning rate, gradient norm and throughput, every so many steps."""
+"""Log loss, learning rate, gradient norm and throughput."""
 
 import time
 from typing import Any
@@ -13,10 +13,12 @@ from inkwash.training.module import DiffusionModule
 
 
 class TrainingLog(Summing):
-    """Logs the mean loss since the last line over all ranks, without a device synchronisation in between.
+    """Logs the training's own values, without a device synchronisation between two cadences.
 
-    Images a second leave out the time that grids, metrics and checkpoints take. With several ranks there are also those
-    of one rank, and the share of the time that goes into waiting for the others' gradients.
+    train/loss                        mean over all images of all ranks since the last time
+    train/learning_rate, train/grad_norm (before clipping), train/loss_scale (precision 16-mixed)
+    train/images_per_second           without the time that grids, metrics and checkpoints take
+    train/images_per_second_per_rank, train/communication     with several ranks; see `communication`
     """
 
     pauses_training = False
@@ -55,15 +57,15 @@ class TrainingLog(Summing):
         self._restart(module)
 
     def _restart(self, module: DiffusionModule) -> None:
-        self._timed = 0  # less than images after a resume
+        self._timed = 0  # images of this process; after a resume `sums` counts more
         self._start, self._paused = time.perf_counter(), module.paused_seconds
 
 
 def communication(model: Any) -> float:
-    """The share of forward and backward passes in which a rank waited for gradients of others; NaN before it is known.
+    """Return the fraction of the time of forward and backward passes that a rank waits for gradients of others.
 
-    DDP's own clock, which looks at the first ten steps and then at every hundredth: what of the exchange did not hide
-    behind the backward pass. Of one rank it would be 0, so 1 minus this is how well more ranks are used.
+    By DDP's own clock, which measures the first ten steps and then every hundredth: the part of the exchange that does
+    not overlap with the backward pass. One rank alone would have 0. NaN before it is measured, and without DDP.
     """
     if not isinstance(model, DistributedDataParallel):
         return float("nan")

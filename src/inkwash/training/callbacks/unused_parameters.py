@@ -1,4 +1,4 @@
-"""What the training does not reach: parameters without a gradient, and an average that stands still."""
+"""Warn of parameters that get no gradient, and of averages that do not follow their weights."""
 
 import logging
 from typing import Any
@@ -15,13 +15,12 @@ log = logging.getLogger(__name__)
 
 
 class IdleParameters(L.Callback):
-    """After the first steps, one line for the parameters that no gradient reached, and one for those whose average is
-    still what it was although they are not.
+    """Warns once, after the first steps, of parameters that no gradient has reached and of averages that stand still.
 
-    Layers that start at zero keep what lies before them waiting for a step or two, so this takes many.
+    Layers that start at zero pass no gradient to the layers before them for a step or two, so this takes many steps.
 
     Args:
-        after_steps: how many, since this process began.
+        after_steps: number of steps since this process began.
     """
 
     def __init__(self, after_steps: int = 100):
@@ -42,10 +41,10 @@ class IdleParameters(L.Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
         if trainer.global_step >= self._at:
             return
-        having = [i for i, p in enumerate(self._own.values()) if p.grad is not None]
-        if having:
+        with_gradient = [i for i, p in enumerate(self._own.values()) if p.grad is not None]
+        if with_gradient:
             gradients = whole(p.grad for p in self._own.values() if p.grad is not None)
-            self._reached[having] |= torch.stack([*torch._foreach_norm(gradients)]) > 0
+            self._reached[with_gradient] |= torch.stack([*torch._foreach_norm(gradients)]) > 0
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step != self._at:
@@ -66,7 +65,7 @@ class IdleParameters(L.Callback):
             )
 
     def _norms(self) -> tuple[Tensor, Tensor]:
-        """Norms of the parameters that are averaged, and of their averages: what moves changes them."""
+        """Return the norms of the averaged parameters, and of their averages: whatever moves changes its norm."""
         own: list[Tensor] = [self._own[name].detach() for name in self._averages]
         averages: list[Tensor] = [average.detach() for average in self._averages.values()]
         return _norms(own), _norms(averages)

@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from wandb.wandb_agent import Agent
 
-ROOT = Path(__file__).parents[1]
+from support.runs import ROOT
+
 SWEEP = yaml.safe_load((ROOT / "experiments" / "wandb_sweep" / "digits.yaml").read_text())
 
 

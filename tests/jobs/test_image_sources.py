@@ -1,4 +1,4 @@
-"""Images that no run of ours draws meet the same ruler: pipelines of diffusers."""
+"""Images to evaluate: those of a diffusers pipeline, and network evaluations of those of a run."""
 
 import json
 import os
@@ -9,11 +9,20 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
+from torch import nn
 
+from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.guidance import AutoGuidance, ClassifierFree
 from inkwash.images import to_uint8
-from inkwash.jobs.image_sources import pipeline_images
+from inkwash.jobs.image_sources import Counter, pipeline_images
+from inkwash.process.predictions import X0
+from inkwash.process.schedules import EDMSchedule
+from inkwash.process.spacing import Trailing
 from inkwash.random import generator
+from inkwash.samplers.ddim import DDIM
+from inkwash.samplers.generate import generate
+from inkwash.samplers.heun import Heun
 
 SHAPE, STEPS, SEED = (1, 8, 8), 3, 5
 
@@ -44,7 +53,7 @@ def drawn_alone(made, i, seed=SEED):
     return to_uint8(x.clamp(-1, 1))[0]
 
 
-def test_image_i_is_that_of_its_own_generator_in_any_batch(pipeline):
+def test_image_i_has_its_own_generator_in_any_batch(pipeline):
     folder, made = pipeline
     draw = pipeline_images(folder, SHAPE, STEPS, SEED)
     found = [{}, {}]
@@ -59,10 +68,10 @@ def test_image_i_is_that_of_its_own_generator_in_any_batch(pipeline):
     assert (found[0][0].int() - found[0][1].int()).abs().max() > 50
 
 
-def test_a_pipeline_of_another_shape_and_none_at_all_are_refused(pipeline, tmp_path):
+def test_a_pipeline_of_another_shape_is_refused(pipeline, tmp_path):
     with pytest.raises(UserError, match=r"draws \[1, 8, 8\], but data.shape=\[3, 8, 8\]"):
         next(pipeline_images(pipeline[0], (3, 8, 8), STEPS, SEED)(range(2), 2))
-    with pytest.raises(UserError, match="is no pipeline that diffusers can read"):
+    with pytest.raises(UserError, match="is not a pipeline that diffusers can read"):
         pipeline_images(tmp_path, SHAPE, STEPS, SEED)
 
 
@@ -99,3 +108,53 @@ def test_a_pipeline_scores_what_its_images_score(pipeline, tmp_path):
     assert (one["sampler"], one["steps"], one["seed"]) == ("pipeline", STEPS, SEED)
     record = one["records"]["fd_classifier_12"]
     assert (record["n_fake"], record["reference"], record["extractor"]) == (12, "heldout", "classifier")
+
+
+# --- Network evaluations ----------------------------------------------------------------------------------------------
+
+SCHEDULE, N, SAMPLER_STEPS = EDMSchedule(), 6, 4
+
+
+class Zero(nn.Module):
+    """A network that counts for itself the images it is shown."""
+
+    num_classes = 10
+    seen = 0
+
+    def forward(self, x, time, y=None):
+        self.seen += len(x)
+        return torch.zeros_like(x)
+
+
+def counted(guide, sampler):
+    """(images counted, images that the two networks saw), for N images in batches of 4."""
+    good, bad = Zero(), Zero()
+    denoiser = guide(Denoiser(good, SCHEDULE, X0()), Denoiser(bad, SCHEDULE, X0()))
+    counter = Counter(denoiser)
+    for _ in generate(denoiser, sampler, (1, 2, 2), range(N), torch.arange(N), batch_size=4):
+        pass
+    return counter.images, good.seen + bad.seen
+
+
+@pytest.mark.parametrize(
+    ("guide", "calls"),
+    {
+        "none": (lambda good, bad: good, 1.0),
+        "classifier-free": (lambda good, bad: ClassifierFree(good, 2.0), 2.0),
+        "auto": (lambda good, bad: AutoGuidance(good, 2.0, bad), 2.0),
+    }.values(),
+)
+@pytest.mark.parametrize(("sampler", "each"), [(DDIM, 1), (Heun, 2 - 1 / SAMPLER_STEPS)])
+def test_every_call_of_every_network_counts(guide, calls, sampler, each):
+    found, seen = counted(guide, sampler(Trailing(SAMPLER_STEPS)))
+    assert found == seen
+    assert found / N == calls * each * SAMPLER_STEPS
+
+
+def test_outside_its_interval_the_worse_network_costs_nothing():
+    spacing = Trailing(SAMPLER_STEPS)
+    ratios = SCHEDULE.ratio(torch.as_tensor(spacing(SCHEDULE)))[:-1]
+    low = float(ratios.sort().values[1])  # guided above the second lowest time
+    found, seen = counted(lambda good, bad: AutoGuidance(good, 2.0, bad, interval=[low, 1e9]), DDIM(spacing))
+    assert found == seen
+    assert found / N == SAMPLER_STEPS + SAMPLER_STEPS - 2

@@ -4,9 +4,9 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from tests.training.test_fit import NO_METRIC, checkpoint, rows, weights
 
 from inkwash.errors import UserError
+from support.training import NO_METRIC, checkpoint, rows, weights
 
 FP16 = (NO_METRIC, "optimizer.fused=false", "callbacks.log.every_n_steps=1", "callbacks.guard.every_n_steps=1")
 

@@ -1,3 +1,5 @@
+"""torch.compile, and the way back from it."""
+
 import copy
 import logging
 
@@ -5,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from inkwash.training.build import build_module
 from inkwash.training.compile import compile_network
 
 BROKEN = torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True})
@@ -31,7 +34,7 @@ def test_compiling_changes_speed_alone(net, caplog):
     assert not warnings_of(caplog)
 
 
-def test_without_a_compiler_the_network_goes_on_as_written(net, caplog):
+def test_without_a_compiler_the_network_goes_on_uncompiled(net, caplog):
     x, plain = torch.randn(4, 3), copy.deepcopy(net)
     compile_network(net)
     with BROKEN, caplog.at_level(logging.WARNING, "inkwash"):
@@ -45,14 +48,25 @@ def test_without_a_compiler_the_network_goes_on_as_written(net, caplog):
     assert "compiler" in warning
 
 
-def test_compile_must_work_when_told_so(net):
+def test_compile_must_raises_its_error(net):
     compile_network(net, must=True)
     with BROKEN, pytest.raises(torch._dynamo.exc.TorchDynamoException):
         net(torch.randn(4, 3))
 
 
-def test_an_error_of_the_network_itself_is_not_taken_for_one_of_the_compiler(net, caplog):
+def test_an_error_of_the_network_itself_is_raised(net, caplog):
     compile_network(net)
     with BROKEN, pytest.raises(RuntimeError, match="shapes"):
         net(torch.randn(4, 5))
     assert not warnings_of(caplog)
+
+
+def test_compiled_networks_have_the_same_keys(compose_config):
+    plain = build_module(compose_config("model.channels=8"))
+    compiled = build_module(compose_config("model.channels=8"))
+    for denoiser in (compiled.denoiser, compiled.ema_denoiser):
+        compile_network(denoiser.net, backend="aot_eager")
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([1.0, 900.0])
+    torch.testing.assert_close(plain.denoiser(x, t), compiled.denoiser(x, t))
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    plain.load_state_dict(compiled.state_dict())

@@ -1,4 +1,4 @@
-"""A kept result is found again by the same question only: each thing that a value depends on gives it another name."""
+"""The cache key of a result changes with everything that a value depends on."""
 
 import importlib
 import os
@@ -91,7 +91,7 @@ def test_images_that_the_data_are(config):
 
 
 def test_code(config, tmp_path, monkeypatch):
-    """All of the package but reports, which make no values, and what somebody trusts beside it."""
+    """All of the package but reports, which make no values, and the packages of INKWASH_TRUST."""
     package = tmp_path / "package"
     (package / "reports").mkdir(parents=True)
     (package / "random.py").touch()
@@ -124,7 +124,7 @@ def test_arithmetic(config, monkeypatch):
 
 
 def test_a_checkpoint_that_is_not_there_has_a_name_too(config, tmp_path):
-    """Whoever loads it says so."""
+    """Loading it raises the error."""
     before = key_of(config, CELL, DATA)
     assert key_of(config, {**CELL, "checkpoint": "best.ckpt"}, DATA) != before
     (tmp_path / "bad" / "config.yaml").unlink()

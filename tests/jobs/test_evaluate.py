@@ -1,4 +1,4 @@
-"""What an evaluation counts as the price of its images, keeps, and refuses before it draws any."""
+"""Evaluations: what they refuse before any image, and the results they store."""
 
 import contextlib
 from pathlib import Path
@@ -7,69 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from omegaconf import OmegaConf
-from torch import nn
 
 from inkwash.config.paths import config_dir
-from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import AutoGuidance, ClassifierFree
 from inkwash.jobs import evaluate
-from inkwash.jobs.image_sources import Counter
-from inkwash.process.predictions import X0
-from inkwash.process.schedules import EDMSchedule
-from inkwash.process.spacing import Trailing
 from inkwash.runs.directory import RunDirectory
-from inkwash.samplers.ddim import DDIM
-from inkwash.samplers.generate import generate
-from inkwash.samplers.heun import Heun
 
-SCHEDULE, N, STEPS = EDMSchedule(), 6, 4
 CPU = torch.device("cpu")
-
-
-class Zero(nn.Module):
-    """A network that counts for itself the images it is shown."""
-
-    num_classes = 10
-    seen = 0
-
-    def forward(self, x, time, y=None):
-        self.seen += len(x)
-        return torch.zeros_like(x)
-
-
-def counted(guide, sampler):
-    """(images counted, images that the two networks saw), for N images in batches of 4."""
-    good, bad = Zero(), Zero()
-    denoiser = guide(Denoiser(good, SCHEDULE, X0()), Denoiser(bad, SCHEDULE, X0()))
-    counter = Counter(denoiser)
-    for _ in generate(denoiser, sampler, (1, 2, 2), range(N), torch.arange(N), batch_size=4):
-        pass
-    return counter.images, good.seen + bad.seen
-
-
-@pytest.mark.parametrize(
-    ("guide", "calls"),
-    {
-        "none": (lambda good, bad: good, 1.0),
-        "classifier-free": (lambda good, bad: ClassifierFree(good, 2.0), 2.0),
-        "auto": (lambda good, bad: AutoGuidance(good, 2.0, bad), 2.0),
-    }.values(),
-)
-@pytest.mark.parametrize(("sampler", "each"), [(DDIM, 1), (Heun, 2 - 1 / STEPS)])
-def test_every_call_of_every_network_counts(guide, calls, sampler, each):
-    found, seen = counted(guide, sampler(Trailing(STEPS)))
-    assert found == seen
-    assert found / N == calls * each * STEPS
-
-
-def test_outside_its_interval_the_worse_network_costs_nothing():
-    spacing = Trailing(STEPS)
-    ratios = SCHEDULE.ratio(torch.as_tensor(spacing(SCHEDULE)))[:-1]
-    low = float(ratios.sort().values[1])  # guided above the second lowest time
-    found, seen = counted(lambda good, bad: AutoGuidance(good, 2.0, bad, interval=[low, 1e9]), DDIM(spacing))
-    assert found == seen
-    assert found / N == STEPS + STEPS - 2
 
 
 CONF = Path(config_dir())
@@ -90,14 +34,14 @@ SAMPLER = {
     ],
     ids=["chain", "continuous", "one time", "no head"],
 )
-def test_a_likelihood_that_the_run_has_not_is_refused_before_any_image(
+def test_a_likelihood_the_schedule_lacks_is_refused_at_once(
     schedule, likelihood, change, message, tmp_path, monkeypatch, compose_config
 ):
     bits = OmegaConf.merge(OmegaConf.load(CONF / "likelihood" / f"{likelihood}.yaml"), change)
     refused(schedule, bits, [SAMPLER], message, tmp_path, monkeypatch, compose_config)
 
 
-def test_a_sampler_of_a_later_cell_is_refused_before_any_image(tmp_path, monkeypatch, compose_config):
+def test_a_sampler_of_a_later_cell_is_refused_at_once(tmp_path, monkeypatch, compose_config):
     heun = {**SAMPLER, "_target_": "inkwash.samplers.heun.Heun"}
     refused(
         "cosine", None, [SAMPLER, heun], "sampler=heun steps in sigma / alpha", tmp_path, monkeypatch, compose_config
@@ -107,7 +51,7 @@ def test_a_sampler_of_a_later_cell_is_refused_before_any_image(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("known", "bits", "refused"), [(3, {}, True), (4, {}, False), (None, {}, False), (3, None, False)]
 )
-def test_a_likelihood_of_classes_that_the_run_does_not_know_is_refused(known, bits, refused, tmp_path, compose_config):
+def test_a_likelihood_of_unknown_classes_is_refused(known, bits, refused, tmp_path, compose_config):
     classes = "null" if known is None else known
     RunDirectory(tmp_path).write_config(compose_config(f"model.num_classes={classes}", f"data.num_classes={classes}"))
     data = SimpleNamespace(heldout=SimpleNamespace(labels=torch.tensor([-1, 0, 3])))
@@ -118,8 +62,8 @@ def test_a_likelihood_of_classes_that_the_run_does_not_know_is_refused(known, bi
 
 def refused(schedule, bits, samplers, message, tmp_path, monkeypatch, compose_config):
     """An evaluation of a run on the schedule ends before anything is prepared."""
-    monkeypatch.setattr(evaluate, "prepared_suite", lambda *_: pytest.fail("prepared to measure"))
-    monkeypatch.setattr(evaluate, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(evaluate.Evaluation, "suite", lambda *_: pytest.fail("prepared to measure"))
+    monkeypatch.setattr(evaluate.Evaluation, "measure", lambda *_: pytest.fail("measured"))
     RunDirectory(tmp_path).write_config(compose_config(f"schedule={schedule}"))
     config = {
         "run": str(tmp_path),
@@ -133,12 +77,11 @@ def refused(schedule, bits, samplers, message, tmp_path, monkeypatch, compose_co
         evaluate.evaluate(tmp_path)
 
 
-def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
+def test_a_cell_that_changes_while_measured_is_not_stored(tmp_path, monkeypatch):
     """A training that goes on writes last.ckpt anew: no rank, and no cell, may have taken the other one."""
     keys = iter(["before", "after"])
     monkeypatch.setattr(evaluate, "key_of", lambda *_: next(keys))
-    monkeypatch.setattr(evaluate, "prepared_suite", lambda *_: None)
-    monkeypatch.setattr(evaluate, "measure", lambda *_: {"name": "one"})
+    monkeypatch.setattr(evaluate.Evaluation, "measure", lambda *_: {"name": "one"})
     config = {
         "run": None,
         "data": OmegaConf.merge(OmegaConf.load(CONF / "data" / "digits.yaml"), {"seed": 0}),
@@ -151,12 +94,12 @@ def test_what_changes_while_it_is_measured_is_not_kept(tmp_path, monkeypatch):
     assert not (tmp_path / "cells").exists()
 
 
-def test_a_kept_result_is_read_and_a_damaged_one_is_not(tmp_path, monkeypatch):
+def test_a_stored_result_is_read_and_a_damaged_one_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "key_of", lambda *_: "key")
-    path = tmp_path / "cells" / "key.json"
-    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, None)
+    path, evaluation = tmp_path / "cells" / "key.json", evaluate.Evaluation(tmp_path, {}, None, 0, 1, CPU)
+    assert evaluation.stored({}) == (path, None)
     path.parent.mkdir()
     path.write_text('{"name": "one"}')
-    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, {"name": "one"})
+    assert evaluation.stored({}) == (path, {"name": "one"})
     path.write_text('{"name": "o')
-    assert evaluate.kept(tmp_path, {}, {}, None, CPU) == (path, None)
+    assert evaluation.stored({}) == (path, None)

@@ -1,0 +1,28 @@
+"""Metrics during training."""
+
+import json
+
+
+def test_data_without_labels_train_without_a_classifier(fit_run):
+    source = (
+        "~data.source",
+        "+data.source={_target_: support.parts.Pictures, labelled: false}",
+        "data.num_classes=null",
+    )
+    directory, trainer, module = fit_run("run", *source)
+    assert trainer.global_step == 4
+    assert [*module.scores] == ["heldout_loss"]
+    assert "needs labels" in (directory / "train.log").read_text()
+
+
+SLOW = "averages={slow: {_target_: inkwash.training.ema.ConstantDecay, decay: 0.5}}"
+
+
+def test_averages_are_scored_side_by_side(fit_run):
+    directory, _, module = fit_run("run", SLOW, "callbacks.evaluation.weights=[ema,raw,slow]", "ema.exponent=1")
+    names = ["fd_classifier_8", "fd_classifier_8_raw", "fd_classifier_8_slow"]
+    assert {*names} <= {*module.scores}
+    assert len({module.scores[name] for name in names}) == 3
+    records = {r["name"]: r for r in map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())}
+    assert [records[name]["weights"] for name in names] == ["ema", "raw", "slow"]
+    assert module.score_names[0] == "fd_classifier_8"
