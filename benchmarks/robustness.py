@@ -23,12 +23,16 @@ import yaml
 ROOT = Path(__file__).parents[1]
 STEPS, EVERY = 200, 40
 # What takes long has cadences of its own.
-ALWAYS = ("run=run", "logger=csv", *(f"~callbacks.{name}" for name in ("fid", "samples", "heldout", "loss_by_noise")))
+ALWAYS = (
+    "run=run",
+    "logger=csv",
+    *(f"~callbacks.{name}" for name in ("evaluation", "samples", "heldout", "loss_by_noise")),
+)
 
 
 def command(folder: Path, *overrides: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "inkwash.train", *ALWAYS, *overrides],
+        [sys.executable, "-m", "inkwash", "train", *ALWAYS, *overrides],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
