@@ -1,4 +1,4 @@
-"""python benchmarks/frechet.py [--dim 2048]: the Frechet distance beside scipy, its sums beside a plain product.
+"""python benchmarks/frechet.py [--dim 2048]: time the Frechet distance against scipy, its sums against torch.mm.
 
 Each pair is measured side by side in this process, in turns; ratios are of the medians.
 """
@@ -17,7 +17,7 @@ from inkwash.metrics.moments import FeatureStatistics, Moments
 
 
 def seconds(*functions: Callable[[], object], repeat: int) -> list[float]:
-    """Median wall seconds of each function, called in turns."""
+    """Return the median wall seconds of each function, called in turns."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeat):
         for function, taken in zip(functions, times, strict=True):
@@ -28,7 +28,7 @@ def seconds(*functions: Callable[[], object], repeat: int) -> list[float]:
 
 
 def moments(n: int, dim: int, seed: int) -> Moments:
-    """Of n vectors whose spectrum falls over four decades, as that of Inception's features does."""
+    """Return moments of n vectors whose spectrum falls over four decades, like that of Inception's features."""
     draws = torch.Generator().manual_seed(seed)
     sums = FeatureStatistics(dim)
     for size in [1000] * (n // 1000) + [n % 1000] * (n % 1000 > 0):
@@ -38,7 +38,7 @@ def moments(n: int, dim: int, seed: int) -> Moments:
 
 
 def sqrtm_distance(a: Moments, b: Moments) -> float:
-    """The formula as it stands in the paper and in most code."""
+    """Compute the distance with scipy.linalg.sqrtm, as the paper and most code do."""
     C_1, C_2 = a.covariance.numpy(), b.covariance.numpy()
     root = np.real(scipy.linalg.sqrtm(C_1 @ C_2))
     return float(np.sum((a.mean - b.mean).numpy() ** 2) + np.trace(C_1 + C_2 - 2 * root))

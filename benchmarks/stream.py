@@ -1,4 +1,4 @@
-"""python benchmarks/stream.py FILE.parquet --shape 1 28 28: shards that are read as needed beside images in memory.
+"""python benchmarks/stream.py FILE.parquet --shape 1 28 28: time shards read as needed against images in memory.
 
 What is timed runs in turns, one source after another, and ratios are of the medians. The shards are made of FILE, in a
 temporary folder; a larger set is the same shards under further names.
@@ -32,7 +32,7 @@ SOURCES = {"in memory": Parquet, "Parquet": ParquetStream, "tar": WebDataset}
 
 
 def write_shards(file: Path, folder: Path) -> None:
-    """The same images as Parquet files and as tar files."""
+    """Write the same images as Parquet files and as tar files."""
     table = pq.read_table(file)
     column = next(name for name in table.column_names if name != "label")
     for number, start in enumerate(range(0, len(table), ROWS)):
@@ -47,7 +47,7 @@ def write_shards(file: Path, folder: Path) -> None:
 
 
 def loader(source: Any, folder: Path, shape: list[int], batch_size: int, readers: int) -> Iterator[Any]:
-    """The batches that one process trains on."""
+    """Return the batches that one process trains on."""
     data: Any = ImageDataModule(source, shape, None, batch_size, str(folder), num_workers=readers)
     data.trainer = SimpleNamespace(
         world_size=1, global_rank=0, global_step=0, accumulate_grad_batches=1, overfit_batches=0,
@@ -57,7 +57,7 @@ def loader(source: Any, folder: Path, shape: list[int], batch_size: int, readers
 
 
 class Times(NamedTuple):
-    """Medians, in seconds: of a batch with everything, of waiting for it alone."""
+    """Median seconds of a whole step, and of waiting for its batch."""
 
     batch: float
     wait: float
@@ -66,7 +66,7 @@ class Times(NamedTuple):
 def in_turns(
     loaders: dict[str, Iterator[Any]], batches: int, repeat: int, step: Callable[[Any], None] = lambda images: None
 ) -> dict[str, Times]:
-    """So many batches of each loader in turn, over and over; the first turn, which starts readers, does not count."""
+    """Time batches of each loader in turns; the first turn, which starts readers, does not count."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
     for turn in range(repeat + 1):
         for name, loader in loaders.items():
@@ -116,7 +116,7 @@ def compare(folder: Path, shape: list[int], cache: str, options: argparse.Namesp
 
 
 def grow(folder: Path, shape: list[int], cache: str, images: int) -> None:
-    """Memory of a process of its own for sets of 1, 4 and 16 times the images."""
+    """Measure the memory of a separate process for sets of 1, 4 and 16 times the images."""
     for times in (1, 4, 16):
         for copy in range(1, times):
             for file in folder.glob("???.*"):
@@ -131,7 +131,7 @@ def grow(folder: Path, shape: list[int], cache: str, images: int) -> None:
 
 
 def child(folder: str, kind: str, shape: str, cache: str, images: str) -> None:
-    """Read so many images in the order of an epoch, and print by how much that made the process grow."""
+    """Read images in the order of an epoch, and print by how much the process grew."""
     source = next(source for source in SOURCES.values() if source.__name__ == kind)(window=2048, cache_dir=cache)
     before = memory()
     C, H, W = map(int, shape.split(","))
@@ -148,7 +148,7 @@ def child(folder: str, kind: str, shape: str, cache: str, images: str) -> None:
 
 
 def memory() -> dict[str, float]:
-    """MB of this process: its own, and pages of files (the index, code), which Linux may drop."""
+    """Return the MB of this process: its own, and pages of files (the index, code), which Linux may drop."""
     lines = Path("/proc/self/status").read_text().splitlines()
     fields = (line.split() for line in lines if line.startswith(("RssAnon", "RssFile")))
     return {name[:-1]: int(value) / 1024 for name, value, _ in fields}

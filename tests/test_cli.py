@@ -19,7 +19,7 @@ from support.commands import QUICK, inkwash, ours
 
 
 def tree(directory):
-    """What a run consists of, without W&B's own files."""
+    """List the files of a run, without W&B's own."""
     paths = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     return sorted(str(path) for path in paths if path.parts[0] != "wandb")
 
@@ -118,7 +118,7 @@ def continued(first, workplace):
     return results
 
 
-def test_grids_and_metrics_do_not_depend_on_the_number_of_processes(continued, workplace):
+def test_grids_and_metrics_are_the_same_on_two_processes(continued, workplace):
     one, two = (workplace / "runs" / name for name in ("one", "two"))
     grids = [torch.frombuffer(bytearray(Image.open(r / "samples/step-00000006.png").tobytes()), dtype=torch.uint8)
              for r in (one, two)]  # fmt: skip

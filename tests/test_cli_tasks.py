@@ -138,7 +138,7 @@ def task_of(compose_config, name, run):
     return build(compose_config(f"task={name}", f"run={run}", config_name="sample")["task"])
 
 
-def test_heldout_images_come_with_their_labels_in_a_fixed_mixed_order(run, compose_config):
+def test_heldout_images_have_labels_and_a_fixed_order(run, compose_config):
     loaded, task = load_run(run), task_of(compose_config, "interpolate", run)
     x_0, y = choose_inputs(loaded, task, 10, None)
     assert x_0.shape == (10, 2, 1, 8, 8)
@@ -187,7 +187,7 @@ def test_guidance_stays_a_number(sample, run):
     assert pictures(none) == pictures(plain)  # that of the run's grids
 
 
-def test_an_interval_that_holds_no_time_is_no_guidance_and_one_that_holds_all_is_all(sample):
+def test_guidance_interval_empty_and_full(sample):
     plain, guided = (pictures(sample(f"g{g}", f"guidance={g}")) for g in (1, 3))
     nowhere = pictures(sample("nowhere", "guidance=3", "guide.interval=[1e8,1e9]"))
     everywhere = pictures(sample("everywhere", "guidance=3", "guide.interval=[0,1e9]"))
@@ -253,7 +253,7 @@ def test_guidance_without_labels_ends_in_a_sentence(sample, unlabelled):
         sample("out", "guidance=2", of=unlabelled)
 
 
-def test_guidance_by_a_label_that_was_never_left_out_ends_in_a_sentence(sample, tmp_path, compose_config):
+def test_guidance_without_label_dropout_is_refused(sample, tmp_path, compose_config):
     always = write_run(tmp_path / "always", compose_config, "loss.label_dropout=0")
     with pytest.raises(UserError, match="loss.label_dropout=0"):
         sample("out", "guidance=2", of=always)

@@ -28,8 +28,13 @@ __path__.append(str(Path(__file__).parent / "aliases"))
 _LAZY = {"Run": "inkwash.run", "load_run": "inkwash.run", "compose": "inkwash.config.cli"}
 
 
+def __dir__() -> list[str]:
+    """List the lazy names too, for completion in a notebook."""
+    return sorted({*globals(), *_LAZY})
+
+
 def __getattr__(name: str) -> Any:
-    """Import what a notebook needs when it is first asked for: torch takes seconds."""
+    """Import a name of _LAZY on first use: torch takes seconds."""
     if name not in _LAZY:
         raise AttributeError(f"module 'inkwash' has no attribute {name!r}")
     import importlib

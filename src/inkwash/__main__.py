@@ -4,16 +4,16 @@ import importlib
 import signal
 import sys
 
-# name: module of inkwash.commands, what it does, example
+# name: (module of inkwash.commands, what it does, example)
 COMMANDS = {
     "train": ("train", "train one model", "inkwash train model=unet_small schedule=cosine"),
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
-    "sample": ("sample", "draw or edit images with a run", "inkwash sample run=runs/NAME num_images=64"),
-    "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=runs/NAME spacing.steps=10,50"),
-    "export": ("export", "write a run for diffusers, or as safetensors", "inkwash export run=runs/NAME out=PATH"),
+    "sample": ("sample", "draw or edit images with a run", "inkwash sample run=NAME num_images=64"),
+    "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
+    "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
-    "dashboard": ("dashboard", "make a W&B workspace of what a run logged", "inkwash dashboard run=runs/NAME"),
-    "sync": ("sync", "upload to W&B what runs logged offline", "inkwash sync dry=true"),
+    "dashboard": ("dashboard", "make a W&B workspace for a run", "inkwash dashboard run=NAME"),
+    "sync": ("sync", "upload offline runs to W&B", "inkwash sync dry=true"),
 }
 
 

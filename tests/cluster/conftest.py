@@ -1,4 +1,4 @@
-"""Machines and a SLURM for the tests that have them; all is gone afterwards."""
+"""Machines and a SLURM, removed after the tests."""
 
 import os
 import shutil
@@ -43,12 +43,12 @@ def slurm(tmp_path_factory):
         pytest.skip(f"no {missing[0]} here: apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
         pytest.skip("SLURM's daemons need root")
-    found = Slurm(tmp_path_factory.mktemp("slurm"))
+    slurm = Slurm(tmp_path_factory.mktemp("slurm"))
     try:
-        found.start()
-        yield found
+        slurm.start()
+        yield slurm
     finally:
-        found.stop()
+        slurm.stop()
 
 
 @pytest.fixture

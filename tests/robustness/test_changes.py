@@ -1,4 +1,4 @@
-"""What changed is said on a resume, and becomes of it what its rule says; init_from takes weights and nothing else."""
+"""Changed keys on a resume: each is reported and follows its rule. init_from takes weights and nothing else."""
 
 import subprocess
 import sys
@@ -97,7 +97,7 @@ def test_a_resume_says_what_changed(new_run):
     assert log.count("changed ") == 5  # data.seed too, which is the seed's
 
 
-def test_the_configuration_of_a_resume_counts_from_its_first_checkpoint_on(new_run):
+def test_new_config_is_accepted_with_the_first_checkpoint(new_run):
     """So that config.yaml is always one that the checkpoints were trained with."""
     directory = new_run("run", *STEPS)
     train(directory)

@@ -50,7 +50,7 @@ def good(commands, tmp_path_factory):
 
 
 def tree(folder):
-    """What there is, apart from what a command may write: runs/."""
+    """Return {file: hash} of all files outside of runs/, where a command may write."""
     found = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
@@ -62,7 +62,7 @@ def tree(folder):
 
 
 def complaints(case, folder, commands):
-    """What is wrong with how a case ends; nothing, if all is well."""
+    """Return a list of what is wrong with how a case ends, its seconds, and its sentences."""
     for name in ("work", "home"):
         (folder / name).mkdir(parents=True)
     before_cwd = os.getcwd()
@@ -123,7 +123,7 @@ def told(function, *arguments):
 
 
 def told_of_a_kind(composed, case):
-    """What the check says of a configuration with a value of another kind; None where it, or Hydra, says nothing."""
+    """Return the error for a value of another kind, or None if neither the check nor Hydra refuses it."""
     key, _, text = case.arguments[-1].partition("=")
     config = copy.deepcopy(composed)  # references and all
     (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])

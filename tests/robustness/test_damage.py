@@ -106,7 +106,7 @@ def test_a_pipe_in_a_run_directory_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
-def test_a_damaged_last_checkpoint_is_passed_over_for_the_one_before(new_run, how):
+def test_damaged_last_checkpoint_is_passed_over(new_run, how):
     options = (*STEPS, "callbacks.samples.every_n_steps=2")
     whole = new_run("whole", *options)
     train(whole)
@@ -204,7 +204,7 @@ def test_a_row_that_holds_no_numbers_is_told_before_training(tmp_path, row):
 # --- A full disk ------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_ends_in_a_sentence_and_leaves_what_was_there(new_run):
+def test_full_disk_leaves_older_checkpoints(new_run):
     full = "+callbacks.full={_target_: support.faults.FullDisk, step: 6}"
     directory = new_run("run", *STEPS, full, "~callbacks.best")
     sentence = (

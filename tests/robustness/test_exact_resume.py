@@ -53,7 +53,7 @@ TIMES = {
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_and_distribution_of_times_resumes_exactly(new_run, schedule, times, accumulate):
+def test_every_schedule_and_times_resume_exactly(new_run, schedule, times, accumulate):
     if times == "importance" and schedule in ("vp", "cosine_shifted", "edm", "flow"):
         pytest.skip("importance sampling needs a chain of whole steps")
     options = (f"schedule={schedule}", *TIMES[times], f"trainer.accumulate_grad_batches={accumulate}", *SMALL)
@@ -84,7 +84,7 @@ def test_two_processes_resume_exactly(new_run, jobs, options):
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.slow)])
-def test_another_number_of_processes_goes_on_with_the_same_data_and_noise(new_run, jobs, before, after):
+def test_resume_on_another_number_of_processes(new_run, jobs, before, after):
     """To the rounding of sums in another order; and says so. Adam would divide such errors by each other: see eps."""
     layouts = {1: ("trainer=cpu", WITNESS, *LINEAR), 2: (*TWO, *LINEAR)}
     whole = new_run("whole", *STEPS, *layouts[before])

@@ -36,7 +36,7 @@ def write_plain():
 
 
 @pytest.mark.parametrize("write", [write_plain, write_with_torch, write_wrapped, lambda: np.zeros(9999).tofile(FULL)])
-def test_whoever_writes(write):
+def test_every_writer(write):
     with pytest.raises((OSError, RuntimeError)) as error:
         write()
     sentence = "a file cannot be written (No space left on device): free some space and start the same command again"
@@ -72,7 +72,7 @@ def test_a_file_is_named_and_no_part_of_it_left(write, partial, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_rank_without_room_for_its_report_says_it_itself_and_once(tmp_path, capsys, monkeypatch):
+def test_rank_without_disk_space_reports_on_stderr_once(tmp_path, capsys, monkeypatch):
     left = []
     monkeypatch.setattr("inkwash.launch.report._leave", left.append)
     (tmp_path / "error-rank-0.txt").symlink_to(FULL)
@@ -98,7 +98,7 @@ def test_a_run_does_not_stay_running(tmp_path, monkeypatch):
     assert RunDirectory(tmp_path).status["state"] == "failed"
 
 
-def test_errors_that_were_raised_in_a_ring_are_each_looked_at_once():
+def test_errors_in_a_cycle_are_visited_once():
     """As by `raise mistake from None` where the mistake was the cause of what is handled."""
     first, second = UserError("first"), ValueError("second")
     first.__context__, second.__cause__ = second, first

@@ -1,4 +1,4 @@
-"""What goes wrong in training is noticed at once, on all ranks, and said in one sentence."""
+"""Failures in training are detected at once, on all ranks, and end in one sentence."""
 
 import re
 
@@ -113,7 +113,7 @@ def test_both_ranks_stop_with_the_same_sentence(new_run, jobs):
 # --- Parameters that nothing reaches ----------------------------------------------------------------------------------
 
 
-def test_frozen_and_dead_parameters_and_a_standing_average_are_named(new_run):
+def test_idle_parameters_and_constant_averages_are_named(new_run):
     frozen = "+callbacks.frozen={_target_: support.faults.Frozen, name: denoiser.net.input.bias}"
     still = "+callbacks.still={_target_: support.faults.StillAverage}"
     directory = new_run("run", *STEPS, frozen, still, "callbacks.idle.after_steps=5")
@@ -144,7 +144,7 @@ def test_out_of_memory_ends_in_a_sentence(new_run, kind):
     assert "\n" not in str(error.value)
 
 
-def test_a_full_disk_ends_in_a_sentence_whatever_was_being_written(new_run):
+def test_full_disk_while_any_file_is_written(new_run):
     directory = new_run("run", *STEPS, "+callbacks.disk={_target_: support.faults.Exhausted, kind: OSError}")
     with pytest.raises(UserError, match=r"metrics.csv cannot be written \(No space left on device\): free some space"):
         train(directory)

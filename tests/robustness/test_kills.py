@@ -32,7 +32,7 @@ MOMENTS = {"half": 4, "written": 4, "synced": 4, "renamed": 6, "linked": 6}
 
 
 @pytest.mark.parametrize("moments", [["half", "renamed"], pytest.param(MOMENTS, marks=pytest.mark.slow)], ids=len)
-def test_a_death_at_any_moment_of_the_writing_leaves_a_sound_checkpoint(new_run, jobs, moments):
+def test_kill_while_a_checkpoint_is_written(new_run, jobs, moments):
     options = ("trainer.max_steps=8",)
     undisturbed = whole(new_run, jobs, *options)
     for moment in moments:

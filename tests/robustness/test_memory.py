@@ -18,7 +18,7 @@ AUTO = "trainer.accumulate_grad_batches=auto"
 
 
 @pytest.mark.slow
-def test_a_batch_that_does_not_fit_names_what_would_and_that_fits(new_run, jobs):
+def test_batch_too_large_names_one_that_fits(new_run, jobs):
     """A real limit on the memory of the process, on the CPU."""
     directory = new_run("run", *STEPS)
     assert jobs.run(directory, limits=LIMIT) == 1

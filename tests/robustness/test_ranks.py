@@ -16,7 +16,7 @@ def curve(directory):
 
 
 @pytest.mark.parametrize("counts", [[4], pytest.param([1, 2], marks=pytest.mark.slow)], ids=str)
-def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(new_run, jobs, counts):
+def test_two_ranks_train_as_one_with_one_all_reduce_a_step(new_run, jobs, counts):
     """However many micro-batches make up a step: all but the last keep their gradients to themselves."""
     alone = new_run("alone", *OPTIONS)
     assert jobs.run(alone) == 0
@@ -30,8 +30,8 @@ def test_two_ranks_follow_the_curve_of_one_and_exchange_gradients_once_a_step(ne
         torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
 
 
-def test_a_warning_is_one_line_of_the_log_and_not_said_by_every_rank(new_run, jobs):
-    """Of a chain too short to end in noise, which the schedule says by Python's own means."""
+def test_warning_is_one_line_and_comes_from_one_rank(new_run, jobs):
+    """The schedule warns with Python's `warnings` of a chain that is too short to end in noise."""
     directory = new_run(
         "short", *OPTIONS, "trainer=ddp_cpu", "trainer.devices=2", "schedule=linear", "schedule.betas.T=20"
     )

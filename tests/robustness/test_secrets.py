@@ -59,7 +59,7 @@ def test_a_command_that_holds_one_says_and_writes_nothing(module, argument, tmp_
 
 
 @pytest.mark.parametrize("command", ["train", "sample", "evaluate", "dashboard"])
-def test_an_interpolated_one_is_refused_wherever_a_configuration_is_written(command, compose_config, monkeypatch):
+def test_interpolated_secret_is_refused_by_every_command(command, compose_config, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     with pytest.raises(UserError, match=f"(?!.*{SECRET})the value of WANDB_API_KEY is in the configuration"):
         compose_config("run=${oc.env:WANDB_API_KEY}", config_name=command)

@@ -47,7 +47,7 @@ def test_a_signal_to_one_rank_stops_both_after_the_same_step(new_run, jobs):
 
 
 def test_a_second_signal_ends_it_at_once(new_run, jobs):
-    """One within the first second is taken for the same: whoever signals a group reaches a process several times."""
+    """One within the first second counts as the same: a signal to a group reaches a process several times."""
     twice = new_run("twice", *STEPS, signalling(signal.SIGTERM, 4, again_after=0.1))
     assert jobs.run(twice) == 143
     assert checkpoint(twice)["global_step"] == 5

@@ -1,6 +1,6 @@
-"""Bad input by the hundred: command lines, YAMLs, image files, Parquet files, checkpoints, run directories.
+"""Bad inputs: command lines, YAMLs, image files, Parquet files, checkpoints, run directories.
 
-Every case is a command that has to end in one sentence. Some were found by hand, most come out of a rule.
+Every case is a command that must end in one sentence. Some cases are written by hand, most are generated.
 """
 
 import ast
@@ -36,11 +36,11 @@ class Case:
     """A command that must be refused.
 
     Attributes:
-        name: what it is called, kind first: `values/model.channels=abc`.
+        name: the kind first: `values/model.channels=abc`.
         module: of inkwash.
         arguments: of the command line.
-        says: what the sentence must name: a key, a file.
-        make: puts files into the folder that the command runs in.
+        says: text that the sentence must contain: a key, a file.
+        make: writes files into the folder that the command runs in.
     """
 
     name: str

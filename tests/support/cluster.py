@@ -27,10 +27,10 @@ def environment():
 
 def wait_until(condition, seconds=150, what=""):
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(0.3)
-    return found
+    return value
 
 
 def state(run):
@@ -39,7 +39,7 @@ def state(run):
 
 
 def steps_of(run):
-    """The steps of metrics.csv, in the order of its rows."""
+    """Return the steps of metrics.csv, in the order of its rows."""
     lines = (run / "metrics.csv").read_text().splitlines() if (run / "metrics.csv").exists() else []
     return [int(line.partition(",")[0]) for line in lines[1:] if line]
 
@@ -52,7 +52,7 @@ def shell(*command, check=True):
 
 
 class Machine:
-    """A network namespace with an address of its own; its processes are killed as a power failure would."""
+    """Network namespace with an address of its own. `kill` ends its processes as a power failure would."""
 
     def __init__(self, name, device, address):
         self.name, self.device, self.address = name, device, address
@@ -153,7 +153,7 @@ class Slurm:
         return self("sbatch", "--parsable", "--output=job-%j.log", *arguments, cwd=cwd)
 
     def at_once(self, job):
-        """A job that is put back into the queue waits there for two minutes otherwise."""
+        """Start a requeued job now; SLURM would let it wait for two minutes."""
         wait_until(lambda: self.state_of(job) == "PENDING", 60, f"job {job} does not come back into the queue")
         time.sleep(3)  # a credential that was made in the second in which the last one was revoked is refused, too
         wait_until(lambda: not self("scontrol", "update", f"jobid={job}", "starttime=now", check=False), 10)
@@ -163,13 +163,13 @@ class Slurm:
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def living(pid):
-    """Whether the process is there and no zombie."""
+    """Return True if the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""A small fixed network as our extractor and as torch-fidelity's, so that both see the same features."""
+"""A small fixed network as our extractor and as torch-fidelity's, so that both compute the same features."""
 
 import torch
 from torch import nn

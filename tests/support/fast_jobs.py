@@ -49,18 +49,18 @@ def job(config):
 
 
 def obeys(run: RunDirectory, loss: float) -> bool:
-    """Whether the pruner stopped the job."""
+    """Report the loss at each step; return True if the pruner stopped the job."""
     if "REPORT" not in os.environ:
         return False
     from optuna.pruners import MedianPruner
 
-    about = read_trial(run)
-    assert about is not None
-    trial = open_trial(about, MedianPruner(n_startup_trials=2))
+    record = read_trial(run)
+    assert record is not None
+    trial = open_trial(record, MedianPruner(n_startup_trials=2))
     for step in range(int(os.environ["REPORT"])):
         trial.report(loss, step)
         if trial.should_prune():
-            write_trial(run, {**about, "pruned": step})
+            write_trial(run, {**record, "pruned": step})
             return True
     return False
 

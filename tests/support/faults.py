@@ -1,4 +1,4 @@
-"""Callbacks that bring a run to an end, or its disk to a crawl, at a chosen moment."""
+"""Callbacks that end a run, fill or slow its disk, or spoil its numbers, at a chosen moment."""
 
 import io
 import os
@@ -21,7 +21,7 @@ def die():
 
 
 class Patched(L.Callback):
-    """Calls `at(moment)` at every moment of the writing of a checkpoint; the patches are undone when the fit ends."""
+    """Call `at(moment)` at every moment of the writing of a checkpoint; the patches are undone when the fit ends."""
 
     def on_train_start(self, trainer, module):
         self.trainer = trainer
@@ -59,7 +59,7 @@ class Patched(L.Callback):
 
     def wrapped(self, moment, function):
         def call(*arguments):
-            # Other files are written too: pictures, rows.
+            # Other files are written too: images, rows.
             if moment in ("renamed", "linked") or isinstance(arguments[0], int) or "ckpt" in str(arguments[0]):
                 self.at(moment)
             return function(*arguments)
@@ -70,7 +70,7 @@ class Patched(L.Callback):
 
 
 class DeathAt(Patched):
-    """SIGKILL at a moment of the writing of a step's checkpoint: half, written, synced, renamed or linked."""
+    """Send SIGKILL while a step's checkpoint is half, written, synced, renamed or linked."""
 
     def __init__(self, moment: str, step: int):
         self.moment, self.step = moment, step
@@ -81,7 +81,7 @@ class DeathAt(Patched):
 
 
 class SlowDisk(Patched):
-    """Every moment of the writing of a checkpoint takes some seconds, every step too."""
+    """Make every moment of the writing of a checkpoint, and every step, take some seconds."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
@@ -94,7 +94,7 @@ class SlowDisk(Patched):
 
 
 class FullDisk(Patched):
-    """The checkpoint of a step finds no room, halfway."""
+    """Raise ENOSPC halfway through the checkpoint of a step."""
 
     def __init__(self, step: int):
         self.step = step
@@ -105,7 +105,7 @@ class FullDisk(Patched):
 
 
 class Signal(L.Callback):
-    """A rank signals itself within a step, perhaps again a while later."""
+    """Send a signal to one rank within a step, and again `again_after` seconds later."""
 
     def __init__(self, number: int, step: int, rank: int = 0, again_after: float | None = None):
         self.number, self.step, self.rank, self.again_after = number, step, rank, again_after
@@ -119,7 +119,7 @@ class Signal(L.Callback):
 
 
 class Stuck(L.Callback):
-    """A step that never ends, and less grace than usual."""
+    """Make a step never end, with a shorter grace period."""
 
     def __init__(self, step: int, grace: int):
         self.step = step
@@ -133,7 +133,7 @@ class Stuck(L.Callback):
 
 
 class Infinite(L.Callback):
-    """Spoils the gradients, or only the loss's own value, of some steps."""
+    """Put an infinity into the gradients of some steps."""
 
     def __init__(self, steps: list, rank: int = 0):
         self.steps, self.rank = steps, rank
@@ -144,7 +144,7 @@ class Infinite(L.Callback):
 
 
 class NanImage(L.Callback):
-    """One image of a step's batch is no picture."""
+    """Put NaN into one image of a step's batch."""
 
     def __init__(self, step: int, rank: int = 0):
         self.step, self.rank = step, rank
@@ -156,14 +156,14 @@ class NanImage(L.Callback):
 
 
 class Blank:
-    """A source of grey images."""
+    """Source of grey images."""
 
     def load(self, split, shape, path):
         return Images(torch.full((60, *shape), 128, dtype=torch.uint8), torch.arange(60) % 10)
 
 
 class Frozen(L.Callback):
-    """A parameter is not trained."""
+    """Exclude a parameter from training."""
 
     def __init__(self, name: str):
         self.name = name
@@ -173,14 +173,14 @@ class Frozen(L.Callback):
 
 
 class StillAverage(L.Callback):
-    """The average never moves."""
+    """Keep the average of the weights constant."""
 
     def on_fit_start(self, trainer, module):
         module.decay = lambda n: 1.0
 
 
 class Exhausted(L.Callback):
-    """There is no more memory, or no more room on the disk."""
+    """Raise what PyTorch, Python or the system raise without memory or disk space."""
 
     TEXTS: ClassVar = {
         "torch.OutOfMemoryError": "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...",
@@ -200,7 +200,7 @@ class Exhausted(L.Callback):
 
 
 class Scores(L.Callback):
-    """Pretends that a metric was measured once."""
+    """Set a metric once."""
 
     def __init__(self, name: str, step: int, score: float):
         self.name, self.step, self.score = name, step, score
@@ -214,7 +214,7 @@ class Scores(L.Callback):
 
 
 class NoRoom(L.Callback):
-    """A pass of more than some images finds no memory, in one process or in all."""
+    """Raise OutOfMemoryError for a forward pass of more than `images` images, in one rank or in all."""
 
     def __init__(self, images: int, rank: int | None = None):
         self.images, self.rank = images, rank

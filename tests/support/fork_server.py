@@ -64,7 +64,7 @@ class ForkServer:
 
 
 def start(job, config, accelerator, devices, *of_several_machines):
-    """What launch.start.start does, without the elastic launcher."""
+    """Do what launch.start.start does, without the elastic launcher."""
     directory = Path(config).parent
     for stale in directory.glob("error*.txt"):
         stale.unlink()

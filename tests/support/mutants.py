@@ -118,7 +118,7 @@ def _statement(tree: ast.AST, line: int) -> str:
 
 
 def survives(mutant: Mutant) -> bool:
-    """Whether all tests pass with it. A crash, a hang and a failure all count as noticed."""
+    """Return True if all tests pass with the mutant. A crash, a hang and a failure all count as noticed."""
     with tempfile.TemporaryDirectory() as where:
         shutil.copytree(ROOT / "src", Path(where) / "src")
         shutil.copytree(ROOT / "conf", Path(where) / "conf")

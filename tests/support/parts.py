@@ -10,7 +10,7 @@ from inkwash.data.images import Images
 
 
 class Pictures:
-    """A source of n images of smooth blobs, of any shape; class i mod 10, or none."""
+    """Source of n images of smooth blobs, of any shape; image i has class i mod 10, or none."""
 
     def __init__(self, n: int = 60, labelled: bool = True):
         self.n, self.labelled = n, labelled
@@ -25,7 +25,7 @@ class Pictures:
 
 
 class Bomb(L.Callback):
-    """Raises in one rank after a step."""
+    """Raise in one rank after a step."""
 
     def __init__(self, rank: int, step: int):
         self.rank, self.step = rank, step
@@ -36,7 +36,7 @@ class Bomb(L.Callback):
 
 
 class Ruin(L.Callback):
-    """Puts NaN into the weights before a step, on every rank."""
+    """Put NaN into the weights before a step, on every rank."""
 
     def __init__(self, step: int):
         self.step = step
@@ -47,7 +47,7 @@ class Ruin(L.Callback):
 
 
 class Witness(L.Callback):
-    """Records what each rank drew and which images it saw, in files of the run directory."""
+    """Write the times, losses, images and weights of each rank and step to files of the run directory."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         record = {"t": outputs["t"], "losses": outputs["losses"], "images": batch[0], "labels": batch[1]}
@@ -58,7 +58,7 @@ class Witness(L.Callback):
 
 
 class FixedScores(L.Callback):
-    """Pretends that metrics were measured: scores[step] at the steps it lists."""
+    """Set the metric `name` to scores[step] at the steps it lists."""
 
     def __init__(self, scores: dict, name: str = "fd_test_8"):
         self.scores, self.name = {int(step): value for step, value in scores.items()}, name
@@ -72,7 +72,7 @@ class FixedScores(L.Callback):
 
 
 class Exchanges(L.Callback):
-    """Counts the all-reduces of gradients, and writes their number into the run directory."""
+    """Count the all-reduces of gradients, and write their number into the run directory."""
 
     def on_train_start(self, trainer, module):
         self.count = 0
@@ -88,7 +88,7 @@ class Exchanges(L.Callback):
 
 
 class SlowRank(L.Callback):
-    """One rank takes its time before every forward pass."""
+    """Delay one rank before every forward pass."""
 
     def __init__(self, rank: int, seconds: float):
         self.rank, self.seconds = rank, seconds
@@ -99,7 +99,7 @@ class SlowRank(L.Callback):
 
 
 class Pace(L.Callback):
-    """Every step takes some seconds, so that it can be interrupted."""
+    """Make every step take some seconds, so that it can be interrupted."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""What a run leaves behind, in a form to compare bit by bit."""
+"""Compare two run directories bit by bit."""
 
 import csv
 import hashlib
@@ -8,16 +8,16 @@ import torch
 
 from support.counts import count
 
-# What the clock says.
+# Columns that depend on the clock.
 TIMINGS = (
     "train/images_per_second", "train/images_per_second_per_rank", "train/communication", "metrics/seconds", "seconds",
 )  # fmt: skip
 
 
 def checkpoint(directory, name="last.ckpt"):
-    found = torch.load(directory / "checkpoints" / name, weights_only=True)
-    found["config"]["callbacks"].pop("bomb", None)  # that of the life which it ended
-    return found
+    content = torch.load(directory / "checkpoints" / name, weights_only=True)
+    content["config"]["callbacks"].pop("bomb", None)  # it ended the run before this resume
+    return content
 
 
 def rows(directory):
@@ -31,7 +31,7 @@ def records(directory):
 
 
 def differences(a, b, at="checkpoint"):
-    """Where two nested structures differ, bit by bit."""
+    """List where two nested structures differ, bit by bit."""
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
         return [] if same else [at]
@@ -50,7 +50,7 @@ def tensors(content):
 
 
 def assert_same_run(one, other, pattern="samples/*.png"):
-    """Weights, averages, optimizer, counters, rows, records and pictures are the same bits."""
+    """Assert that weights, averages, optimizer, counters, rows, records and images are the same bits."""
     for name in ("last.ckpt", "best.ckpt"):
         states = [checkpoint(directory, name) for directory in (one, other)]
         assert differences(*states) == []

@@ -1,4 +1,4 @@
-"""Every path the package has, for tests that hold on all of them."""
+"""Every noise schedule of the package, for properties that hold on all of them."""
 
 import inspect
 
@@ -21,10 +21,10 @@ PATHS: dict[str, Schedule] = {
 
 
 def subclasses(module, base):
-    """The concrete classes of a module that implement `base`."""
+    """List the concrete classes of a module that implement `base`."""
     members = inspect.getmembers(module, inspect.isclass)
     return [c for _, c in members if issubclass(c, base) and c is not base and not inspect.isabstract(c)]
 
 
-# A new path is to be covered here.
+# A new schedule must be listed above.
 assert {type(path) for path in PATHS.values()} == set(subclasses(schedules, Schedule))

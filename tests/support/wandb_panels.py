@@ -1,8 +1,8 @@
-"""What the panels of a W&B workspace refer to."""
+"""Names that the panels of a W&B workspace refer to."""
 
 
 def shown_by(view):
-    """{history, summary, config, media: names} of a workspace's JSON."""
+    """Return {history, summary, config, media: names} of a workspace's JSON."""
     found = {"history": set(), "summary": set(), "config": set(), "media": set()}
 
     def refer(text):

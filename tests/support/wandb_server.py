@@ -1,4 +1,4 @@
-"""A stand-in for W&B's server: says yes to all that its client asks, and keeps what it was sent."""
+"""A stand-in for W&B's server: accepts every request of its client, and records what it was sent."""
 
 import json
 import threading
@@ -18,10 +18,10 @@ ANSWERS = {
 
 
 class Server:
-    """Listens at `url` until `close`.
+    """HTTP server at `url`, until `close`.
 
     Attributes:
-        asked: (what was asked, variables) of every question.
+        asked: (operation, variables) of every GraphQL request.
         rows: {run: [row of its history, ...]}.
     """
 

@@ -51,7 +51,7 @@ def test_the_agent_starts_a_run_that_belongs_to_the_sweep(tmp_path, monkeypatch)
     tiny = {"debug": "fast", "trainer": "cpu", "trainer.threads": 1, "model.channels": 8, "data.batch_size": 16}
     tried = {**tiny, "prediction": "eps", "optimizer.lr": 0.002}
     args = {name: {"value": value} for name, value in tried.items()}
-    agent._command_run({"run_id": "given123", "program": "inkwash.train", "args": args})
+    agent._command_run({"run_id": "given123", "program": "inkwash", "args": args})
     assert agent._run_processes["given123"].wait() == 0
     (run,) = {path.resolve() for path in (tmp_path / "runs").iterdir()}
     assert json.loads((run / "run.json").read_text())["id"] == "given123"
