@@ -122,10 +122,10 @@ def test_hybrid_bound_moves_the_variance_only():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
-            self.mean, self.share = (nn.Parameter(torch.full((1, 3, 4, 4), 0.1, dtype=torch.float64)) for _ in "ab")
+            self.mean, self.v = (nn.Parameter(torch.full((1, 3, 4, 4), 0.1, dtype=torch.float64)) for _ in "ab")
 
         def forward(self, x, time, y=None):
-            return torch.cat([self.mean.expand_as(x), self.share.expand_as(x)], dim=1)
+            return torch.cat([self.mean.expand_as(x), self.v.expand_as(x)], dim=1)
 
     denoiser = Denoiser(Two(), BetaSchedule(linear(T, scale_with_T=True)), Eps())
 
@@ -133,12 +133,12 @@ def test_hybrid_bound_moves_the_variance_only():
         loss = HybridLoss(L2(), Uniform(), Stratified(), vlb_weight=vlb_weight)(
             denoiser, X_0, None, Fixed(21)
         ).loss.sum()
-        return torch.autograd.grad(loss, [denoiser.net.mean, denoiser.net.share])
+        return torch.autograd.grad(loss, [denoiser.net.mean, denoiser.net.v])
 
-    (mean, share), (mean_again, share_again) = gradients(0.001), gradients(0.002)
+    (mean, v), (mean_again, v_again) = gradients(0.001), gradients(0.002)
     assert torch.equal(mean, mean_again)
-    assert bool((share != 0).all())
-    torch.testing.assert_close(share_again, 2 * share, rtol=1e-5, atol=0)  # the bound is summed in float32
+    assert bool((v != 0).all())
+    torch.testing.assert_close(v_again, 2 * v, rtol=1e-5, atol=0)  # the bound is summed in float32
 
 
 # --- The pieces -------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ ENTROPY = math.log2(S * math.sqrt(2 * math.pi * math.e)) + math.log2(127.5)
 
 
 class ExactGaussian(nn.Module):
-    """E[x_0 | x_t] and the exact reverse variance's share, for data N(MU, S^2 I) on a chain."""
+    """E[x_0 | x_t] and the exact reverse variance's v, for data N(MU, S^2 I) on a chain."""
 
     def __init__(self, schedule):
         super().__init__()
@@ -208,8 +208,8 @@ class ExactGaussian(nn.Module):
         # Var(x_s | x_t) = that of the posterior + (its dependence on x_0)^2 Var(x_0 | x_t).
         of_x_0 = self.schedule(s)[0] * large / sigma**2
         exact = small + of_x_0**2 * S**2 * sigma**2 / total
-        share = torch.where(small > 0, (exact / small).log() / (large / small).log(), self.first(t, exact))
-        return Estimate(x_0, (x_t - alpha * x_0) / sigma, share.expand_as(x_t))
+        v = torch.where(small > 0, (exact / small).log() / (large / small).log(), self.first(t, exact))
+        return Estimate(x_0, (x_t - alpha * x_0) / sigma, v.expand_as(x_t))
 
     def first(self, t, exact):
         after = (t + 1).clamp(max=self.schedule.t_max)

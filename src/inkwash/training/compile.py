@@ -1,13 +1,12 @@
 """torch.compile, and what to do on a machine where it does not work."""
 
 import logging
-
-from torch import nn
+from typing import Any
 
 log = logging.getLogger(__name__)
 
 
-def compile_network(net: nn.Module, must: bool = False, backend: str = "inductor") -> None:
+def compile_network(net: Any, must: bool = False, backend: str = "inductor") -> None:
     """Compile in place, which leaves the names of its parameters as they are.
 
     What is compiled at the first call may fail then, for want of a C++ compiler or of an operator. Unless it `must`

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from inkwash.denoiser import Denoiser
+from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
+from inkwash.nets.network import Network
 from inkwash.training.fsdp import whole
 
 
@@ -47,8 +49,8 @@ class ConstantDecay(Decay):
         return 0.0 if n == 1 else min(self.decay, n / (9 + n))
 
 
-class AverageDenoiser(Denoiser):
-    """A denoiser of averaged weights: they move between devices, but stay in the precision they were made in.
+class AverageDenoiser(KeepDtype, Denoiser):
+    """A denoiser of averaged weights, which keep the precision they were made in.
 
     A bf16 average stands still: (1 - decay) of a small difference is less than the last of its 8 bits.
     """
@@ -59,12 +61,9 @@ class AverageDenoiser(Denoiser):
         average = cls(copy.deepcopy(denoiser.net), denoiser.schedule, denoiser.prediction)
         return average.requires_grad_(False).eval()
 
-    def _apply(self, fn, recurse=True):
-        return super()._apply(lambda t: t.to(fn(torch.empty(0, device=t.device)).device), recurse)
-
 
 @torch.no_grad()
-def update(average: nn.Module, model: nn.Module, decay: float) -> None:
+def update(average: nn.Module | Network, model: nn.Module | Network, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, parameter by parameter."""
     averages: list[torch.Tensor] = list(average.parameters())
     values = [value.to(mean.dtype) for value, mean in zip(whole(model.parameters()), averages, strict=True)]
