@@ -1,18 +1,12 @@
-"""Likelihood: improved-diffusion's numbers on the same noise, and the entropy of data whose density is known."""
+"""The variational bound: its terms, and the entropy of data whose density is known."""
 
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from inkwash.commands import train
-from inkwash.config.instantiate import build
-from inkwash.config.paths import config_dir
-from inkwash.denoiser import Denoiser, Estimate
+from inkwash.denoiser import Estimate
 from inkwash.errors import UserError
 from inkwash.likelihood.bound import (
     BoundBits,
@@ -23,125 +17,17 @@ from inkwash.likelihood.bound import (
     subset,
     variational_bound,
 )
-from inkwash.likelihood.flow import FlowBits, flow_bits_per_dim
-from inkwash.losses.distances import L2
-from inkwash.losses.vlb import HybridLoss, VLBLoss
+from inkwash.likelihood.flow import flow_bits_per_dim
 from inkwash.process.betas import cosine, linear
 from inkwash.process.forward import posterior_variance, transition
-from inkwash.process.predictions import Eps
-from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule, VPSchedule
-from inkwash.process.spacing import Karras, Linspace, LogSNR, Trailing
-from inkwash.process.times import Stratified
+from inkwash.process.schedules import BetaSchedule, FlowSchedule
+from inkwash.process.spacing import Linspace
 from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
-from inkwash.process.weightings import Uniform
 from inkwash.samplers.base import ImageNoise
-
-CONF = Path(config_dir())
-assert train  # its import makes the schema and the resolver known
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "improved_diffusion_bound.json").read_text())
-VARIANCES = {"fixed_large": FixedLarge(), "fixed_small": FixedSmall(), "learned_range": LearnedRange()}
-T = 40
-INDEX = torch.arange(2 * 3 * 4 * 4, dtype=torch.float64).view(2, 3, 4, 4)
-X_0 = (7 * INDEX**2 + 13 * INDEX) % 256 / 127.5 - 1
-
-
-def noise_at(t):
-    return math.sqrt(2) * torch.sin(1.7 * INDEX + 0.3 * (t - 1))
-
-
-class Formula(nn.Module):
-    """The function that improved-diffusion was given; it counts t from 0."""
-
-    def __init__(self, heads):
-        super().__init__()
-        self.heads = heads
-
-    def forward(self, x, time, y=None):
-        t = (time.double() * T / 1000).round().view(-1, 1, 1, 1)
-        heads = [torch.tanh(x) + 0.05 * torch.sin(t / 5), 0.6 * torch.cos(INDEX + t / 10)]
-        return torch.cat(heads[: self.heads], dim=1)
-
-
-def golden_denoiser(name):
-    return Denoiser(Formula(1 + (name == "learned_range")), BetaSchedule(linear(T, scale_with_T=True)), Eps())
 
 
 def f64(values):
     return torch.tensor(values, dtype=torch.float64)
-
-
-# --- The variational bound against improved-diffusion -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", VARIANCES)
-def test_bound_equals_improved_diffusions(name):
-    """calc_bpd_loop: every term at every t, whose tables are float32."""
-    feed = iter([noise_at(t) for t in range(T, 0, -1)])
-    bound = VariationalBound(VARIANCES[name], TanhDiscretizedGaussian())
-    found = variational_bound(golden_denoiser(name), bound, X_0, None, lambda: next(feed))
-    for key in ("terms", "prior", "total", "x_0_mse", "eps_mse"):
-        torch.testing.assert_close(getattr(found, key), f64(GOLDEN[name][key]), rtol=2e-5, atol=2e-7, msg=key)
-
-
-class Fixed:
-    """Noise and times of a test's choice in place of random ones."""
-
-    def __init__(self, t):
-        self.t = t
-
-    def normal(self, *shape):
-        return noise_at(self.t)
-
-    def strata(self, n):
-        return torch.full((n,), (self.t - 0.5) / T, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("t", [1, 2, 21, 40])
-@pytest.mark.parametrize("name", VARIANCES)
-def test_training_on_the_bound_equals_improved_diffusions(name, t):
-    """Their KL loss is one term; ours is T of them, as their RESCALED_KL."""
-    loss = VLBLoss(VARIANCES[name], Stratified())
-    loss.bound.decoder = TanhDiscretizedGaussian()
-    terms = loss(golden_denoiser(name), X_0, None, Fixed(t))
-    assert terms.t.tolist() == [t, t]
-    expected = f64(GOLDEN[name]["training"][str(t)]["kl"])
-    torch.testing.assert_close(terms.loss.double() / T, expected, rtol=2e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("t", [1, 2, 21, 40])
-def test_hybrid_loss_equals_improved_diffusions(t):
-    """RESCALED_MSE with a learned range: mse + T / 1000 times a term."""
-    loss = HybridLoss(L2(), Uniform(), Stratified())
-    loss.bound.decoder = TanhDiscretizedGaussian()
-    found = loss(golden_denoiser("learned_range"), X_0, None, Fixed(t)).loss
-    expected = f64(GOLDEN["learned_range"]["training"][str(t)]["hybrid"])
-    torch.testing.assert_close(found.double(), expected, rtol=2e-5, atol=1e-7)
-
-
-def test_hybrid_bound_moves_the_variance_only():
-    class Two(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.mean, self.v = (nn.Parameter(torch.full((1, 3, 4, 4), 0.1, dtype=torch.float64)) for _ in "ab")
-
-        def forward(self, x, time, y=None):
-            return torch.cat([self.mean.expand_as(x), self.v.expand_as(x)], dim=1)
-
-    denoiser = Denoiser(Two(), BetaSchedule(linear(T, scale_with_T=True)), Eps())
-
-    def gradients(vlb_weight):
-        loss = HybridLoss(L2(), Uniform(), Stratified(), vlb_weight=vlb_weight)(
-            denoiser, X_0, None, Fixed(21)
-        ).loss.sum()
-        return torch.autograd.grad(loss, [denoiser.net.mean, denoiser.net.v])
-
-    (mean, v), (mean_again, v_again) = gradients(0.001), gradients(0.002)
-    assert torch.equal(mean, mean_again)
-    assert bool((v != 0).all())
-    torch.testing.assert_close(v_again, 2 * v, rtol=1e-5, atol=0)  # the bound is summed in float32
-
-
-# --- The pieces -------------------------------------------------------------------------------------------------------
 
 
 def test_normal_kl_is_the_textbooks():
@@ -184,8 +70,6 @@ def test_tanh_decoder_is_close_to_the_exact_one():
     torch.testing.assert_close(tanh, exact, rtol=5e-3, atol=0)
     assert not torch.equal(tanh, exact)
 
-
-# --- Known densities --------------------------------------------------------------------------------------------------
 
 MU, S = 0.1, 0.25
 # Bits for a level of N(MU, S^2): its density times the width of a level.
@@ -328,89 +212,6 @@ def test_the_slices_of_a_subset_grow_with_t():
     first, length = subset(1000, 4, torch.zeros(4))
     assert first.tolist() == [2, 9, 45, 212]
     assert length.tolist() == [7, 36, 167, 789]
-
-
-PATHS = {
-    "vp": (VPSchedule(t_min=1e-5), Linspace(60)),
-    "flow": (FlowSchedule(t_min=1e-5), Linspace(60)),
-    "edm": (EDMSchedule(sigma_min=1e-4), Karras(60, sigma_min=1e-4)),
-}
-
-
-@pytest.mark.parametrize(("path", "spacing"), PATHS.values(), ids=PATHS)
-def test_flow_likelihood_of_a_gaussian_is_its_density(path, spacing, gaussian_denoiser):
-    """Image by image: -log2 of the normal density at the dequantised image, plus log2(127.5). The Jacobian is a
-    multiple of the identity, so Hutchinson's estimate is exact too; at t_max x_t is not quite the prior's."""
-    gen = torch.Generator().manual_seed(2)
-    x_0 = levels(20)
-    u = torch.rand(x_0.shape, generator=gen, dtype=torch.float64)
-    probe = torch.randint(2, x_0.shape, generator=gen).double() * 2 - 1
-    found = flow_bits_per_dim(gaussian_denoiser(path, MU, S), spacing, x_0, None, u, probe)
-    x = x_0 + (u - 0.5) / 127.5
-    density = torch.distributions.Normal(f64(MU), f64(S)).log_prob(x).flatten(1).mean(dim=1)
-    torch.testing.assert_close(found, -density / math.log(2) + math.log2(127.5), rtol=1e-3, atol=0)
-
-
-class Correlated(torch.nn.Module):
-    """The exact denoiser of two pixels of variance 0.25 and correlation 0.9: its Jacobian is not diagonal."""
-
-    schedule = FlowSchedule()
-    covariance = 0.25 * f64([[1, 0.9], [0.9, 1]])
-
-    def forward(self, x_t, t, y=None):
-        (alpha, sigma), x = (z.view(-1, 1, 1) for z in self.schedule(t)), x_t.flatten(1)[..., None]
-        inverse = torch.linalg.inv(alpha**2 * self.covariance + sigma**2 * torch.eye(2))
-        x_0 = (alpha * self.covariance @ inverse @ x).view_as(x_t)
-        return Estimate(x_0, (x_t - alpha[..., None] * x_0) / sigma[..., None])
-
-
-def test_hutchinsons_estimate_has_the_right_mean_for_correlated_pixels():
-    """Signs of one kind would add the off-diagonal half of the Jacobian to its trace: 1.06 bits a pixel here."""
-    denoiser, n, gen = Correlated(), 3000, torch.Generator().manual_seed(0)
-    data = torch.distributions.MultivariateNormal(torch.zeros(2).double(), denoiser.covariance)
-    x = (torch.randn(n, 2, generator=gen).double() @ torch.linalg.cholesky(denoiser.covariance).T).view(n, 1, 1, 2)
-    noise = iter([torch.zeros_like(x), torch.randn(x.shape, generator=gen)])  # in the middle of each level
-    found = FlowBits(LogSNR(40, None, 1000.0))(denoiser, x, None, lambda: next(noise))
-    error = found - (-data.log_prob(x.view(n, 2)) / 2 / math.log(2) + math.log2(127.5))
-    assert error.std() > 0.3
-    assert abs(error.mean()) < 4 * error.std() / n**0.5
-
-
-def chosen(group, choice):
-    """A YAML of conf/ built beside images of 32 pixels."""
-    whole = OmegaConf.create({"data": {"shape": [1, 32, 32]}, group: OmegaConf.load(CONF / group / f"{choice}.yaml")})
-    return build(OmegaConf.to_container(whole[group], resolve=True))
-
-
-# A chain's YAML has betas.
-CONTINUOUS = sorted(p.stem for p in (CONF / "schedule").glob("*.yaml") if "betas" not in OmegaConf.load(p))
-
-
-@pytest.mark.parametrize("path", CONTINUOUS)
-def test_likelihood_flow_is_accurate_as_shipped(path, gaussian_denoiser):
-    """Image by image the density of x at t_min, which the network knows, for wide and for narrow data alike. What is
-    left is that x at the noisiest time is not quite the prior's."""
-    schedule, bits = chosen("schedule", path), chosen("likelihood", "flow")
-    s = f64([0.5, 0.1, 0.02, 0.005]).repeat(2).view(-1, 1, 1, 1)
-    alpha, sigma = schedule(f64([schedule.t_min]))
-    marginal = torch.distributions.Normal(alpha * MU, (alpha**2 * s**2 + sigma**2).sqrt())
-    x = marginal.mean + marginal.stddev * torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    noise = iter([torch.zeros_like(x), torch.ones_like(x)])  # in the middle of each level, and a probe
-    bits.check(schedule)
-    found = bits(gaussian_denoiser(schedule, MU, s), x, None, lambda: next(noise))
-    expected = -marginal.log_prob(x).flatten(1).mean(dim=1) / math.log(2) + math.log2(127.5)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1.2e-3)
-
-
-def test_times_that_leave_out_part_of_the_way_are_refused():
-    FlowBits(LogSNR(2, sigma_min=None)).check(EDMSchedule())
-    with pytest.raises(UserError, match=r"likelihood.spacing.steps=1 must be at least 2"):
-        FlowBits(LogSNR(1, sigma_min=None)).check(EDMSchedule())
-    for spacing, end in ((Trailing(100), "0.00222357"), (LogSNR(100, sigma_min=0.01), "0.01")):
-        with pytest.raises(UserError, match=rf"ends at t={end}, not at the schedule's t_min=0.002"):
-            FlowBits(spacing).check(EDMSchedule())
-        with pytest.raises(UserError, match=r"likelihood.spacing.sigma_min=null"):
-            flow_bits_per_dim(Denoiser(nn.Identity(), EDMSchedule(), Eps()), spacing, X_0, None, X_0, X_0)
 
 
 def test_what_has_no_likelihood_is_refused(gaussian_denoiser):
