@@ -80,7 +80,7 @@ def test_the_share_of_a_learned_variance_is_the_conditional_one():
 
     x_t, t, y = example()
     found = ClassifierFree(Denoiser(TwoHeads(), SCHEDULE, X0()), 3.0)(x_t, t, y)
-    assert torch.equal(found.share, ((y + 1) / 2).view(-1, 1, 1, 1).expand_as(x_t).double())
+    assert torch.equal(found.v, ((y + 1) / 2).view(-1, 1, 1, 1).expand_as(x_t).double())
 
 
 # --- Interval ---------------------------------------------------------------------------------------------------------
@@ -102,7 +102,8 @@ def test_outside_the_interval_only_the_conditional_network_runs(interval, t, cal
 def test_each_image_of_a_batch_is_guided_by_its_own_time():
     denoiser, (x_t, t, y) = Denoiser(Wave(), SCHEDULE, V()), example()
     inside, low, high = torch.tensor([False, True, True, False]).view(-1, 1, 1, 1), 0.5, 50.0
-    assert (((low < SCHEDULE.ratio(t)) & (SCHEDULE.ratio(t) <= high)).view(-1, 1, 1, 1) == inside).all()
+    level = SCHEDULE.sigma_over_alpha(t)
+    assert (((low < level) & (level <= high)).view(-1, 1, 1, 1) == inside).all()
     found, all_of_them, none = (
         guide(x_t, t, y)
         for guide in (ClassifierFree(denoiser, 3.0, [low, high]), ClassifierFree(denoiser, 3.0), denoiser)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
+from inkwash.nets.network import Network
 from inkwash.process.predictions import Prediction
 from inkwash.process.schedules import Schedule
 
@@ -17,17 +18,17 @@ MOST_UNEVEN = 100.0  # target that a simple loss can serve: its largest square o
 
 @dataclass
 class Estimate:
-    """What a denoiser makes of x_t. It unpacks as (x_0, eps).
+    """A denoiser's estimates at x_t. It unpacks as (x_0, eps).
 
     Attributes:
         x_0, eps: (n, C, H, W).
-        share: where the reverse step's log variance lies between its two bounds, 0 to 1, (n, C, H, W); None unless the
-            network learns it (see process/variances.py).
+        v: interpolates between the two fixed log variances of the reverse step, about 0 to 1, (n, C, H, W); None unless
+            the network learns it (Nichol & Dhariwal 2021, eq. 15; see process/variances.py).
     """
 
     x_0: Tensor
     eps: Tensor
-    share: Tensor | None = None
+    v: Tensor | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.x_0, self.eps))
@@ -40,7 +41,7 @@ class Denoiser(nn.Module):
         UserError: the prediction is ill-posed at one end of the path (see predictions.py).
     """
 
-    def __init__(self, net: nn.Module, schedule: Schedule, prediction: Prediction):
+    def __init__(self, net: Network, schedule: Schedule, prediction: Prediction):
         super().__init__()
         self.net, self.schedule, self.prediction = net, schedule, prediction
         for t in (schedule.t_min, schedule.t_max):
@@ -55,7 +56,7 @@ class Denoiser(nn.Module):
         """The network's two heads at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32.
 
         Returns:
-            What is regressed, (n, C, H, W), and the share of a learned variance, None from a network of one head.
+            What is regressed, (n, C, H, W), and v of a learned variance, None from a network of one head.
         """
         out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
@@ -64,9 +65,9 @@ class Denoiser(nn.Module):
         return (out, None) if out.shape[1] == channels else (out[:, :channels], (out[:, channels:] + 1) / 2)
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
-        """Estimates of (x_0, eps), each (n, C, H, W), and the share of a learned variance."""
-        prediction, share = self.predict(x_t, t, y)
-        return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), share)
+        """Return estimates of (x_0, eps), each (n, C, H, W), and v of a learned variance."""
+        prediction, v = self.predict(x_t, t, y)
+        return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), v)
 
 
 def check_size(denoiser: Denoiser) -> None:

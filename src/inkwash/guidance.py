@@ -39,7 +39,8 @@ class GuidedDenoiser(nn.Module, ABC):
             raise UserError(f"guide.interval={interval} must be [low, high], two values of sigma / alpha, or null")
         if not 0 <= rescale <= 1:
             raise UserError(f"guide.rescale={rescale} must lie between 0 and 1")
-        self.denoiser, self.scale, self.interval, self.rescale = denoiser, scale, interval, rescale
+        self.denoiser, self.scale, self.rescale = denoiser, scale, rescale
+        self.interval = None if interval is None else tuple(interval)
         self.schedule: Any = denoiser.schedule
 
     @abstractmethod
@@ -56,14 +57,14 @@ class GuidedDenoiser(nn.Module, ABC):
             x_0, eps = self._rescaled(x_0, eps, good, x_t, t)
         if not bool(inside.all()):
             x_0, eps = (torch.where(inside, new, old) for new, old in zip((x_0, eps), good, strict=True))
-        return Estimate(x_0, eps, good.share)  # guidance says nothing of the variance
+        return Estimate(x_0, eps, good.v)  # guidance leaves the variance alone
 
     def _inside(self, t: Tensor) -> Tensor:
         """Which images lie within the interval, bool (n, 1, 1, 1)."""
         if self.interval is None:
             return torch.ones(len(t), 1, 1, 1, dtype=torch.bool)
-        ratio, (low, high) = self.schedule.ratio(t), self.interval
-        return ((low < ratio) & (ratio <= high)).view(-1, 1, 1, 1)
+        level, (low, high) = self.schedule.sigma_over_alpha(t), self.interval
+        return ((low < level) & (level <= high)).view(-1, 1, 1, 1)
 
     def _rescaled(self, x_0: Tensor, eps: Tensor, good: Estimate, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network regresses, times phi std(good) / std(guided) + 1 - phi, solved for (x_0, eps) again."""
@@ -85,8 +86,8 @@ class ClassifierFree(GuidedDenoiser):
         if y is None:
             raise UserError(NO_LABELS)
         twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, -1)]))
-        shares = (None, None) if twice.share is None else twice.share.chunk(2)
-        good, bad = (Estimate(*parts) for parts in zip(twice.x_0.chunk(2), twice.eps.chunk(2), shares, strict=True))
+        v = (None, None) if twice.v is None else twice.v.chunk(2)
+        good, bad = (Estimate(*parts) for parts in zip(twice.x_0.chunk(2), twice.eps.chunk(2), v, strict=True))
         return good, bad
 
 

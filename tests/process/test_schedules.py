@@ -48,7 +48,7 @@ def test_a_chain_of_one_step_has_one_time():
 def test_an_interpolated_shift_that_would_turn_noise_back_is_refused():
     """Its log SNR falls by at least 2 pi along the path, which the shift may not give back."""
     path = CosineSchedule(64, noise_size=512, noise_size_low=32)
-    assert (path.ratio(path.time_at(torch.linspace(0, 1, 1000, dtype=torch.float64))).diff() > 0).all()
+    assert (path.sigma_over_alpha(path.time_at(torch.linspace(0, 1, 1000, dtype=torch.float64))).diff() > 0).all()
     with pytest.raises(UserError, match=r"noise_size=1024 .* noise_size_low=32 .* at most 23 times"):
         CosineSchedule(64, noise_size=1024, noise_size_low=32)
 
@@ -113,7 +113,7 @@ def test_zero_terminal_snr(betas):
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_time_of_inverts_ratio(path):
     t = path.time_at(torch.linspace(0.01, 0.97, 20, dtype=torch.float64)).unique()
-    torch.testing.assert_close(path.time_of(path.ratio(t)), t, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(path.time_of(path.sigma_over_alpha(t)), t, rtol=1e-9, atol=1e-9)
     ends = path.time_of(f64(1e-12, 1e12))
     torch.testing.assert_close(ends, f64(path.t_min, path.t_max), rtol=1e-9, atol=1e-9)
 
@@ -131,7 +131,7 @@ def test_vp_is_the_limit_of_ddpms_linear_chain():
     u = torch.arange(1, T + 1, dtype=torch.float64) / T
     chain, path = BetaSchedule((0.1 + 19.9 * u) / T), VPSchedule()
     torch.testing.assert_close(chain(u * T)[0], path(u)[0], rtol=0, atol=1e-3)
-    assert [path.ratio(f64(t)).item() for t in (0.001, 1.0)] == pytest.approx([0.0105, 152.2], rel=0.01)
+    assert [path.sigma_over_alpha(f64(t)).item() for t in (0.001, 1.0)] == pytest.approx([0.0105, 152.2], rel=0.01)
 
 
 def test_cosine_in_continuous_time_runs_over_thirty_units_of_log_snr():
@@ -147,10 +147,10 @@ def test_shifted_cosine_is_the_cosine_with_the_snr_of_averaged_pixels():
     """At twice the size an average of 2 x 2 pixels has 4 times the SNR: the shift takes that back."""
     plain, shifted = CosineSchedule(32, 32), CosineSchedule(64, 32)
     t = f64(0.1, 0.5, 0.9)
-    torch.testing.assert_close(shifted.ratio(t) ** 2, 4 * plain.ratio(t) ** 2)
-    assert plain.ratio(f64(0.5)).item() == pytest.approx(1)
+    torch.testing.assert_close(shifted.sigma_over_alpha(t) ** 2, 4 * plain.sigma_over_alpha(t) ** 2)
+    assert plain.sigma_over_alpha(f64(0.5)).item() == pytest.approx(1)
     between = CosineSchedule(64, 32, noise_size_low=64)
-    logs = [(between.ratio(f64(t)) / plain.ratio(f64(t))).log().item() for t in (1e-9, 0.5, 1.0)]
+    logs = [(between.sigma_over_alpha(f64(t)) / plain.sigma_over_alpha(f64(t))).log().item() for t in (1e-9, 0.5, 1.0)]
     assert logs == pytest.approx([0, math.log(2) / 2, math.log(2)], abs=1e-6)
 
 

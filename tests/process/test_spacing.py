@@ -72,11 +72,11 @@ def test_karras_is_the_paper_on_edms_path():
 
 def test_karras_and_log_snr_are_even_in_what_they_say():
     path = PATHS["vp"]
-    roots = path.ratio(Karras(10)(path)[:-1]) ** (1 / 7)
-    logs = path.ratio(LogSNR(10)(path)[:-1]).log()
+    roots = path.sigma_over_alpha(Karras(10)(path)[:-1]) ** (1 / 7)
+    logs = path.sigma_over_alpha(LogSNR(10)(path)[:-1]).log()
     for x in (roots, logs):
         torch.testing.assert_close(x.diff(), x.diff().mean().expand(9), rtol=1e-6, atol=0)
-    bounded = path.ratio(LogSNR(5, sigma_min=0.1, sigma_max=10)(path)[:-1])
+    bounded = path.sigma_over_alpha(LogSNR(5, sigma_min=0.1, sigma_max=10)(path)[:-1])
     assert bounded[[0, -1]].tolist() == pytest.approx([10, 0.1])
 
 
@@ -100,4 +100,4 @@ def test_in_continuous_time_even_means_what_training_draws_from_evenly(cls, path
     assert times[-2] >= path.t_min * (1 - 1e-12)
     assert times[0] <= path.t_max * (1 + 1e-12)
     # The last of so many steps is one of little noise, whatever the unit of time.
-    assert path.ratio(times[-2:-1]) < 0.1
+    assert path.sigma_over_alpha(times[-2:-1]) < 0.1

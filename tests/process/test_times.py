@@ -39,7 +39,7 @@ def test_stratified_parts_are_slices_of_the_global_batch():
 @pytest.mark.parametrize("schedule", [EDMSchedule(), SCHEDULE], ids=["edm", "linear"])
 def test_log_normal_has_its_median_and_spread(schedule):
     """Of sigma / alpha: median exp(-1.2), 84% below exp(-1.2 + 1.2)."""
-    ratio = schedule.ratio(LogNormal(-1.2, 1.2)(schedule, 20_000, draws())).log()
+    ratio = schedule.sigma_over_alpha(LogNormal(-1.2, 1.2)(schedule, 20_000, draws())).log()
     assert ratio.median().item() == pytest.approx(-1.2, abs=0.05)
     assert (ratio < 0).double().mean().item() == pytest.approx(0.8413, abs=0.01)
 

@@ -37,9 +37,9 @@ def test_the_last_step_has_no_noise_but_for_the_large_variance():
 
 def test_learned_range_interpolates_the_logs_pixel_by_pixel():
     s, t = f64(9.0, 499.0), f64(10.0, 500.0)
-    share = torch.rand(2, 3, 4, 4, dtype=torch.float64) * 1.4 - 0.2  # it is not bounded
+    v = torch.rand(2, 3, 4, 4, dtype=torch.float64) * 1.4 - 0.2  # it is not bounded
     small, large = posterior_variance(LINEAR, s, t), transition(LINEAR, s, t)[1]
-    torch.testing.assert_close(LearnedRange()(LINEAR, s, t, share), large**share * small ** (1 - share))
+    torch.testing.assert_close(LearnedRange()(LINEAR, s, t, v), large**v * small ** (1 - v))
     with pytest.raises(UserError, match=r"model.learn_variance=true"):
         LearnedRange()(LINEAR, s, t)
 

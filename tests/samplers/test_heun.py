@@ -81,7 +81,7 @@ def test_algorithm_2_on_edms_path(steps, churn):
 def test_algorithm_2_on_other_paths_acts_in_sigma_over_alpha(path, churn):
     sampler = Heun(Karras(12, sigma_max=40.0), **churn, clip=None)
     times = sampler.spacing(path)
-    levels = torch.cat([path.ratio(times[:-1]), f64(0)])
+    levels = torch.cat([path.sigma_over_alpha(times[:-1]), f64(0)])
     start = NOISE[0] * path(times[:1])[1] / path.prior_std(float(times[0]))
     torch.testing.assert_close(run(sampler, path, start), algorithm_2(levels, **churn), rtol=1e-10, atol=1e-10)
 
@@ -92,11 +92,11 @@ def test_algorithm_2_on_a_chain_takes_whole_times(churn):
     path = BetaSchedule(linear(1000))
     sampler = Heun(Karras(12), **churn, clip=None)
     times = sampler.spacing(path)
-    levels = torch.cat([path.ratio(times[:-1]), f64(0)])
+    levels = torch.cat([path.sigma_over_alpha(times[:-1]), f64(0)])
     start = NOISE[0] * path(times[:1])[1]
 
     def raised(level):
-        return path.ratio(path.time_of(level.view(1)))[0]
+        return path.sigma_over_alpha(path.time_of(level.view(1)))[0]
 
     theirs = algorithm_2(levels, **churn, raised=raised)
     torch.testing.assert_close(run(sampler, path, start), theirs, rtol=1e-10, atol=1e-10)
@@ -117,7 +117,7 @@ def test_churn_keeps_the_marginal(path, t):
     alpha, sigma = path(f64(t))
     x_t = alpha * data.sample(n, draws) + sigma * torch.randn(n, 1, 1, 1, generator=draws, dtype=torch.float64)
     x_hat, t_hat = churned(path, t, x_t, S_churn=1.0)
-    assert path.ratio(t_hat[:1]) > 1.15 * path.ratio(f64(t))
+    assert path.sigma_over_alpha(t_hat[:1]) > 1.15 * path.sigma_over_alpha(f64(t))
     (alpha, sigma), (mean, cov) = path(t_hat[:1]), data.moments()
     true = (alpha**2 * cov + sigma**2).item()
     assert x_hat.mean().item() == pytest.approx((alpha * mean).item(), abs=5 * (true / n) ** 0.5)

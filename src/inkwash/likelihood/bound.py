@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inkwash.denoiser import Estimate
 from inkwash.errors import UserError
-from inkwash.process.forward import mix, posterior_variance, q_sample, transition
+from inkwash.process.forward import eps_from, mix, posterior_coefficients, posterior_variance, q_sample
 from inkwash.process.schedules import Schedule
 from inkwash.process.variances import Variance, first_log_variance
 
@@ -27,8 +27,8 @@ def bits(nats: Tensor) -> Tensor:
 
 def normal_kl(difference: Tensor, log_variance: Tensor, model_log_variance: Tensor) -> Tensor:
     """KL of N(m, exp(log_variance)) from N(m + difference, exp(model_log_variance)), pixel by pixel, in nats."""
-    log_ratio = model_log_variance - log_variance
-    return (log_ratio + torch.expm1(-log_ratio) + difference**2 * torch.exp(-model_log_variance)) / 2
+    log_quotient = model_log_variance - log_variance
+    return (log_quotient + torch.expm1(-log_quotient) + difference**2 * torch.exp(-model_log_variance)) / 2
 
 
 class DiscretizedGaussian:
@@ -93,12 +93,11 @@ class VariationalBound:
         # At s = 0 the posterior is a point; its place is taken by the decoder, so any finite number does there.
         first = (s == 0).view(-1, 1, 1, 1)
         log_posterior = torch.where(first, 0.0, posterior_variance(schedule, s, t).log())
-        fixed = self.variance.log(schedule, s, t, estimate.share)
+        fixed = self.variance.log(schedule, s, t, estimate.v)
         start = fixed if self.variance.learned else first_log_variance(schedule, t)
         log_variance = torch.where(first, start, fixed)
-        (alpha_s, _), (_, sigma_t) = schedule(s), schedule(t)
-        weight = alpha_s * transition(schedule, s, t)[1] / sigma_t**2  # of x_0 in the posterior mean, eq. 7
-        difference = mix(weight, x_0, -weight, estimate.x_0)
+        of_x_0, _ = posterior_coefficients(schedule, s, t)
+        difference = mix(of_x_0, x_0, -of_x_0, estimate.x_0)
         kl = normal_kl(difference.double(), log_posterior, log_variance)
         nll = -self.decoder(x_0, estimate.x_0, torch.where(first, log_variance / 2, 0.0).expand_as(kl).to(x_0.dtype))
         return bits(torch.where(first, nll.double(), kl))
@@ -154,12 +153,11 @@ def variational_bound(
     found = torch.full((3, T, n), math.nan, dtype=torch.float64, device=x_0.device)
     for steps in (*chosen.T.flip(0), torch.ones(n, dtype=torch.long, device=x_0.device)):
         t, at, eps = steps.double(), (steps - 1, torch.arange(n, device=x_0.device)), noise()
-        estimate = denoiser(q_sample(schedule, x_0, t, eps), t, y)
+        x_t = q_sample(schedule, x_0, t, eps)
+        estimate = denoiser(x_t, t, y)
         if clip is not None:
-            x_t = q_sample(schedule, x_0, t, eps)
-            alpha, sigma = schedule(t)
             clipped = estimate.x_0.clamp(-clip, clip)
-            estimate = Estimate(clipped, mix(1 / sigma, x_t, -alpha / sigma, clipped), estimate.share)
+            estimate = Estimate(clipped, eps_from(schedule, clipped, x_t, t), estimate.v)
         found[0][at] = bound.term(schedule, x_0, t, estimate)
         found[1][at] = (estimate.x_0 - x_0).double().square().flatten(1).mean(dim=1)
         found[2][at] = (estimate.eps - eps).double().square().flatten(1).mean(dim=1)

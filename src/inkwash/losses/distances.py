@@ -10,24 +10,24 @@ from inkwash.errors import UserError
 
 
 class Distance(ABC):
-    """How far a prediction is from its target, element by element."""
+    """Distance of a prediction from its target, element by element."""
 
     @abstractmethod
-    def __call__(self, prediction: Tensor, target: Tensor, ratio: Tensor) -> Tensor:
-        """(n, C, H, W) from two such; ratio is sigma / alpha, (n, 1, 1, 1)."""
+    def __call__(self, prediction: Tensor, target: Tensor, sigma_over_alpha: Tensor) -> Tensor:
+        """Return the distances (n, C, H, W) of two such; sigma_over_alpha (n, 1, 1, 1)."""
 
 
 class L2(Distance):
     """(prediction - target)^2 (Ho et al. 2020, eq. 14)."""
 
-    def __call__(self, prediction: Tensor, target: Tensor, ratio: Tensor) -> Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor, sigma_over_alpha: Tensor) -> Tensor:
         return F.mse_loss(prediction, target, reduction="none")
 
 
 class L1(Distance):
     """|prediction - target| (Saharia et al. 2021, Palette)."""
 
-    def __call__(self, prediction: Tensor, target: Tensor, ratio: Tensor) -> Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor, sigma_over_alpha: Tensor) -> Tensor:
         return F.l1_loss(prediction, target, reduction="none")
 
 
@@ -39,7 +39,7 @@ class Huber(Distance):
             raise UserError(f"loss.distance.delta={delta} must be positive")
         self.delta = delta
 
-    def __call__(self, prediction: Tensor, target: Tensor, ratio: Tensor) -> Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor, sigma_over_alpha: Tensor) -> Tensor:
         return F.huber_loss(prediction, target, reduction="none", delta=self.delta)
 
 
@@ -59,8 +59,11 @@ class PseudoHuber(Distance):
             raise UserError(f"loss.distance.c={c} must lie between 0 and 1")
         self.c, self.scheduled = c, scheduled
 
-    def __call__(self, prediction: Tensor, target: Tensor, ratio: Tensor) -> Tensor:
-        c = self.c + (1 - self.c) / (1 + ratio) ** 2 if self.scheduled else torch.full_like(ratio, self.c)
+    def __call__(self, prediction: Tensor, target: Tensor, sigma_over_alpha: Tensor) -> Tensor:
+        if self.scheduled:
+            c = self.c + (1 - self.c) / (1 + sigma_over_alpha) ** 2
+        else:
+            c = torch.full_like(sigma_over_alpha, self.c)
         c, d = c.to(prediction.dtype), prediction - target
         # As written above this cancels to nothing where d is small against c.
         return 2 * c * d**2 / ((d**2 + c**2).sqrt() + c)

@@ -5,7 +5,7 @@ from torch import Tensor
 from inkwash.denoiser import Denoiser, check_size
 from inkwash.losses.base import Loss
 from inkwash.losses.distances import Distance
-from inkwash.process.forward import mix
+from inkwash.process.forward import q_sample
 from inkwash.process.times import Times
 from inkwash.process.weightings import Uniform, Weighting
 
@@ -29,13 +29,12 @@ class DiffusionLoss(Loss):
             check_size(denoiser)
 
     def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        alpha, sigma = denoiser.schedule(t)
-        prediction, _ = denoiser.predict(mix(alpha, x_0, sigma, eps), t, y)
-        return self.weighted(denoiser, prediction, x_0, eps, alpha, sigma)
+        prediction, _ = denoiser.predict(q_sample(denoiser.schedule, x_0, t, eps), t, y)
+        return self.weighted(denoiser, prediction, x_0, eps, t)
 
-    def weighted(
-        self, denoiser: Denoiser, prediction: Tensor, x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor
-    ) -> Tensor:
+    def weighted(self, denoiser: Denoiser, prediction: Tensor, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """Return the weighted distance of a prediction (n, C, H, W) from its target, (n,), float32."""
+        alpha, sigma = denoiser.schedule(t)
         target = denoiser.prediction.target(x_0, eps, alpha, sigma)
         # float32 whatever the network computed in: bf16 keeps 8 bits of a sum over thousands of pixels.
         error = self.distance(prediction, target, sigma / alpha).float().mean(dim=(1, 2, 3))

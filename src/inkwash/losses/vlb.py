@@ -8,7 +8,7 @@ from inkwash.likelihood.bound import VariationalBound
 from inkwash.losses.base import Loss
 from inkwash.losses.distances import Distance
 from inkwash.losses.simple import DiffusionLoss
-from inkwash.process.forward import mix, q_sample
+from inkwash.process.forward import q_sample
 from inkwash.process.times import Times
 from inkwash.process.variances import LearnedRange, Variance
 from inkwash.process.weightings import Uniform, Weighting
@@ -83,10 +83,10 @@ class HybridLoss(DiffusionLoss):
             raise UserError("loss=hybrid trains the reverse step's variance: pass model.learn_variance=true")
 
     def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        schedule, (alpha, sigma) = denoiser.schedule, denoiser.schedule(t)
-        x_t = mix(alpha, x_0, sigma, eps)
-        prediction, share = denoiser.predict(x_t, t, y)
+        schedule = denoiser.schedule
+        x_t = q_sample(schedule, x_0, t, eps)
+        prediction, v = denoiser.predict(x_t, t, y)
         # The bound may move the variance only: its gradient in the mean is what the simple loss improves upon.
-        estimate = Estimate(*denoiser.prediction.decode(prediction.detach(), x_t, alpha, sigma), share)
+        estimate = Estimate(*denoiser.prediction.decode(prediction.detach(), x_t, *schedule(t)), v)
         vlb = self.bound.term(schedule, x_0, t, estimate).float() * schedule.t_max
-        return self.weighted(denoiser, prediction, x_0, eps, alpha, sigma) + self.vlb_weight * vlb
+        return self.weighted(denoiser, prediction, x_0, eps, t) + self.vlb_weight * vlb

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
 
 
@@ -31,19 +32,12 @@ def check_finite(features: Tensor) -> None:
         )
 
 
-class ExactStates(Metric):
+class ExactStates(KeepDtype, Metric):
     """A metric whose states move with it but keep their dtype."""
 
+    cpu_for_mps = True
     full_state_update = False
     is_differentiable = False
-
-    def _apply(self, fn, exclude_state=""):
-        # Moves, never casts: `.to(bfloat16)` of a precision plugin would ruin the sums, and MPS has no float64.
-        def move(state: Tensor) -> Tensor:
-            device = fn(torch.empty(0, device=state.device)).device
-            return state.to("cpu" if device.type == "mps" else device)
-
-        return super()._apply(move, exclude_state)
 
 
 class FeatureSums(ExactStates):

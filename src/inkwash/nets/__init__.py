@@ -1,0 +1,12 @@
+"""Networks: from a noisy image x_t, a time and perhaps a class to an output of the image's shape.
+
+A network knows nothing of the process. The denoiser scales x_t, turns t into a float32 time input and says what the
+output means (eps, x_0, v, ...); see network.py for all that is asked of a network.
+
+unet.py is the U-Net of Ho et al. 2020, appendix B: residual blocks with the time added between their two convolutions,
+self-attention at chosen resolutions, skip connections from the way down to the way up. Every residual branch and the
+output start at zero. blocks.py holds its pieces.
+
+Read unet.py first. To add a network, write a module with the `forward` and `num_classes` of network.Network, and a
+YAML in conf/model that names it.
+"""

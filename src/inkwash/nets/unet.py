@@ -1,5 +1,7 @@
 """The U-Net of Ho et al. 2020 (a PixelCNN++ backbone with time embedding and self-attention)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class UNet(nn.Module):
         num_heads: attention heads.
         dropout: dropout inside residual blocks.
         num_classes: number of classes, None for an unconditional network.
-        learn_variance: give as many output channels again, for the share of a learned variance.
+        learn_variance: give as many output channels again, for v of a learned variance (process/variances.py).
         patch_size: fold patch_size x patch_size pixels into channels first and unfold them last: the network then
             works at 1 / patch_size of the resolution, which is what a CPU can afford at 28 x 28.
         pad_all_sides: how maps are padded before they are halved (see blocks.Downsample).
@@ -46,11 +48,11 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         channels: int,
-        channel_mult: list[int],
+        channel_mult: Sequence[int],
         num_res_blocks: int,
-        attention_resolutions: list[int],
+        attention_resolutions: Sequence[int],
         num_heads: int = 1,
         dropout: float = 0.0,
         num_classes: int | None = None,
@@ -60,7 +62,8 @@ class UNet(nn.Module):
         checkpointing: bool = False,
     ):
         super().__init__()
-        image_channels, height, width = shape
+        # Lists of OmegaConf, too, where Hydra instantiates without _convert_.
+        (image_channels, height, width), channel_mult = shape, list(channel_mult)
         counts = {"channels": channels, "num_heads": num_heads, "patch_size": patch_size, "channel_mult": channel_mult}
         for name, count in counts.items():
             if min(count, default=0) < 1 if isinstance(count, list) else count < 1:

@@ -4,7 +4,7 @@ Each function returns a float64 tensor of shape (T,) whose entry i is beta_{i+1}
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -56,9 +56,9 @@ def sigmoid(T: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0, bet
     return from_alpha_bar(alpha_bar, T, beta_max)
 
 
-def listed(values: list[float]) -> Tensor:
-    """Betas as they are written, for a chain that comes from elsewhere."""
-    return torch.tensor(values, dtype=torch.float64)
+def listed(values: Sequence[float]) -> Tensor:
+    """Return the given betas, for a chain that was made elsewhere."""
+    return torch.tensor(list(values), dtype=torch.float64)
 
 
 def from_alpha_bar(alpha_bar: Callable[[Tensor], Tensor], T: int, beta_max: float = 0.999) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.process.forward import mix, transition
+from inkwash.process.forward import mix, posterior_coefficients
 from inkwash.process.schedules import Schedule
 
 
@@ -103,8 +103,7 @@ class Mu(Prediction):
     def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         schedule = self.schedule.to(alpha.device)
         t = schedule.time_of((sigma / alpha).flatten())
-        (alpha_s, sigma_s), (scale, variance) = schedule(t - 1), transition(schedule, t - 1, t)
-        of_x_0, of_x_t = alpha_s * variance / sigma**2, scale * sigma_s**2 / sigma**2
+        of_x_0, of_x_t = posterior_coefficients(schedule, t - 1, t)
         return of_x_0 + of_x_t * alpha, of_x_t * sigma
 
 

@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
 from inkwash.process.betas import zero_terminal_snr as rescale_to_zero_terminal_snr
 
 
-class Schedule(nn.Module, ABC):
+class Schedule(KeepDtype, nn.Module, ABC):
     """A path from data to noise.
 
     Attributes:
@@ -42,33 +43,31 @@ class Schedule(nn.Module, ABC):
         """What x_t is multiplied by before the network sees it, (n, 1, 1, 1); 1 where x_t has unit variance anyway."""
         return torch.ones(len(t), 1, 1, 1, dtype=torch.float64, device=t.device)
 
-    def ratio(self, t: Tensor) -> Tensor:
-        """sigma / alpha at times (n,): float64, (n,), EDM's sigma; grows with t, perhaps to infinity."""
+    def sigma_over_alpha(self, t: Tensor) -> Tensor:
+        """Return sigma / alpha at times t (n,): float64, (n,). It grows with t, perhaps to infinity.
+
+        This is sigma in Karras et al. 2022 (EDM).
+        """
         alpha, sigma = self(t)
         return (sigma / alpha).flatten()
 
-    def time_of(self, ratio: Tensor) -> Tensor:
-        """The time in [t_min, t_max], float64, (n,), at which sigma / alpha has these values: by bisection."""
-        low = torch.full_like(ratio, self.t_min, dtype=torch.float64)
+    def half_log_snr(self, t: Tensor) -> Tensor:
+        """Return log(alpha / sigma) at times t (n,): float64, (n,); lambda in Lu et al. 2022 (DPM-Solver)."""
+        return -self.sigma_over_alpha(t).log()
+
+    def time_of(self, sigma_over_alpha: Tensor) -> Tensor:
+        """Return the times in [t_min, t_max] at which sigma / alpha has these values (n,): float64, (n,); bisection."""
+        low = torch.full_like(sigma_over_alpha, self.t_min, dtype=torch.float64)
         high = torch.full_like(low, self.t_max)
         for _ in range(100):
             middle = (low + high) / 2
-            below = self.ratio(middle) < ratio
+            below = self.sigma_over_alpha(middle) < sigma_over_alpha
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return (low + high) / 2
 
     def time_at(self, u: Tensor) -> Tensor:
         """The time, float64, at fraction u in [0, 1] of the training range, 1 excluded on a chain."""
         return self.t_min + u * (self.t_max - self.t_min)
-
-    def _apply(self, fn, recurse=True):
-        """Follow a module to its device, but never lose precision to `.half()` or a precision plugin."""
-        for name, table in self._buffers.items():
-            if table is not None:
-                device = fn(table).device
-                # MPS has no float64.
-                self._buffers[name] = table.to(device, torch.float32 if device.type == "mps" else table.dtype)
-        return self
 
 
 class BetaSchedule(Schedule):
@@ -112,11 +111,11 @@ class BetaSchedule(Schedule):
         """1: x_T ~ N(0, I), as Algorithm 2 says."""
         return 1.0
 
-    def time_of(self, ratio: Tensor) -> Tensor:
-        """The nearest whole time, measured in log(sigma / alpha)."""
-        table, ratio = (self.sigma[1:] / self.alpha[1:]).log(), ratio.to(self.sigma.device)
-        index = torch.searchsorted(table, ratio.double().log()).clamp(1, len(table) - 1)
-        nearer_below = ratio.log() - table[index - 1] < table[index] - ratio.log()
+    def time_of(self, sigma_over_alpha: Tensor) -> Tensor:
+        """Return the nearest whole times, measured in log(sigma / alpha)."""
+        table, wanted = (self.sigma[1:] / self.alpha[1:]).log(), sigma_over_alpha.to(self.sigma.device)
+        index = torch.searchsorted(table, wanted.double().log()).clamp(1, len(table) - 1)
+        nearer_below = wanted.log() - table[index - 1] < table[index] - wanted.log()
         return (index + 1 - nearer_below.long()).clamp(min=1).double()
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:

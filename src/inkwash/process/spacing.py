@@ -93,7 +93,7 @@ class Karras(Spacing):
         self.rho, self.sigma_min, self.sigma_max = rho, sigma_min, sigma_max
 
     def times(self, schedule: Schedule, steps: int) -> Tensor:
-        low, high = _ratios(schedule, self.sigma_min, self.sigma_max)
+        low, high = _range(schedule, self.sigma_min, self.sigma_max)
         roots = torch.linspace(high ** (1 / self.rho), low ** (1 / self.rho), steps, dtype=torch.float64)
         return _distinct(schedule, schedule.time_of(roots**self.rho))
 
@@ -110,15 +110,15 @@ class LogSNR(Spacing):
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
 
     def times(self, schedule: Schedule, steps: int) -> Tensor:
-        low, high = _ratios(schedule, self.sigma_min, self.sigma_max)
+        low, high = _range(schedule, self.sigma_min, self.sigma_max)
         logs = torch.linspace(math.log(high), math.log(low), steps, dtype=torch.float64)
         return _distinct(schedule, schedule.time_of(logs.exp()))
 
 
-def _ratios(schedule: Schedule, sigma_min: float | None, sigma_max: float | None) -> tuple[float, float]:
-    """The ends of sigma / alpha that are wanted and that the path has."""
+def _range(schedule: Schedule, sigma_min: float | None, sigma_max: float | None) -> tuple[float, float]:
+    """Return the ends of sigma / alpha: those asked for, cut to what the path has."""
     ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
-    low, high = schedule.ratio(ends).tolist()
+    low, high = schedule.sigma_over_alpha(ends).tolist()
     low, high = max(low, sigma_min or 0.0), min(high, sigma_max or math.inf)
     if not (0 < low < high < math.inf):
         raise UserError(

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
 from inkwash.process.schedules import Schedule
 from inkwash.random import Draws
@@ -81,7 +82,7 @@ class LogitNormal(Times):
         return schedule.time_at((self.mean + self.std * draws.normal(n).double()).sigmoid())
 
 
-class SecondMoment(nn.Module, Times):
+class SecondMoment(KeepDtype, nn.Module, Times):
     """p(t) in proportion to the root of the mean squared loss at t, which the weight 1 / (T p(t)) makes up for.
 
     The least noisy estimate of the bound's gradient (Nichol & Dhariwal 2021, eq. 18). Uniform until every t has been
@@ -140,5 +141,3 @@ class SecondMoment(nn.Module, Times):
             counts[index] += 1
         self.losses.copy_(table)
         self.counts.copy_(torch.tensor(counts))
-
-    _apply = Schedule._apply

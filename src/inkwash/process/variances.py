@@ -20,34 +20,35 @@ class Variance(ABC):
     learned = False
 
     @abstractmethod
-    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         """Log variance, float64, (n, 1, 1, 1), or (n, C, H, W) when it is learned; -inf for 0.
 
         Args:
-            share: the network's second head (n, C, H, W), None when it has none.
+            v: the network's second head (n, C, H, W), which interpolates between the two fixed log variances; None from
+                a network without one.
         """
 
-    def __call__(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+    def __call__(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         """Variance, float64, of the shape of `log`."""
-        return self.log(schedule, s, t, share).exp()
+        return self.log(schedule, s, t, v).exp()
 
 
 class FixedSmall(Variance):
     """That of q(x_s | x_t, x_0), beta tilde_t: right when x_0 is a single point (Ho et al. 2020, section 3.2)."""
 
-    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         return posterior_variance(schedule, s, t).log()
 
 
 class FixedLarge(Variance):
     """That of q(x_t | x_s), beta_t: right when x_0 ~ N(0, I) (Ho et al. 2020, section 3.2)."""
 
-    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         return transition(schedule, s, t)[1].log()
 
 
 class FixedBetween(Variance):
-    """beta_t^share beta tilde_t^(1 - share): what a network would learn if it learnt the same share everywhere.
+    """beta_t^share beta tilde_t^(1 - share): LearnedRange with v = share for every pixel and time.
 
     Data lie between a point and N(0, I), and so does the best variance, the more so the fewer the steps.
     """
@@ -57,29 +58,29 @@ class FixedBetween(Variance):
             raise UserError(f"sampler.variance.share={share} must lie between 0 and 1")
         self.share = share
 
-    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         small, large = FixedSmall().log(schedule, s, t), FixedLarge().log(schedule, s, t)
         # torch.lerp has no sense of -inf, the small bound of the step to s = 0.
         return large if self.share == 1 else self.share * large + (1 - self.share) * small
 
 
 class LearnedRange(Variance):
-    """exp(v log beta_t + (1 - v) log beta tilde_t), v the network's share, not bounded to [0, 1].
+    """exp(v log beta_t + (1 - v) log beta tilde_t), v the network's second head, not bounded to [0, 1].
 
     Source: Nichol & Dhariwal 2021, eq. 15. Where s = 0, beta tilde is 0 and `first_log_variance` stands for its log.
     """
 
     learned = True
 
-    def log(self, schedule: Schedule, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
-        if share is None:
+    def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
+        if v is None:
             raise UserError("a learned variance needs a network that learns it: train with model.learn_variance=true")
         small = torch.where(
             (s > 0).view(-1, 1, 1, 1), posterior_variance(schedule, s, t).log(), first_log_variance(schedule, t)
         )
         large = transition(schedule, s, t)[1].log()
-        share = share.double()
-        return share * large + (1 - share) * small
+        v = v.double()
+        return v * large + (1 - v) * small
 
 
 def first_log_variance(schedule: Schedule, t: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
-from inkwash.process.forward import transition
+from inkwash.process.forward import posterior_coefficients
 from inkwash.process.schedules import Schedule
 from inkwash.process.variances import Variance, first_log_variance
 
@@ -22,32 +22,36 @@ def snr(alpha: Tensor, sigma: Tensor) -> Tensor:
 
 
 class Weighting(ABC):
-    """Multiplies the loss in target space. A new one writes `of_x_0`, the weight of the squared x_0 error."""
+    """Weight of the loss at each noise level, in target space."""
+
+    @abstractmethod
+    def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
+        """Return the weight of the squared error in target space, float64, of the shape of its arguments."""
+
+    def weigh(self, error: Tensor, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
+        """Return the weighted loss (n,) of each image's mean error (n,)."""
+        return error * self(alpha, sigma, det).flatten().to(error.dtype)
+
+
+class X0Weighting(Weighting):
+    """Weighting that is a function of SNR alone when it is given for the x_0 error. A new one writes `of_x_0`."""
 
     @abstractmethod
     def of_x_0(self, snr: Tensor) -> Tensor:
-        """The weight of the squared x_0 error at a signal to noise ratio, float64."""
+        """Return the weight of the squared x_0 error at a signal to noise ratio, float64."""
 
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
-        """The weight of the squared error in target space, float64, of the shape of its arguments."""
         return self.of_x_0(snr(alpha, sigma)) * (sigma / det) ** 2
-
-    def weigh(self, error: Tensor, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
-        """The weighted loss (n,) of each image's mean error (n,)."""
-        return error * self(alpha, sigma, det).flatten().to(error.dtype)
 
 
 class Uniform(Weighting):
     """1: the simple loss (Ho et al. 2020, eq. 14), whatever is predicted."""
 
-    def of_x_0(self, snr: Tensor) -> Tensor:
-        raise TypeError("what the simple loss says of x_0 depends on the prediction")
-
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
         return torch.ones_like(alpha)
 
 
-class MinSNR(Weighting):
+class MinSNR(X0Weighting):
     """min(SNR, gamma): min(SNR, gamma) / SNR for eps, / (SNR + 1) for v (Hang et al. 2023)."""
 
     def __init__(self, gamma: float = 5.0):
@@ -57,7 +61,7 @@ class MinSNR(Weighting):
         return snr.clamp(max=self.gamma)
 
 
-class SoftMinSNR(Weighting):
+class SoftMinSNR(X0Weighting):
     """gamma SNR / (SNR + gamma), min-SNR with its corner rounded (Crowson et al. 2024, section 4.2)."""
 
     def __init__(self, gamma: float = 4.0):
@@ -67,7 +71,7 @@ class SoftMinSNR(Weighting):
         return self.gamma * snr / (snr + self.gamma)
 
 
-class P2(Weighting):
+class P2(X0Weighting):
     """SNR / (k + SNR)^gamma, that is 1 / (k + SNR)^gamma for eps (Choi et al. 2022, eq. 8)."""
 
     def __init__(self, gamma: float = 1.0, k: float = 1.0):
@@ -77,7 +81,7 @@ class P2(Weighting):
         return snr / (self.k + snr) ** self.gamma
 
 
-class Sigmoid(Weighting):
+class Sigmoid(X0Weighting):
     """SNR * sigmoid(bias - log SNR), that is sigmoid(bias - log SNR) for eps (Hoogeboom et al. 2024, SiD2).
 
     For times drawn evenly in log SNR: the paper also multiplies by -d log SNR / dt, which `times` decides here.
@@ -90,7 +94,7 @@ class Sigmoid(Weighting):
         return snr * torch.sigmoid(self.bias - snr.log())
 
 
-class EDM(Weighting):
+class EDM(X0Weighting):
     """SNR + 1 / sigma_data^2 (Karras et al. 2022, table 1): 1 for EDM's prediction, and for v at sigma_data = 1."""
 
     def __init__(self, sigma_data: float = 0.5):
@@ -100,7 +104,7 @@ class EDM(Weighting):
         return snr + 1 / self.sigma_data**2
 
 
-class VLB(Weighting):
+class VLB(X0Weighting):
     """T times the weight of the variational bound (Ho et al. 2020, eq. 12), for a fixed reverse variance.
 
     The x_0 error in L_{t-1} weighs (alpha_s beta_t / sigma_t^2)^2 / (2 variance), s = t - 1. So the mean of the loss is
@@ -122,10 +126,9 @@ class VLB(Weighting):
         schedule = self.schedule.to(snr.device)
         t = schedule.time_of(snr.flatten().rsqrt())
         s = t - 1
-        (alpha_s, _), (_, sigma_t) = schedule(s), schedule(t)
         log_variance = self.variance.log(schedule, s, t)
         log_variance = torch.where((s == 0).view(-1, 1, 1, 1), first_log_variance(schedule, t), log_variance)
-        of_x_0 = alpha_s * transition(schedule, s, t)[1] / sigma_t**2
+        of_x_0, _ = posterior_coefficients(schedule, s, t)
         return schedule.t_max * of_x_0**2 * torch.exp(-log_variance) / 2
 
 
@@ -154,9 +157,6 @@ class Uncertainty(nn.Module, Weighting):
         self.register_buffer("phases", (2 * math.pi * ((math.sqrt(5) - 1) / 2 * torch.arange(channels) % 1)).float())
         self.linear = nn.Linear(channels, 1, bias=False)
         nn.init.zeros_(self.linear.weight)
-
-    def of_x_0(self, snr: Tensor) -> Tensor:
-        return self.base.of_x_0(snr)
 
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
         return self.base(alpha, sigma, det)

@@ -26,5 +26,5 @@ class Ancestral(Sampler):
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         estimate = run.denoise(x_t, t)
         mean, _ = q_posterior(run.schedule, estimate.x_0, x_t, s, t)
-        variance = self.variance(run.schedule, s, t, estimate.share) * (s > 0).view(-1, 1, 1, 1)
+        variance = self.variance(run.schedule, s, t, estimate.v) * (s > 0).view(-1, 1, 1, 1)
         return mix(torch.ones_like(variance), mean, variance.sqrt(), run.noise())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoiser import Estimate
-from inkwash.process.forward import mix
+from inkwash.process.forward import eps_from
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
 from inkwash.random import Draws, generator
@@ -104,6 +104,5 @@ class Sampler(ABC):
             return estimate
         x_0, eps = self.clip(estimate.x_0), estimate.eps
         if self.rederive_eps:
-            alpha, sigma = schedule(t)
-            eps = mix(1 / sigma, x_t, -alpha / sigma, x_0)
-        return Estimate(x_0, eps, estimate.share)
+            eps = eps_from(schedule, x_0, x_t, t)
+        return Estimate(x_0, eps, estimate.v)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.process.forward import mix, posterior_variance
+from inkwash.process.forward import mix, posterior_variance, q_sample
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
 from inkwash.samplers.clipping import Clip
@@ -26,9 +26,9 @@ class DDIM(Sampler):
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         x_0, eps = run.denoise(x_t, t)
-        alpha_s, sigma_s = run.schedule(s)
         if self.eta == 0:
-            return mix(alpha_s, x_0, sigma_s, eps)
+            return q_sample(run.schedule, x_0, s, eps)
+        alpha_s, sigma_s = run.schedule(s)
         variance = self.eta**2 * posterior_variance(run.schedule, s, t)
         mean = mix(alpha_s, x_0, (sigma_s**2 - variance).clamp(min=0).sqrt(), eps)
         return mix(torch.ones_like(variance), mean, variance.sqrt(), run.noise())

@@ -67,7 +67,7 @@ def remember(run: Sampling, t: Tensor, s: Tensor, x_0: Tensor, order: int) -> Se
     if bool(run.times[-1] == 0) and bool((s == run.times[-2]).all()):
         order = min(order, 2)
     seen: Seen = run.memory.setdefault("seen", [])
-    seen.insert(0, (log_ratio(run.schedule, t), x_0))
+    seen.insert(0, (run.schedule.half_log_snr(t), x_0))
     del seen[order:]
     return seen
 
@@ -84,19 +84,14 @@ def mean_x_0(schedule: Schedule, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
 
     Where alpha = 0 or sigma = 0, lambda is infinite: such a step is of first order, and such a time is left out.
     """
-    start = log_ratio(schedule, t)
-    h = log_ratio(schedule, s) - start
+    start = schedule.half_log_snr(t)
+    h = schedule.half_log_snr(s) - start
     if not bool(h.isfinite().all()):
         return seen[0][1]
     seen = [(at, x_0) for at, x_0 in seen if bool(at.isfinite().all())]
     weights = step_weights(torch.stack([(at - start) / h for at, _ in seen], dim=1), h)
     weights = weights.to(seen[0][1].dtype).view(*weights.shape, 1, 1, 1)
     return (weights * torch.stack([x_0 for _, x_0 in seen], dim=1)).sum(dim=1)
-
-
-def log_ratio(schedule: Schedule, t: Tensor) -> Tensor:
-    """lambda = log(alpha / sigma), float64, (n,)."""
-    return -schedule.ratio(t).log()
 
 
 def step_weights(places: Tensor, h: Tensor) -> Tensor:

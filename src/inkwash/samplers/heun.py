@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.process.forward import mix, transition
+from inkwash.process.forward import mix, q_sample, transition
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
 from inkwash.samplers.clipping import Clip
 
 # EDM starts at 80, DDPM's linear chain at 157; a cosine chain at 20,000.
-MAX_RATIO = 1000.0
+MAX_SIGMA_OVER_ALPHA = 1000.0
 
 
 class Heun(Sampler):
@@ -52,10 +52,10 @@ class Heun(Sampler):
             raise UserError(f"sampler.S_tmin={S_tmin} must lie between 0 and sampler.S_tmax={S_tmax}")
 
     def check(self, schedule: Schedule) -> None:
-        ratio = float(schedule.ratio(self.spacing(schedule)[:1]))
-        if MAX_RATIO < ratio < math.inf:
+        first = float(schedule.sigma_over_alpha(self.spacing(schedule)[:1]))
+        if MAX_SIGMA_OVER_ALPHA < first < math.inf:
             raise UserError(
-                f"sampler=heun steps in sigma / alpha, which starts at {ratio:.2g} here, and one slope cannot stand "
+                f"sampler=heun steps in sigma / alpha, which starts at {first:.2g} here, and one slope cannot stand "
                 "for such a step: use spacing=karras, or sampler=dpmpp_2m"
             )
 
@@ -64,7 +64,7 @@ class Heun(Sampler):
             x_t, t = self._churned(x_t, t, run)
         (alpha_s, sigma_s), (alpha_t, sigma_t) = run.schedule(s), run.schedule(t)
         x_0, eps = run.denoise(x_t, t)
-        x_s = mix(alpha_s, x_0, sigma_s, eps)
+        x_s = q_sample(run.schedule, x_0, s, eps)
         if bool((sigma_s == 0).all()):
             return x_s
         _, eps_s = run.denoise(x_s, s)
@@ -75,10 +75,10 @@ class Heun(Sampler):
 
     def _churned(self, x_t: Tensor, t: Tensor, run: Sampling) -> tuple[Tensor, Tensor]:
         """x at a noisier time, and that time (n,)."""
-        noise, ratio = run.noise(), run.schedule.ratio(t)
+        noise, level = run.noise(), run.schedule.sigma_over_alpha(t)
         gamma = min(self.S_churn / (len(run.times) - 1), math.sqrt(2) - 1)
-        wanted = ratio.isfinite() & (self.S_tmin <= ratio) & (ratio <= self.S_tmax)
-        t_hat = torch.where(wanted, run.schedule.time_of((1 + gamma) * ratio), t)
+        wanted = level.isfinite() & (self.S_tmin <= level) & (level <= self.S_tmax)
+        t_hat = torch.where(wanted, run.schedule.time_of((1 + gamma) * level), t)
         if not bool((t_hat > t).all()):
             return x_t, t
         scale, variance = transition(run.schedule, t, t_hat)

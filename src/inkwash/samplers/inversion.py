@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoiser import Estimate
-from inkwash.process.forward import mix
+from inkwash.process.forward import q_sample
 from inkwash.process.spacing import Spacing
 
 
@@ -25,6 +25,5 @@ def invert(denoiser: nn.Module, spacing: Spacing, x_0: Tensor, y: Tensor | None 
     x = x_0
     for s, t in pairwise(times.flip(0).unsqueeze(1).expand(-1, len(x_0))):
         estimate = Estimate(x_0, denoiser(x_0, t, y).eps) if x is x_0 else denoiser(x, s, y)
-        alpha, sigma = schedule(t)
-        x = mix(alpha, estimate.x_0, sigma, estimate.eps)
+        x = q_sample(schedule, estimate.x_0, t, estimate.eps)
     return x / schedule.prior_std(float(times[0]))

@@ -6,7 +6,7 @@ from inkwash.errors import UserError
 from inkwash.process.spacing import Spacing
 from inkwash.samplers.base import Sampler, Sampling
 from inkwash.samplers.clipping import Clip
-from inkwash.samplers.dpm_solver import advance, log_ratio, mean_x_0, remember
+from inkwash.samplers.dpm_solver import advance, mean_x_0, remember
 
 
 class UniPC(Sampler):
@@ -29,7 +29,7 @@ class UniPC(Sampler):
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         x_0, _ = run.denoise(x_t, t)
         if "x" in run.memory:
-            before, seen = run.memory["t"], [*run.memory["seen"], (log_ratio(run.schedule, t), x_0)]
+            before, seen = run.memory["t"], [*run.memory["seen"], (run.schedule.half_log_snr(t), x_0)]
             x_t = advance(run.schedule, run.memory["x"], before, t, mean_x_0(run.schedule, seen, before, t))
         run.memory.update(x=x_t, t=t)
         seen = remember(run, t, s, x_0, self.order)

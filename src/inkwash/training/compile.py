@@ -4,12 +4,11 @@ import logging
 from typing import Any
 
 import torch
-from torch import nn
 
 log = logging.getLogger(__name__)
 
 
-def compile_network(net: nn.Module, must: bool = False, backend: str = "inductor") -> None:
+def compile_network(net: Any, must: bool = False, backend: str = "inductor") -> None:
     """Compile a network's `forward` in place, so that the names of its parameters stay as they are.
 
     Compilation happens at the first call, and may fail then for want of a C++ compiler or of an operator. Copy the

@@ -13,7 +13,9 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from inkwash.denoiser import Denoiser
+from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
+from inkwash.nets.network import Network
 from inkwash.training.fsdp import whole
 
 
@@ -57,7 +59,7 @@ class ConstantDecay(Decay):
         return 0.0 if n == 1 else min(self.decay, n / (9 + n))
 
 
-class AverageDenoiser(Denoiser):
+class AverageDenoiser(KeepDtype, Denoiser):
     """Denoiser of averaged weights: they move between devices, but keep the dtype they were made in.
 
     A bf16 average would stand still: (1 - d_n) times a small difference is below the last of its 8 bits.
@@ -69,12 +71,9 @@ class AverageDenoiser(Denoiser):
         average = cls(copy.deepcopy(denoiser.net), denoiser.schedule, denoiser.prediction)
         return average.requires_grad_(False).eval()
 
-    def _apply(self, fn, recurse=True):
-        return super()._apply(lambda t: t.to(fn(torch.empty(0, device=t.device)).device), recurse)
-
 
 @torch.no_grad()
-def update(average: nn.Module, model: nn.Module, decay: float) -> None:
+def update(average: nn.Module | Network, model: nn.Module | Network, decay: float) -> None:
     """Set average <- decay * average + (1 - decay) * model, parameter by parameter."""
     means: list[torch.Tensor] = list(average.parameters())
     values = [value.to(mean.dtype) for value, mean in zip(whole(model.parameters()), means, strict=True)]

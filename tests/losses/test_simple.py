@@ -1,4 +1,4 @@
-"""The loss against expectations that can be worked out."""
+"""The simple loss against expectations that can be worked out."""
 
 import math
 
@@ -8,15 +8,13 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.losses.distances import L1, L2, Huber, PseudoHuber
+from inkwash.losses.distances import L2
 from inkwash.losses.simple import DiffusionLoss
-from inkwash.losses.vlb import HybridLoss, VLBLoss
 from inkwash.process.betas import linear
 from inkwash.process.predictions import EDM, X0, Eps, V
-from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
+from inkwash.process.schedules import BetaSchedule, EDMSchedule
 from inkwash.process.times import SecondMoment, Stratified
 from inkwash.process.times import Uniform as UniformTimes
-from inkwash.process.variances import FixedLarge, LearnedRange
 from inkwash.process.weightings import MinSNR, Uncertainty, Uniform
 from inkwash.random import Draws, generator
 
@@ -56,88 +54,6 @@ def test_simple_loss_is_mean_over_pixels():
         Denoiser(Zero(), SCHEDULE, Eps()), torch.zeros(4000, 3, 8, 8), None, draws()
     )
     assert terms.loss.mean().item() == pytest.approx(1, rel=0.01)
-
-
-def test_distances():
-    x, y, ratio = torch.tensor([0.0, 0.5, 3.0]), torch.zeros(3), torch.ones(3)
-    assert L2()(x, y, ratio).tolist() == [0, 0.25, 9]
-    assert L1()(x, y, ratio).tolist() == [0, 0.5, 3]
-    assert Huber(1.0)(x, y, ratio).tolist() == [0, 0.125, 2.5]
-
-
-def test_pseudo_huber_is_khrapov_et_als():
-    """2 c (sqrt(d^2 + c^2) - c), with c from 1 at the data to c at pure noise."""
-    d, zero = torch.tensor([0.0, 0.5, 3.0], dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    for ratio, c in ((0.0, 1.0), (1.0, 0.1 + 0.9 / 4), (math.inf, 0.1)):
-        found = PseudoHuber(0.1)(d, zero, torch.full((3,), ratio, dtype=torch.float64))
-        torch.testing.assert_close(found, 2 * c * ((d**2 + c**2).sqrt() - c), rtol=1e-12, atol=1e-15)
-    constant = PseudoHuber(0.1, scheduled=False)(d, zero, torch.zeros(3, dtype=torch.float64))
-    torch.testing.assert_close(constant, 0.2 * ((d**2 + 0.01).sqrt() - 0.1), rtol=1e-12, atol=1e-15)
-
-
-def test_pseudo_huber_keeps_small_errors():
-    """About d^2, where float32 makes the textbook form 0."""
-    d = torch.tensor([1e-5])
-    assert PseudoHuber(0.5, scheduled=False)(d, torch.zeros(1), torch.ones(1)).item() == pytest.approx(1e-10, rel=1e-3)
-
-
-def test_label_dropout_hides_its_share():
-    net = Zero()
-    loss = DiffusionLoss(L2(), Uniform(), UniformTimes(), label_dropout=0.1)
-    y = torch.arange(10).repeat(1000)
-    loss(Denoiser(net, SCHEDULE, Eps()), torch.zeros(10_000, 1, 1, 1), y, draws())
-    hidden = net.y < 0
-    assert hidden.float().mean().item() == pytest.approx(0.1, abs=0.015)
-    assert torch.equal(net.y[~hidden], y[~hidden])
-
-
-def test_ranks_draw_what_one_process_draws():
-    """Four shards: two ranks of two shards each see the times and noise of one process."""
-    loss = DiffusionLoss(L2(), MinSNR(), Stratified())
-
-    class Echo(nn.Module):
-        def forward(self, x, time, y=None):
-            return 0.5 * x
-
-    denoiser = Denoiser(Echo(), SCHEDULE, V())
-    x_0 = torch.randn(16, 1, 4, 4)
-    shards = [generator(0, "loss", k) for k in range(4)]
-    whole = loss(denoiser, x_0, None, Draws(shards, total=16))
-    parts = []
-    for rank in range(2):
-        mine = [generator(0, "loss", k) for k in (2 * rank, 2 * rank + 1)]
-        parts.append(loss(denoiser, x_0[8 * rank : 8 * rank + 8], None, Draws(mine, first=8 * rank, total=16)))
-    assert torch.equal(whole.t, torch.cat([p.t for p in parts]))
-    torch.testing.assert_close(whole.loss, torch.cat([p.loss for p in parts]))
-
-
-def test_bad_arguments():
-    with pytest.raises(UserError, match="label_dropout"):
-        DiffusionLoss(L2(), Uniform(), UniformTimes(), label_dropout=1.5)
-    with pytest.raises(UserError, match="delta"):
-        Huber(0)
-    with pytest.raises(UserError, match=r"loss.distance.c=2"):
-        PseudoHuber(2)
-    with pytest.raises(UserError, match="vlb_weight"):
-        HybridLoss(L2(), Uniform(), UniformTimes(), vlb_weight=0)
-
-
-def test_a_loss_refuses_what_it_cannot_train():
-    chain, flow = Denoiser(Zero(), SCHEDULE, Eps()), Denoiser(Zero(), FlowSchedule(), V())
-    simple = DiffusionLoss(L2(), Uniform(), UniformTimes())
-    hybrid, vlb = HybridLoss(L2(), Uniform(), UniformTimes()), VLBLoss(LearnedRange(), UniformTimes())
-    for loss, denoiser, learns, message in (
-        (simple, chain, True, "needs a loss that trains the variance: loss=hybrid"),
-        (VLBLoss(FixedLarge(), UniformTimes()), chain, True, "needs a loss that trains the variance"),
-        (hybrid, chain, False, "loss=hybrid trains the reverse step's variance: pass model.learn_variance=true"),
-        (vlb, chain, False, "pass model.learn_variance=true"),
-        (hybrid, flow, True, "needs a chain of whole steps"),
-        (vlb, flow, True, "needs a chain of whole steps"),
-    ):
-        with pytest.raises(UserError, match=message):
-            loss.check(denoiser, learns)
-    for loss, learns in ((simple, False), (hybrid, True), (vlb, True)):
-        loss.check(chain, learns)
 
 
 def test_a_simple_loss_of_a_target_that_grows_without_bound_is_refused():

@@ -1,4 +1,4 @@
-"""What every sampler shares: noise that belongs to images, batches, labels, progress, and mistakes."""
+"""The loop that samplers share: noise of each image, any batch size, progress, refusals."""
 
 import pytest
 import torch
@@ -10,11 +10,11 @@ from inkwash.process.betas import linear
 from inkwash.process.predictions import V
 from inkwash.process.schedules import BetaSchedule, FlowSchedule
 from inkwash.process.spacing import Karras, Leading, LogSNR, Trailing
-from inkwash.process.variances import FixedLarge, LearnedRange
+from inkwash.process.variances import LearnedRange
 from inkwash.samplers.ancestral import Ancestral
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import generate
 from inkwash.samplers.unipc import UniPC
 from support.samplers import SAMPLERS, sampler_of
 
@@ -74,25 +74,10 @@ def test_noise_of_an_image_goes_on():
     assert not torch.equal(noise(), noise())
 
 
-def test_last_ancestral_step_is_the_mean():
-    """Algorithm 2 of Ho et al. 2020 draws no noise there; FixedLarge's beta_1 would."""
-    noises = torch.randn(2, 4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    found = []
-    for last in (noises[1], 0 * noises[1]):
-        feed = iter([noises[0], last])
-        found.append(Ancestral(Trailing(1), FixedLarge())(DENOISER, lambda f=feed: next(f)))
-    assert torch.equal(*found)
-
-
 def test_progress_is_told_of_every_step():
     calls = []
     DDIM(Trailing(7))(DENOISER, ImageNoise(0, range(2), (3, 4, 4)), on_step=lambda: calls.append(1))
     assert len(calls) == 7
-
-
-def test_labels_fill_columns():
-    assert labels_for(range(5), 3).tolist() == [0, 1, 2, 0, 1]
-    assert labels_for(range(5), None) is None
 
 
 def sample(spacing, schedule=LINEAR):

@@ -1,3 +1,5 @@
+"""Quantising to uint8 and back."""
+
 import torch
 
 from inkwash.images import to_float, to_uint8
