@@ -174,7 +174,8 @@ def test_last_is_last_and_best_is_when_the_metric_was_best(fit_run):
 
 @pytest.mark.parametrize(("name", "mode", "step"), [("accuracy_test_8", None, 3), ("accuracy_test_8", "min", 5)])
 def test_the_best_of_what_had_better_be_large_is_the_largest(fit_run, name, mode, step):
-    fixed = f"+callbacks.fixed={{_target_: fakes.FixedScores, name: {name}, scores: {{1: 0.5, 3: 0.9, 5: 0.4}}}}"
+    scores = "scores: {1: 0.5, 3: 0.9, 5: 0.4}, lower_is_better: false"
+    fixed = f"+callbacks.fixed={{_target_: fakes.FixedScores, name: {name}, {scores}}}"
     best = "+callbacks.best2._target_=inkwash.training.callbacks.checkpoints.BestCheckpoint"
     mode = f"+callbacks.best2.mode={mode or 'null'}"
     options = (NO_METRIC, "~callbacks.best", fixed, best, mode, "+callbacks.best2.monitor=acc", "trainer.max_steps=6")

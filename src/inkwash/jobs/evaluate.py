@@ -21,7 +21,7 @@ from inkwash.jobs.image_sources import from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
-from inkwash.metrics.features import NotApplicableError
+from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run

@@ -11,7 +11,7 @@ class ClassAccuracy(Measure):
     """Share of images that the data set's classifier sees as the class asked for: `update(logits (B, K), labels)`."""
 
     keys = ("accuracy",)
-    higher_is_better = True
+    lower_is_better = False
     needs_labels = True
     right: Tensor
     count: Tensor

@@ -63,15 +63,24 @@ class Measure(ExactStates):
 
     Attributes:
         keys: what its values are called before the extractor and the number of images are added.
+        lower_is_better: True, False, or None for values that have no best (a spread, an end of an interval); a tuple
+            with one of them for each of `keys` if they differ. A literal, like `keys`, because a sweep reads it from
+            the source, without importing torch.
         needs_labels: it compares images with the classes that were asked for.
         origin: the real images that it compares with.
         caveats: sentences that belong beside its value whatever it is.
     """
 
     keys: tuple[str, ...] = ()
+    lower_is_better: bool | tuple[bool | None, ...] | None = None
     needs_labels = False
     origin = Provenance()
     caveats: Sequence[str] = ()
+
+    def direction(self, key: str) -> bool | None:
+        """Return whether less is better of the value `key`, None if it has no best."""
+        lower = self.lower_is_better
+        return lower[self.keys.index(key)] if isinstance(lower, tuple) else lower
 
     def eyes(self, suites: FeatureExtractor) -> FeatureExtractor:
         """The extractor that it looks through, the suite's unless it has one of its own."""

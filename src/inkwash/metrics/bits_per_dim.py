@@ -17,6 +17,8 @@ class BitsPerDim(ByIndex):
         key: what the mean is called; the error is called <key>_error.
     """
 
+    lower_is_better = (True, None)
+
     def __init__(self, key: str = "bits_per_dim"):
         super().__init__(width=1, row_dtype=torch.float64)
         self.keys = (key, f"{key}_error")

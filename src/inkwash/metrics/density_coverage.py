@@ -25,7 +25,7 @@ class DensityCoverage(FeatureMetric):
     """
 
     keys = ("density", "coverage")
-    higher_is_better = True
+    lower_is_better = False
 
     def __init__(self, real: Tensor | None = None, k: int = 5):
         super().__init__(None if real is None else real.shape[1])

@@ -72,7 +72,7 @@ class FrechetDistance(Measure, FeatureSums):
     """
 
     keys = ("fd",)
-    higher_is_better = False
+    lower_is_better = True
 
     def __init__(self, reference: Moments | None = None):
         super().__init__()

@@ -29,7 +29,7 @@ class FrechetInfinity(FeatureMetric):
     """
 
     keys = ("fd_infinity",)
-    higher_is_better = False
+    lower_is_better = True
 
     def __init__(self, reference: Moments | None = None, points: int = 15, smallest: int = 5000, seed: int = 0):
         super().__init__(None if reference is None else len(reference.mean))

@@ -30,6 +30,7 @@ class FrechetInterval(FeatureMetric):
     """
 
     keys = ("fd_low", "fd_high")
+    lower_is_better = None
 
     def __init__(self, reference: Moments | None = None, resamples: int = 200, level: float = 0.95, seed: int = 0):
         super().__init__(None if reference is None else len(reference.mean))

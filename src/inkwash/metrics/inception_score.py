@@ -28,7 +28,7 @@ class InceptionScore(Measure):
     """
 
     keys = ("isc", "isc_std")
-    higher_is_better = True
+    lower_is_better = (False, None)
     count: Tensor
     marginal: Tensor
     entropy: Tensor

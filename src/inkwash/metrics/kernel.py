@@ -38,7 +38,7 @@ class KernelDistance(FeatureMetric):
     """
 
     keys = ("kid", "kid_std")
-    higher_is_better = False
+    lower_is_better = (True, None)
 
     def __init__(self, real: Tensor | None = None, subsets: int = 100, subset_size: int = 1000, seed: int = 2020):
         super().__init__(None if real is None else real.shape[1])

@@ -34,7 +34,7 @@ class Memorisation(ByIndex):
     """
 
     keys = ("memorised", "closer_than_heldout")
-    higher_is_better = False
+    lower_is_better = None  # of neither: an untrained model, too, copies nothing
     known: Tensor
 
     def __init__(

@@ -29,7 +29,7 @@ class PrecisionRecall(FeatureMetric):
     """
 
     keys = ("precision", "recall")
-    higher_is_better = True
+    lower_is_better = False
 
     def __init__(self, real: Tensor | None = None, k: int = 3):
         super().__init__(None if real is None else real.shape[1])

@@ -27,6 +27,7 @@ class MetricRecord:
     data: str | None = None  # fingerprint of the reference
     protocol: dict[str, Any] = field(default_factory=dict)  # the metric's own settings
     notes: list[str] = field(default_factory=list)  # why the value may mislead
+    lower_is_better: bool | None = None  # None: the value has no best
 
 
 def metric_name(key: str, extractor: FeatureExtractor, n: int) -> str:

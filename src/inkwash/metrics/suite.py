@@ -104,6 +104,11 @@ class Suite:
         """Of the values that `compute` will give; known after `prepare`."""
         return [self._name(metric, key) for metric in self.metrics for key in metric.keys]
 
+    @property
+    def directions(self) -> dict[str, bool | None]:
+        """Whether less is better of each value, by name; known after `prepare`."""
+        return {self._name(metric, key): metric.direction(key) for metric in self.metrics for key in metric.keys}
+
     def reset(self) -> None:
         """Forget the generated images."""
         for metric in (*self.metrics, *self.stores.values()):
@@ -147,13 +152,13 @@ class Suite:
             generation: how the images came about: weights, sampler, steps, guidance and seed of MetricRecord.
         """
         return {
-            self._name(metric, key): self._record(metric, self._name(metric, key), generation)
+            self._name(metric, key): self._record(metric, key, generation)
             for metric in self.metrics
             for key in metric.keys
         }
 
-    def _record(self, metric: Measure, name: str, generation: dict[str, Any]) -> MetricRecord:
-        eyes, origin = self.eyes(metric), metric.origin
+    def _record(self, metric: Measure, key: str, generation: dict[str, Any]) -> MetricRecord:
+        eyes, origin, name = self.eyes(metric), metric.origin, self._name(metric, key)
         return MetricRecord(
             name=name,
             value=self.values[name],
@@ -166,6 +171,7 @@ class Suite:
             data=origin.data,
             protocol=metric.protocol(),
             notes=[*metric.caveats, *metric.notes()],
+            lower_is_better=metric.direction(key),
             **generation,
         )
 

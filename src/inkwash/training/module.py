@@ -38,7 +38,7 @@ class DiffusionModule(L.LightningModule):
         ema_denoiser: its average, what samples and metrics use; a second module, never swapped with the first.
         averages: further averages, by name.
         latest: what was logged last of the training itself.
-        score_names: metrics that this run will measure.
+        lower_is_better: of each metric that this run will measure, in order: whether less is better, None for no best.
         scores: the latest value of every metric; `scores_step` is the step it belongs to.
         config: the resolved configuration as plain types, stored in every checkpoint.
         grad_norm: gradient norm of the latest step before clipping.
@@ -73,7 +73,7 @@ class DiffusionModule(L.LightningModule):
         )
         self._drawn: list[tuple[Tensor, Tensor]] = []
         self.latest: dict[str, float] = {}
-        self.score_names: list[str] = []
+        self.lower_is_better: dict[str, bool | None] = {}
         self.scores: dict[str, float] = {}
         self.scores_step = -1
         self.config: dict[str, Any] = {}

@@ -8,6 +8,7 @@ import torch
 from inkwash.errors import UserError
 from inkwash.images import to_float
 from inkwash.random import generator
+from inkwash.runs.best import HELDOUT_LOSS
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
@@ -44,10 +45,10 @@ class HeldoutLoss(Periodic):
         loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
         log_metrics(trainer, {"heldout/loss": loss})
         others = module.scores if module.scores_step == trainer.global_step else {}
-        module.scores, module.scores_step = {**others, "heldout_loss": loss}, trainer.global_step
+        module.scores, module.scores_step = {**others, HELDOUT_LOSS: loss}, trainer.global_step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        pl_module.score_names.append("heldout_loss")
+        pl_module.lower_is_better[HELDOUT_LOSS] = True
 
     def _losses(self, module: DiffusionModule, images: Any, indices: range, n: int) -> torch.Tensor:
         pixels, labels = images.__getitems__(list(indices))
