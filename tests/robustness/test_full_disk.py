@@ -56,19 +56,19 @@ def test_other_errors_stay_what_they_are():
 
 
 @pytest.mark.parametrize(
-    "write",
+    ("write", "partial"),
     [
-        lambda folder: write_text(folder / "metrics", "x"),
-        lambda folder: save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), folder / "metrics.png"),
-        lambda folder: MetricsCsv(str(folder)).log_metrics({"a": 1.0}, 1),
+        (lambda folder: write_text(folder / "metrics", "x"), "metrics.partial"),
+        (lambda folder: save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), folder / "m.png"), "m.png.partial"),
+        (lambda folder: MetricsCsv(str(folder)).log_metrics({"a": 1.0}, 1), "metrics.partial"),
     ],
     ids=["text", "picture", "metrics"],
 )
-def test_a_file_is_named_and_no_part_of_it_left(write, tmp_path):
-    (tmp_path / "metrics.partial").symlink_to(FULL)
+def test_a_file_is_named_and_no_part_of_it_left(write, partial, tmp_path):
+    (tmp_path / partial).symlink_to(FULL)
     with pytest.raises(OSError, match="No space left") as error:
         write(tmp_path)
-    assert str(user_error(error.value)).startswith(f"{tmp_path / 'metrics.partial'} cannot be written")
+    assert str(user_error(error.value)).startswith(f"{tmp_path / partial} cannot be written")
     assert list(tmp_path.iterdir()) == []
 
 

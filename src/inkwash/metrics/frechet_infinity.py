@@ -1,4 +1,4 @@
-"""The Frechet distance that infinitely many generated images would have."""
+"""Frechet distance extrapolated to infinitely many generated images."""
 
 from typing import Any
 
@@ -20,9 +20,9 @@ class FrechetInfinity(FeatureMetric):
     that of a reference of few real images stays.
 
     Args:
-        reference: moments of the real images; None where a Suite will bring them.
+        reference: moments of the real images; None if a Suite brings them.
         points: subset sizes, evenly spaced up to all images.
-        smallest: subset size to begin with; half of the images where there are fewer than twice as many.
+        smallest: smallest subset size; half of the images if there are fewer than twice as many.
         seed: of the subsets.
 
     Source: Chong and Forsyth 2020, section 3.3, where `points` is 15 and `smallest` 5000.

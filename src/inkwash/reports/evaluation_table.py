@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from inkwash.files import replacing, write_text
 from inkwash.metrics.summary import summarise
 from inkwash.runs.best import lower_is_better, main_metric, sign_of
 
@@ -61,12 +62,13 @@ def _without_seed(name: str) -> str:
 def write_tables(directory: Path, results: Results) -> None:
     """table.json with every record, table.csv with the values; seeds.json where there are several seeds."""
     (directory / "seeds.json").unlink(missing_ok=True)
-    (directory / "table.json").write_text(json.dumps(list(results), indent=2) + "\n", "utf-8")
+    write_text(directory / "table.json", json.dumps(list(results), indent=2) + "\n")
     if groups := over_seeds(results):
         plain = [{"name": g["name"], **{k: asdict(v) for k, v in g["metrics"].items()}} for g in groups]
-        (directory / "seeds.json").write_text(json.dumps(plain, indent=2) + "\n", "utf-8")
+        write_text(directory / "seeds.json", json.dumps(plain, indent=2) + "\n")
     flat = rows(results)
-    with open(directory / "table.csv", "w", newline="", encoding="utf-8") as file:
+    path = directory / "table.csv"
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in flat for key in row)))
         writer.writeheader()
         writer.writerows(flat)
