@@ -1,8 +1,10 @@
-"""Write files whole or not at all, and read JSON files back."""
+"""Write files and folders whole or not at all, read JSON files back, and check archives of torch.save."""
 
 import contextlib
 import json
 import os
+import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,37 @@ from inkwash.errors import UserError
 NAMES = "backslashreplace"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole or not at all: beside the target first, then renamed."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; what is there at the end of the block takes its place by a rename.
+
+    If the block fails, `path` stays as it was and the partial file is deleted. Two processes must not write the same
+    file at once.
+    """
     partial = path.with_name(f"{path.name}.partial")
     with writing(partial):
-        partial.write_text(text, "utf-8", NAMES)
+        yield partial
         os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`, which is renamed to it at the end of the block.
+
+    So the folder never exists half filled. What a killed process left is deleted by the next one; two processes must
+    not fill the same folder at once.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    yield partial
+    partial.rename(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, "utf-8", NAMES)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -59,3 +86,25 @@ def writing(path: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             error.filename = error.filename or str(path)
         raise
+
+
+def archive_damage(path: Path) -> str | None:
+    """Say what is wrong with a file of torch.save, or None.
+
+    It is a zip archive with a CRC-32 of every record, which torch.load does not compare.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "it is compressed, which torch.save does not do"  # and may unpack to any size
+            bad = archive.testzip()
+    except OSError:
+        raise
+    except zipfile.BadZipFile:
+        return "it is cut short, or not a zip archive"
+    except Exception as error:  # anything, from bytes that may be anything
+        return str(error) or type(error).__name__
+    return None if bad is None else f"the checksum of {bad} is wrong"

@@ -18,26 +18,29 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 class ImageSplit(Protocol):
-    """A split of a data set: uint8 images (C, H, W) with integer labels, -1 where there is none."""
+    """Images of one split of a data set and their labels: what sources load, training shuffles and metrics compare."""
 
     @property
-    def fingerprint(self) -> str:
-        """Names the split's content: equal fingerprints, equal images in equal order."""
-        ...
+    def shape(self) -> tuple[int, ...]: ...  # (C, H, W)
 
     @property
-    def labels(self) -> Tensor: ...  # (n,) int64
+    def labels(self) -> Tensor: ...  # int64 (N,), -1 where an image has none
+
+    @property
+    def fingerprint(self) -> str: ...  # a hash of images and labels, their order included: it names caches
 
     def __len__(self) -> int: ...
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]: ...  # uint8 (B, C, H, W), int64 (B,)
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]: ...  # uint8 (n, C, H, W), int64 (n,)
+
+    def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
+        """Yield the indices 0 .. copies * N - 1, shuffled by (seed, epoch), from position `first` on."""
+        ...
 
 
 @runtime_checkable
 class InBlocks(Protocol):
-    """An ImageSplit that is read in blocks of many images: single ones here and there take long."""
+    """An ImageSplit that is read in blocks of many images: quick in its own `order`, slow for images here and there."""
 
     @property
-    def capacity(self) -> int: ...  # blocks at hand at a time
-
-    def order(self, seed: str, epoch: int) -> Iterator[int]: ...  # every index once, mixed as well as is quick
+    def capacity(self) -> int: ...  # blocks in memory at a time

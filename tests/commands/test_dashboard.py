@@ -36,6 +36,7 @@ def a_run(directory, values="train/loss,metrics/fd_classifier_8", **about):
     (directory / "run.json").write_text(json.dumps({"id": "abc", "choices": {"schedule": "cosine"}, **about}))
     if values:
         (directory / "metrics.csv").write_text(f"step,{values}\n1,0.5,3\n")
+        (directory / "metrics.jsonl").write_text('{"step": 1, "name": "fd_classifier_8", "value": 3}\n')
     return directory
 
 

@@ -153,7 +153,7 @@ def test_every_call_of_every_network_counts(guide, calls, sampler, each):
 
 def test_outside_its_interval_the_worse_network_costs_nothing():
     spacing = Trailing(SAMPLER_STEPS)
-    ratios = SCHEDULE.ratio(torch.as_tensor(spacing(SCHEDULE)))[:-1]
+    ratios = SCHEDULE.sigma_over_alpha(torch.as_tensor(spacing(SCHEDULE)))[:-1]
     low = float(ratios.sort().values[1])  # guided above the second lowest time
     found, seen = counted(lambda good, bad: AutoGuidance(good, 2.0, bad, interval=[low, 1e9]), DDIM(spacing))
     assert found == seen

@@ -25,7 +25,7 @@ def test_both_shares_against_their_definitions():
     copies = (d_fake[:, 0] / d_fake[:, 1] <= 0.5).double().mean().item()
     assert 0 < copies < 1
     assert values["memorised"] == pytest.approx(copies, rel=1e-12)
-    assert metric.shares[1] == pytest.approx((d_real[:, 0] / d_real[:, 1] <= 0.5).double().mean().item(), rel=1e-12)
+    assert metric.fractions[1] == pytest.approx((d_real[:, 0] / d_real[:, 1] <= 0.5).double().mean().item(), rel=1e-12)
     pairs = (d_fake[:, :1] < d_real[:, 0]).double().mean().item()
     assert values["closer_than_heldout"] == pytest.approx(pairs, rel=1e-12)
     test = scipy.stats.mannwhitneyu(d_real[:, 0], d_fake[:, 0], method="asymptotic", use_continuity=False)

@@ -113,7 +113,7 @@ def test_ranks_train_one_classifier(folder):
     assert len({rank["hash"] for rank in results}) == 1
     files = list((folder / "cache").iterdir())
     assert sum(path.name.startswith("classifier") and path.suffix == ".pt" for path in files) == 1
-    assert not [path for path in files if path.suffix == ".tmp"]
+    assert not [path for path in files if path.suffix == ".partial"]
 
 
 def test_the_reference_counts_each_real_image_once(folder, heldout):

@@ -59,7 +59,7 @@ def test_other_errors_stay_what_they_are():
     ("write", "partial"),
     [
         (lambda folder: write_text(folder / "metrics", "x"), "metrics.partial"),
-        (lambda folder: save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), folder / "metrics.png"), "metrics.partial"),
+        (lambda folder: save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), folder / "m.png"), "m.png.partial"),
         (lambda folder: MetricsCsv(str(folder)).log_metrics({"a": 1.0}, 1), "metrics.csv.partial"),
     ],
     ids=["text", "picture", "metrics"],

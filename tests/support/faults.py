@@ -206,7 +206,7 @@ class Scores(L.Callback):
         self.name, self.step, self.score = name, step, score
 
     def on_fit_start(self, trainer, module):
-        module.score_names.append(self.name)
+        module.lower_is_better[self.name] = True
 
     def on_train_batch_end(self, trainer, module, *args):
         if trainer.global_step == self.step:

@@ -60,11 +60,12 @@ class Witness(L.Callback):
 class FixedScores(L.Callback):
     """Set the metric `name` to scores[step] at the steps it lists."""
 
-    def __init__(self, scores: dict, name: str = "fd_test_8"):
-        self.scores, self.name = {int(step): value for step, value in scores.items()}, name
+    def __init__(self, scores: dict, name: str = "fd_test_8", lower_is_better: bool = True):
+        self.scores = {int(step): value for step, value in scores.items()}
+        self.name, self.lower_is_better = name, lower_is_better
 
     def on_fit_start(self, trainer, module):
-        module.score_names.insert(0, self.name)
+        module.lower_is_better = {self.name: self.lower_is_better, **module.lower_is_better}
 
     def on_train_batch_end(self, trainer, module, *args):
         if trainer.global_step in self.scores:

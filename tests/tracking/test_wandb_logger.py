@@ -15,7 +15,6 @@ from PIL import Image
 from inkwash.commands.dashboard import names_of
 from inkwash.jobs.train import train
 from inkwash.run import load_run
-from inkwash.runs.best import direction
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking import wandb_logger
 from inkwash.tracking.wandb_jobs import JobTracker
@@ -132,19 +131,6 @@ def test_the_time_that_metrics_took_is_logged(tracked):
     said = re.search(r"metrics took ([\d.]+)% of the time", (directory / "train.log").read_text())
     assert said is not None
     assert float(said[1]) == pytest.approx(100 * told["share_measuring"], rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("name", "sign"),
-    {
-        "metrics/fd_classifier_1350": -1, "metrics/fid_10k": -1, "metrics/kid_inception_1000": -1, "heldout/loss": -1,
-        "metrics/accuracy_classifier_1350": 1, "metrics/recall_dinov2_1000_raw": 1, "metrics/isc_inception_1000": 1,
-        "metrics/kid_std_inception_1000": 0, "metrics/fd_classifier_1350_of_train_images": 0, "metrics/seconds": 0,
-        "train/loss": 0, "metrics/classifier_heldout_accuracy": 0,
-    }.items(),
-)  # fmt: skip
-def test_which_values_have_a_best(name, sign):
-    assert direction(name) == sign
 
 
 def test_grids_are_pictures_of_their_step(tracked):

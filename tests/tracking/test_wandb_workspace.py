@@ -17,6 +17,7 @@ LOGGED = Logged(
     pictures=["samples"],
     tables=["samples_by_class"],
     settings=["run.choices.schedule", "optimizer.lr"],
+    directions={"metrics/fd_classifier_1350": True, "metrics/accuracy_classifier_1350": False, "heldout/loss": True},
 )  # fmt: skip
 
 
@@ -44,8 +45,11 @@ def test_every_value_has_a_panel_against_the_step():
 
 
 def test_runs_are_sorted_by_the_first_metric():
+    directions = {"metrics/fid_10k": True, "metrics/precision_x_8": False, "metrics/accuracy_x_8": False}
+
     def first(*values):
-        view = json.loads(to_json(build(Logged(values, [], [], []), "us", "inkwash", "Inkwash")))
+        logged = Logged(values, [], [], [], {**directions, "heldout/loss": True})
+        view = json.loads(to_json(build(logged, "us", "inkwash", "Inkwash")))
         return [(key["key"]["name"], key["ascending"]) for key in view["spec"]["section"]["runSets"][0]["sort"]["keys"]]
 
     assert first("heldout/loss", "metrics/accuracy_x_8", "metrics/fid_10k") == [("best/fid_10k", True)]

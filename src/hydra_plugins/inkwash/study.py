@@ -15,6 +15,7 @@ from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import claim
 from inkwash.sweeps import plan, table
+from inkwash.sweeps.direction import minimizes
 from inkwash.sweeps.trial import open_storage, write_trial
 
 ENOUGH = 10  # trials, to say anything about what matters
@@ -45,8 +46,8 @@ class OptunaSweeper(JobSweeper):
 
     Args:
         n_trials: how many the study shall have in the end; failed ones do not count.
-        metric: name of what to optimise; None for the first that is measured.
-        direction: minimize or maximize; None for what the metric's name calls for.
+        metric: name of what to optimise; None for the first that has a best.
+        direction: minimize or maximize; None for what the metric's class says (lower_is_better).
         seed: of the sampler.
         batch: trials to ask for at once, with launchers that take jobs in batches.
         storage: URL of a database; None for a journal beside the jobs.
@@ -97,8 +98,8 @@ class OptunaSweeper(JobSweeper):
         self.storage = self.storage or str((self.directory / "study.journal").resolve())
         name = self.directory.name
         metric = self.metric or next(iter(self.config.metrics), "")
-        rises = table.rises(metric)
-        direction = optuna.study.StudyDirection[(self.direction or ("maximize" if rises else "minimize")).upper()]
+        chosen = self.direction or ("minimize" if minimizes(self.config.metrics, self.metric) else "maximize")
+        direction = optuna.study.StudyDirection[chosen.upper()]
         with self._alone():
             try:
                 study = optuna.create_study(

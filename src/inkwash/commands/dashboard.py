@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,6 +11,7 @@ from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError
 from inkwash.files import make_folder, read_json, write_text
+from inkwash.runs.best import logged_directions
 from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.tracking.wandb_offline import default_entity, has_api_key, reach
 
@@ -47,8 +49,8 @@ def dashboard(config: DictConfig) -> None:
         print(f"publish it in the project {view.project} with: wandb login && make dashboard run={config.run}")
 
 
-def names_of(run: RunDirectory) -> dict[str, list[str]]:
-    """The fields of reports.workspace.Logged: what a run sent to W&B, from its own files."""
+def names_of(run: RunDirectory) -> dict[str, Any]:
+    """The fields of wandb_workspace.Logged: what a run sent to W&B, from its own files."""
     path = run.metrics_csv
     if not path.is_file():
         raise UserError(f"run={run} has no metrics.csv yet: a dashboard shows what a run has logged")
@@ -70,6 +72,7 @@ def names_of(run: RunDirectory) -> dict[str, list[str]]:
         "pictures": drawn,
         "tables": ["samples_by_class"] if drawn and labelled else [],
         "settings": [*(f"run.choices.{group}" for group in GROUPS if group in choices), *numbers],
+        "directions": logged_directions(run),
     }
 
 

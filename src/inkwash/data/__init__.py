@@ -1,0 +1,30 @@
+"""Images for training and evaluation: where they come from, how they are split, and in which order they are seen.
+
+Images are uint8 (C, H, W) everywhere inside; x = levels / 127.5 - 1 in [-1, 1] is made on the device, just before the
+network (images.to_float). A `Source` gives two splits, `train` and `heldout`, each an `ImageSplit` (inkwash/images.py):
+images, labels, a fingerprint and an order. Held-out images are never trained on. Which ones they are depends on the
+source's arguments alone, not on the seed of the training, so that runs with different seeds compare.
+
+The order is a function of (seed, epoch), not the state of a shuffler. Write the permutations of epochs 0, 1, 2, ... one
+after the other: optimizer step s takes positions [s B, (s + 1) B) of that sequence, B being the global batch size, and
+each rank a fixed part of them (batches.py). So a resumed run needs only its step, and any number of ranks sees the same
+global batches. `flip` doubles the set by its mirror images instead of tossing coins.
+
+Two kinds of sources:
+
+- In a cache: digits.py and torchvision_sets.py bring arrays; folder.py and parquet.py find encoded images, which
+  encoded.py decodes once (decode.py) into a memory-mapped file. The ranks of a machine share its pages.
+- Streamed: parquet_stream.py and webdataset.py read blocks of shards when it is their turn and decode them each time,
+  for sets that fit neither in memory nor, decoded, on the disk. streamed.py makes an index of the shards once
+  (shards.py); stream.py mixes the images of a window of blocks.
+
+Caches are named by a hash of all that their content depends on: names, sizes and times of the files, the shape, the
+options, and DECODER, which changes with decode.py. Deleting one only costs the time to make it again.
+
+files.py reads the images that a user names for editing. module.py is the LightningDataModule around any source; open
+images.py first, then batches.py.
+
+A new source is one class with `load(split, shape, path) -> ImageSplit` and a YAML in conf/data/. For encoded images
+derive from `EncodedSource` (encoded.py) and write `find`; for shards derive from `StreamedSource` (streamed.py) and
+write `options`, `scan` and `shards`.
+"""

@@ -2,18 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Protocol
 
 from torch.utils.data import Sampler
 
+from inkwash.data.images import Flipped
 from inkwash.errors import UserError
-
-
-class Shuffled(Protocol):
-    """A set with an order for each epoch: see data.images.Split."""
-
-    def __len__(self) -> int: ...
-    def order(self, seed: int, epoch: int, first: int = 0) -> Iterator[int]: ...
+from inkwash.images import ImageSplit
 
 
 class StepBatches(Sampler[list[int]]):
@@ -37,7 +31,7 @@ class StepBatches(Sampler[list[int]]):
 
     def __init__(
         self,
-        images: Shuffled,
+        images: ImageSplit | Flipped,
         batch_size: int,
         seed: int,
         world_size: int = 1,

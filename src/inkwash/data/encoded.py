@@ -21,6 +21,7 @@ from tqdm import tqdm
 from inkwash.data.decode import CorruptImageError, decode
 from inkwash.data.images import Images, fingerprint_of
 from inkwash.errors import UserError
+from inkwash.files import filling
 from inkwash.random import generator
 
 DECODER = 1  # part of every cache key: raise it when `decode` gives other pixels
@@ -75,20 +76,21 @@ class EncodedSource(ABC):
             return Images(_mapped(directory, len(labels), shape), labels, (directory / "fingerprint").read_text())
 
     def _fill(self, directory: Path, found: Entries, shape: tuple[int, int, int], title: str) -> None:
-        """Write beside `directory`, then rename: a job killed half-way leaves no half cache behind."""
+        """Decode the images of a split into a new cache directory.
+
+        Raises:
+            UserError: the disk has no room for them.
+        """
         needed, free = found.total * shape[0] * shape[1] * shape[2], shutil.disk_usage(self.cache_dir).free
         if needed > free:
             raise UserError(
                 f"{found.total} decoded images take {needed / 1e9:.1f} GB, but data.source.cache_dir={self.cache_dir} "
                 f"has {free / 1e9:.1f} GB left: choose another folder"
             )
-        partial = directory.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        labels = torch.tensor(self._decode_all(partial, found, shape, title))
-        np.save(partial / "labels.npy", labels.numpy())
-        (partial / "fingerprint").write_text(fingerprint_of(_mapped(partial, len(labels), shape), labels))
-        partial.rename(directory)
+        with filling(directory) as partial:
+            labels = torch.tensor(self._decode_all(partial, found, shape, title))
+            np.save(partial / "labels.npy", labels.numpy())
+            (partial / "fingerprint").write_text(fingerprint_of(_mapped(partial, len(labels), shape), labels))
 
     def _decode_all(self, directory: Path, found: Entries, shape: tuple[int, int, int], title: str) -> list[int]:
         """Write the readable images and return their labels."""

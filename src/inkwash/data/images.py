@@ -8,33 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from inkwash.images import ImageSplit
 from inkwash.random import generator
-
-
-class Split(Protocol):
-    """Images of one split of a data set and their labels.
-
-    Attributes:
-        shape: (C, H, W).
-        labels: int64 (N,), -1 where an image has none.
-        fingerprint: of images and labels, the same on every machine: what is computed from a set is cached under it.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def labels(self) -> Tensor: ...
-    @property
-    def fingerprint(self) -> str: ...
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """uint8 (n, C, H, W) and int64 (n,)."""
-        ...
-
-    def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
-        """The indices 0 .. copies * N - 1, shuffled by (seed, epoch), from position `first` on."""
-        ...
 
 
 class Images(Dataset):
@@ -65,7 +40,7 @@ class Images(Dataset):
         return self.images[index], self.labels[index]
 
     def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
-        """See Split."""
+        """See ImageSplit."""
         return iter(torch.randperm(copies * len(self), generator=generator(seed, "order", epoch))[first:].tolist())
 
 
@@ -75,7 +50,7 @@ class Flipped(Dataset):
     An epoch sees every image both ways, with no coin to toss and so no random state to restore.
     """
 
-    def __init__(self, images: Split):
+    def __init__(self, images: ImageSplit):
         self.images = images
 
     def __len__(self) -> int:
@@ -96,7 +71,7 @@ class Flipped(Dataset):
 class Source(Protocol):
     """Where images come from: what each `data.source` offers to the data module."""
 
-    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Split:
+    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> ImageSplit:
         """The images of a split ("train" or "heldout").
 
         Args:

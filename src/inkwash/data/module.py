@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from inkwash.data.batches import StepBatches
-from inkwash.data.images import Flipped, Source, Split
+from inkwash.data.images import Flipped, Source
 from inkwash.errors import UserError
-from inkwash.images import to_float
+from inkwash.images import ImageSplit, to_float
 from inkwash.launch.signals import serve
 
 
@@ -57,12 +57,12 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
 
     @cached_property
-    def train(self) -> Split:
+    def train(self) -> ImageSplit:
         """The training images, without their mirror images."""
         return self._load("train")
 
     @cached_property
-    def heldout(self) -> Split:
+    def heldout(self) -> ImageSplit:
         """The images that training never sees."""
         return self._load("heldout")
 
@@ -109,7 +109,7 @@ class ImageDataModule(LightningDataModule):
         images, labels = batch
         return to_float(images), labels
 
-    def _load(self, split: str) -> Split:
+    def _load(self, split: str) -> ImageSplit:
         loaded = self.source.load(split, self.shape, self.path)
         shape = list(loaded.shape)
         if shape != list(self.shape):
@@ -139,7 +139,7 @@ def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
 class _Reported(Dataset):
     """Hands a UserError over like a batch: an exception would leave a reader's process as the text of its traceback."""
 
-    def __init__(self, images: Split | Flipped):
+    def __init__(self, images: ImageSplit | Flipped):
         self.images = images
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor] | UserError:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from inkwash.data.encoded import (
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
+from inkwash.files import filling, replacing
 
 FORMAT = 1  # of an index: raise it when it would have other content
 log = logging.getLogger(__name__)
@@ -107,14 +107,11 @@ class StreamedSource(ABC):
         directory = self.cache_dir / f"index-{_hash(key)}"
         make_cache_dir(self.cache_dir)
         with FileLock(f"{directory}.lock"):
-            if not directory.exists():  # written beside it, then renamed: a job killed half-way leaves no half index
-                partial = directory.with_suffix(".partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
+            if not directory.exists():
                 bar = tqdm(files, "Looking through the files", unit=" files", disable=None)
-                if not Index.write(partial, (self.scan(file) for file in bar)):
-                    raise UserError(f"{place} holds no images in its {len(files)} files: give others")
-                partial.rename(directory)
+                with filling(directory) as partial:
+                    if not Index.write(partial, (self.scan(file) for file in bar)):
+                        raise UserError(f"{place} holds no images in its {len(files)} files: give others")
         return directory
 
     def _chosen(self, directory: Path, split: str, count: int) -> np.ndarray:
@@ -124,8 +121,8 @@ class StreamedSource(ABC):
             if not path.exists():
                 part = not self.heldout_path
                 rows = np.flatnonzero(rows_of(split, count, self.heldout_fraction)) if part else np.arange(count)
-                np.save(partial := path.with_suffix(".partial.npy"), rows)
-                partial.rename(path)
+                with replacing(path) as partial, open(partial, "wb") as file:
+                    np.save(file, rows)
         return np.load(path, mmap_mode="r")
 
 

@@ -1,4 +1,4 @@
-"""What a metric of an evaluation is: it asks for real images once, then watches generated ones go by."""
+"""The interface of a metric: `prepare` with the real images, `update` with each batch of features, `compute`."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,34 +13,34 @@ from inkwash.metrics.npz import Provenance
 
 
 class RealImages(Protocol):
-    """The real images as one extractor sees them; whatever takes time is cached on disk."""
+    """Features and moments of the real images for one extractor, cached on disk (metrics/reference.py)."""
 
     extractor: FeatureExtractor
 
     def provenance(self, split: str | None = None) -> Provenance:
-        """Of the split "train" or "heldout", by default the reference's."""
+        """Return the origin of a split, "train" or "heldout", by default the reference's."""
         ...
 
     def moments(self) -> tuple[Moments, Provenance]:
-        """Of the reference's features; they may come from a file that does not say everything."""
+        """Return the moments of the reference's features, and their origin, which a file may know in part only."""
         ...
 
     def features(self, split: str | None = None) -> Tensor:
-        """(n, d) of the split "train" or "heldout", by default the reference's, in the images' order."""
+        """Return the features (n, d) of a split, by default the reference's, in the images' order."""
         ...
 
-    def seen_by(self, extractor: FeatureExtractor) -> "RealImages":
-        """The same images through other eyes."""
+    def for_extractor(self, extractor: FeatureExtractor) -> "RealImages":
+        """Return the same images for another feature extractor."""
         ...
 
 
-class Seen:
-    """A batch of generated images; what a metric asks for is computed when the first one asks.
+class Batch:
+    """A batch of generated images, whose features are computed once, when the first metric needs them.
 
     Args:
-        index: which images of the evaluation these are, in 0 .. num_images - 1.
+        index: their numbers among the images of the evaluation, in 0 .. num_images - 1.
         images: uint8 (B, C, H, W).
-        labels: the classes asked for (B,), where the generator takes any.
+        labels: the classes asked for (B,); None without classes.
     """
 
     def __init__(
@@ -51,51 +51,64 @@ class Seen:
 
     @cached_property
     def features(self) -> Tensor:
-        """float32 (B, d)."""
+        """The features, float32 (B, d)."""
         return self.extractor(self.images)
 
 
 class Measure(ExactStates):
-    """A metric of a Suite; a new one writes `update`, `compute` and, to get at real images, `prepare`.
+    """Base class of metrics; a new one writes `update`, `compute` and, if it needs real images, `prepare`.
 
-    `compute` returns a number, or a dictionary with one for each of `keys`. As with every torchmetrics metric, ranks
-    may hold any share of the images and `compute` gives the same value on all of them.
+    `compute` returns a number, or a dictionary with one for each of `keys`. Each rank measures some of the images, and
+    `compute` returns the value of all of them on every rank (a torchmetrics metric).
 
     Attributes:
-        keys: what its values are called before the extractor and the number of images are added.
-        needs_labels: it compares images with the classes that were asked for.
-        origin: the real images that it compares with.
-        caveats: sentences that belong beside its value whatever it is.
+        keys: names of its values, without extractor and number of images (metrics/record.py adds them).
+        lower_is_better: True, False, or None for values that have no best (a spread, an end of an interval); a tuple
+            with one of them for each of `keys` if they differ. A literal, like `keys`, because a sweep reads it from
+            the source, without importing torch.
+        needs_labels: True if it compares images with the classes that were asked for.
+        origin: the provenance of the real images that it compares with.
+        caveats: sentences for the record's notes that are known before any image is measured.
     """
 
     keys: tuple[str, ...] = ()
+    lower_is_better: bool | tuple[bool | None, ...] | None = None
     needs_labels = False
     origin = Provenance()
     caveats: Sequence[str] = ()
 
-    def eyes(self, suites: FeatureExtractor) -> FeatureExtractor:
-        """The extractor that it looks through, the suite's unless it has one of its own."""
-        return suites
+    def direction(self, key: str) -> bool | None:
+        """Return whether less is better of the value `key`, None if it has no best."""
+        lower = self.lower_is_better
+        return lower[self.keys.index(key)] if isinstance(lower, tuple) else lower
+
+    def extractor_or(self, default: FeatureExtractor) -> FeatureExtractor:
+        """Return the metric's own feature extractor, if it has one, else the suite's."""
+        return default
 
     def prepare(self, real: RealImages, num_images: int) -> None:
-        """Fetch what it needs of the real images. Raises NotApplicableError where it has no meaning."""
+        """Compute or load what the metric needs of the real images.
+
+        Raises:
+            NotApplicableError: the metric has no meaning for this data or extractor.
+        """
         self.origin = real.provenance()
 
     def moments_of(self, real: RealImages) -> Moments:
-        """For `prepare`: the reference's moments, and in the record what their file does not say."""
+        """Return the reference's moments, for `prepare`, and note what their file does not say about them."""
         moments, self.origin = real.moments()
         if unknown := self.origin.unknown:
             self.caveats = [f"the file of the reference does not say its {', '.join(unknown)}"]
         return moments
 
-    def observe(self, seen: Seen) -> None:
-        """Take from a batch what `update` wants."""
-        self.update(seen.features)
+    def observe(self, batch: Batch) -> None:
+        """Call `update` with what it needs of a batch."""
+        self.update(batch.features)
 
     def protocol(self) -> dict[str, Any]:
-        """Its settings, for the record."""
+        """Return the metric's settings, for the record."""
         return {}
 
     def notes(self) -> list[str]:
-        """Sentences that belong beside its value; asked for after `compute`."""
+        """Return sentences for the record that say how the value may mislead; called after `compute`."""
         return []

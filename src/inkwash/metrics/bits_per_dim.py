@@ -1,4 +1,4 @@
-"""Bits per dimension of a whole split, from those of each image."""
+"""Bits per dimension of a data split: the mean over its images."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,20 @@ from inkwash.metrics.per_image import ByIndex
 class BitsPerDim(ByIndex):
     """Mean over images and its standard error: `update(index, bits (B,))`.
 
-    The images' own values are kept, and added in the images' order: any number of ranks gives the same last digit.
+    Values are stored by image and added in the images' order, so any number of ranks gives the same last digit.
 
     Args:
-        key: what the mean is called; the error is called <key>_error.
+        key: name of the mean; the error's is <key>_error.
     """
+
+    lower_is_better = (True, None)
 
     def __init__(self, key: str = "bits_per_dim"):
         super().__init__(width=1, row_dtype=torch.float64)
         self.keys = (key, f"{key}_error")
 
     def update(self, index: Sequence[int] | Tensor, bits: Tensor) -> None:
-        """Keep the values (B,), float64, of the images `index` (B,)."""
+        """Store the values (B,), float64, of the images `index` (B,)."""
         self.add(index, bits.double().view(-1, 1))
 
     def compute(self) -> dict[str, float]:

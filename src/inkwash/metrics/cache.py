@@ -1,8 +1,6 @@
-"""Results worth keeping between runs: made by one process, awaited by the others, never seen half written."""
+"""Cache of results on disk: computed by one process while the others wait, replaced if damaged."""
 
 import logging
-import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,17 @@ import torch
 from filelock import FileLock
 
 from inkwash.errors import UserError
-from inkwash.files import writing
+from inkwash.files import archive_damage, replacing
 
 log = logging.getLogger(__name__)
 
 
 def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The dictionary of tensors and plain values stored at `path`, made and stored first if it is not there.
+    """Load the dictionary of tensors and plain values at `path`; compute and store it first if it is not there.
 
-    Of several processes that ask at once (ranks, jobs of a sweep) one makes it. The file appears by a rename, so it is
-    whole whenever it exists, and an existing file needs no lock: a cache may be read-only. One that was damaged since
-    is made anew.
+    Of several processes that call this at once (ranks, jobs of a sweep) one computes it. The file appears by a rename,
+    so it is whole whenever it exists, and reading it needs no lock: a cache may be read-only. A file that was damaged
+    later is computed anew.
     """
     found = _read(path)
     if found is None:
@@ -35,25 +33,24 @@ def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         with lock:
             found = _read(path)
             if found is None:
-                made, temporary = make(), path.with_suffix(f".{os.getpid()}.tmp")
-                with writing(temporary), open(temporary, "wb") as file:
+                made = make()
+                with replacing(path) as partial, open(partial, "wb") as file:
                     torch.save(made, file)
-                temporary.replace(path)
                 found = torch.load(path, weights_only=True)
     return found
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What is stored; None where nothing is, or something damaged."""
+    """Return what is stored; None if there is no file, or a damaged one."""
     if not path.exists():
         return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if (part := archive.testzip()) is not None:  # torch.load compares no checksums
-                raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
-        return torch.load(path, weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle raises anything, a KeyError for one
-        log.warning("%s is damaged (%s): it is made anew", path, str(error).partition("\n")[0] or type(error).__name__)
-        return None
+    reason = archive_damage(path)
+    if reason is None:
+        try:
+            return torch.load(path, weights_only=True)
+        except OSError:
+            raise
+        except Exception as error:  # a damaged pickle raises anything, a KeyError for one
+            reason = str(error).partition("\n")[0] or type(error).__name__
+    log.warning("%s is damaged (%s): it is made anew", path, reason)
+    return None

@@ -1,4 +1,4 @@
-"""Density and coverage of Naeem et al. 2020: precision and recall that outliers spoil less."""
+"""Density and coverage of Naeem et al. 2020: fidelity and variety, less sensitive to outliers."""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ from inkwash.metrics.precision_recall import check_neighbours
 
 
 class DensityCoverage(FeatureMetric):
-    """With B_i the open ball around real image i, as wide as the distance to its k-th nearest other real image:
+    """Density and coverage, with B_i the open ball around real image i through its k-th nearest other real image:
 
     density = 1 / (k M) sum_{j, i} [generated image j lies in B_i], which may exceed 1;
     coverage = 1 / N sum_i [a generated image lies in B_i].
 
     Args:
-        real: features (n, d); None where a Suite will bring them.
+        real: features (n, d); None if a Suite brings them.
         k: 5 in the paper.
 
     Source: Naeem et al. 2020, eq. 4 and 5.
     """
 
     keys = ("density", "coverage")
-    higher_is_better = True
+    lower_is_better = False
 
     def __init__(self, real: Tensor | None = None, k: int = 5):
         super().__init__(None if real is None else real.shape[1])

@@ -1,4 +1,4 @@
-"""The Frechet distance between Gaussians fitted to two sets of features, from sums that add up over ranks."""
+"""Frechet distance between Gaussians with the moments of two sets of features."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from inkwash.metrics.moments import FeatureSums, Moments, as_float64
 
 
 def frechet_distance(mu_1: Tensor, cov_1: Tensor, mu_2: Tensor, cov_2: Tensor) -> float:
-    """||mu_1 - mu_2||^2 + tr(C_1) + tr(C_2) - 2 tr((C_1 C_2)^(1/2)), in float64, at least 0.
+    """Return ||mu_1 - mu_2||^2 + tr(C_1) + tr(C_2) - 2 tr((C_1 C_2)^(1/2)), in float64, at least 0.
 
     With C_1 = L L^T the eigenvalues of C_1 C_2 are those of the symmetric L^T C_2 L, so no matrix square root and no
     complex number appears.
@@ -34,7 +34,7 @@ def frechet_distance(mu_1: Tensor, cov_1: Tensor, mu_2: Tensor, cov_2: Tensor) -
 
 
 def _root_of_one(mu_1: Tensor, cov_1: Tensor, mu_2: Tensor, cov_2: Tensor) -> tuple[Tensor, Tensor]:
-    """The factor of one covariance, and the other: that of lower rank if one is singular.
+    """Return a factor L of one covariance, L L^T, and the other one: L of the one of lower rank if one is singular.
 
     L^T C L then has no eigenvalue that should be 0: rounding leaves about 1e-16 of the largest there, and hundreds of
     roots of that would add up. Cholesky breaks down at about one more than the rank.
@@ -48,17 +48,17 @@ def _root_of_one(mu_1: Tensor, cov_1: Tensor, mu_2: Tensor, cov_2: Tensor) -> tu
 
 
 def root(mu: Tensor, cov: Tensor) -> Tensor:
-    """L (d, r) with L L^T = C; r < d when C is singular, as it is with fewer samples than dimensions."""
+    """Return L (d, r) with L L^T = C; r < d if C is singular, as it is with fewer samples than dimensions."""
     L, failed = torch.linalg.cholesky_ex(cov)
     return _thin_root(mu, cov) if failed else L
 
 
 def _thin_root(mu: Tensor, cov: Tensor) -> Tensor:
     eigenvalues, V = torch.linalg.eigh(cov)
-    # The covariance was the difference of sums as large as mu^2, and their rounding stands where zeros should.
+    # The covariance was the difference of sums as large as mu^2, so where zeros should be there is their rounding.
     rounding = len(cov) * torch.finfo(cov.dtype).eps * (eigenvalues[-1] + mu.square().sum())
-    kept = eigenvalues > rounding
-    return V[:, kept] * eigenvalues[kept].sqrt()
+    positive = eigenvalues > rounding
+    return V[:, positive] * eigenvalues[positive].sqrt()
 
 
 class FrechetDistance(Measure, FeatureSums):
@@ -68,11 +68,11 @@ class FrechetDistance(Measure, FeatureSums):
     no extractor ends up inside a checkpoint. Its memory does not grow with the number of images.
 
     Args:
-        reference: moments of the real images, the same on every rank; None where a Suite will bring them.
+        reference: moments of the real images, the same on every rank; None if a Suite brings them.
     """
 
     keys = ("fd",)
-    higher_is_better = False
+    lower_is_better = True
 
     def __init__(self, reference: Moments | None = None):
         super().__init__()
@@ -98,7 +98,7 @@ class FrechetDistance(Measure, FeatureSums):
 
 
 def rank_note(n: int, dim: int, side: str) -> str | None:
-    """What is to be said of a covariance of n images that cannot have full rank; n = 0 is unknown."""
+    """Return a note on a covariance of too few images for full rank, else None; n = 0 is unknown."""
     if not 0 < n <= dim:
         return None
     return (

@@ -1,4 +1,4 @@
-"""The Frechet distance that infinitely many generated images would have."""
+"""Frechet distance extrapolated to infinitely many generated images."""
 
 from typing import Any
 
@@ -20,16 +20,16 @@ class FrechetInfinity(FeatureMetric):
     that of a reference of few real images stays.
 
     Args:
-        reference: moments of the real images; None where a Suite will bring them.
+        reference: moments of the real images; None if a Suite brings them.
         points: subset sizes, evenly spaced up to all images.
-        smallest: subset size to begin with; half of the images where there are fewer than twice as many.
+        smallest: smallest subset size; half of the images if there are fewer than twice as many.
         seed: of the subsets.
 
     Source: Chong and Forsyth 2020, section 3.3, where `points` is 15 and `smallest` 5000.
     """
 
     keys = ("fd_infinity",)
-    higher_is_better = False
+    lower_is_better = True
 
     def __init__(self, reference: Moments | None = None, points: int = 15, smallest: int = 5000, seed: int = 0):
         super().__init__(None if reference is None else len(reference.mean))

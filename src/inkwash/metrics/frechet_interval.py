@@ -1,4 +1,4 @@
-"""How far a Frechet distance would move with other images from the same generator."""
+"""Bootstrap interval of the Frechet distance."""
 
 from typing import Any
 
@@ -16,20 +16,21 @@ from inkwash.random import generator
 class FrechetInterval(FeatureMetric):
     """Percentile interval of the Frechet distance over resamples of the generated images; the reference is fixed.
 
-    A resample has fewer different images than the sample, and the fewer they are the larger the distance: its bias
-    has nothing to do with the spread, so the percentiles are moved by the mean of the resamples less the distance.
-    Where the distance itself is mostly bias, the interval is wider than its level asks for.
+    A resample has fewer different images than the sample, and a distance grows as their number falls. This bias is no
+    part of the spread, so it is subtracted: the mean of the resamples less the distance of the sample. If the distance
+    itself is mostly bias, the interval is wider than its level.
 
     Args:
-        reference: moments of the real images; None where a Suite will bring them.
-        resamples: how many.
-        level: of the interval.
+        reference: moments of the real images; None if a Suite brings them.
+        resamples: number of resamples.
+        level: probability that the interval holds the distance.
         seed: of the resamples.
 
     Source: Efron and Tibshirani 1993, sections 10.2 (the bias) and 13.3 (percentiles).
     """
 
     keys = ("fd_low", "fd_high")
+    lower_is_better = None
 
     def __init__(self, reference: Moments | None = None, resamples: int = 200, level: float = 0.95, seed: int = 0):
         super().__init__(None if reference is None else len(reference.mean))

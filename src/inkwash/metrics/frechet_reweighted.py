@@ -1,4 +1,4 @@
-"""Frechet distances of many weightings of the same images to one reference: resamples, subsets."""
+"""Frechet distances of many resamples or subsets of the same images to one reference."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from inkwash.metrics.moments import Moments, as_float64
 
 
 class Reweighted:
-    """`distance(weights)` is the distance of the images of which image i occurs weights[i] times.
+    """Frechet distance of a multiset of images: `distance(weights)`, where image i occurs weights[i] times.
 
     With C = L L^T the reference's covariance, tr((C_w C)^(1/2)) is the sum of the roots of the eigenvalues of
     L^T C_w L, which is the covariance of L^T x. So the features are mapped once, and each weighting costs one product.
@@ -27,7 +27,7 @@ class Reweighted:
         self.z = self.x @ root(mu, cov)
 
     def distance(self, weights: Tensor) -> float:
-        """Frechet distance for weights (n,), whole numbers that sum to at least 2; at least 0."""
+        """Return the Frechet distance for weights (n,), whole numbers that sum to at least 2; at least 0."""
         used = weights.nonzero()[:, 0]
         w, x, z = weights[used].double(), self.x[used], self.z[used]
         n = w.sum()

@@ -1,4 +1,4 @@
-"""The Inception Score of Salimans et al. 2016, in the classes of whatever classifier looks at the images."""
+"""Inception Score of Salimans et al. 2016, in the classes of the feature extractor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import Measure, RealImages, Seen
+from inkwash.metrics.base import Batch, Measure, RealImages
 from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.moments import as_float64, check_finite
 
@@ -16,19 +16,19 @@ from inkwash.metrics.moments import as_float64, check_finite
 class InceptionScore(Measure):
     """exp E_x KL(p(y | x) || p(y)), mean and standard deviation over `splits` equal parts of the images.
 
-    Sums of p and p log p in each part are all it takes, so nothing is stored for an image. The parts are those that
-    torch-fidelity draws from the same seed.
+    It is computed from the sums of p and p log p in each part, so nothing is stored for an image. The parts are those
+    that torch-fidelity draws from the same seed.
 
     Args:
-        num_images, num_classes: how many images there will be, and K; None where a Suite will say it.
-        splits: parts.
+        num_images, num_classes: number of images, and K; None if a Suite brings them.
+        splits: number of parts.
         seed: of the random order that is cut into parts.
 
     Source: Salimans et al. 2016, section 4.
     """
 
     keys = ("isc", "isc_std")
-    higher_is_better = True
+    lower_is_better = (False, None)
     count: Tensor
     marginal: Tensor
     entropy: Tensor
@@ -47,10 +47,10 @@ class InceptionScore(Measure):
             raise NotApplicableError(f"no Inception Score: {real.extractor.name} knows no classes")
         self._allocate(num_images, scores.shape[1])
 
-    def observe(self, seen: Seen) -> None:
-        scores = seen.extractor.class_scores(seen.features)
+    def observe(self, batch: Batch) -> None:
+        scores = batch.extractor.class_scores(batch.features)
         assert scores is not None
-        self.update(seen.index, scores)
+        self.update(batch.index, scores)
 
     def update(self, index: Sequence[int] | Tensor, logits: Tensor) -> None:
         """Add logits (B, K) of the images `index` (B,) out of 0 .. num_images - 1."""

@@ -1,4 +1,4 @@
-"""The kernel distance (KID) of Binkowski et al. 2018."""
+"""Kernel distance (KID) of Binkowski et al. 2018."""
 
 from typing import Any
 
@@ -28,17 +28,17 @@ def mmd2(x: Tensor, y: Tensor) -> Tensor:
 class KernelDistance(FeatureMetric):
     """Mean and standard deviation of the squared MMD over random subsets of generated and real features.
 
-    It has no bias, so it may fall a little below 0 when the two sets are alike, and values with different numbers of
+    It is unbiased, so it may fall a little below 0 if the two sets are alike, and values with different numbers of
     images compare. The subsets are those that torch-fidelity draws from the same seed.
 
     Args:
-        real: features (n, d); None where a Suite will bring them.
-        subsets, subset_size: how many, of how many images; of half of the images where there are not as many.
+        real: features (n, d); None if a Suite brings them.
+        subsets, subset_size: number of subsets, and of images in each: half of the images if there are fewer.
         seed: of the subsets.
     """
 
     keys = ("kid", "kid_std")
-    higher_is_better = False
+    lower_is_better = (True, None)
 
     def __init__(self, real: Tensor | None = None, subsets: int = 100, subset_size: int = 1000, seed: int = 2020):
         super().__init__(None if real is None else real.shape[1])

@@ -1,4 +1,4 @@
-"""How many generated images are training images."""
+"""Memorisation: how close generated images are to training images."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.metrics.base import RealImages, Seen
+from inkwash.metrics.base import Batch, RealImages
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.moments import as_float64
 from inkwash.metrics.neighbours import two_nearest
@@ -17,24 +17,24 @@ SIGNIFICANT = 3.0  # standard deviations
 
 
 class Memorisation(ByIndex):
-    """With d_1 and d_2 the distances of an image to its nearest and second nearest training image:
+    """Two values, with d_1 and d_2 the distances of an image to its nearest and second nearest training image.
 
-    memorised: share of generated images with d_1 <= ratio * d_2, so much closer to one training image than to any
+    memorised: fraction of generated images with d_1 <= ratio * d_2, so much closer to one training image than to any
     other that they are taken for a copy of it (Yoon et al. 2023; Gu et al. 2023 with the same 1/3);
     closer_than_heldout: P(d_1 of a generated image < d_1 of a held-out image), ties counted half; 1/2 for images as
     new as the held-out ones, 1 for copies (Meehan et al. 2020, whose Delta is 1 less this, of a single cell).
 
-    A note is made where a share is larger than held-out images explain: by a test of two proportions for the first,
-    by the Mann-Whitney test for the second.
+    A note is made if a value is larger than held-out images explain, by more than SIGNIFICANT standard deviations of a
+    test of two proportions for the first and the Mann-Whitney test for the second.
 
     Args:
-        train, heldout: features (n, d); None where a Suite will bring them.
-        ratio: of the distances.
-        extractor: eyes of its own, PixelFeatures for distances between pixels; None for the suite's.
+        train, heldout: features (n, d); None if a Suite brings them.
+        ratio: largest d_1 / d_2 of a copy.
+        extractor: one of the metric's own, PixelFeatures for distances between pixels; None for the suite's.
     """
 
     keys = ("memorised", "closer_than_heldout")
-    higher_is_better = False
+    lower_is_better = None  # the smallest value is not the best model: an untrained one copies nothing
     known: Tensor
 
     def __init__(
@@ -45,47 +45,47 @@ class Memorisation(ByIndex):
         extractor: FeatureExtractor | None = None,
     ):
         super().__init__(width=2, row_dtype=torch.float64)
-        self.ratio, self.own_eyes = ratio, extractor
+        self.ratio, self.own_extractor = ratio, extractor
         if train is not None and heldout is not None:
             self._expect(train, heldout)
 
-    def eyes(self, suites: FeatureExtractor) -> FeatureExtractor:
-        return suites if self.own_eyes is None else self.own_eyes
+    def extractor_or(self, default: FeatureExtractor) -> FeatureExtractor:
+        return default if self.own_extractor is None else self.own_extractor
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         self.origin = real.provenance("train")
         self._expect(real.features("train"), real.features("heldout"))
 
-    def observe(self, seen: Seen) -> None:
-        self.update(seen.index, seen.features)
+    def observe(self, batch: Batch) -> None:
+        self.update(batch.index, batch.features)
 
     def update(self, index: Sequence[int] | Tensor, features: Tensor) -> None:
-        """Look up the neighbours of features (B, d); their distances are all that is kept."""
+        """Find the two nearest training images of features (B, d), and store their distances alone."""
         self.add(index, two_nearest(as_float64(features).to(self.known.device), self.known))
 
     def compute(self) -> dict[str, float]:
         fake = self.gathered().cpu()
         if self.real is None:  # the same for every evaluation of a training run
             self.real = two_nearest(self.heldout.to(self.known.device), self.known).cpu()
-        self.shares = [self._copied(distances).double().mean().item() for distances in (fake, self.real)]
+        self.fractions = [self._copied(distances).double().mean().item() for distances in (fake, self.real)]
         closer = closer_share(fake[:, 0], self.real[:, 0])
         n, m = len(fake), len(self.real)
         self.z = (
-            _z_of_shares(self.shares[0], self.shares[1], n, m),
+            _z_of_proportions(self.fractions[0], self.fractions[1], n, m),
             (closer - 0.5) * math.sqrt(12 * n * m / (n + m + 1)),
         )
-        return {"memorised": self.shares[0], "closer_than_heldout": closer}
+        return {"memorised": self.fractions[0], "closer_than_heldout": closer}
 
     @property
     def flagged(self) -> bool:
-        """Whether the latest values are larger than held-out images explain."""
+        """True if the latest values are larger than held-out images explain."""
         return max(self.z) > SIGNIFICANT
 
     def protocol(self) -> dict[str, Any]:
         return {"ratio": self.ratio, "n_heldout": len(self.heldout)}
 
     def notes(self) -> list[str]:
-        fake, real = (f"{share:.2%}" for share in self.shares)
+        fake, real = (f"{fraction:.2%}" for fraction in self.fractions)
         notes = []
         if self.z[0] > SIGNIFICANT:
             notes.append(f"{fake} of the generated images are copies of training images, {real} of the held-out ones")
@@ -97,7 +97,7 @@ class Memorisation(ByIndex):
         return notes
 
     def _copied(self, distances: Tensor) -> Tensor:
-        return distances[:, 0] <= self.ratio * distances[:, 1]  # 0 <= 0 for a copy of what is there twice
+        return distances[:, 0] <= self.ratio * distances[:, 1]  # 0 <= 0: a copy of an image that train has twice
 
     def _expect(self, train: Tensor, heldout: Tensor) -> None:
         if len(train) < 2:
@@ -108,15 +108,15 @@ class Memorisation(ByIndex):
 
 
 def closer_share(x: Tensor, y: Tensor) -> float:
-    """P(x < y) + P(x = y) / 2 over all pairs of x (n,) and y (m,): the Mann-Whitney U of y, divided by n m."""
+    """Return P(x < y) + P(x = y) / 2 over all pairs of x (n,) and y (m,): the Mann-Whitney U of y, divided by n m."""
     x, y = x.contiguous(), y.sort().values
     above = len(y) - torch.searchsorted(y, x, right=True)
     equal = len(y) - torch.searchsorted(y, x) - above
     return ((above + equal / 2).double().mean() / len(y)).item()
 
 
-def _z_of_shares(p: float, q: float, n: int, m: int) -> float:
-    """Standard deviations by which the share p of n exceeds the share q of m."""
+def _z_of_proportions(p: float, q: float, n: int, m: int) -> float:
+    """Return by how many standard deviations the proportion p of n exceeds the proportion q of m."""
     pooled = (n * p + m * q) / (n + m)
     spread = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     return (p - q) / spread if spread else 0.0

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, from sums that add up over batches and ranks."""
+"""Mean and covariance of features, from sums over batches and ranks."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from inkwash.errors import UserError
 
 
 class Moments(NamedTuple):
-    """What a Frechet distance needs to know of features: float64, on the CPU where the device has no float64."""
+    """Number, mean and covariance of features: float64, on the CPU if the device has no float64."""
 
-    n: int  # 0 where a file does not say
+    n: int  # 0 if a file does not say
     mean: Tensor  # (d,)
     covariance: Tensor  # (d, d), unbiased: divided by n - 1
 
 
 def as_float64(x: Tensor) -> Tensor:
-    """Moved to the CPU first where the device has no float64."""
+    """Convert to float64, on the CPU if the device has no float64 (MPS)."""
     return x.to("cpu" if x.device.type == "mps" else x.device).double()
 
 
@@ -41,10 +41,10 @@ class ExactStates(KeepDtype, Metric):
 
 
 class FeatureSums(ExactStates):
-    """n, sum x and sum x x^T of feature vectors, float64: sums over ranks are exact however many updates each made.
+    """n, sum x and sum x x^T of feature vectors, float64: their sums over ranks are those of one process.
 
     Args:
-        dim: length d of a feature vector; None until `allocate` says it.
+        dim: length d of a feature vector; None to call `allocate` later.
     """
 
     n: Tensor
@@ -62,7 +62,7 @@ class FeatureSums(ExactStates):
         self.add_state("outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, features: Tensor) -> None:
-        """Add features (B, d). Raises UserError, adding none of them, when some are not finite."""
+        """Add features (B, d). Raises UserError, adding none of them, if some are not finite."""
         x = features.detach().to(self.total.device).double()
         total = x.sum(dim=0)
         if not total.isfinite().all():  # NaN and infinity survive a sum, which is needed anyway
@@ -72,7 +72,7 @@ class FeatureSums(ExactStates):
         self.outer.addmm_(x.T, x)
 
     def moments(self) -> Moments:
-        """The moments of this process's sums, or of all ranks' while torchmetrics has them synchronised.
+        """Return the moments of this process's sums, or of all ranks' while torchmetrics has them synchronised.
 
         Raises UserError for fewer than 2 vectors, which have no covariance.
         """

@@ -12,21 +12,21 @@ BLOCK = 2**25  # distances held at once: 256 MiB
 
 
 def blocks(x: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """||x_i - y_j||, (b, m), for b rows of x (n, d) after the other and all of y (m, d)."""
+    """Yield ||x_i - y_j||, (b, m), for b rows of x (n, d) at a time and all of y (m, d)."""
     x, y = as_float64(x), as_float64(y)
     for part in x.split(max(1, BLOCK // len(y))):
         yield torch.cdist(part, y)
 
 
 def neighbour_radii(x: Tensor, k: int) -> Tensor:
-    """Distance of each x_i to its k-th nearest other point of x (n, d), (n,); n > k."""
+    """Return the distance of each x_i to its k-th nearest other point of x (n, d), (n,); n > k."""
     return torch.cat([distances.kthvalue(k + 1, dim=1).values for distances in blocks(x, x)])  # it is its own nearest
 
 
 def two_nearest(x: Tensor, y: Tensor) -> Tensor:
-    """Distances of each x_i to its nearest and second nearest y_j, (n, 2): exactly 0 for equal points.
+    """Return the distances of each x_i to its nearest and second nearest y_j, (n, 2): exactly 0 for equal points.
 
-    Matrix products that make distances quick lose the small ones, so the two that they find are measured again.
+    Distances by matrix products are fast but lose digits of small ones, so those of the two nearest are computed again.
     """
     y = as_float64(y)
     nearest = torch.cat([distances.topk(2, largest=False).indices for distances in blocks(x, y)])  # (n, 2)
@@ -34,18 +34,18 @@ def two_nearest(x: Tensor, y: Tensor) -> Tensor:
 
 
 def nearest_images(images: Tensor, split: ImageSplit, flip: bool = False, batch_size: int | None = None) -> Tensor:
-    """The image of a split that is nearest to each of images (n, C, H, W), pixel by pixel: uint8, of the same shape.
+    """Find the image of a split that is nearest in pixels to each of images (n, C, H, W): uint8, of the same shape.
 
     Args:
-        flip: look among their mirror images, too.
-        batch_size: how many images of the split are read at a time; None for about 64 MiB of pixels in float64.
+        flip: search the split's mirror images, too.
+        batch_size: images of the split read at a time; None for about 64 MiB of pixels in float64.
     """
     batch_size = batch_size or max(1, 2**23 // images[0].numel())
-    found, distance = torch.zeros_like(images), torch.full((len(images),), torch.inf, dtype=torch.float64)
+    result, distance = torch.zeros_like(images), torch.full((len(images),), torch.inf, dtype=torch.float64)
     for start in range(0, len(split), batch_size):
         real = split.__getitems__(list(range(start, min(start + batch_size, len(split)))))[0]
         for view in (real, real.flip(-1))[: 1 + flip]:
             nearest = torch.cdist(as_float64(images.flatten(1)), as_float64(view.flatten(1))).min(dim=1)
             nearer = nearest.values < distance
-            found[nearer], distance = view[nearest.indices[nearer]], torch.minimum(nearest.values, distance)
-    return found
+            result[nearer], distance = view[nearest.indices[nearer]], torch.minimum(nearest.values, distance)
+    return result

@@ -1,7 +1,6 @@
-"""Statistics of real images as pytorch-fid's and EDM's files hold them, with how they came about."""
+"""Statistics of real images in the .npz format of pytorch-fid and EDM, with their provenance."""
 
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,12 +9,13 @@ import numpy as np
 import torch
 
 from inkwash.errors import UserError
+from inkwash.files import replacing
 from inkwash.metrics.moments import Moments
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What statistics were made of; None where a file does not say."""
+    """Images and extractor that statistics were computed from; None for what a file does not say."""
 
     n_real: int | None = None
     extractor: str | None = None
@@ -35,29 +35,28 @@ def write_npz(path: str | Path, moments: Moments, provenance: Provenance) -> Non
     The file appears whole, by a rename.
     """
     path = Path(path)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:  # np.savez would add a suffix to a name
+        with replacing(path) as partial, open(partial, "wb") as file:  # np.savez would add a suffix to a name
             np.savez(
                 file,
                 mu=moments.mean.cpu().numpy(),
                 sigma=moments.covariance.cpu().numpy(),
                 provenance=np.array(json.dumps(asdict(provenance))),
             )
-        temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def read_npz(path: str | Path, expected: Provenance | None = None) -> tuple[Moments, Provenance]:
-    """Statistics from a file of ours, of pytorch-fid or of EDM, and what it says of itself.
+    """Read the statistics of a file of ours, of pytorch-fid or of EDM, and their provenance.
 
     Args:
-        expected: what this evaluation compares with; fields that are None there or in the file are not compared.
+        expected: the provenance that the statistics must have; fields that are None here or in the file are not
+            compared.
 
     Raises:
-        UserError: no such statistics in the file, or others than expected.
+        UserError: the file cannot be read, holds no such statistics, or has another provenance.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -67,7 +66,7 @@ def read_npz(path: str | Path, expected: Provenance | None = None) -> tuple[Mome
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file of reference statistics") from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no .npz file with arrays mu and sigma: {error}") from error
+        raise UserError(f"{path} is not an .npz file with arrays mu and sigma: {error}") from error
     if mu.dim() != 1 or sigma.shape != (len(mu), len(mu)) or not (mu.isfinite().all() and sigma.isfinite().all()):
         raise UserError(
             f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} must be finite, of shapes (d,) and (d, d)"

@@ -1,4 +1,4 @@
-"""Features kept image by image, for metrics that no sum can give."""
+"""Metrics that store a row for each image, because no sum over images gives their value."""
 
 from collections.abc import Sequence
 
@@ -8,32 +8,32 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import Measure, RealImages, Seen
+from inkwash.metrics.base import Batch, Measure, RealImages
 from inkwash.metrics.moments import check_finite
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows (n_r, ...) of all ranks r one after the other; any n_r, also 0, but equal trailing shapes and dtypes."""
+    """Concatenate the rows (n_r, ...) of all ranks r: any n_r, also 0, but equal trailing shapes and dtypes."""
     if not (dist.is_available() and dist.is_initialized()):
         return rows
     return torch.cat(gather_all_tensors(rows))
 
 
 class ByIndex(Measure):
-    """Rows of numbers, one for each image, brought into the images' order whichever rank saw which.
+    """Rows of numbers, one for each image, in the images' order whichever rank measured which.
 
-    An image that was seen twice, as samplers that pad their ranks' shares do it, counts once.
+    An image that was measured twice, as by samplers that pad the ranks' parts, counts once.
 
     Args:
-        width: length of a row; None until `prepare` knows it.
-        row_dtype: of the rows.
+        width: length of a row; None if `prepare` sets it.
+        row_dtype: dtype of the rows.
     """
 
     index: list[Tensor]
     rows: list[Tensor]
 
     def __init__(self, width: int | None = None, row_dtype: torch.dtype = torch.float32):
-        super().__init__(sync_on_compute=False)  # torchmetrics cannot gather from a rank that has seen nothing
+        super().__init__(sync_on_compute=False)  # torchmetrics cannot gather from a rank without images
         self.width, self.row_dtype = width, row_dtype
         self.add_state("index", [])
         self.add_state("rows", [])
@@ -44,7 +44,7 @@ class ByIndex(Measure):
         self.rows.append(rows.detach())
 
     def gathered(self) -> Tensor:
-        """(n, width): those of all ranks, by index."""
+        """Return the rows of all ranks, (n, width), by index."""
         index, rows = torch.empty(0, dtype=torch.int64, device=self.device), None
         if self.rows:
             index, rows = torch.cat(self.index), torch.cat(self.rows)
@@ -60,24 +60,24 @@ class ByIndex(Measure):
 
 
 class FeatureMetric(ByIndex):
-    """A metric of all features at once: `update(index, features (B, d))`; a new one writes `score`.
+    """Base class of metrics of all features at once: `update(index, features (B, d))`; a new one writes `score`.
 
-    The metrics of a Suite share one set of stored features.
+    In a Suite such metrics share one store of features.
     """
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         super().prepare(real, num_images)
         self.width = real.extractor.dim
 
-    def observe(self, seen: Seen) -> None:
-        self.update(seen.index, seen.features)
+    def observe(self, batch: Batch) -> None:
+        self.update(batch.index, batch.features)
 
     def update(self, index: Sequence[int] | Tensor, features: Tensor) -> None:
-        """Keep features (B, d). Raises UserError, keeping none of them, when some are not finite."""
+        """Store features (B, d). Raises UserError, storing none of them, if some are not finite."""
         self.add(index, features)
 
     def score(self, features: Tensor) -> float | dict[str, float]:
-        """The value of features (n, d) in the images' order."""
+        """Return the value, or one for each of `keys`, of features (n, d) in the images' order."""
         raise NotImplementedError
 
     def compute(self) -> float | dict[str, float]:

@@ -1,4 +1,4 @@
-"""Precision and recall of Kynkaanniemi et al. 2019: fidelity and variety apart."""
+"""Precision and recall of Kynkaanniemi et al. 2019: fidelity and variety as two values."""
 
 from typing import Any
 
@@ -12,24 +12,24 @@ from inkwash.metrics.per_image import FeatureMetric
 
 
 def covered(points: Tensor, centres: Tensor, radii: Tensor) -> float:
-    """Share of points (n, d) that lie in the ball of at least one centre (m, d) with its radius (m,)."""
+    """Return the fraction of points (n, d) that lie in the ball of at least one centre (m, d) with its radius (m,)."""
     return torch.cat([(d <= radii).any(dim=1) for d in blocks(points, centres)]).double().mean().item()
 
 
 class PrecisionRecall(FeatureMetric):
-    """Precision: share of generated images on the real manifold; recall: share of real images on the generated one.
+    """Precision, the fraction of generated images on the real manifold, and recall, that of real ones on the generated.
 
     A manifold is the union of balls around its images, each as wide as the distance to the k-th nearest other image.
 
     Args:
-        real: features (n, d); None where a Suite will bring them.
+        real: features (n, d); None if a Suite brings them.
         k: 3 in the paper.
 
     Source: Kynkaanniemi et al. 2019, eq. 1 and 2.
     """
 
     keys = ("precision", "recall")
-    higher_is_better = True
+    lower_is_better = False
 
     def __init__(self, real: Tensor | None = None, k: int = 3):
         super().__init__(None if real is None else real.shape[1])
@@ -54,6 +54,6 @@ class PrecisionRecall(FeatureMetric):
 
 
 def check_neighbours(title: str, k: int, *counts: int) -> None:
-    """Raise NotApplicableError where an image has no k-th nearest other image."""
+    """Raise NotApplicableError unless every image has a k-th nearest other image."""
     if not 1 <= k < min(counts):
         raise NotApplicableError(f"no {title}: k={k} must be at least 1 and below the {min(counts)} images")

@@ -1,4 +1,4 @@
-"""The real images: their features and statistics, computed once for a data set and an extractor, kept between runs."""
+"""Features and moments of the real images, computed once for a data set and an extractor and cached on disk."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ FORMAT = 1  # of the files; raise it when their content changes
 
 
 class Reference:
-    """The real images that an evaluation compares with, as one extractor sees them (measure.RealImages).
+    """The real images that an evaluation compares with, for one feature extractor (base.RealImages).
 
     Args:
-        extractor: prepared; it runs on its own device.
-        train, heldout: the data set.
-        cache_dir: keeps features and statistics.
-        split: "train" or "heldout", the one that distances go to.
+        extractor: a prepared one; it runs on its own device.
+        train, heldout: the splits of the data set.
+        cache_dir: folder for features and moments.
+        split: "train" or "heldout", the reference of distances.
         file: .npz with the statistics of that split, instead of computing them.
     """
 
@@ -47,12 +47,18 @@ class Reference:
         self._features: dict[str, Tensor] = {}  # one copy for all metrics
 
     def provenance(self, split: str | None = None) -> Provenance:
-        split, eyes = split or self.split, self.extractor
+        split, extractor = split or self.split, self.extractor
         images = self.splits[split]
-        return Provenance(len(images), eyes.name, eyes.hash, images.fingerprint, split, eyes.preprocessing)
+        return Provenance(
+            len(images), extractor.name, extractor.hash, images.fingerprint, split, extractor.preprocessing
+        )
 
     def moments(self) -> tuple[Moments, Provenance]:
-        """Of the reference's features, from its file if there is one. Raises UserError when the file is of others."""
+        """Return the moments of the reference's features and their provenance, from its file if there is one.
+
+        Raises:
+            UserError: the file is damaged, or of other images or another extractor.
+        """
         if self.file is None:
             return reference_statistics(self.extractor, self.splits[self.split], self.cache_dir), self.provenance()
         moments, origin = read_npz(self.file, self.provenance())
@@ -66,27 +72,27 @@ class Reference:
             self._features[split] = reference_features(self.extractor, self.splits[split], self.cache_dir)
         return self._features[split]
 
-    def seen_by(self, extractor: FeatureExtractor) -> "Reference":
+    def for_extractor(self, extractor: FeatureExtractor) -> "Reference":
         train, heldout = self.splits["train"], self.splits["heldout"]
         extractor.prepare(train, heldout)
         return Reference(extractor, train, heldout, self.cache_dir, self.split)
 
     def write(self, path: str | Path) -> None:
-        """The statistics for `file`, for pytorch-fid and for EDM."""
+        """Write the reference's moments in the format of `file`, which pytorch-fid and EDM read, too."""
         write_npz(path, *self.moments())
 
 
 def reference_statistics(
     extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path, num_images: int | None = None
 ) -> Moments:
-    """Moments of a split's features, each image exactly once, cached as `<cache_dir>/reference-<key>.pt`.
+    """Return the moments of a split's features, each image exactly once, cached as `<cache_dir>/reference-<key>.pt`.
 
-    Every rank gets the moments of all the images, whatever the world size: nothing here is split or reduced.
+    Every rank gets the moments of all images, whatever the world size: nothing here is divided or reduced.
 
     Args:
-        extractor: prepared; it runs on its own device.
-        images: the split, the held-out one for a reference.
-        num_images: a fixed random choice of that many images; all by default.
+        extractor: a prepared one; it runs on its own device.
+        images: the split.
+        num_images: size of a fixed random subset; None for all images.
     """
     n = len(images) if num_images is None else min(num_images, len(images))
     path = _cache_path("reference", extractor, images, cache_dir, n)
@@ -94,12 +100,12 @@ def reference_statistics(
 
 
 def reference_features(extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path) -> Tensor:
-    """Features (n, d) of a split in its order, float32 on the CPU, cached as `<cache_dir>/features-<key>.pt`."""
+    """Return the features of a split, float32 (n, d), on the CPU, cached as `<cache_dir>/features-<key>.pt`."""
 
     def compute() -> dict[str, Tensor]:
         return {"features": torch.cat([x.cpu() for x in _features(extractor, images, torch.arange(len(images)))])}
 
-    if next(extractor.parameters(), None) is None:  # the pixels: quicker to take than to read
+    if next(extractor.parameters(), None) is None:  # pixels: faster to compute than to read
         return compute()["features"]
     return cached(_cache_path("features", extractor, images, cache_dir, len(images)), compute)["features"]
 
@@ -111,9 +117,9 @@ def frechet_floor(
     cache_dir: str | Path,
     num_images: int | None = None,
 ) -> float:
-    """Frechet distance of training images to the reference: what a perfect model would score.
+    """Return the floor: the Frechet distance of training images to the reference, which a perfect model would have.
 
-    A distance shrinks as samples grow in number, so compare it with as many generated images, `num_images`.
+    A distance falls as the number of images grows, so compare it with one of as many generated images, `num_images`.
     """
     real = reference_statistics(extractor, train, cache_dir, num_images)
     return frechet_distance(real.mean, real.covariance, reference.mean, reference.covariance)
@@ -133,8 +139,8 @@ def _features(
 
 
 def _moments(extractor: FeatureExtractor, images: ImageSplit, n: int) -> Moments:
-    """The moments of n images, on the CPU, where the file's readers want them."""
-    if n < len(images) and isinstance(images, InBlocks):  # which need not all be read for a few images
+    """Return the moments of n images, on the CPU."""
+    if n < len(images) and isinstance(images, InBlocks):  # a subset of few blocks, so that not all are read
         chosen = torch.tensor(sorted(islice(images.order("reference", 0), n)))
     else:
         chosen = torch.randperm(len(images), generator=generator("reference"))[:n].sort().values

@@ -1,4 +1,4 @@
-"""Many metrics of the same generated images in one pass: each image is looked at once."""
+"""Many metrics of the same generated images in one pass: features are computed once for each image."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
-from inkwash.metrics.base import Measure, Seen
+from inkwash.metrics.base import Batch, Measure
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.per_image import FeatureMetric, gather
 from inkwash.metrics.record import MetricRecord, metric_name
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 
 
 class Suite:
-    """`prepare(real images)`, then `update(index, images)` for each batch, then `compute() -> {name: value}`.
+    """All metrics of an evaluation: `prepare` once, `update` with each batch, `compute() -> {name: value}`.
 
-    Every rank takes part in each of them and gets the same values, whichever images 0 .. num_images - 1 it drew.
+    Every rank calls each of them and gets the same values, whichever of the images 0 .. num_images - 1 it generated.
     Metrics that have no meaning for the data set, the extractor or images without labels are left out with one line in
     the log.
 
     Args:
-        extractor: the eyes of all metrics that have none of their own.
-        metrics: what to measure; one suite's own, for they keep its statistics.
-        num_images: how many images there will be; part of every name.
+        extractor: the extractor of all metrics that have none of their own.
+        metrics: the metrics; no other suite may use them, because they hold this one's sums.
+        num_images: number of generated images, which is part of every name.
 
     Attributes:
-        left_out: a sentence for each metric that has no meaning; known after `prepare`.
+        left_out: a sentence for each metric that has no meaning here; set by `prepare`.
     """
 
     def __init__(self, extractor: FeatureExtractor, metrics: Sequence[Measure], num_images: int):
@@ -52,20 +52,20 @@ class Suite:
         labelled: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Find weights and real images, where a failure costs nothing yet.
+        """Load the extractors' weights and the statistics of the real images, before any image is generated.
 
         Args:
             cache_dir, split, file: as in Reference.
-            labelled: whether `update` will be told which classes were asked for.
+            labelled: True if `update` gets the classes that images were generated for.
 
         Raises:
-            NotApplicableError: the extractor cannot see these images.
-            UserError: weights or reference statistics cannot be had, or two metrics have the same name.
+            NotApplicableError: the extractor cannot be applied to these images.
+            UserError: weights or reference statistics cannot be loaded, or two metrics have the same name.
         """
         self.extractor.prepare(train, heldout)
         self.real = Reference(self.extractor, train, heldout, cache_dir, split, file)
         self.to(device)
-        # One store of features for all metrics that look through the same eyes.
+        # One store of features for all metrics with the same extractor.
         self.stores: dict[FeatureExtractor, FeatureMetric] = {}
         self.left_out = []
         self.metrics = [metric for metric in self.given if self._prepared(metric, labelled)]
@@ -75,105 +75,112 @@ class Suite:
         self.to(device)
 
     def _prepared(self, metric: Measure, labelled: bool) -> bool:
-        eyes = self.eyes(metric)
+        extractor = self.extractor_of(metric)
         try:
             if metric.needs_labels and not labelled:
                 keys = ", ".join(metric.keys)
                 raise NotApplicableError(f"no {keys}: the images are drawn without class labels, which it needs")
-            real = self.real if eyes is self.extractor else self.real.seen_by(eyes.to(self.device))
+            real = self.real if extractor is self.extractor else self.real.for_extractor(extractor.to(self.device))
             metric.prepare(real, self.num_images)
         except NotApplicableError as error:
             log.warning("%s", error)
             self.left_out.append(str(error))
             return False
         if isinstance(metric, FeatureMetric):
-            self.stores.setdefault(eyes, FeatureMetric(eyes.dim))
+            self.stores.setdefault(extractor, FeatureMetric(extractor.dim))
         return True
 
-    def eyes(self, metric: Measure) -> FeatureExtractor:
-        return metric.eyes(self.extractor)
+    def extractor_of(self, metric: Measure) -> FeatureExtractor:
+        return metric.extractor_or(self.extractor)
 
     def to(self, device: torch.device | str) -> None:
-        """Move extractors and statistics: to the device that draws the images, and away to leave it to training."""
+        """Move extractors and sums to a device: that of generation, and back to the CPU while training uses it."""
         self.device = torch.device(device)
         for module in (self.extractor, *self.metrics, *getattr(self, "stores", {}).values()):
             module.to(self.device)
 
     @property
     def names(self) -> list[str]:
-        """Of the values that `compute` will give; known after `prepare`."""
+        """Names of the values that `compute` returns; set by `prepare`."""
         return [self._name(metric, key) for metric in self.metrics for key in metric.keys]
 
+    @property
+    def directions(self) -> dict[str, bool | None]:
+        """Direction (lower_is_better) of each value, by name; set by `prepare`."""
+        return {self._name(metric, key): metric.direction(key) for metric in self.metrics for key in metric.keys}
+
     def reset(self) -> None:
-        """Forget the generated images."""
+        """Set all sums of generated images back to zero."""
         for metric in (*self.metrics, *self.stores.values()):
             metric.reset()
-        self.seen: list[Tensor] = []
+        self.indices: list[Tensor] = []
         self.values: dict[str, float] = {}
 
     def update(self, index: Sequence[int] | Tensor, images: Tensor, labels: Tensor | None = None) -> None:
-        """Measure images (B, C, H, W), uint8, which are those numbered `index` (B,), of classes `labels` (B,)."""
+        """Measure images (B, C, H, W), uint8, with the numbers `index` (B,) and the classes `labels` (B,)."""
         images = images.to(self.device)
-        views = {eyes: Seen(eyes, index, images, labels) for eyes in {self.eyes(metric) for metric in self.metrics}}
-        with torch.autocast(self.device.type, enabled=False):  # that of the network which drew the images
+        extractors = {self.extractor_of(metric) for metric in self.metrics}
+        batches = {extractor: Batch(extractor, index, images, labels) for extractor in extractors}
+        with torch.autocast(self.device.type, enabled=False):  # it is meant for the network that generates
             for metric in self.metrics:
                 if not isinstance(metric, FeatureMetric):
-                    metric.observe(views[self.eyes(metric)])
-            for eyes, store in self.stores.items():
-                store.observe(views[eyes])
-        self.seen.append(torch.as_tensor(index, device=self.device))
+                    metric.observe(batches[self.extractor_of(metric)])
+            for extractor, store in self.stores.items():
+                store.observe(batches[extractor])
+        self.indices.append(torch.as_tensor(index, device=self.device))
 
     def compute(self) -> dict[str, float]:
-        """All values by name, those of rank 0 on every rank. Raises UserError unless each image was seen once."""
+        """Return all values by name, the same on every rank. Raises UserError unless each image was measured once."""
         self._check_complete()
-        features = {eyes: store.gathered() for eyes, store in self.stores.items()}
+        features = {extractor: store.gathered() for extractor, store in self.stores.items()}
         self.values = {}
         for metric in self.metrics:
             shared = isinstance(metric, FeatureMetric)
-            value = metric.score(features[self.eyes(metric)]) if shared else metric.compute()
+            value = metric.score(features[self.extractor_of(metric)]) if shared else metric.compute()
             for key, number in (value if isinstance(value, dict) else {metric.keys[0]: value}).items():
                 self.values[self._name(metric, key)] = number
         if dist.is_available() and dist.is_initialized():
-            # Ranks take decisions from the values, whatever their own last digits.
+            # Ranks decide by these values, and their last digits may differ: those of rank 0 count.
             box = [self.values]
             dist.broadcast_object_list(box, src=0, device=self.device)
             self.values = box[0]
         return self.values
 
     def records(self, **generation: Any) -> dict[str, MetricRecord]:
-        """The latest values, each with its whole protocol.
+        """Return the latest values, each with its whole protocol.
 
         Args:
-            generation: how the images came about: weights, sampler, steps, guidance and seed of MetricRecord.
+            generation: how the images were generated: weights, sampler, steps, guidance and seed of MetricRecord.
         """
         return {
-            self._name(metric, key): self._record(metric, self._name(metric, key), generation)
+            self._name(metric, key): self._record(metric, key, generation)
             for metric in self.metrics
             for key in metric.keys
         }
 
-    def _record(self, metric: Measure, name: str, generation: dict[str, Any]) -> MetricRecord:
-        eyes, origin = self.eyes(metric), metric.origin
+    def _record(self, metric: Measure, key: str, generation: dict[str, Any]) -> MetricRecord:
+        extractor, origin, name = self.extractor_of(metric), metric.origin, self._name(metric, key)
         return MetricRecord(
             name=name,
             value=self.values[name],
             n_real=origin.n_real,
             n_fake=self.num_images,
-            extractor=eyes.name,
-            extractor_hash=eyes.hash,
+            extractor=extractor.name,
+            extractor_hash=extractor.hash,
             reference=origin.split,
-            preprocessing=eyes.preprocessing,
+            preprocessing=extractor.preprocessing,
             data=origin.data,
             protocol=metric.protocol(),
             notes=[*metric.caveats, *metric.notes()],
+            lower_is_better=metric.direction(key),
             **generation,
         )
 
     def _name(self, metric: Measure, key: str) -> str:
-        return metric_name(key, self.eyes(metric), self.num_images)
+        return metric_name(key, self.extractor_of(metric), self.num_images)
 
     def _check_complete(self) -> None:
-        index = gather(torch.cat([torch.empty(0, dtype=torch.int64, device=self.device), *self.seen]))
+        index = gather(torch.cat([torch.empty(0, dtype=torch.int64, device=self.device), *self.indices]))
         if not torch.equal(index.sort().values, torch.arange(self.num_images, device=index.device)):
             raise UserError(
                 f"metrics of {self.num_images} images, but {len(index.unique())} different ones were measured "

@@ -1,4 +1,4 @@
-"""One evaluation is one draw: the same metrics over several seeds."""
+"""Mean and standard deviation of metrics over the seeds of generated images."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from inkwash.errors import UserError
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one metric over seeds; the spread of a single seed is unknown, not 0."""
+    """Mean and standard deviation of a metric over seeds; the deviation of a single seed is unknown, not 0."""
 
     mean: float
     std: float | None  # of the values, divided by n - 1
@@ -17,9 +17,9 @@ class Summary:
 
 
 def summarise(runs: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
-    """Of each metric over the evaluations of several seeds, in the order of the first.
+    """Summarise each metric over the evaluations of several seeds, in the order of the first evaluation.
 
-    Raises UserError when the evaluations have not the same metrics: a mean over some of the seeds would not tell so.
+    Raises UserError unless all evaluations have the same metrics: a mean over some of the seeds would not say so.
     """
     if not runs or any(set(run) != set(runs[0]) for run in runs):
         raise UserError("evaluations can be summarised when there is at least one and all have the same metrics")

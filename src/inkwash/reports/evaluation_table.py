@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from inkwash.files import replacing, write_text
 from inkwash.metrics.summary import summarise
-from inkwash.runs.best import sign_of
+from inkwash.runs.best import lower_is_better, main_metric, sign_of
 
 Results = Sequence[dict[str, Any]]
-# How many columns a terminal of the usual width has room for; the files have all of them.
-SHOWN = ("fid", "fd", "kid", "precision", "recall", "coverage", "memorised", "accuracy", "bits_per_dim")
+# Shown on the terminal beside the values that have a best: it has no room for all that the files hold.
+ALSO_SHOWN = ("memorised", "bits_per_dim")
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
@@ -28,8 +29,15 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
 
 def _quality(result: dict[str, Any]) -> float:
-    """The less the better."""
-    return next((sign_of(name, None) * value for name, value in result["metrics"].items()), 0.0)
+    """Return the result's main metric, its sign changed if more is better: the best result has the smallest number."""
+    directions = _directions(result)
+    name = main_metric(directions)
+    return sign_of(directions[name]) * result["metrics"][name] if name else 0.0
+
+
+def _directions(result: dict[str, Any]) -> dict[str, bool | None]:
+    """Return whether less is better of each value of a result, in order."""
+    return {name: lower_is_better({"name": name, **result["records"].get(name, {})}) for name in result["metrics"]}
 
 
 def over_seeds(results: Results) -> list[dict[str, Any]]:
@@ -54,12 +62,13 @@ def _without_seed(name: str) -> str:
 def write_tables(directory: Path, results: Results) -> None:
     """table.json with every record, table.csv with the values; seeds.json where there are several seeds."""
     (directory / "seeds.json").unlink(missing_ok=True)
-    (directory / "table.json").write_text(json.dumps(list(results), indent=2) + "\n", "utf-8")
+    write_text(directory / "table.json", json.dumps(list(results), indent=2) + "\n")
     if groups := over_seeds(results):
         plain = [{"name": g["name"], **{k: asdict(v) for k, v in g["metrics"].items()}} for g in groups]
-        (directory / "seeds.json").write_text(json.dumps(plain, indent=2) + "\n", "utf-8")
+        write_text(directory / "seeds.json", json.dumps(plain, indent=2) + "\n")
     flat = rows(results)
-    with open(directory / "table.csv", "w", newline="", encoding="utf-8") as file:
+    path = directory / "table.csv"
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in flat for key in row)))
         writer.writeheader()
         writer.writerows(flat)
@@ -69,7 +78,8 @@ def console_table(results: Results) -> None:
     """Best first by the first metric; below it every note that belongs beside a value."""
     flat = rows(results)
     names = list(dict.fromkeys(name for r in results for name in r["metrics"]))
-    shown = [n for n in names if n.startswith(SHOWN) and not n.startswith(("kid_std", "fd_low", "fd_high"))]
+    directions = {name: lower for r in results for name, lower in _directions(r).items()}
+    shown = [n for n in names if directions[n] is not None or n.startswith(ALSO_SHOWN)]
     intervals = {n: _interval_of(n, names) for n in shown}
     table = Table()
     table.add_column("", overflow="fold")
@@ -107,7 +117,7 @@ def _number(value: float | None) -> str:
 def plot_quality(path: Path, results: Results) -> None:
     """The first metric against network evaluations, a line for each sampler; nothing for a single point."""
     points: dict[str, dict[float, list[float]]] = {}
-    metric = next((name for r in results for name in r["metrics"]), None)
+    metric = main_metric({name: lower for r in results for name, lower in _directions(r).items()})
     for r in results:
         if metric in r["metrics"] and r["evaluations"]:
             line = f"{r['sampler']}, guidance {r['guidance']:g}" if r["guidance"] != 1 else r["sampler"]

@@ -1,13 +1,12 @@
 """Grids of images as PNG files."""
 
-import os
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from inkwash.files import writing
+from inkwash.files import replacing
 
 
 def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tensor:
@@ -38,7 +37,5 @@ def save_png(image: Tensor, path: Path) -> None:
     """Write a uint8 image (1 or 3, H, W) as PNG, whole or not at all."""
     pixels = image.permute(1, 2, 0).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with writing(partial):
+    with replacing(path) as partial:
         Image.fromarray(pixels.squeeze(2) if len(image) == 1 else pixels).save(partial, format="png")
-    os.replace(partial, path)

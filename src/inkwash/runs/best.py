@@ -1,35 +1,80 @@
-"""Of which logged values the smallest or the largest is worth a column of its own, and what that is called."""
+"""Which end of a metric is best, read from its records.
+
+Each record in metrics.jsonl, summary.json and an evaluation's results says `lower_is_better`: true, false, or null for
+a value that has no best (a standard deviation, an end of an interval). The metric's class is the source of it
+(metrics/base.py). A dictionary {name: lower_is_better} is called `directions` here and everywhere else.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import Any
 
 from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
 
-FALLING = ("heldout/loss", "metrics/fd_", "metrics/fid_", "metrics/kid_")
-RISING = tuple(f"metrics/{key}_" for key in ("accuracy", "isc", "precision", "recall", "density", "coverage"))
-# The spread of a value, and what a perfect model would score, have no best.
-NO_SCORES = ("_std_", "_of_train_images")
-
-
-def direction(name: str) -> int:
-    """-1 for values that had better be small, 1 for large, 0 where neither is best."""
-    if any(part in name for part in NO_SCORES):
-        return 0
-    return -1 if name.startswith(FALLING) else int(name.startswith(RISING))
+# Records written before they had the field: the first word of a value's name, and whether less of it is better.
+OLD_NAMES = {"fd": True, "fid": True, "kid": True} | dict.fromkeys(
+    ("accuracy", "isc", "precision", "recall", "density", "coverage"), False
+)
+OLD_SPREADS = ("std_", "low_", "high_")
+HELDOUT_LOSS = "heldout_loss"  # in scores and tables; heldout/loss where it is logged
 
 
-def sign_of(name: str, mode: str | None) -> int:
-    """1 where the smallest score of a metric is the best, -1 where the largest is: by `mode`, min or max, or its kind.
+def lower_is_better(record: Mapping[str, Any]) -> bool | None:
+    """Return the direction of a metric's record; records without the field are known by the metric's name."""
+    if "lower_is_better" in record:
+        return record["lower_is_better"]
+    key, _, rest = record["name"].partition("_")
+    return None if rest.startswith(OLD_SPREADS) else OLD_NAMES.get(key)
+
+
+def logged_directions(run: RunDirectory) -> dict[str, bool | None]:
+    """Return the directions of a run's metrics under their logged names, metrics/NAME and heldout/loss.
+
+    They come from metrics.jsonl, in the order of measuring. Lines that cannot be read are passed over: a run that
+    trains may be in the middle of writing one.
+    """
+    found: dict[str, bool | None] = {}
+    if run.metrics_jsonl.is_file():
+        for line in run.metrics_jsonl.read_text("utf-8", "replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError):
+                record = json.loads(line)
+                found[f"metrics/{record['name']}"] = lower_is_better(record)
+    return {**found, "heldout/loss": True}
+
+
+def main_metric(directions: Mapping[str, bool | None], prefix: str | None = None) -> str | None:
+    """Return the metric that decides: the first whose name begins so, else the first that has a best, else the first.
 
     Args:
-        name: as Suite.compute has it, or heldout_loss.
+        directions: of all metrics, in order.
+        prefix: a metric's name or its beginning, of the user's choice; None for no choice.
+
+    Returns:
+        None if there are no metrics, or none with this prefix.
     """
-    return {"min": 1, "max": -1}[mode] if mode else -1 if direction(f"metrics/{name}") > 0 else 1
+    if prefix:
+        return next((name for name in directions if name.startswith(prefix)), None)
+    return next((name for name, lower in directions.items() if lower is not None), next(iter(directions), None))
+
+
+def sign_of(lower: bool | None, mode: str | None = None) -> int:
+    """Return s such that the best value v has the smallest s * v: 1, or -1 where the largest value is best.
+
+    Args:
+        lower: the metric's direction; of a value without one the smallest counts as best.
+        mode: min or max, the user's choice; None to go by the direction.
+    """
+    return {"min": 1, "max": -1}[mode] if mode else -1 if lower is False else 1
 
 
 def check_mode(key: str, mode: str | None) -> None:
-    """Raise UserError unless it is one that `sign_of` knows."""
+    """Raise UserError unless mode is one that `sign_of` takes."""
     if mode not in (None, "min", "max"):
         raise UserError(f"{key}={mode} must be min or max, or null for whichever is better of the metric")
 
 
 def best_column(name: str) -> str:
-    """best/fd_classifier_1350 for metrics/fd_classifier_1350."""
+    """Return the column of a logged value's best: best/fd_classifier_1350 for metrics/fd_classifier_1350."""
     return f"best/{name.removeprefix('metrics/').replace('/', '_')}"

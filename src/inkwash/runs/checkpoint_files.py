@@ -8,8 +8,9 @@ import contextlib
 import os
 import re
 import shutil
-import zipfile
 from pathlib import Path
+
+from inkwash.files import archive_damage
 
 STEP = re.compile(r"step-(\d+)\.ckpt")
 
@@ -63,16 +64,10 @@ class CheckpointFolder:
 
 
 def damage(path: Path) -> str | None:
-    """Say what is wrong with a file, or None. torch.save writes a zip archive with a CRC-32 of every record."""
+    """Say what is wrong with a checkpoint file, or None."""
     if not path.is_file():
         return "it is not a regular file"  # but a pipe, perhaps, which nobody writes to
     try:
-        with zipfile.ZipFile(path) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                return "it is compressed, which torch.save does not do"  # and may unpack to any size
-            bad = archive.testzip()
-    except zipfile.BadZipFile:
-        return "it is cut short, or not a zip archive"
-    except Exception as error:  # anything, from bytes that may be anything
-        return str(error) or type(error).__name__
-    return None if bad is None else f"the checksum of {bad} is wrong"
+        return archive_damage(path)
+    except OSError as error:
+        return str(error)

@@ -8,11 +8,9 @@ from typing import Any
 
 from inkwash.errors import UserError
 from inkwash.files import read_json
-from inkwash.runs.best import direction
+from inkwash.runs.best import HELDOUT_LOSS, lower_is_better, main_metric, sign_of
 from inkwash.runs.directory import DONE, RunDirectory
 
-# The metrics that some names of conf/metrics/ stand for.
-FIRST = {"prc": "precision", "dc": "density"}
 SHOWN = 3  # metrics in the table
 FACTS = ("steps", "loss", "images_per_second", "seconds", "commit", "error")  # of a job, in the file
 
@@ -28,8 +26,12 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     from rich.console import Console  # not for every command that Hydra shows its plugins to
 
     rows = [_job(RunDirectory(status.parent)) for status in sorted(directory.glob("*/status.json"))]
-    metric = next((name for row in rows for name in row["metrics"] if name.startswith(metric or "")), None)
-    rows.sort(key=lambda row: _rank(row, metric))
+    directions: dict[str, bool | None] = {}
+    for row in rows:
+        directions |= {name: lower for name, lower in row["directions"].items() if name not in directions}
+    metric = main_metric(directions, metric)
+    sign = sign_of(directions.get(metric or ""))
+    rows.sort(key=lambda row: _rank(row, metric, sign))
     _write_csv(directory / "sweep.csv", rows)
     Console().print(_table(rows, metric))
     states = {row["job"]: row for row in rows}
@@ -48,30 +50,33 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
 
 
 def objective(directory: Path, metric: str | None) -> float:
-    """What a finished job scored: the metric of a name, or that begins so, or the first that was measured.
+    """Return the value that a sweep optimises: of the metric with this name or beginning, or the first with a best.
 
     Raises:
         UserError: there is no such metric.
     """
-    values = measured(RunDirectory(directory).summary)
-    for name, value in values.items():
-        if name.startswith(metric or ""):
-            return value
-    raise UserError(
-        f"hydra.sweeper.metric={metric} was not measured in {directory}, but {', '.join(values) or 'nothing'}"
-    )
+    summary = RunDirectory(directory).summary
+    values = measured(summary)
+    name = main_metric(directions_of(summary), metric)
+    if name is None:
+        raise UserError(
+            f"hydra.sweeper.metric={metric} was not measured in {directory}, but {', '.join(values) or 'nothing'}"
+        )
+    return values[name]
 
 
 def measured(summary: dict[str, Any]) -> dict[str, float]:
     """The metrics of a summary.json, and the loss of the held-out images."""
     values = {name: record["value"] for name, record in summary["metrics"].items()}
-    heldout = summary.get("heldout_loss")
-    return values if heldout is None else {**values, "heldout_loss": heldout}
+    heldout = summary.get(HELDOUT_LOSS)
+    return values if heldout is None else {**values, HELDOUT_LOSS: heldout}
 
 
-def rises(metric: str) -> bool:
-    """Whether a metric, by its name, how that begins, or its name in conf/metrics/, had better be large."""
-    return direction(f"metrics/{FIRST.get(metric, metric)}_") > 0
+def directions_of(summary: dict[str, Any]) -> dict[str, bool | None]:
+    """Return whether less is better of each value that `measured` gives."""
+    records = summary["metrics"]
+    directions = {name: lower_is_better({"name": name, **record}) for name, record in records.items()}
+    return {**directions, HELDOUT_LOSS: True} if summary.get(HELDOUT_LOSS) is not None else directions
 
 
 def done(directory: Path) -> bool:
@@ -82,7 +87,7 @@ def done(directory: Path) -> bool:
 def _job(run: RunDirectory) -> dict[str, Any]:
     """What a job's directory says of it; the measured keys only where it finished, `lost` where a file is damaged."""
     status = run.status
-    row = {"job": run.path.name, "state": status["state"], "overrides": [], "metrics": {}}
+    row = {"job": run.path.name, "state": status["state"], "overrides": [], "metrics": {}, "directions": {}}
     row["error"] = status.get("error", "")
     path = run.record_path
     try:
@@ -105,15 +110,15 @@ def _results(summary: dict[str, Any]) -> dict[str, Any]:
     metrics = measured(summary)
     if not all(isinstance(value, int | float | None) for value in (*numbers.values(), *metrics.values())):
         raise TypeError("a value is no number")
-    return {"metrics": metrics, **numbers}
+    return {"metrics": metrics, "directions": directions_of(summary), **numbers}
 
 
-def _rank(row: dict[str, Any], metric: str | None) -> tuple[bool, float, str]:
+def _rank(row: dict[str, Any], metric: str | None, sign: int) -> tuple[bool, float, str]:
     """The best first; jobs that were pruned, at an earlier step, after those that were not; failed ones last."""
     value = row["metrics"].get(metric, math.nan)
     if math.isnan(value):
         return True, 0.0, row["job"]
-    return row["state"] == "pruned", -value if rises(metric or "") else value, row["job"]
+    return row["state"] == "pruned", sign * value, row["job"]
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

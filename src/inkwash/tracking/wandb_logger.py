@@ -20,7 +20,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.reports.image_grid import grid
-from inkwash.runs.best import best_column, direction
+from inkwash.runs.best import best_column, logged_directions, sign_of
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.wandb_offline import has_api_key
 
@@ -100,6 +100,7 @@ class Tracker(WandbLogger):
         self._run_id: str = record["id"]
         self._steps: dict[str, int] | None = None  # by value, the last step that W&B has
         self._best: dict[str, float] = {}
+        self._directions: dict[str, bool | None] = {"heldout/loss": True}
         self._defined: set[str] = set()
         self.gone = False
 
@@ -127,11 +128,15 @@ class Tracker(WandbLogger):
 
     def _note_best(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Update the best values; returns whether any value has a best."""
-        scores = [(name, float(row[name]), sign) for row in rows for name in row if (sign := direction(name))]
-        for name, value, sign in scores:
+        names = {name for row in rows for name in row if name.startswith("metrics/")}
+        if names - self._directions.keys():  # the record of a metric is written before its value is logged
+            self._directions |= {**dict.fromkeys(names), **logged_directions(RunDirectory(self.directory))}
+        pairs = ((name, float(row[name])) for row in rows for name in row if self._directions.get(name) is not None)
+        scores = [(name, value, self._directions[name]) for name, value in pairs]
+        for name, value, lower in scores:
             if math.isfinite(value):
-                column = best_column(name)
-                self._best[column] = sign * max(sign * value, sign * self._best.get(column, value))
+                column, sign = best_column(name), sign_of(lower)
+                self._best[column] = sign * min(sign * value, sign * self._best.get(column, value))
         return bool(scores)
 
     @rank_zero_only

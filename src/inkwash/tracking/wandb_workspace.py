@@ -1,6 +1,6 @@
 """Build the W&B workspace of a project: a panel for every value that a run has logged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,10 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from inkwash.runs.best import best_column, direction
+from inkwash.runs.best import best_column
 
 STEP = "trainer/global_step"
 LR = "optimizer.lr"
-# Beginnings of the metrics that come before the rest, in this order.
-FIRST = ("fd_", "fid_", "kid_", "accuracy_")
 
 
 @dataclass
@@ -25,12 +23,14 @@ class Logged:
         pictures: names of images.
         tables: names of tables.
         settings: dotted keys of the configuration that sweeps vary.
+        directions: of values, whether less is better, None for those that have no best; the most important first.
     """
 
     values: Sequence[str]
     pictures: Sequence[str]
     tables: Sequence[str]
     settings: Sequence[str]
+    directions: Mapping[str, bool | None]
 
     def starting(self, *prefixes: str) -> list[str]:
         """Return the values whose names have one of these beginnings."""
@@ -38,10 +38,8 @@ class Logged:
 
     @property
     def scores(self) -> list[str]:
-        """The values that have a best, those of FIRST first."""
-        return sorted(
-            filter(direction, self.values), key=lambda name: [not name.startswith(f"metrics/{key}") for key in FIRST]
-        )
+        """The values that have a best, in the order of `directions`."""
+        return [name for name, lower in self.directions.items() if lower is not None and name in self.values]
 
 
 def build(logged: Logged, entity: str, project: str, name: str) -> ws.Workspace:
@@ -61,7 +59,7 @@ def build(logged: Logged, entity: str, project: str, name: str) -> ws.Workspace:
         runset_settings=ws.RunsetSettings(
             pinned_columns=[f"summary:{best_column(score)}" for score in logged.scores],
             order=[
-                expr.Ordering(expr.Summary(best_column(score)), ascending=direction(score) < 0)
+                expr.Ordering(expr.Summary(best_column(score)), ascending=bool(logged.directions[score]))
                 for score in logged.scores[:1]
             ],
         ),
@@ -113,7 +111,7 @@ def sweeps(logged: Logged) -> list[Any]:
         return []
     best = wr.SummaryMetric(best_column(logged.scores[0]))
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(k), display_name=k.split(".")[-1]) for k in logged.settings]
-    columns.append(wr.ParallelCoordinatesPlotColumn(best, log=direction(logged.scores[0]) < 0))
+    columns.append(wr.ParallelCoordinatesPlotColumn(best, log=logged.directions[logged.scores[0]]))
     panels = [
         wr.ParallelCoordinatesPlot(title=f"what leads to {best.name}", columns=columns),
         wr.ParameterImportancePlot(with_respect_to=best.name),

@@ -42,7 +42,7 @@ class DiffusionModule(L.LightningModule):
         ema_denoiser: the denoiser of averaged weights, which samples and metrics use; never exchanged with `denoiser`.
         averages: denoisers of further averages, by name.
         latest: the values of the training itself that were logged last.
-        score_names: the metrics that this run will measure.
+        lower_is_better: of each metric that this run will measure, in order: whether less is better, None for no best.
         scores: the values of the metrics measured last, at step `scores_step`.
         config: the resolved configuration as plain types, stored in every checkpoint.
         grad_norm: gradient norm of the latest step before clipping, ().
@@ -72,7 +72,7 @@ class DiffusionModule(L.LightningModule):
         self.decay, self.seed = decay, seed
         self._times_and_losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches of this step
         self.latest: dict[str, float] = {}
-        self.score_names: list[str] = []
+        self.lower_is_better: dict[str, bool | None] = {}
         self.scores: dict[str, float] = {}
         self.scores_step = -1
         self.config: dict[str, Any] = {}

@@ -22,7 +22,8 @@ def test_last_is_last_and_best_is_when_the_metric_was_best(fit_run):
 @pytest.mark.parametrize(("name", "mode", "step"), [("accuracy_test_8", None, 3), ("accuracy_test_8", "min", 5)])
 def test_the_best_accuracy_is_the_largest(fit_run, name, mode, step):
     fixed = (
-        f"+callbacks.fixed={{_target_: support.parts.FixedScores, name: {name}, scores: {{1: 0.5, 3: 0.9, 5: 0.4}}}}"
+        f"+callbacks.fixed={{_target_: support.parts.FixedScores, name: {name}, lower_is_better: false, "
+        "scores: {1: 0.5, 3: 0.9, 5: 0.4}}"
     )
     best = "+callbacks.best2._target_=inkwash.training.callbacks.checkpoints.BestCheckpoint"
     mode = f"+callbacks.best2.mode={mode or 'null'}"

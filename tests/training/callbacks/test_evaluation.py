@@ -25,4 +25,4 @@ def test_averages_are_scored_side_by_side(fit_run):
     assert len({module.scores[name] for name in names}) == 3
     records = {r["name"]: r for r in map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())}
     assert [records[name]["weights"] for name in names] == ["ema", "raw", "slow"]
-    assert module.score_names[0] == "fd_classifier_8"
+    assert next(iter(module.lower_is_better)) == "fd_classifier_8"

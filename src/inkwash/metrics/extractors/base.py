@@ -93,7 +93,7 @@ class PublishedFeatures(FeatureExtractor):
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Load the weights. Raises UserError when they cannot be had, or are another network's."""
-        self._check_channels(train.__getitems__([0])[0])
+        self._check_channels(train.shape[0])
         if self.network is not None:
             return
         path, digest = find_weights(self.published, self.weights_path, self.weights_hash)
@@ -107,11 +107,11 @@ class PublishedFeatures(FeatureExtractor):
 
     def features(self, images: Tensor) -> Tensor:
         assert self.network is not None, "call prepare first"
-        self._check_channels(images)
+        self._check_channels(images.shape[1])
         return self.network(images.expand(-1, 3, -1, -1))[0]
 
-    def _check_channels(self, images: Tensor) -> None:
-        if images.shape[1] not in (1, 3):
+    def _check_channels(self, channels: int) -> None:
+        if channels not in (1, 3):
             raise NotApplicableError(
-                f"{self.published.title} sees 1 or 3 channels, not {images.shape[1]}: use extractor=classifier"
+                f"{self.published.title} sees 1 or 3 channels, not {channels}: use extractor=classifier"
             )

@@ -51,7 +51,7 @@ class ClassifierFeatures(FeatureExtractor):
         """Load the classifier of this data set, training it if no run has; NotApplicableError without labels."""
         if self.network is not None:
             return
-        shape = tuple(train.__getitems__([0])[0].shape[1:])
+        shape = train.shape
         _check(train, shape)
         self.num_classes = int(train.labels.max()) + 1
         identity = (RECIPE, train.fingerprint, heldout.fingerprint)
@@ -129,11 +129,10 @@ def _one_thread() -> Iterator[None]:
 @torch.enable_grad()
 def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int) -> dict[str, Any]:
     """What the cache keeps: the trained weights and their accuracy on the held-out images."""
-    shape = tuple(train.__getitems__([0])[0].shape[1:])
     log.info("training the metrics' classifier once for this data set, %d steps on one CPU thread", STEPS)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of("classifier", "weights"))  # torch.manual_seed would reseed GPUs too
-        network = Classifier(shape, num_classes)
+        network = Classifier(train.shape, num_classes)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     draws = generator("classifier", "batches")

@@ -1,5 +1,7 @@
 """The pixels themselves as features, for distances that no network has a say in."""
 
+import math
+
 from torch import Tensor
 
 from inkwash.images import ImageSplit
@@ -12,7 +14,7 @@ class PixelFeatures(FeatureExtractor):
     name, hash = "pixels", "0" * 12
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
-        self.dim = train.__getitems__([0])[0].numel()
+        self.dim = math.prod(train.shape)
 
     def features(self, images: Tensor) -> Tensor:
         return images.flatten(1).float()

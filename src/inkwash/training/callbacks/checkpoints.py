@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 
 from inkwash.errors import UserError
-from inkwash.runs.best import check_mode, sign_of
+from inkwash.runs.best import check_mode, main_metric, sign_of
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.fsdp import whole
 from inkwash.training.module import DiffusionModule
@@ -68,7 +68,7 @@ class BestCheckpoint(Periodic):
     """Saves checkpoints/best.ckpt, the weights of the best value of a metric.
 
     Args:
-        monitor: name of the metric, or its beginning; None for the first one measured (the Frechet distance).
+        monitor: name of the metric, or its beginning; None for the first that has a best (the Frechet distance).
         mode: `min` or `max`; None for whichever is better of the metric.
     """
 
@@ -81,17 +81,17 @@ class BestCheckpoint(Periodic):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         super().on_train_start(trainer, pl_module)
-        names = pl_module.score_names
-        if names and not any(name.startswith(self.monitor or "") for name in names):
+        names = pl_module.lower_is_better
+        if names and main_metric(names, self.monitor) is None:
             raise UserError(f"callbacks.best.monitor={self.monitor} is not one of the metrics {', '.join(names)}")
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if module.scores_step != trainer.global_step:
             return
-        name = next(name for name in module.score_names if name.startswith(self.monitor or ""))
-        if name not in module.scores:
+        name = main_metric(module.lower_is_better, self.monitor)
+        if name is None or name not in module.scores:
             return  # another metric's turn
-        score, sign = module.scores[name], sign_of(name, self.mode)
+        score, sign = module.scores[name], sign_of(module.lower_is_better[name], self.mode)
         # A resumed run may measure something else: the values of two metrics do not compare.
         if name != self.name or self.best is None or sign * score < sign * self.best:
             self.name, self.best = name, score

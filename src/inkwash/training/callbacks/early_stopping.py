@@ -5,7 +5,7 @@ import logging
 import lightning as L
 
 from inkwash.errors import UserError
-from inkwash.runs.best import check_mode, sign_of
+from inkwash.runs.best import check_mode, main_metric, sign_of
 from inkwash.training.callbacks.periodic import Periodic
 from inkwash.training.module import DiffusionModule
 
@@ -16,7 +16,7 @@ class EarlyStopping(Periodic):
     """Ends training after `patience` measurements in a row that did not improve on the best.
 
     Args:
-        monitor: the metric's name; None for the first one measured.
+        monitor: the metric's name; None for the first that has a best.
         patience: number of measurements.
         mode: min or max; None for whichever is better of the metric.
         min_delta: least difference that counts as an improvement.
@@ -41,13 +41,13 @@ class EarlyStopping(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if module.scores_step == self.step:
             return
-        name = self.monitor or next(iter(module.score_names), None)
-        if name is None or name not in module.score_names:
-            measured = ", ".join(module.score_names) or "nothing"
+        name = self.monitor or main_metric(module.lower_is_better)
+        if name is None or name not in module.lower_is_better:
+            measured = ", ".join(module.lower_is_better) or "nothing"
             raise UserError(f"callbacks.early_stopping.monitor={name} is never measured; this run measures {measured}")
         if name not in module.scores:
             return
-        sign = sign_of(name, self.mode)
+        sign = sign_of(module.lower_is_better[name], self.mode)
         self.step, score = module.scores_step, sign * module.scores[name]
         if score < self.best - self.min_delta:
             self.best, self.waited = score, 0

@@ -93,7 +93,8 @@ class Evaluation(Periodic):
             log.warning("no metrics: %s", error)
             return
         self.meaningful = bool(self.suite.names)
-        pl_module.score_names.extend(self._named(name, w) for w in self.weights for name in self.suite.names)
+        directions = self.suite.directions.items()
+        pl_module.lower_is_better |= {self._named(name, w): lower for w in self.weights for name, lower in directions}
         context = self._context(data)
         self.suite.to("cpu")
         log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))

@@ -8,6 +8,7 @@ import torch
 from inkwash.errors import UserError
 from inkwash.images import to_float
 from inkwash.random import generator
+from inkwash.runs.best import HELDOUT_LOSS
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
@@ -43,10 +44,10 @@ class HeldoutLoss(Periodic):
                 total += self._losses(module, images, local[start : start + self.batch_size], n).double().sum()
         loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
         log_metrics(trainer, {"heldout/loss": loss})
-        module.add_scores({"heldout_loss": loss})
+        module.add_scores({HELDOUT_LOSS: loss})
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        pl_module.score_names.append("heldout_loss")
+        pl_module.lower_is_better[HELDOUT_LOSS] = True
 
     def _losses(self, module: DiffusionModule, images: Any, indices: range, n: int) -> torch.Tensor:
         """Return the losses (len(indices),) of some of the first n images."""

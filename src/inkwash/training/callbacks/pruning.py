@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 
 from inkwash.errors import UserError
+from inkwash.runs.best import main_metric
 from inkwash.sweeps.trial import open_trial, read_trial, write_trial
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
@@ -36,9 +37,9 @@ class Pruning(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if self.trial is None or module.scores_step == self.reported:
             return
-        name = self.trial["metric"] or next(iter(module.score_names), None)
-        if name not in module.score_names:
-            measured = ", ".join(module.score_names) or "nothing"
+        name = self.trial["metric"] or main_metric(module.lower_is_better)
+        if name not in module.lower_is_better:
+            measured = ", ".join(module.lower_is_better) or "nothing"
             raise UserError(f"hydra.sweeper.metric={name} is never measured while training, which measures {measured}")
         if name not in module.scores:
             return  # another metric's turn
