@@ -7,8 +7,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import MissingMandatoryValue
 
-from inkwash.config.signatures import OF_HYDRA, check_arguments, shown
-from inkwash.config.trust import TRUSTED, refuse_strangers
+from inkwash.config.signatures import OF_HYDRA, shown
+from inkwash.config.trust import TRUSTED
 from inkwash.errors import UserError, user_error
 
 KNOWN = ("inkwash.", *TRUSTED)
@@ -19,11 +19,12 @@ OF_VALUES = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError
 def build(node: Any, **more: Any) -> Any:
     """Instantiate a node with plain containers inside.
 
+    Every node must have passed `validate.check_nodes`: commands check what they compose, and `runs.config_file.load`
+    checks what it reads.
+
     Raises:
-        UserError: something in it may not be called, or cannot be called with its arguments.
+        UserError: its target refuses the arguments.
     """
-    refuse_strangers(node)
-    check_arguments(node)
     try:
         return instantiate(node, _convert_="all", **more)
     except MissingMandatoryValue as error:  # of an imported run, which does not know its images

@@ -33,9 +33,7 @@ def check(config: DictConfig) -> None:
         _check_steps(plain.get("trainer"))
     for key, node in typed.items():  # first, so that a value is told of where it stands, not of a reference to it
         check_arguments(node, str(key))
-    for key, node in plain.items():
-        refuse_strangers(node, str(key))
-        check_arguments(node, str(key))
+    check_nodes(plain)
     trainer = plain.get("trainer")
     if isinstance(trainer, dict) and "devices" in trainer:
         _check_devices(trainer["devices"])
@@ -44,6 +42,13 @@ def check(config: DictConfig) -> None:
         _check_trainer(plain["trainer"])
         _check_batch(plain)
         _check_classes(plain)
+
+
+def check_nodes(config: dict[str, Any]) -> None:
+    """Raise UserError for a node that `instantiate.build` may not call, or not with these arguments."""
+    for key, node in config.items():
+        refuse_strangers(node, str(key))
+        check_arguments(node, str(key))
 
 
 def check_training(config: DictConfig) -> None:
@@ -65,12 +70,9 @@ def _missing(key: str, node: Any) -> list[str]:
 
 
 def check_stored(config: dict[str, Any], path: Path) -> None:
-    """Raise UserError unless a run's config.yaml, which may come from anywhere, says all that drawing needs to know."""
+    """Raise UserError unless a run's configuration, of which `check_nodes` is done, has all that sampling needs."""
     try:
         check_parts(config)
-        for key, node in config.items():
-            refuse_strangers(node, key)
-            check_arguments(node, key)
         if not (isinstance(config.get("seed"), int) and _is_shape(config["data"].get("shape"))):
             raise UserError("seed or data.shape are missing, or of another kind")
     except UserError as error:

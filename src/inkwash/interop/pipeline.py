@@ -22,6 +22,7 @@ from torch import Tensor
 from inkwash.checkpoints.io import AtomicCheckpointIO
 from inkwash.config.cli import compose
 from inkwash.config.instantiate import build
+from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.interop.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
@@ -181,6 +182,7 @@ def _run_config(model: dict[str, Any], scheduler: dict[str, Any]) -> dict[str, A
     config["data"]["num_classes"] = model["num_classes"]
     if node := listed_betas(scheduler):
         config["schedule"]["betas"] = node
+    check_nodes(config)
     return config
 
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config.renames import in_todays_names
+from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
 from inkwash.files import write_text
 
@@ -32,7 +33,16 @@ def write(path: Path, config: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what `write` was given, in today's names. Raises UserError for a file that holds something else."""
+    """Read what `write` was given. Raises UserError as `load` does."""
+    return {key: value for key, value in load(path).items() if key not in {**HEADER, **OF_THE_LAUNCH}}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a configuration in today's names and check its nodes: the file may come from anywhere.
+
+    Raises:
+        UserError: the file is damaged, or a node names something that a configuration may not call.
+    """
     try:
         text = path.read_text("utf-8")
         # Aliases of aliases of aliases, which we never write, make a small file grow without end.
@@ -43,7 +53,12 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it from a copy") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} is not a configuration: restore it from a copy")
-    return in_todays_names({str(k): value for k, value in config.items() if k not in {**HEADER, **OF_THE_LAUNCH}})
+    config = in_todays_names({str(key): value for key, value in config.items()})
+    try:
+        check_nodes(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return config
 
 
 def config_hash(config: dict[str, Any]) -> str:
