@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 
 from hydra_plugins.inkwash.jobs import JobSweeper
@@ -29,7 +28,7 @@ class GridSweeper(JobSweeper):
                 raise UserError(f"{override.input_line} lists no values: list some, or pass sweeper=optuna")
         plan.refuse_counts(parsed)
         varied = {override.get_key_element() for override in parsed if override.is_sweep_override()}
-        (grid,) = BasicSweeper.split_arguments(parsed, None)
+        grid = plan.combinations(parsed)
         self.validate_batch_is_legal(grid)
         jobs = {plan.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
         done = {name for name in jobs if table.done(self.directory / name)}

@@ -1,5 +1,7 @@
 """What the sweepers share: a directory for each job, named by its overrides, and how jobs reach a launcher."""
 
+import contextlib
+import io
 import signal
 import sys
 import traceback
@@ -62,11 +64,7 @@ class JobSweeper(Sweeper, ABC):
 
         def ended(index: int, result: JobReturn | None) -> None:
             if result is not None and result.status is JobStatus.FAILED:
-                error = result._return_value
-                if isinstance(error, UserError):
-                    print(f"error: {error}", file=sys.stderr)
-                else:  # a bug: train() answers for the rest
-                    traceback.print_exception(error)
+                report(result)
             if done is not None:
                 done(names[index])
 
@@ -99,3 +97,14 @@ class JobSweeper(Sweeper, ABC):
     def end(self, names: list[str], metric: str | None = None, more: Iterable[str] = ()) -> None:
         """Print the table, sorted by a metric, and further lines, and exit."""
         sys.exit(table.finish(self.directory, names, metric, more))
+
+
+def report(failed: JobReturn) -> None:
+    """Print the exception of a job: a sentence for a UserError, else a traceback, since `train` reports the rest."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # Hydra writes a line of its own
+            _ = failed.return_value
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        traceback.print_exception(error)

@@ -151,8 +151,8 @@ class Job:
             with contextlib.suppress(UserError, OSError), alone(RunDirectory(self.directory)):
                 pass
             code = self.process.exitcode
-            error = RuntimeError(f"the job's process ended with status {code}")
-            outcome = JobReturn(_return_value=error, status=JobStatus.FAILED)
+            outcome = JobReturn(status=JobStatus.FAILED)
+            outcome.return_value = RuntimeError(f"the job's process ended with status {code}")
         print(f"{RunDirectory(self.directory).status['state']:9} {self.directory}", flush=True)
         return outcome
 
@@ -164,7 +164,7 @@ def _work(directory: Path, slot: dict[str, str], run: Callable[[], JobReturn], s
     die_with_parent()
     os.environ.update(slot)
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "console.txt", "a") as console:
+    with open(RunDirectory(directory).console_path, "a") as console:
         os.dup2(console.fileno(), 1)
         os.dup2(console.fileno(), 2)
     sender.send(run())

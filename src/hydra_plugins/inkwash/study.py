@@ -15,7 +15,7 @@ from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import claim
 from inkwash.sweeps import plan, table
-from inkwash.sweeps.trial import open_storage, write_trial
+from inkwash.sweeps.trial import open_storage, trial_id, write_trial
 
 ENOUGH = 10  # trials, to say anything about what matters
 
@@ -82,7 +82,7 @@ class OptunaSweeper(JobSweeper):
             raise UserError("sweeper=optuna has nothing to vary: give a key several values, or interval(low,high)")
         self.validate_batch_is_legal(list(self._corners()))
         self.study = self._open()
-        self.trials: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self.failed = 0
         with self._worker():
             count = len(self._good())
@@ -101,8 +101,9 @@ class OptunaSweeper(JobSweeper):
         direction = optuna.study.StudyDirection[(self.direction or ("maximize" if rises else "minimize")).upper()]
         with self._alone():
             try:
+                self.trials = open_storage(self.storage)
                 study = optuna.create_study(
-                    storage=open_storage(self.storage),
+                    storage=self.trials,
                     study_name=name,
                     direction=direction,
                     load_if_exists=True,
@@ -124,7 +125,7 @@ class OptunaSweeper(JobSweeper):
             trial = self.study.get_trials(deepcopy=False)[number]
             varied = [f"{key}={value}" for key, value in trial.params.items()]
             name = plan.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
-            self.trials[name] = number
+            self.numbers[name] = number
             if self._known(name, trial):
                 continue
             about = {"storage": self.storage, "study": self.directory.name, "number": number, "metric": self.metric}
@@ -138,7 +139,8 @@ class OptunaSweeper(JobSweeper):
         with self._alone():
             for trial in self._in("RUNNING"):
                 if trial.user_attrs.get("worker") != self.worker.stem and self._left_behind(trial):
-                    self.study._storage.set_trial_user_attr(trial._trial_id, "worker", self.worker.stem)
+                    identity = trial_id(self.trials, self.directory.name, trial.number)
+                    self.trials.set_trial_user_attr(identity, "worker", self.worker.stem)
                     return trial.number
             if len(self._good()) + self.failed >= self.n_trials:
                 return None
@@ -174,10 +176,10 @@ class OptunaSweeper(JobSweeper):
         states = optuna.trial.TrialState
         state = RunDirectory(self.directory / name).status["state"]
         if state == "finished":
-            self.study.tell(self.trials[name], table.objective(self.directory / name, self.metric))
+            self.study.tell(self.numbers[name], table.objective(self.directory / name, self.metric))
         else:
             self.failed += state != "pruned"
-            self.study.tell(self.trials[name], state=states.PRUNED if state == "pruned" else states.FAIL)
+            self.study.tell(self.numbers[name], state=states.PRUNED if state == "pruned" else states.FAIL)
 
     def _in(self, *names: str) -> list[Any]:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in names]

@@ -154,10 +154,10 @@ def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[s
     """Where the table goes: named by what is measured, so that the same command finds it again."""
     if config.out is not None:
         return make_folder("out", Path(config.out))
-    home = Path(common["run"]) if common["run"] else RUNS
+    run = RunDirectory(common["run"] or RUNS)
     measured = {key: value for key, value in common.items() if key != "tracking"}
     asked = json.dumps([measured, cells], sort_keys=True, default=str)
-    directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
+    directory = run.evaluations / hashlib.sha256(asked.encode()).hexdigest()[:10]
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 

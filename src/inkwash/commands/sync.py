@@ -44,7 +44,7 @@ def sync(config: DictConfig) -> None:
 
 def find_runs(folder: Path) -> Iterator[Path]:
     """Every run directory below a folder, the jobs of sweeps among them."""
-    yield from sorted(path.parent for path in folder.glob("**/run.json") if not path.parent.is_symlink())
+    yield from (run.path for run in RunDirectory.below(folder))
 
 
 def still_trains(directory: Path) -> bool:

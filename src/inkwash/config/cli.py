@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config.paths import config_dir
+from inkwash.config.renames import refuse_old_key
 from inkwash.config.secrets import refuse_secrets
 from inkwash.errors import UserError, user_error
 
@@ -35,6 +36,8 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
         The configuration with its references, which resolve when they are read: `config.model` is ready for
         `hydra.utils.instantiate`.
     """
+    for override in overrides:
+        refuse_old_key(override)
     with contextlib.ExitStack() as stack:
         if not GlobalHydra.instance().is_initialized():
             stack.enter_context(hydra.initialize_config_dir(config_dir(), version_base="1.3"))
@@ -76,6 +79,7 @@ def _check_arguments(arguments: list[str], name: str) -> None:
     """Raise UserError for what must not reach Hydra, which would say or write it, or leave files of its own."""
     refuse_secrets(arguments)
     for argument in arguments:
+        refuse_old_key(argument)
         if name != "train" and argument.startswith(("-m", "--m", "hydra.mode=")):
             lists = "which takes lists of values without it" if name == "evaluate" else "which runs once for each value"
             raise UserError(f"{argument} is for train only: leave it out of {name}, {lists}")

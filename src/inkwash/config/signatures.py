@@ -8,6 +8,7 @@ from typing import Any
 
 from inkwash.config.annotations import described, fits
 from inkwash.config.paths import PACKAGE
+from inkwash.config.renames import todays_target
 from inkwash.errors import UserError
 
 # What Hydra reads of a node beside its target's arguments.
@@ -65,6 +66,8 @@ def _arguments(target: str) -> dict[str, ast.expr | None] | None:
 def definitions_of(target: str) -> tuple[dict[str, Any], ast.Module]:
     """Classes and functions of the target's module, by name, and its syntax tree; UserError unless it is there."""
     module, _, name = target.rpartition(".")
+    if (today := todays_target(target)) != target:
+        raise UserError(f"_target_={target} is called {today} now: write _target_: {today}")
     path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
     if not path.exists():
         raise UserError(f"_target_={target}: there is no module {module}")

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config.annotations import is_node
+from inkwash.config.renames import refuse_old_keys
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.signatures import check_arguments, shown
 from inkwash.config.trust import refuse_strangers
@@ -28,7 +29,8 @@ def check(config: DictConfig) -> None:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
-    refuse_secrets(plain)  # before any value is told
+    refuse_secrets(plain)  # before a message shows a value
+    refuse_old_keys(plain)
     if "callbacks" in plain:  # a training, of whose steps other keys are made
         _check_steps(plain.get("trainer"))
     for key, node in typed.items():  # first, so that a value is told of where it stands, not of a reference to it

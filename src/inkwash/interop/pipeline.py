@@ -24,7 +24,7 @@ from inkwash.config.cli import compose
 from inkwash.config.instantiate import build
 from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
-from inkwash.files import write_text
+from inkwash.files import write_json
 from inkwash.interop.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
 from inkwash.interop.scheduler import listed_betas, overrides, scheduler_config
 from inkwash.interop.unet_config import unet2d_config, unet_arguments
@@ -110,7 +110,7 @@ def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
 def _write_json(path: Path, kind: str, fields: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"_class_name": kind, "_diffusers_version": OLDEST_DIFFUSERS, **fields}
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_json(path, content)
 
 
 # --- In ---------------------------------------------------------------------------------------------------------------

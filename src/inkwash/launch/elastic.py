@@ -10,6 +10,7 @@ from typing import Any
 
 from inkwash.launch.report import report_of_ranks
 from inkwash.launch.signals import SIGNALS, die_with_parent
+from inkwash.runs.directory import RunDirectory
 
 # For the ranks to finish their step and save it; less than the launcher's, more than theirs.
 GRACE_SECONDS = 35
@@ -26,8 +27,7 @@ def main() -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable(logging.ERROR)  # torch's launcher, which says in many words what the ranks say in few
-    for stale in directory.glob("error*.txt"):
-        stale.unlink()
+    RunDirectory(directory).drop_errors()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

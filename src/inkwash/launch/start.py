@@ -66,9 +66,9 @@ def start(
 
 def _start_rank(job: str, config: Path, env: RankEnv, command_line: str) -> int:
     """Start one rank in this session, where its launcher finds it."""
-    error = RunDirectory(config.parent).error_path
-    report = config.parent / f"error-rank-{env.rank}.txt"
-    for stale in [report, *([error] if env.rank == 0 else [])]:
+    run = RunDirectory(config.parent)
+    report = run.rank_error_path(env.rank)
+    for stale in [report, *([run.error_path] if env.rank == 0 else [])]:
         stale.unlink(missing_ok=True)
     variables = {**os.environ, **env.variables(), COMMAND_LINE: command_line}
     rank = subprocess.Popen([sys.executable, "-u", "-m", "inkwash.launch.rank", job, str(config)], env=variables)
@@ -76,7 +76,7 @@ def _start_rank(job: str, config: Path, env: RankEnv, command_line: str) -> int:
     if status and report.exists():
         print(text := report.read_text("utf-8").rstrip(), file=sys.stderr)
         if env.rank == 0:
-            write_text(error, text + "\n")
+            write_text(run.error_path, text + "\n")
     return status
 
 

@@ -37,6 +37,7 @@ class RunDirectory:
         self.summary_path = self.path / "summary.json"
         self.trial_path = self.path / "trial.json"
         self.error_path = self.path / "error.txt"
+        self.console_path = self.path / "console.txt"
         self.lock_path = self.path / "launch.lock"
         self.log_path = self.path / "train.log"
         self.metrics_csv = self.path / "metrics.csv"
@@ -54,9 +55,14 @@ class RunDirectory:
     def find(cls, name: str) -> "RunDirectory":
         """The run with this path, or with this name below runs/. Raises UserError if there is none."""
         for directory in (Path(name), RUNS / name):
-            if (directory / "config.yaml").is_file():
-                return cls(directory)
+            if (run := cls(directory)).config_path.is_file():
+                return run
         raise UserError(f"run={name} is not a run directory: neither {name} nor {RUNS / name} has a config.yaml")
+
+    @classmethod
+    def below(cls, folder: Path) -> list["RunDirectory"]:
+        """Every run below a folder, jobs of sweeps among them, sorted by path; symbolic links are left out."""
+        return [cls(path.parent) for path in sorted(folder.glob("**/run.json")) if not path.parent.is_symlink()]
 
     # --- Configuration ------------------------------------------------------------------------------------------------
 
@@ -149,6 +155,20 @@ class RunDirectory:
         if not self.metrics_jsonl.exists():
             return []
         return [json.loads(line) for line in self.metrics_jsonl.read_text("utf-8").splitlines()]
+
+    def rank_error_path(self, rank: int) -> Path:
+        """The error report of a rank."""
+        return self.path / f"error-rank-{rank}.txt"
+
+    @property
+    def rank_errors(self) -> list[Path]:
+        """The error reports of all ranks, the oldest first."""
+        return sorted(self.path.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
+
+    def drop_errors(self) -> None:
+        """Delete the error reports of an earlier start."""
+        for path in (self.error_path, *self.path.glob("error-rank-*.txt")):
+            path.unlink(missing_ok=True)
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:

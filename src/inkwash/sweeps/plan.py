@@ -89,6 +89,17 @@ def refuse_counts(overrides: Iterable[Override]) -> None:
             raise UserError(f"{override.input_line} makes more than {MOST:,} combinations: list fewer values")
 
 
+def combinations(overrides: Iterable[Override]) -> list[list[str]]:
+    """List the overrides of each job: every choice of one value from each override that has several."""
+    choices: dict[str, list[str]] = {}  # of a key that is typed twice the last one counts
+    for override in overrides:
+        key = override.get_key_element()
+        several = override.is_sweep_override()
+        values = override.sweep_string_iterator() if several else [override.get_value_element_as_str()]
+        choices[key] = [f"{key}={value}" for value in values]
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
 def announce(config: DictConfig, what: str) -> None:
     """Say what is about to run, and what to type when it is interrupted; command.txt keeps that."""
     directory = Path(config.hydra.sweep.dir)

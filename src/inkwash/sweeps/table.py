@@ -1,13 +1,14 @@
 """The table of a sweep: every job, best first."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from inkwash.errors import UserError
-from inkwash.files import read_json
+from inkwash.files import read_json, write_text
 from inkwash.runs.best import direction
 from inkwash.runs.directory import DONE, RunDirectory
 
@@ -27,7 +28,8 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     """
     from rich.console import Console  # not for every command that Hydra shows its plugins to
 
-    rows = [_job(RunDirectory(status.parent)) for status in sorted(directory.glob("*/status.json"))]
+    jobs = [RunDirectory(path) for path in sorted(directory.iterdir())]
+    rows = [_job(run) for run in jobs if run.status_path.exists()]
     metric = next((name for row in rows for name in row["metrics"] if name.startswith(metric or "")), None)
     rows.sort(key=lambda row: _rank(row, metric))
     _write_csv(directory / "sweep.csv", rows)
@@ -127,10 +129,11 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         }
         for row in rows
     ]
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in flat for name in row)))
-        writer.writeheader()
-        writer.writerows(flat)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(dict.fromkeys(name for row in flat for name in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(path, file.getvalue())
 
 
 def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:

@@ -40,5 +40,11 @@ def open_trial(trial: dict[str, Any], pruner: Any) -> Any:
     """Open the optuna.Trial of a job, to report values to it and to ask whether to go on."""
     import optuna
 
-    study = optuna.load_study(study_name=trial["study"], storage=open_storage(trial["storage"]), pruner=pruner)
-    return optuna.Trial(study, study.get_trials(deepcopy=False)[trial["number"]]._trial_id)
+    storage = open_storage(trial["storage"])
+    study = optuna.load_study(study_name=trial["study"], storage=storage, pruner=pruner)
+    return optuna.Trial(study, trial_id(storage, trial["study"], trial["number"]))
+
+
+def trial_id(storage: Any, study: str, number: int) -> int:
+    """Return a trial's id in Optuna's storage, which is unique among all studies there."""
+    return storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study), number)
