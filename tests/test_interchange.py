@@ -212,9 +212,9 @@ def test_bare_weights_carry_their_configuration(untrained, tmp_path):
 def test_nothing_is_overwritten(untrained, pipeline, tmp_path):
     directory = untrained(*UNCONDITIONAL)
     for write in (export_diffusers, export_safetensors):
-        with pytest.raises(UserError, match="out=.* is there already"):
+        with pytest.raises(UserError, match="out=.* exists already"):
             write(directory, tmp_path)
-    with pytest.raises(UserError, match="run=run: .* is there already"):
+    with pytest.raises(UserError, match="run=run: .* exists already"):
         import_diffusers(pipeline()[0], directory)
 
 
@@ -385,10 +385,14 @@ def test_refusals_name_the_file_and_leave_nothing(file, change, pipeline, tmp_pa
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("unet/config.json", None, "is no diffusers pipeline: there is no unet/config.json"),
-        ("unet/config.json", b"{", "unet/config.json is no readable JSON"),
-        ("unet/diffusion_pytorch_model.safetensors", b"x" * 20, "is no readable safetensors file"),
-        ("unet/diffusion_pytorch_model.safetensors", None, "unet has no weights: there is no diffusion_pytorch_model"),
+        ("unet/config.json", None, "is not a diffusers pipeline: it has no unet/config.json"),
+        ("unet/config.json", b"{", "unet/config.json is not readable JSON"),
+        ("unet/diffusion_pytorch_model.safetensors", b"x" * 20, "is not a readable safetensors file"),
+        (
+            "unet/diffusion_pytorch_model.safetensors",
+            None,
+            "unet has no weights: diffusion_pytorch_model.safetensors is missing",
+        ),
     ],
 )
 def test_damaged_folders_are_refused(file, content, message, pipeline, tmp_path):

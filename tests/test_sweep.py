@@ -178,7 +178,7 @@ def test_no_two_jobs_share_a_gpu_and_a_crash_frees_it(tmp_path):
 
 
 def test_gpus_that_cannot_be_shared_out_are_refused(tmp_path):
-    for gpus, sentence in (("0,1,2", "gpus_per_job=2 does not share out 3 GPUs evenly"), ("", "finds no GPU")):
+    for gpus, sentence in (("0,1,2", "gpus_per_job=2 does not divide 3 GPUs evenly"), ("", "finds no GPU")):
         arguments = ("seed=1,2", "launcher=gpus", "hydra.launcher.gpus_per_job=2")
         result = run(*arguments, cwd=tmp_path, module="inkwash.train", CUDA_VISIBLE_DEVICES=gpus)
         assert result.returncode == 1
@@ -338,7 +338,7 @@ def test_a_sweep_needs_a_folder(tmp_path):
     (tmp_path / "x").touch()
     for name in ("x", "x/y"):
         config = OmegaConf.create({"run": None, "hydra": {"sweep": {"dir": str(tmp_path / name)}}})
-        with pytest.raises(UserError, match=f"{tmp_path / 'x'} is a file, and no folder: choose another sweep=NAME"):
+        with pytest.raises(UserError, match=f"{tmp_path / 'x'} is a file, not a folder: choose another sweep=NAME"):
             plan.begin(config)
 
 

@@ -1,24 +1,24 @@
-"""The command `inkwash`, also as `python -m inkwash`: choose a command and hand it the rest of the line."""
+"""Run the command `inkwash COMMAND ...`, also as `python -m inkwash COMMAND ...`."""
 
 import importlib
 import signal
 import sys
 
-# name: module of inkwash.commands, what it does, example
+# name: module of inkwash.commands, description, example
 COMMANDS = {
     "train": ("train", "train one model", "inkwash train model=unet_small schedule=cosine"),
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
-    "sample": ("sample", "draw or edit images with a run", "inkwash sample run=runs/NAME num_images=64"),
+    "sample": ("sample", "sample or edit images with a run", "inkwash sample run=runs/NAME num_images=64"),
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=runs/NAME spacing.steps=10,50"),
     "export": ("export", "write a run for diffusers, or as safetensors", "inkwash export run=runs/NAME out=PATH"),
-    "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
-    "dashboard": ("dashboard", "make a W&B workspace of what a run logged", "inkwash dashboard run=runs/NAME"),
-    "sync": ("sync", "upload to W&B what runs logged offline", "inkwash sync dry=true"),
+    "import": ("import_pipeline", "make a run from a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
+    "dashboard": ("dashboard", "make a W&B workspace for what a run logged", "inkwash dashboard run=runs/NAME"),
+    "sync": ("sync", "upload runs that were logged offline to W&B", "inkwash sync dry=true"),
 }
 
 
 def usage() -> str:
-    """List the commands, one screen."""
+    """Return the list of commands with examples."""
     width = max(len(what) for _, what, _ in COMMANDS.values())
     lines = [f"  {name:<10} {what:<{width}}  {example}" for name, (_, what, example) in COMMANDS.items()]
     return "\n".join(
@@ -35,7 +35,7 @@ def usage() -> str:
 
 def main(name: str | None = None) -> None:
     """Run the command that the first argument names, or `name` with all arguments."""
-    # Ctrl-C ends a command that still imports at once and without a traceback. A shell may have it ignored.
+    # Ctrl-C during imports ends the command at once, without a traceback; unless the shell has it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if name is None:

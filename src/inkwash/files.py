@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and read JSON files back."""
+"""Write files atomically, and read JSON files."""
 
 import contextlib
 import json
@@ -9,12 +9,12 @@ from typing import Any
 
 from inkwash.errors import UserError
 
-# The codec error handler of all text we write: the name of a file may be bytes that are not UTF-8.
+# Error handler of the codec for all text we write: a file's name may have bytes that are not UTF-8.
 NAMES = "backslashreplace"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole or not at all: beside the target first, then renamed."""
+    """Write a UTF-8 file atomically: to NAME.partial first, then renamed."""
     partial = path.with_name(f"{path.name}.partial")
     with writing(partial):
         partial.write_text(text, "utf-8", NAMES)
@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all; what JSON does not know is written as its str()."""
+    """Write a JSON file atomically; a value of another type than JSON's is written as its str()."""
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Every combination of the values that are listed."""
+"""Sweeper for every combination of the values that are listed (sweeper=grid)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from inkwash.sweeps import plan, table
 
 @dataclass
 class GridConf:
+    """Settings of conf/sweeper/grid.yaml."""
+
     _target_: str = "hydra_plugins.inkwash.grid.GridSweeper"
 
 
@@ -19,7 +21,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="inkwash_grid", node=Gr
 
 
 class GridSweeper(JobSweeper):
-    """As Hydra's own; but what a sweep of the same name has finished already is not launched again."""
+    """Sweeper like Hydra's own, but without the jobs that a sweep of the same name has finished already."""
 
     def sweep(self, arguments: list[str]) -> None:
         parsed = self.parse(arguments)

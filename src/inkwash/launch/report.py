@@ -1,6 +1,6 @@
-"""Error reports of a job's ranks: each rank leaves one in the run directory, their parent tells the first of them.
+"""Write the error report of each rank to the run directory, and print the first one in their parent process.
 
-A mistake that the user can mend is one sentence, a bug is a traceback.
+A UserError becomes one sentence, any other exception (a bug) a traceback.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from inkwash.launch.environment import RankEnv
 from inkwash.launch.signals import SIGNALS, STOPPED, die_with_parent
 from inkwash.runs.directory import RunDirectory
 
-# Exit status of a rank that has printed its report, because it could not write it.
+# Exit status of a rank that has printed its report because it could not write it.
 PRINTED = os.EX_IOERR
 LOST = "another process of the job is gone"
 GO_ON = "the same command goes on from the last checkpoint"
@@ -38,7 +38,7 @@ def reporting(directory: Path) -> Iterator[None]:
     except SystemExit as stop:
         _leave(stop.code if isinstance(stop.code, int) else 1)
     except Exception as error:
-        for number in SIGNALS:  # the end of another rank is this one's too, but not before its report is written
+        for number in SIGNALS:  # another rank's end ends this one too, but not before its report is written
             signal.signal(number, signal.SIG_IGN)
         rank = RankEnv.current().rank
         mistake = user_error(error) or _lost_peer(error)

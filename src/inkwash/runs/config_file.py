@@ -15,7 +15,7 @@ from inkwash.errors import UserError
 from inkwash.files import write_text
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Lets `--config-dir RUN --config-name config` run config.yaml again as conf/train.yaml would.
+# With this header `--config-dir RUN --config-name config` trains config.yaml again, as conf/train.yaml would.
 HEADER = {
     "defaults": [
         "train_schema",
@@ -45,7 +45,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text("utf-8")
-        # Aliases of aliases of aliases, which we never write, make a small file grow without end.
+        # Nested aliases let a small file expand without bound.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
             raise UserError(f"{path} has YAML aliases, which Inkwash never writes: restore it from a copy")
         config = OmegaConf.to_container(OmegaConf.load(path))
@@ -62,5 +62,5 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """12 hexadecimal digits that name a resolved configuration, whatever the order of its keys."""
+    """Hash a resolved configuration to 12 hexadecimal digits; the order of its keys does not matter."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

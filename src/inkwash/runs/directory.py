@@ -1,4 +1,4 @@
-"""A run's directory as one object, and the names by which directories are given and found."""
+"""RunDirectory: the files of a run by name; and the names of new run directories."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ DONE = ("finished", "pruned")  # states of a job that is not run again
 
 
 class RunDirectory:
-    """The files of a run, by name. Nothing is read or created before it is asked for; none of it needs torch.
+    """Files of a run. Nothing is read or created before a property or method is used.
 
     Args:
         path: the directory, which need not exist yet.
@@ -53,7 +53,7 @@ class RunDirectory:
 
     @classmethod
     def find(cls, name: str) -> "RunDirectory":
-        """The run with this path, or with this name below runs/. Raises UserError if there is none."""
+        """Find the run with this path, or with this name below runs/. Raises UserError if there is no such run."""
         for directory in (Path(name), RUNS / name):
             if (run := cls(directory)).config_path.is_file():
                 return run
@@ -61,7 +61,7 @@ class RunDirectory:
 
     @classmethod
     def below(cls, folder: Path) -> list["RunDirectory"]:
-        """Every run below a folder, jobs of sweeps among them, sorted by path; symbolic links are left out."""
+        """List every run below a folder, jobs of sweeps among them, sorted by path, without symbolic links."""
         return [cls(path.parent) for path in sorted(folder.glob("**/run.json")) if not path.parent.is_symlink()]
 
     # --- Configuration ------------------------------------------------------------------------------------------------
@@ -71,8 +71,8 @@ class RunDirectory:
         """The resolved configuration of the checkpoints, in today's names.
 
         Raises:
-            UserError: config.yaml is missing or damaged, lacks what sampling needs, or names something that a
-                configuration may not call: the file may come from anywhere.
+            UserError: config.yaml is missing or damaged, lacks something that sampling needs, or names something that
+                a configuration may not call: the file may come from anywhere.
         """
         config = config_file.read(self.config_path)
         check_stored(config, self.config_path)
@@ -80,7 +80,7 @@ class RunDirectory:
 
     @property
     def next_config(self) -> dict[str, Any]:
-        """The configuration to train, which the command has checked: that of a resume, if there is one."""
+        """The configuration to train: config.next.yaml of a resume if it exists, else config.yaml."""
         there = self.next_config_path.is_file()
         return config_file.read(self.next_config_path if there else self.config_path)
 

@@ -1,4 +1,4 @@
-"""trial.json: makes a job of a sweep a trial of an Optuna study. Without torch."""
+"""Read and write trial.json, which makes a job of a sweep a trial of an Optuna study."""
 
 import json
 import warnings
