@@ -10,8 +10,8 @@ as always, and start.py starts a single rank.py in place (environment.py reads t
 heartbeat.py has the ranks wait for each other, and notices within about 30 s when a machine is gone.
 
 Down: a signal (SIGINT, SIGTERM, SIGUSR1, SIGUSR2) to the command is passed to its child, and by that to the ranks,
-which finish the step, save and exit with 128 + n. A process whose parent dies gets SIGTERM from the kernel (signals.py).
-After GRACE_SECONDS the command kills what is left.
+which finish the step, save and exit with 128 + n. A process whose parent dies gets SIGTERM from the kernel
+(signals.py). After GRACE_SECONDS the command kills what is left.
 
 Up: a rank that fails writes error-rank-N.txt and exits with 1 (report.py). The parent prints the report that was first,
 since the others only say that a rank is gone, and writes error.txt, which the command puts into status.json.
