@@ -1,4 +1,4 @@
-# Inkwash, one word at a time: `make help`. The first command builds $(VENV) from requirements.lock.
+# Targets: `make help`. The first command builds $(VENV) from requirements.lock.
 #
 # Hydra overrides are given as make variables, in the order they are typed:
 #
@@ -13,7 +13,7 @@
 #     a@b:c=d  'a b=1'   taken for the name of a target   ~key               (without =) comes behind all the others
 #     -m  --cfg          taken for flags of make          PYTHON  ARGS  VENV  SHELL   belong to this file
 #
-# For those there is ARGS, which the shell reads as you wrote it:  make train ARGS="--cfg job 'a@b:c=d'"
+# For those there is ARGS, which the shell reads as it is written:  make train ARGS="--cfg job 'a@b:c=d'"
 
 SHELL  := bash
 PYTHON ?= python3
@@ -72,7 +72,7 @@ train: $(STAMP) ## train one model: make train model=unet_small schedule=cosine
 sweep: $(STAMP) ## train one model for each combination: make sweep schedule=linear,cosine seed=1,2
 	@$(PY) -m inkwash sweep $(HYDRA) $(value ARGS)
 
-sample: $(STAMP) ## draw images from a run: make sample run=runs/NAME
+sample: $(STAMP) ## sample images from a run: make sample run=runs/NAME
 	@$(PY) -m inkwash sample $(HYDRA) $(value ARGS)
 
 evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dpmpp_2m spacing.steps=10,20
@@ -81,13 +81,13 @@ evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dp
 export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PATH (format=safetensors: one file)
 	@$(PY) -m inkwash export $(HYDRA) $(value ARGS)
 
-import: $(STAMP) ## make a run of a pipeline of diffusers: make import folder=PATH run=NAME
+import: $(STAMP) ## make a run from a diffusers pipeline: make import folder=PATH run=NAME
 	@$(PY) -m inkwash import $(HYDRA) $(value ARGS)
 
-dashboard: $(STAMP) ## make a workspace in W&B of what a run logged: make dashboard run=runs/NAME (out=PATH: a file)
+dashboard: $(STAMP) ## make a W&B workspace for what a run logged: make dashboard run=runs/NAME (out=PATH: a file)
 	@$(PY) -m inkwash dashboard $(HYDRA) $(value ARGS)
 
-sync: $(STAMP) ## upload what runs logged offline to W&B: make sync (run=runs/NAME for one, dry=true to look first)
+sync: $(STAMP) ## upload runs that were logged offline to W&B: make sync (run=runs/NAME for one, dry=true to list them)
 	@$(PY) -m inkwash sync $(HYDRA) $(value ARGS)
 
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
@@ -96,22 +96,22 @@ test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 test-slow: $(STAMP) ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(value ARGS)
 
-robustness: $(STAMP) ## kill trainings, resume them and feed them rubbish, by the hundred (half an hour or more)
+robustness: $(STAMP) ## test kills, resumes and bad input by the hundred (half an hour or more)
 	@$(PY) -m pytest -m slow tests/robustness $(value ARGS)
 
-cluster: $(STAMP) ## test several machines and SLURM for real, on this one; as root, with iproute2, slurm-wlm and munge
+cluster: $(STAMP) ## test several machines and SLURM, simulated on this one (root, iproute2, slurm-wlm, munge)
 	@$(PY) -m pytest -m slow tests/cluster $(value ARGS)
 
-mutants: $(STAMP) ## break the mathematics on purpose, in hundreds of ways, and see whether the tests notice
+mutants: $(STAMP) ## check that the tests notice hundreds of small errors in the mathematics
 	@$(PY) tests/support/mutants.py $(value ARGS)
 
-lint: $(STAMP) ## check style, types and which floor imports which
+lint: $(STAMP) ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/basedpyright
 	@$(VENV)/bin/lint-imports --no-logo
 
-format: $(STAMP) ## fix what can be fixed by itself
+format: $(STAMP) ## format the code and fix what ruff can fix
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
 
@@ -123,7 +123,7 @@ clean: ## remove .venv and every cache; runs/ and data/ stay
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A bare `~key` (Hydra: delete this key) reaches make as a goal: there is nothing to do for it but to accept it.
+# A bare `~key` (Hydra: delete this key) reaches make as a goal, which must exist.
 $(DELETED): ; @:
 
 # --- Environment ------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ MISTAKES = {
     "two sources": (("run=tiny", "images=."), "not run and images"),
     "no run": (("run=nowhere",), "run=nowhere is not a run directory"),
     "foreign without data": (("images=.",), "needs data=...: what they are compared with"),
-    "no folder": (("images=nope", "data=digits", "extractor=classifier"), "images=nope is no directory"),
+    "no folder": (("images=nope", "data=digits", "extractor=classifier"), "images=nope is not a directory"),
     "sampler": (("run=tiny", "sampler=dim"), "Could not find 'sampler/dim'"),
     "later sampler": (("run=tiny", "sampler=ddim,dim"), "Could not find 'sampler/dim'"),
     "metric": (("run=tiny", "metrics=[fid,fd]"), "Could not load 'metrics/fd'"),

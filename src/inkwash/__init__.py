@@ -1,8 +1,10 @@
 """Inkwash: train image diffusion models as experiments (PyTorch Lightning, Hydra, Weights & Biases).
 
 Everything is one equation, x_t = alpha * x_0 + sigma * eps, with data x_0 and noise eps ~ N(0, I): `process` holds the
-paths t -> (alpha, sigma), `nets` the networks, `denoiser` joins the two, `losses` train it, `samplers` draw with it.
-`training` puts that into a LightningModule, `jobs` is what each process of a job runs, `commands` what people type.
+paths t -> (alpha, sigma), `nets` the networks, `denoiser` joins the two, `losses` train it, `samplers` sample from it.
+`training` wraps that in a LightningModule, `jobs` holds the function that each process of a job runs, `commands` the
+commands that people type. The way of a command: commands -> config (compose and check) -> runs (the directory) ->
+launch (the processes) -> jobs -> training.
 
 In a notebook:
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Run", "compose", "load_run"]
 
-# `python -m inkwash.train` and the like, from before there was one command.
+# `python -m inkwash.train` and the like, the commands' older names.
 __path__.append(str(Path(__file__).parent / "aliases"))
 
 _LAZY = {"Run": "inkwash.run", "load_run": "inkwash.run", "compose": "inkwash.config.cli"}
@@ -34,7 +36,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of _LAZY on first use: torch takes seconds."""
+    """Import a public name when it is first used: torch takes seconds."""
     if name not in _LAZY:
         raise AttributeError(f"module 'inkwash' has no attribute {name!r}")
     import importlib

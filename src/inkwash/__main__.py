@@ -1,10 +1,10 @@
-"""The command `inkwash`, also as `python -m inkwash`: choose a command and hand it the rest of the line."""
+"""Run the command `inkwash COMMAND ...`, also as `python -m inkwash COMMAND ...`."""
 
 import importlib
 import signal
 import sys
 
-# name: (module of inkwash.commands, what it does, example)
+# name: (module of inkwash.commands, description, example)
 COMMANDS = {
     "train": ("train", "train one model", "inkwash train model=unet_small schedule=cosine"),
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def usage() -> str:
-    """List the commands, one screen."""
+    """Return the list of commands with examples."""
     width = max(len(what) for _, what, _ in COMMANDS.values())
     lines = [f"  {name:<10} {what:<{width}}  {example}" for name, (_, what, example) in COMMANDS.items()]
     return "\n".join(
@@ -35,7 +35,7 @@ def usage() -> str:
 
 def main(name: str | None = None) -> None:
     """Run the command that the first argument names, or `name` with all arguments."""
-    # Ctrl-C ends a command that still imports at once and without a traceback. A shell may have it ignored.
+    # Ctrl-C during imports ends the command at once, without a traceback; unless the shell has it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if name is None:

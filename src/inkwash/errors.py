@@ -1,15 +1,15 @@
-"""The one exception for mistakes that a user can mend."""
+"""UserError, the exception for mistakes that the user can correct, and what counts as one."""
 
 import errno
 import re
 from collections.abc import Iterator
 
-# A full disk, a quota that is used up, a file larger than may be.
+# A full disk, a used-up quota, a file larger than allowed.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """An unusable config, file or image.
+    """Unusable configuration, file or image.
 
     The message is one sentence that names the key or file and the fix. Entry points print it without a
     traceback and exit with status 1; every other exception is a bug and keeps its traceback.
@@ -17,12 +17,11 @@ class UserError(Exception):
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """The UserError that an exception is or was raised from: Hydra's instantiation wraps what constructors raise.
+    """Return the UserError that an exception is or was raised from (Hydra wraps exceptions of constructors), else None.
 
-    A full disk, a file that is a folder, a folder that is a file or one that may not be touched is the user's to mend,
-    too.
+    A full disk, a file in place of a folder, a folder in place of a file and a missing permission count as such, too.
     """
-    full = next((text for e in chain(error) if (text := no_room(e))), None)  # libraries raise errors of theirs on top
+    full = next((text for e in chain(error) if (text := no_room(e))), None)  # libraries raise their own error on top
     while error is not None:
         if isinstance(error, UserError):
             return error
@@ -33,7 +32,7 @@ def user_error(error: BaseException | None) -> UserError | None:
 
 
 def no_room(error: BaseException) -> str | None:
-    """A sentence for what a full disk says, None for any other error."""
+    """Return a sentence for the error of a full disk, None for any other error."""
     if not isinstance(error, OSError):
         return None
     of_numpy = error.errno is None and re.search(r"\d+ requested and \d+ written", str(error))
@@ -45,8 +44,7 @@ def no_room(error: BaseException) -> str | None:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception, and those it was raised from or on top of, each once: one that is raised again from within what it
-    caused makes a ring."""
+    """Yield the exception and those it was raised from or on top of, each once: the links may form a ring."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -11,7 +11,7 @@ from typing import Any
 
 from inkwash.errors import UserError
 
-# The codec error handler of all text we write: the name of a file may be bytes that are not UTF-8.
+# Error handler of the codec for all text we write: a file's name may have bytes that are not UTF-8.
 NAMES = "backslashreplace"
 
 
@@ -49,7 +49,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all; what JSON does not know is written as its str()."""
+    """Write a JSON file atomically; a value of another type than JSON's is written as its str()."""
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 

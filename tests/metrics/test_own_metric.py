@@ -43,7 +43,7 @@ def own_package(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text("raise_if_imported_too_early = True\n")
     (folder / "made.py").write_text(CLASS)
     (folder / "parts.py").write_text(PARTS)
-    monkeypatch.setenv("INKWASH_TRUST", "fakes,freshly")
+    monkeypatch.setenv("INKWASH_TRUST", "support,freshly")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "freshly"]:

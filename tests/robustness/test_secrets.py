@@ -42,7 +42,9 @@ def test_an_api_key_in_the_configuration_is_refused(tmp_path):
             env={**os.environ, "WANDB_API_KEY": SECRET},
         )  # fmt: skip
         assert result.returncode == 1
-        assert result.stderr.startswith("error: the value of WANDB_API_KEY is in the configuration, which is no secret")
+        assert result.stderr.startswith(
+            "error: the value of WANDB_API_KEY is in the configuration, which is written to files"
+        )
         assert SECRET not in result.stderr
         assert list(Path(tmp_path).iterdir()) == []
 

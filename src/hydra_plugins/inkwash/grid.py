@@ -1,9 +1,8 @@
-"""Every combination of the values that are listed."""
+"""Sweeper for every combination of the values that are listed (sweeper=grid)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 
 from hydra_plugins.inkwash.jobs import JobSweeper
@@ -13,6 +12,8 @@ from inkwash.sweeps import plan, table
 
 @dataclass
 class GridConf:
+    """Settings of conf/sweeper/grid.yaml."""
+
     _target_: str = "hydra_plugins.inkwash.grid.GridSweeper"
 
 
@@ -20,7 +21,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="inkwash_grid", node=Gr
 
 
 class GridSweeper(JobSweeper):
-    """As Hydra's own; but what a sweep of the same name has finished already is not launched again."""
+    """Sweeper like Hydra's own, but without the jobs that a sweep of the same name has finished already."""
 
     def sweep(self, arguments: list[str]) -> None:
         parsed = self.parse(arguments)
@@ -29,7 +30,7 @@ class GridSweeper(JobSweeper):
                 raise UserError(f"{override.input_line} lists no values: list some, or pass sweeper=optuna")
         plan.refuse_counts(parsed)
         varied = {override.get_key_element() for override in parsed if override.is_sweep_override()}
-        (grid,) = BasicSweeper.split_arguments(parsed, None)
+        grid = plan.combinations(parsed)
         self.validate_batch_is_legal(grid)
         jobs = {plan.job_name([o for o in job if o.partition("=")[0] in varied], job): job for job in grid}
         done = {name for name in jobs if table.done(self.directory / name)}

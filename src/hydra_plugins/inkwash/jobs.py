@@ -1,5 +1,7 @@
-"""What the sweepers share: a directory for each job, named by its overrides, and how jobs reach a launcher."""
+"""Base class of the sweepers: a directory for each job, named by its overrides, and batches for a launcher."""
 
+import contextlib
+import io
 import signal
 import sys
 import traceback
@@ -21,7 +23,7 @@ from inkwash.sweeps import plan, table
 
 
 class JobSweeper(Sweeper, ABC):
-    """Runs jobs, each in a directory of the sweep's that its overrides name; ends with the sweep's table."""
+    """Sweeper whose jobs have directories named by their overrides, and that ends with the sweep's table."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         plan.begin(config)
@@ -36,6 +38,7 @@ class JobSweeper(Sweeper, ABC):
     def sweep(self, arguments: list[str]) -> None: ...
 
     def parse(self, arguments: list[str]) -> list[Override]:
+        """Parse the command line. Raises UserError for a list of run names."""
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides(arguments)
         for override in parsed:
@@ -46,12 +49,12 @@ class JobSweeper(Sweeper, ABC):
     def launch(
         self, jobs: Iterator[tuple[str, list[str]]], done: Callable[[str], None] | None = None, batch: int | None = None
     ) -> list[str]:
-        """Run jobs, names of directories and overrides; returns the names.
+        """Run jobs and return their names.
 
         Args:
-            jobs: asked for the next one only when there is room for it.
-            done: told the names of those that have ended.
-            batch: how many to hand at once to a launcher that takes them in batches; None for all.
+            jobs: names of directories and overrides; the next one is taken only when it can start.
+            done: called with the name of each job that has ended.
+            batch: number of jobs for one call of a launcher that takes them in batches; None for all.
         """
         names: list[str] = []
 
@@ -62,16 +65,12 @@ class JobSweeper(Sweeper, ABC):
 
         def ended(index: int, result: JobReturn | None) -> None:
             if result is not None and result.status is JobStatus.FAILED:
-                error = result._return_value
-                if isinstance(error, UserError):
-                    print(f"error: {error}", file=sys.stderr)
-                else:  # a bug: train() answers for the rest
-                    traceback.print_exception(error)
+                report(result)
             if done is not None:
                 done(names[index])
 
         waiting = overrides()
-        if stream := getattr(self.launcher, "stream", None):  # ours, which asks for one job at a time
+        if stream := getattr(self.launcher, "stream", None):  # SlotsLauncher takes one job at a time
             stream(waiting, ended)
         while some := list(islice(waiting, batch)):
             first = len(names) - len(some)
@@ -81,16 +80,16 @@ class JobSweeper(Sweeper, ABC):
         return names
 
     def _launch_batch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | None]:
-        """What became of each; None for those of which the launcher does not say."""
+        """Launch a batch and return the result of each job, None if the launcher does not report it."""
         if (before := signal.getsignal(signal.SIGINT)) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # for launchers that have others to stop
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # launchers stop their jobs on KeyboardInterrupt
         try:
             return self.launcher.launch(batch, initial_job_idx=first)
         except UserError:
             raise
-        except KeyboardInterrupt:  # whose signal the jobs get too
+        except KeyboardInterrupt:  # the jobs get the signal, too
             sys.exit(130)
-        except Exception as error:  # of the machinery: a job that a scheduler killed, for example
+        except Exception as error:  # the launcher's: a job that a scheduler killed, for example
             print(f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
             return [None] * len(batch)
         finally:
@@ -99,3 +98,14 @@ class JobSweeper(Sweeper, ABC):
     def end(self, names: list[str], metric: str | None = None, more: Iterable[str] = ()) -> None:
         """Print the table, sorted by a metric, and further lines, and exit."""
         sys.exit(table.finish(self.directory, names, metric, more))
+
+
+def report(failed: JobReturn) -> None:
+    """Print the exception of a job: a sentence for a UserError, else a traceback, since `train` reports the rest."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # Hydra writes a line of its own
+            _ = failed.return_value
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        traceback.print_exception(error)

@@ -1,4 +1,4 @@
-"""Schemas and resolvers that conf/ refers to; Hydra imports its plugins before it composes anything."""
+"""Register the schemas and resolvers that conf/ refers to: Hydra imports its plugins before it composes."""
 
 from omegaconf import OmegaConf
 

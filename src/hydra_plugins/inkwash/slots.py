@@ -1,4 +1,4 @@
-"""Several jobs at once on this machine, each in a slot that it has to itself: some GPUs, or a share of the cores."""
+"""Launcher for several jobs at once on this machine, each with its own GPUs or its own part of the CPU cores."""
 
 import contextlib
 import multiprocessing
@@ -28,7 +28,7 @@ SUBDIR = "hydra.sweep.subdir="
 
 @dataclass
 class SlotsConf:
-    """conf/launcher/parallel.yaml and gpus.yaml say what is what."""
+    """Settings of conf/launcher/parallel.yaml and gpus.yaml."""
 
     _target_: str = "hydra_plugins.inkwash.slots.SlotsLauncher"
     jobs: int | None = None
@@ -40,12 +40,12 @@ ConfigStore.instance().store(group="hydra/launcher", name="inkwash_slots", node=
 
 
 class SlotsLauncher(Launcher):
-    """A process for each job, forked from this one, which is small; what it says goes to console.txt in its directory.
+    """Launcher that forks a process for each job; its output goes to console.txt in the job's directory.
 
     Args:
-        jobs: how many at once, on all devices there are.
-        gpus: or the GPUs to share out, by their names in CUDA_VISIBLE_DEVICES; auto for all that there are.
-        gpus_per_job: how many of them a job gets.
+        jobs: number of jobs at once, on all devices of the machine.
+        gpus: or the GPUs to divide among the jobs, by their names in CUDA_VISIBLE_DEVICES; auto for all.
+        gpus_per_job: number of GPUs for each job.
     """
 
     def __init__(self, jobs: int | None, gpus: Any, gpus_per_job: int):
@@ -53,10 +53,10 @@ class SlotsLauncher(Launcher):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        self.slots()  # says what is wrong with them
+        self.slots()  # raises if they are impossible
 
     def slots(self) -> list[dict[str, str]]:
-        """What each slot adds to the environment of its jobs."""
+        """List the environment variables of each slot. Raises UserError for impossible settings."""
         if self.gpus is None:
             environments = [{} for _ in range(self.jobs or 0)]
         else:
@@ -67,7 +67,9 @@ class SlotsLauncher(Launcher):
             if not gpus:
                 raise UserError("launcher=gpus finds no GPU: pass hydra.launcher.gpus=[0,1], or launcher=parallel")
             if n < 1 or len(gpus) % n:
-                raise UserError(f"hydra.launcher.gpus_per_job={n} does not share out {len(gpus)} GPUs evenly")
+                raise UserError(
+                    f"hydra.launcher.gpus_per_job={n} does not divide {len(gpus)} GPUs evenly: pass a divisor"
+                )
             environments = [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[i : i + n])} for i in range(0, len(gpus), n)]
         if not environments:
             raise UserError(f"hydra.launcher.jobs={self.jobs} must be at least 1")
@@ -80,9 +82,12 @@ class SlotsLauncher(Launcher):
         return [results[index] for index in sorted(results)]
 
     def stream(self, jobs: Iterator[Sequence[str]], done: Callable[[int, JobReturn], None]) -> None:
-        """Run jobs, lists of overrides, asking for the next one when a slot is free; `done` is told of each that ends.
+        """Run jobs, lists of overrides, each in the next slot that is free.
 
-        A signal is passed on to the jobs, which save and stop; no other is started then, and this process exits.
+        A signal is passed on to the jobs, which save and stop; then no other job starts, and this process exits.
+
+        Args:
+            done: called with the index and the result of each job that has ended.
         """
         free, live, count = deque(self.slots()), {}, 0
 
@@ -128,7 +133,7 @@ class SlotsLauncher(Launcher):
 
 
 class Job:
-    """A job that is under way: its process, and where its result will come from."""
+    """Running job: its process, and the connection that its result comes from."""
 
     def __init__(self, index: int, directory: Path, slot: dict[str, str], run: Callable[[], JobReturn]):
         self.index, self.directory = index, directory
@@ -141,7 +146,7 @@ class Job:
         print(f"started   {self.directory}" + (f" on GPU {gpus}" if gpus is not None else ""), flush=True)
 
     def end(self) -> JobReturn:
-        """Wait for the end of the process, however it comes, and of whatever still works in its directory."""
+        """Wait for the end of the process, and of the ranks in its directory, which may outlive a killed process."""
         try:
             outcome = self.results.recv()
         except EOFError:
@@ -151,20 +156,20 @@ class Job:
             with contextlib.suppress(UserError, OSError), alone(RunDirectory(self.directory)):
                 pass
             code = self.process.exitcode
-            error = RuntimeError(f"the job's process ended with status {code}")
-            outcome = JobReturn(_return_value=error, status=JobStatus.FAILED)
+            outcome = JobReturn(status=JobStatus.FAILED)
+            outcome.return_value = RuntimeError(f"the job's process ended with status {code}")
         print(f"{RunDirectory(self.directory).status['state']:9} {self.directory}", flush=True)
         return outcome
 
 
 def _work(directory: Path, slot: dict[str, str], run: Callable[[], JobReturn], sender: Connection) -> None:
-    """In the job's process."""
+    """Run a job in its process and send the result."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     die_with_parent()
     os.environ.update(slot)
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "console.txt", "a") as console:
+    with open(RunDirectory(directory).console_path, "a") as console:
         os.dup2(console.fileno(), 1)
         os.dup2(console.fileno(), 2)
     sender.send(run())

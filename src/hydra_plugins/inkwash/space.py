@@ -1,4 +1,4 @@
-"""What a study may choose from, in Hydra's words and in Optuna's."""
+"""Translate the search space of a study from Hydra's syntax to Optuna's distributions."""
 
 import itertools
 import math
@@ -12,9 +12,9 @@ from inkwash.sweeps.plan import MOST
 
 
 def distribution(override: Override) -> Any:
-    """Optuna's of what Hydra's syntax describes: choices, range(start,stop,step), interval(low,high); tag(log,...).
+    """Return Optuna's distribution for a list of choices, range(start,stop,step) or interval(low,high).
 
-    int(interval(8,64)) means whole numbers.
+    tag(log,...) makes it logarithmic, int(interval(8,64)) one of whole numbers.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -39,9 +39,9 @@ def distribution(override: Override) -> Any:
 
 
 def _ends(steps: RangeSweep) -> tuple[Any, Any]:
-    """The first and the last value."""
+    """Return the first and the last value of a range."""
     points: Any = steps.range()
-    if not isinstance(points, range):  # of fractions, which can only be counted through
+    if not isinstance(points, range):  # fractions: only iterating finds the last one
         points = list(itertools.islice(points, MOST + 1))
     if not points:
         raise ValueError("it lists no values")
@@ -51,5 +51,5 @@ def _ends(steps: RangeSweep) -> tuple[Any, Any]:
 
 
 def choices(space: Any) -> list[Any]:
-    """Values that a distribution can give: all that are listed, or the lowest."""
+    """List the choices of a distribution, or the lowest value of an interval."""
     return list(getattr(space, "choices", None) or [space.low])

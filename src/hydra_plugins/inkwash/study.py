@@ -1,4 +1,4 @@
-"""Optuna chooses the values: a study that several commands may work on, and that outlives them."""
+"""Sweeper whose values Optuna chooses (sweeper=optuna): several commands may work on one study."""
 
 import contextlib
 import uuid
@@ -16,14 +16,14 @@ from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import claim
 from inkwash.sweeps import plan, table
 from inkwash.sweeps.direction import minimizes
-from inkwash.sweeps.trial import open_storage, write_trial
+from inkwash.sweeps.trial import open_storage, trial_id, write_trial
 
-ENOUGH = 10  # trials, to say anything about what matters
+ENOUGH = 10  # trials before the importance of keys is printed
 
 
 @dataclass
 class OptunaConf:
-    """conf/sweeper/optuna.yaml says what is what."""
+    """Settings of conf/sweeper/optuna.yaml."""
 
     _target_: str = "hydra_plugins.inkwash.study.OptunaSweeper"
     n_trials: int = 20
@@ -39,17 +39,17 @@ ConfigStore.instance().store(group="hydra/sweeper", name="inkwash_optuna", node=
 
 
 class OptunaSweeper(JobSweeper):
-    """Trials of a study in the sweep's directory, or in a database.
+    """Sweeper that runs the trials of a study in the sweep's directory, or in a database.
 
-    The sampler is made anew for each trial, from the seed and the trial's number: so a study that is interrupted asks
-    for what it would have asked for. A trial whose sweeper is gone, as the lock on its file says, is taken over.
+    The sampler is built anew for each trial, from the seed and the trial's number. So an interrupted study goes on with
+    the same values. A trial whose sweeper has ended, which releases the lock on its file, is taken over.
 
     Args:
-        n_trials: how many the study shall have in the end; failed ones do not count.
-        metric: name of what to optimise; None for the first that has a best.
+        n_trials: number of trials in the end, without failed ones.
+        metric: name of the metric to optimise; None for the first that has a best.
         direction: minimize or maximize; None for what the metric's class says (lower_is_better).
         seed: of the sampler.
-        batch: trials to ask for at once, with launchers that take jobs in batches.
+        batch: number of trials at once for launchers that take jobs in batches.
         storage: URL of a database; None for a journal beside the jobs.
         sampler: called with a seed.
     """
@@ -83,7 +83,7 @@ class OptunaSweeper(JobSweeper):
             raise UserError("sweeper=optuna has nothing to vary: give a key several values, or interval(low,high)")
         self.validate_batch_is_legal(list(self._corners()))
         self.study = self._open()
-        self.trials: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self.failed = 0
         with self._worker():
             count = len(self._good())
@@ -102,13 +102,14 @@ class OptunaSweeper(JobSweeper):
         direction = optuna.study.StudyDirection[chosen.upper()]
         with self._alone():
             try:
+                self.trials = open_storage(self.storage)
                 study = optuna.create_study(
-                    storage=open_storage(self.storage),
+                    storage=self.trials,
                     study_name=name,
                     direction=direction,
                     load_if_exists=True,
                 )
-            except Exception as error:  # of a damaged journal, of a database or its driver: there is no list of them
+            except Exception as error:  # a damaged journal, a database or its driver raise many types
                 said = " ".join(str(error).split())[:200] or type(error).__name__
                 remedy = "check hydra.sweeper.storage" if "://" in self.storage else "choose another sweep=NAME"
                 raise UserError(f"the study in {self.storage} cannot be opened ({said}): {remedy}") from error
@@ -120,26 +121,27 @@ class OptunaSweeper(JobSweeper):
         return study
 
     def _jobs(self) -> Iterator[tuple[str, list[str]]]:
-        """The trials of this command that need a training."""
+        """Yield the trials of this command that need a training."""
         while (number := self._next()) is not None:
             trial = self.study.get_trials(deepcopy=False)[number]
             varied = [f"{key}={value}" for key, value in trial.params.items()]
             name = plan.job_name([f"trial-{number:03d}", *varied], [*self.fixed, *varied])
-            self.trials[name] = number
+            self.numbers[name] = number
             if self._known(name, trial):
                 continue
-            about = {"storage": self.storage, "study": self.directory.name, "number": number, "metric": self.metric}
-            write_trial(RunDirectory(self.directory / name), about)
+            record = {"storage": self.storage, "study": self.directory.name, "number": number, "metric": self.metric}
+            write_trial(RunDirectory(self.directory / name), record)
             yield name, [*self.fixed, *varied]
 
     def _next(self) -> int | None:
-        """The number of a trial to run: one that was left behind, or a new one; None when there are enough."""
+        """Return the number of a trial to run, an abandoned or a new one; None if there are enough."""
         import numpy as np
 
         with self._alone():
             for trial in self._in("RUNNING"):
-                if trial.user_attrs.get("worker") != self.worker.stem and self._left_behind(trial):
-                    self.study._storage.set_trial_user_attr(trial._trial_id, "worker", self.worker.stem)
+                if trial.user_attrs.get("worker") != self.worker.stem and self._is_abandoned(trial):
+                    identity = trial_id(self.trials, self.directory.name, trial.number)
+                    self.trials.set_trial_user_attr(identity, "worker", self.worker.stem)
                     return trial.number
             if len(self._good()) + self.failed >= self.n_trials:
                 return None
@@ -149,14 +151,14 @@ class OptunaSweeper(JobSweeper):
             )
             try:
                 trial = self.study.ask(self.space)
-            except ValueError as error:  # Optuna lets no list of choices change
+            except ValueError as error:  # Optuna does not allow another list of choices
                 raise UserError(f"sweep={self.directory.name} was begun with other choices: {error}") from error
             trial.set_user_attr("worker", self.worker.stem)
             trial.set_user_attr("fixed", self.fixed)
             return trial.number
 
     def _known(self, name: str, trial: Any) -> bool:
-        """Whether a trial needs no training: it has had it, or another with the same values has. Then it is told."""
+        """Tell whether a trial needs no training: it is done, or another with the same values is. Report its value."""
         if table.done(self.directory / name):
             self._tell(name)
             return True
@@ -169,16 +171,16 @@ class OptunaSweeper(JobSweeper):
         return False
 
     def _tell(self, name: str) -> None:
-        """Tell the study, once, how a trial ended."""
+        """Report the end of a trial to the study."""
         import optuna
 
         states = optuna.trial.TrialState
         state = RunDirectory(self.directory / name).status["state"]
         if state == "finished":
-            self.study.tell(self.trials[name], table.objective(self.directory / name, self.metric))
+            self.study.tell(self.numbers[name], table.objective(self.directory / name, self.metric))
         else:
             self.failed += state != "pruned"
-            self.study.tell(self.trials[name], state=states.PRUNED if state == "pruned" else states.FAIL)
+            self.study.tell(self.numbers[name], state=states.PRUNED if state == "pruned" else states.FAIL)
 
     def _in(self, *names: str) -> list[Any]:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in names]
@@ -187,7 +189,7 @@ class OptunaSweeper(JobSweeper):
         return self._in("COMPLETE", "PRUNED", "RUNNING")
 
     def _alone(self) -> Any:
-        """No other sweeper of this study does anything meanwhile."""
+        """Return the lock that keeps other sweepers of this study out."""
         from filelock import FileLock
 
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -195,7 +197,7 @@ class OptunaSweeper(JobSweeper):
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[None]:
-        """A locked file, which says to other sweepers of this study that the trials of this one are in good hands."""
+        """Hold a lock on a file of this sweeper, which shows other sweepers of the study that it still runs."""
         self.worker = self.directory / f"{uuid.uuid4().hex[:8]}.worker"
         with open(self.worker, "w") as file:
             claim(file)
@@ -204,7 +206,8 @@ class OptunaSweeper(JobSweeper):
             finally:
                 self.worker.unlink()
 
-    def _left_behind(self, trial: Any) -> bool:
+    def _is_abandoned(self, trial: Any) -> bool:
+        """Tell whether the sweeper of a running trial has ended."""
         path = self.directory / f"{trial.user_attrs.get('worker')}.worker"
         if not path.exists():
             return True
@@ -215,7 +218,7 @@ class OptunaSweeper(JobSweeper):
         return gone
 
     def _corners(self) -> Iterator[list[str]]:
-        """A job with each choice that there is, to see early whether it can be composed."""
+        """Yield the overrides of a job for each choice, to find out early whether all can be composed."""
         first = {key: choices(space)[0] for key, space in self.space.items()}
         yield [*self.fixed, *(f"{key}={value}" for key, value in first.items())]
         for key, space in self.space.items():
@@ -223,7 +226,7 @@ class OptunaSweeper(JobSweeper):
                 yield [*self.fixed, *(f"{other}={v}" for other, v in {**first, key: value}.items())]
 
     def _summary(self) -> Iterator[str]:
-        """The best trial, and how much each key matters."""
+        """Yield lines on the best trial and the importance of each key."""
         import optuna
 
         if not self._in("COMPLETE"):
@@ -232,8 +235,8 @@ class OptunaSweeper(JobSweeper):
         values = " ".join(f"{key}={value}" for key, value in best.params.items())
         yield f"best        {best.value:.4g} with {values}"
         if len(self._in("COMPLETE")) >= ENOUGH and len(self.space) > 1:
-            # Of Optuna's three ways the least misled by a sampler that keeps to one spot: of a key that means nothing
-            # it said at most 34% after 20 trials, where PED-ANOVA said up to 85% and fANOVA 50%.
+            # Of Optuna's three evaluators the one least misled by a sampler that stays in one region: for a key without
+            # effect it gave at most 34% after 20 trials, PED-ANOVA up to 85% and fANOVA 50%.
             evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
             importance = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
-            yield "matters     " + ", ".join(f"{key} {share:.0%}" for key, share in importance.items())
+            yield "matters     " + ", ".join(f"{key} {value:.0%}" for key, value in importance.items())

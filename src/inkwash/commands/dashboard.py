@@ -1,4 +1,4 @@
-"""python -m inkwash.dashboard [run=NAME] [out=PATH]: a workspace in W&B with panels for all that a run logged."""
+"""`inkwash dashboard [run=NAME] [out=PATH]`: make a W&B workspace with a panel for every value that a run logged."""
 
 import csv
 from pathlib import Path
@@ -15,7 +15,7 @@ from inkwash.runs.best import logged_directions
 from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.tracking.wandb_offline import default_entity, has_api_key, reach
 
-# What sweeps choose from, and numbers that they try.
+# Groups that sweeps choose from, and numbers that they vary.
 GROUPS = ("model", "schedule", "prediction", "weighting", "times", "loss")
 NUMBERS = ("optimizer.lr", "data.batch_size", "seed")
 
@@ -26,11 +26,11 @@ def dashboard(config: DictConfig) -> None:
         check(config)
         run = RunDirectory.find(config.run)
         path = Path(config.out or RUNS / "dashboard.json")
-        if path.exists() and not path.is_file():  # replacing a device would take it away from everybody
-            raise UserError(f"out={path} is there and is no file: choose another name")
+        if path.exists() and not path.is_file():  # renaming onto a device would remove the device
+            raise UserError(f"out={path} exists and is not a regular file: choose another name")
         names, where = names_of(run), run.config["logger"].get("wandb", {})
         try:
-            from inkwash.tracking import wandb_workspace  # seconds, which a misspelt key need not wait for
+            from inkwash.tracking import wandb_workspace  # takes seconds: only after the configuration is checked
         except ImportError as error:
             raise UserError("dashboards need wandb-workspaces: pip install 'inkwash[dashboard]'") from error
         online = config.out is None and has_api_key()
@@ -50,7 +50,7 @@ def dashboard(config: DictConfig) -> None:
 
 
 def names_of(run: RunDirectory) -> dict[str, Any]:
-    """The fields of wandb_workspace.Logged: what a run sent to W&B, from its own files."""
+    """Return the fields of tracking.wandb_workspace.Logged, the names that a run logged, from the run's files."""
     path = run.metrics_csv
     if not path.is_file():
         raise UserError(f"run={run} has no metrics.csv yet: a dashboard shows what a run has logged")

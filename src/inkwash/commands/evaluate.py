@@ -1,7 +1,8 @@
-"""python -m inkwash.evaluate run=DIR [overrides]: measure images, for every combination of the values listed.
+"""`inkwash evaluate run=DIR`: measure images, for every combination of the values that are listed.
 
-sampler=ddim,dpmpp_2m spacing.steps=10,20 is four combinations: one group of processes measures all of them with the
-same eyes, and keeps each result, so that an evaluation that was interrupted goes on where it stopped.
+sampler=ddim,dpmpp_2m spacing.steps=10,20 is four combinations, the cells of the table. One group of processes measures
+all of them with the same feature extractor and reference images. Each result is stored, so that an evaluation that was
+interrupted goes on where it stopped (jobs/evaluate.py).
 """
 
 import hashlib
@@ -29,12 +30,12 @@ from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.sweeps.plan import refuse_counts
 
 SOURCES = ("run", "images", "pipeline")
-# What differs from one combination to the next.
+# Keys that may differ from one combination to the next.
 OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps")
 
 
 def combinations(overrides: list[str]) -> list[list[str]]:
-    """Every choice of one value from each override that lists several, as Hydra's multirun would make them."""
+    """List every choice of one value from each override that lists several, as Hydra's multirun does."""
     flags = [text for text in overrides if text.startswith("-")]
     parsed = OverridesParser.create().parse_overrides([text for text in overrides if text not in flags])
     refuse_counts(parsed)
@@ -48,7 +49,12 @@ def combinations(overrides: list[str]) -> list[list[str]]:
 
 
 def evaluate(config: DictConfig, others: list[list[str]]) -> None:
-    """Write evaluate.yaml with all combinations, have the ranks measure them, and say where the table is."""
+    """Write evaluate.yaml with all combinations, start the ranks that measure them, and print where the table is.
+
+    Args:
+        config: the first combination.
+        others: the overrides of the others.
+    """
     try:
         mine, env = list(HydraConfig.get().overrides.task), RankEnv.given()
         check_rank_env(env, config.trainer)
@@ -60,7 +66,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         common, cells = plans[0][0], [{"name": n, **cell} for n, (_, cell) in zip(names, plans, strict=True)]
         if any(other != common for other, _ in plans):
             changing = sorted({key for other, _ in plans for key in other if other[key] != common[key]})
-            raise UserError(f"{changing[0]} cannot be a list: the values listed are compared with the same eyes")
+            raise UserError(f"{changing[0]} cannot be a list: all combinations are measured with the same one")
         directory = out_directory(config, common, cells)
         if env is None or env.rank == 0:
             write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
@@ -81,7 +87,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
 
 
 def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What all combinations share, and what this one is."""
+    """Return the part of a combination that all have in common, and its own part."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
     given = [name for name in SOURCES if plain[name] is not None]
     if len(given) != 1:
@@ -117,7 +123,7 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
 
 
 def names_of(combined: list[list[str]]) -> list[str]:
-    """What tells the combinations apart; of a single one, what was asked for."""
+    """Name each combination by the overrides that not all have; a single one by its own overrides."""
     common = set.intersection(*map(set, combined))
     if len(combined) > 1:
         return [" ".join(o for o in overrides if o not in common) for overrides in combined]
@@ -126,7 +132,7 @@ def names_of(combined: list[list[str]]) -> list[str]:
 
 
 def chosen_sampler(plain: dict[str, Any], trained: dict[str, Any], spacing_chosen: bool) -> dict[str, Any]:
-    """The sampler asked for, else that of the run, with the spacing or the steps asked for."""
+    """Return the sampler of the command line, else that of the run with the command line's spacing or steps."""
     if plain["sampler"] is not None:
         return plain["sampler"]
     if spacing_chosen:
@@ -137,27 +143,27 @@ def chosen_sampler(plain: dict[str, Any], trained: dict[str, Any], spacing_chose
 
 
 def check_foreign(plain: dict[str, Any]) -> None:
-    """Images and pipelines bring no configuration: what they are compared with must be said."""
+    """Raise UserError if the data or the extractor are missing: images and pipelines bring no configuration."""
     for key in ("data", "extractor"):
         if plain[key] is None:
             raise UserError(f"evaluating images or a pipeline needs {key}=...: what they are compared with")
     if plain["likelihood"] is not None:
         raise UserError("likelihood needs run=DIR: images and pipelines have none that Inkwash can compute")
     if plain["images"] is not None and not Path(plain["images"]).is_dir():
-        raise UserError(f"images={plain['images']} is no directory")
+        raise UserError(f"images={plain['images']} is not a directory: check the path")
     plain["num_images"] = plain["num_images"] or 10_000
     if plain["images"] is not None:
         plain["sampler"] = None
 
 
 def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[str, Any]]) -> Path:
-    """Where the table goes: named by what is measured, so that the same command finds it again."""
+    """Make the folder of the table: `out`, or one named by a hash of what is measured, for the same command again."""
     if config.out is not None:
         return make_folder("out", Path(config.out))
-    home = Path(common["run"]) if common["run"] else RUNS
+    run = RunDirectory(common["run"] or RUNS)
     measured = {key: value for key, value in common.items() if key != "tracking"}
     asked = json.dumps([measured, cells], sort_keys=True, default=str)
-    directory = home / "evaluations" / hashlib.sha256(asked.encode()).hexdigest()[:10]
+    directory = run.evaluations / hashlib.sha256(asked.encode()).hexdigest()[:10]
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
@@ -169,7 +175,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except (HydraException, RecursionError):
-        first, others = overrides, []  # Hydra says what is wrong with it
+        first, others = overrides, []  # Hydra reports it when it composes
     sys.argv = [program, *first]
 
     cli.run(lambda config: evaluate(config, others), "evaluate")

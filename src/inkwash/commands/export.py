@@ -1,4 +1,4 @@
-"""python -m inkwash.export run=DIR out=PATH [overrides]: a run's network for other programs."""
+"""`inkwash export run=DIR out=PATH`: write a run's network for diffusers, or as safetensors."""
 
 import contextlib
 import sys
@@ -14,7 +14,7 @@ from inkwash.runs.directory import RunDirectory
 
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
-    """Around a command that works in this process: end with one sentence for a user's mistake."""
+    """End a command that works in this process with one sentence for a user's mistake."""
     try:
         yield
     except Exception as error:
@@ -25,11 +25,11 @@ def one_sentence() -> Iterator[None]:
 
 
 def export(config: DictConfig) -> None:
-    """Write OUT, a folder or a file, and say what is in it."""
+    """Write `out`, a folder or a file, and print what it holds."""
     with one_sentence():
         check(config)
         run = RunDirectory.find(config.run)
-        from inkwash.interop import pipeline  # torch, which a misspelt key need not wait for
+        from inkwash.interop import pipeline  # imports torch: only after the configuration is checked
 
         formats = {"diffusers": pipeline.export_diffusers, "safetensors": pipeline.export_safetensors}
         if config.format not in formats:

@@ -1,4 +1,4 @@
-"""`inkwash import`: make a run directory of a diffusers DDPM pipeline."""
+"""`inkwash import folder=PATH run=NAME`: make a run directory from a diffusers DDPM pipeline."""
 
 from omegaconf import DictConfig
 
@@ -9,11 +9,11 @@ from inkwash.runs.directory import RUNS, safe_name
 
 
 def import_(config: DictConfig) -> None:
-    """Make runs/RUN and say how to draw from it."""
+    """Make runs/RUN and print how to sample from it."""
     with one_sentence():
         check(config)
         directory = RUNS / safe_name("run", config.run)
-        from inkwash.interop.pipeline import import_diffusers  # torch, which a misspelt key need not wait for
+        from inkwash.interop.pipeline import import_diffusers  # imports torch: only after the configuration is checked
 
         import_diffusers(config.folder, directory, config.num_classes)
     print(f"{directory}    next: make sample run={directory} num_images=64")

@@ -1,4 +1,4 @@
-"""python -m inkwash.sample run=DIR [overrides]: draw or edit images with a run, in a process of its own."""
+"""`inkwash sample run=DIR`: sample or edit images with a run, in a process of its own (jobs/sample.py)."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ from inkwash.runs.directory import RunDirectory, new_directory
 
 
 def sample(config: DictConfig) -> None:
-    """Write OUT/grid.png and OUT/images/000000.png, ..., and say where."""
+    """Write OUT/grid.png and OUT/images/000000.png, ..., and print where they are."""
     try:
         check(config)
         if RankEnv.given() is not None:
@@ -45,7 +45,11 @@ def sample(config: DictConfig) -> None:
 
 
 def out_directory(name: str) -> Path:
-    """out=, made where it is not; what was drawn there before is replaced, but nobody else's images."""
+    """Make the folder `out`, which may exist if an earlier `inkwash sample` has made it: its images are replaced.
+
+    Raises:
+        UserError: it has other images.
+    """
     out = Path(name)
     if (out / "images").exists() and not (out / "sample.yaml").is_file():
         raise UserError(f"out={out} has images that were not drawn there: choose another folder")

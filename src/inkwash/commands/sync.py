@@ -1,4 +1,4 @@
-"""python -m inkwash.sync [run=NAME]: upload to W&B what runs have logged offline."""
+"""`inkwash sync [run=NAME]`: upload to W&B what runs have logged offline."""
 
 import subprocess
 import sys
@@ -39,16 +39,16 @@ def sync(config: DictConfig) -> None:
         reach()
     status = subprocess.run([sys.executable, "-m", "wandb", "sync", *map(str, paths)]).returncode
     if status or any(records(run) for run in left):
-        sys.exit("error: W&B did not take all of it; the same command goes on")
+        sys.exit("error: W&B did not take all of it: run the same command again, which uploads the rest")
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """Every run directory below a folder, the jobs of sweeps among them."""
-    yield from sorted(path.parent for path in folder.glob("**/run.json") if not path.parent.is_symlink())
+    """Yield every run directory below a folder, jobs of sweeps among them."""
+    yield from (run.path for run in RunDirectory.below(folder))
 
 
 def still_trains(directory: Path) -> bool:
-    """Whether another process writes there: W&B would take half of a record for the whole."""
+    """Tell whether a training writes to the directory: W&B would take its unfinished record for a whole one."""
     log = RunDirectory(directory).log_path
     if not log.is_file():
         return False
@@ -57,7 +57,7 @@ def still_trains(directory: Path) -> bool:
 
 
 def megabytes(record: Path) -> float:
-    """Of a record and its pictures."""
+    """Return the size of a record and its images."""
     return sum(path.stat().st_size for path in record.rglob("*") if path.is_file()) / 1e6
 
 

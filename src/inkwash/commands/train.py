@@ -33,15 +33,15 @@ FAILED = float("nan")  # for sweepers
 
 
 def train(config: DictConfig) -> float:
-    """Run one job; return its first metric, NaN if it failed or this process does not speak for it."""
+    """Run one job and return its first metric; NaN if it failed or this is not the command of rank 0."""
     with contextlib.ExitStack() as stack:
         return _train(config, stack)
 
 
 def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
-    """Run one job; the stack, until it is closed, keeps other trainings out of the run directory."""
+    """Run one job. The stack holds the lock of the run directory until it is closed."""
     multirun, env = is_multirun(), None
-    refuse_secrets(typed())  # before there is a directory: its run.json would hold the secret
+    refuse_secrets(typed())  # before there is a directory, whose run.json would hold the secret
     try:
         env = RankEnv.given()
         run = prepare(config, env, stack)
@@ -89,7 +89,7 @@ def _refused(error: Exception, env: RankEnv | None) -> float:
 
 
 def refuse(error: Exception) -> None:
-    """Give a sweep's job that cannot start a directory that says why."""
+    """Make the directory of a sweep's job that cannot start, with a status that says why."""
     run = job_directory()
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(UserError):  # run.json is damaged, which may be the error
@@ -113,7 +113,7 @@ def is_multirun() -> bool:
 
 
 def leads(env: RankEnv | None) -> bool:
-    """Tell whether this process speaks for the job: the only one, or that of rank 0."""
+    """Tell whether this process writes for the job: it is the only one, or that of rank 0."""
     return env is None or env.rank == 0
 
 
@@ -207,7 +207,7 @@ def typed() -> list[str]:
 
 
 def new_id() -> str:
-    """Return the id of a new W&B run: that which the agent of a W&B sweep waits for, or one of our own."""
+    """Return the id of a new W&B run: the one that the agent of a W&B sweep waits for, else a new one."""
     given = None if is_multirun() else os.environ.get("WANDB_RUN_ID")
     return given or uuid.uuid4().hex[:8]
 

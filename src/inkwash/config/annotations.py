@@ -1,5 +1,7 @@
-"""Whether a value of a configuration is of the kind that a constructor's annotation asks for. No torch: the launcher
-asks, of the source text."""
+"""Compare a value of a configuration with the type annotation of a constructor's argument.
+
+The annotation is a syntax tree, read from the source (signatures.py), so that no module is imported.
+"""
 
 import ast
 import math
@@ -9,9 +11,9 @@ NAMES = {"int": "a whole number", "float": "a finite number", "bool": "true or f
 
 
 def fits(annotation: ast.expr | None, value: Any) -> bool:
-    """Whether a plain value (null, a number, text, a list, a mapping) may be given for an argument.
+    """Tell whether a plain value (null, a number, text, a list, a mapping) fits an argument's annotation.
 
-    Classes and callables take a node, which has a _target_; what is not understood takes anything.
+    A class or a callable takes a node with a _target_. An annotation that is not understood takes anything.
     """
     match annotation:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
@@ -42,12 +44,12 @@ def fits(annotation: ast.expr | None, value: Any) -> bool:
 
 
 def is_node(value: Any) -> bool:
-    """Whether a value names what is to be called."""
+    """Tell whether a value is a node, a mapping with a _target_."""
     return isinstance(value, dict) and isinstance(value.get("_target_"), str)
 
 
 def described(annotation: ast.expr | None) -> str:
-    """The kind, in words."""
+    """Describe the values that fit an annotation, for an error message."""
     match annotation:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return f"{described(left)} or {described(right)}"

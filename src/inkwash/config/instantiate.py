@@ -7,41 +7,42 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import MissingMandatoryValue
 
-from inkwash.config.signatures import OF_HYDRA, check_arguments, shown
-from inkwash.config.trust import TRUSTED, refuse_strangers
+from inkwash.config.signatures import OF_HYDRA, shown
+from inkwash.config.trust import TRUSTED
 from inkwash.errors import UserError, user_error
 
 KNOWN = ("inkwash.", *TRUSTED)
-# What constructors of ours, torch and Lightning raise over values that they cannot use.
+# Exceptions of constructors (ours, torch's, Lightning's) for values that they cannot use.
 OF_VALUES = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError, AttributeError, RuntimeError)
 
 
 def build(node: Any, **more: Any) -> Any:
     """Instantiate a node with plain containers inside.
 
+    Every node must have passed `validate.check_nodes`: commands check what they compose, and `runs.config_file.load`
+    checks what it reads.
+
     Raises:
-        UserError: something in it may not be called, or cannot be called with its arguments.
+        UserError: its target refuses the arguments.
     """
-    refuse_strangers(node)
-    check_arguments(node)
     try:
         return instantiate(node, _convert_="all", **more)
-    except MissingMandatoryValue as error:  # of an imported run, which does not know its images
+    except MissingMandatoryValue as error:  # ??? in an imported run, whose images are not known
         raise UserError(f"{error.full_key or error.key} of {node['_target_']} has no value") from error
     except InstantiationException as error:
         if mistake := user_error(error):
             raise mistake from None
         part = _part(node, str(error))
         target = str(part.get("_target_"))
-        if error.__cause__ is None:  # there is no such name in torch or Lightning
+        if error.__cause__ is None:  # torch or Lightning has no such name
             raise UserError(first_line(error)) from error
         if target.startswith(KNOWN) and isinstance(error.__cause__, OF_VALUES):
             raise UserError(f"{target} with {plain_arguments(part)}: {first_line(error.__cause__)}") from error
-        raise  # somebody's own class, whose traceback they want
+        raise  # the user's own class: its traceback is wanted
 
 
 def _part(node: dict[str, Any], text: str) -> dict[str, Any]:
-    """The node within a node that Hydra's error is of."""
+    """Return the inner node that an error of Hydra's names."""
     key = re.search(r"full_key: (\S+)", text)
     part: Any = node
     for name in key[1].split(".") if key else ():
@@ -50,10 +51,11 @@ def _part(node: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def plain_arguments(node: dict[str, Any]) -> str:
-    """The arguments that are no nodes of their own."""
+    """Format the arguments of a node that are not nodes themselves."""
     plain = {name: value for name, value in node.items() if name not in OF_HYDRA and not isinstance(value, dict)}
     return ", ".join(f"{name}={shown(value)}" for name, value in plain.items()) or "no arguments"
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type if it has no message."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Find conf/."""
+"""Paths of the package and of conf/."""
 
 from pathlib import Path
 

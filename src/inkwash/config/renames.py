@@ -1,21 +1,30 @@
-"""Today's names for what stored configurations and checkpoints call by an older one.
+"""Names of classes and configuration keys in older versions, with the names of today.
 
 A `_target_` names the module that defines a class, so moving a class changes what config.yaml of an older run means.
-This table is applied where a stored configuration is read: config.yaml (runs/config_file.py) and the one inside a
-checkpoint (checkpoints/io.py).
+The table is applied where a stored configuration is read: config.yaml (runs/config_file.py) and the one inside a
+checkpoint (checkpoints/io.py). An old name on a command line or in a user's own YAML is an error that gives the new
+one: `refuse_old_key` for keys, signatures.py for targets.
 """
 
 from typing import Any
 
+from inkwash.errors import UserError
+
 # Whole modules, and single names of a module that was divided.
 TARGETS = {
+    "inkwash.loss": "inkwash.losses.distances",  # L1, L2, Huber, PseudoHuber
+    "inkwash.loss.Loss": "inkwash.losses.base.Loss",
+    "inkwash.loss.DiffusionLoss": "inkwash.losses.simple.DiffusionLoss",
+    "inkwash.loss.VLBLoss": "inkwash.losses.vlb.VLBLoss",
+    "inkwash.loss.HybridLoss": "inkwash.losses.vlb.HybridLoss",
     "inkwash.metrics.bootstrap": "inkwash.metrics.frechet_interval",
+    "inkwash.metrics.extrapolation": "inkwash.metrics.frechet_infinity",
+    "inkwash.metrics.reweighted": "inkwash.metrics.frechet_reweighted",
     "inkwash.metrics.classifier": "inkwash.metrics.extractors.classifier",
     "inkwash.metrics.clip": "inkwash.metrics.extractors.clip",
     "inkwash.metrics.dinov2": "inkwash.metrics.extractors.dinov2",
-    "inkwash.metrics.extrapolation": "inkwash.metrics.frechet_infinity",
+    "inkwash.metrics.features": "inkwash.metrics.extractors.inception",
     "inkwash.metrics.pixels": "inkwash.metrics.extractors.pixels",
-    "inkwash.metrics.reweighted": "inkwash.metrics.frechet_reweighted",
     "inkwash.training.callbacks.guard": "inkwash.training.callbacks.finite_loss",
     "inkwash.training.callbacks.idle": "inkwash.training.callbacks.unused_parameters",
     "inkwash.training.callbacks.noise_levels": "inkwash.training.callbacks.loss_by_snr",
@@ -25,27 +34,37 @@ TARGETS = {
     "inkwash.training.metrics_csv": "inkwash.tracking.csv_logger",
     "inkwash.training.sharding": "inkwash.training.fsdp",
     "inkwash.training.tracking": "inkwash.tracking.wandb_logger",
-    "inkwash.loss.L2": "inkwash.losses.distances.L2",
-    "inkwash.loss.L1": "inkwash.losses.distances.L1",
-    "inkwash.loss.Huber": "inkwash.losses.distances.Huber",
-    "inkwash.loss.PseudoHuber": "inkwash.losses.distances.PseudoHuber",
-    "inkwash.loss.DiffusionLoss": "inkwash.losses.simple.DiffusionLoss",
-    "inkwash.loss.VLBLoss": "inkwash.losses.vlb.VLBLoss",
-    "inkwash.loss.HybridLoss": "inkwash.losses.vlb.HybridLoss",
-    "inkwash.metrics.features.InceptionFeatures": "inkwash.metrics.extractors.inception.InceptionFeatures",
 }
 # Keys of the configuration.
 KEYS = {"callbacks.fid": "callbacks.evaluation"}
 
 
 def todays_target(target: str) -> str:
-    """The name under which a class or function is found today."""
+    """Return the name under which a class or function is found today."""
     module, _, name = target.rpartition(".")
     return TARGETS.get(target) or f"{TARGETS.get(module, module)}.{name}"
 
 
+def refuse_old_key(override: str) -> None:
+    """Raise UserError for a key of an older version in an override: `KEY`, `KEY=VALUE` or `~KEY`."""
+    key = override.partition("=")[0].lstrip("+~")
+    for old, new in KEYS.items():
+        if key == old or key.startswith(f"{old}."):
+            raise UserError(f"{old} is called {new} now: pass {override.replace(old, new, 1)}")
+
+
+def refuse_old_keys(node: Any, key: str = "") -> None:
+    """Raise UserError for a key of an older version in a configuration."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            path = f"{key}.{name}".lstrip(".")
+            if path in KEYS:
+                raise UserError(f"{path} is called {KEYS[path]} now: rename it in your YAML file")
+            refuse_old_keys(value, path)
+
+
 def in_todays_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Copy a configuration with every `_target_` and key of an older version replaced by today's, order kept."""
+    """Copy a configuration with every `_target_` and key of an older version replaced by today's, order unchanged."""
     return _renamed(config, "")
 
 
@@ -54,12 +73,11 @@ def _renamed(node: Any, key: str) -> Any:
         return [_renamed(item, key) for item in node]
     if not isinstance(node, dict):
         return node
-    found = {}
+    renamed = {}
     for name, value in node.items():
         path = f"{key}.{name}".lstrip(".")
-        new = KEYS.get(path, path).rpartition(".")[2] if path in KEYS else name
         if name == "_target_" and isinstance(value, str):
-            found[name] = todays_target(value)
+            renamed[name] = todays_target(value)
         else:
-            found[new] = _renamed(value, path)
-    return found
+            renamed[KEYS[path].rpartition(".")[2] if path in KEYS else name] = _renamed(value, path)
+    return renamed

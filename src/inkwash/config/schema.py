@@ -1,4 +1,4 @@
-"""The top-level keys of each command's configuration, as dataclasses that Hydra checks."""
+"""Dataclasses with the top-level keys of each command's configuration, which Hydra checks."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,8 +38,8 @@ class Train:
 
 
 @dataclass
-class Drawer:
-    """trainer of conf/sample.yaml."""
+class SampleTrainer:
+    """The key `trainer` of conf/sample.yaml."""
 
     accelerator: str = "auto"
     precision: str | None = None
@@ -47,8 +47,8 @@ class Drawer:
 
 
 @dataclass
-class Drawers(Drawer):
-    """trainer of conf/evaluate.yaml."""
+class EvaluateTrainer(SampleTrainer):
+    """The key `trainer` of conf/evaluate.yaml."""
 
     devices: Any = "auto"
 
@@ -72,7 +72,7 @@ class Sample:
     guide: Any = MISSING
     sampler: Any = MISSING
     spacing: Any = MISSING
-    trainer: Drawer = field(default_factory=Drawer)
+    trainer: SampleTrainer = field(default_factory=SampleTrainer)
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Evaluate:
     guide: Any = MISSING
     sampler: Any = None
     spacing: Any = MISSING
-    trainer: Drawers = field(default_factory=Drawers)
+    trainer: EvaluateTrainer = field(default_factory=EvaluateTrainer)
 
 
 @dataclass
@@ -154,6 +154,6 @@ SCHEMAS = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as train_schema, sample_schema, ..."""
+    """Register the schemas with Hydra as train_schema, sample_schema, ..."""
     for name, node in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=node)

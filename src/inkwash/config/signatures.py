@@ -8,14 +8,19 @@ from typing import Any
 
 from inkwash.config.annotations import described, fits
 from inkwash.config.paths import PACKAGE
+from inkwash.config.renames import todays_target
 from inkwash.errors import UserError
 
-# What Hydra reads of a node beside its target's arguments.
+# Keys of a node that Hydra reads itself; the others are its target's arguments.
 OF_HYDRA = ("_target_", "_partial_")
 
 
 def check_arguments(node: Any, key: str = "") -> None:
-    """Raise UserError for an argument that one of our own targets does not take, or takes of another kind."""
+    """Raise UserError for an argument that one of our own targets does not have, or a value of another type.
+
+    Args:
+        key: the place of the node, for the message.
+    """
     if isinstance(node, list):
         for i, item in enumerate(node):
             check_arguments(item, f"{key}[{i}]")
@@ -35,7 +40,7 @@ def check_arguments(node: Any, key: str = "") -> None:
         name = target.rsplit(".", 1)[1]
         raise UserError(f"{_joined(key, unknown[0])}: {name} has no such argument; {hint}")
     for name, value in given.items():
-        reference = isinstance(value, str) and "${" in value  # to be checked once it is resolved
+        reference = isinstance(value, str) and "${" in value  # is checked once it is resolved
         if arguments is not None and not (reference or fits(arguments[name], value)):
             kind = described(arguments[name])
             raise UserError(f"{_joined(key, name)}={shown(value)} must be {kind}")
@@ -47,7 +52,7 @@ def _joined(key: str, name: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value about as it is typed, cut short."""
+    """Format a value roughly as it is typed, in 60 letters at most."""
     text = json.dumps(value, default=str) if isinstance(value, bool | list | dict | None) else str(value)
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -55,16 +60,24 @@ def shown(value: Any) -> str:
 
 @cache
 def _arguments(target: str) -> dict[str, ast.expr | None] | None:
-    """Arguments of one of our own classes or functions with their annotations, read from its source; None when
-    open-ended."""
+    """Return the arguments of one of our classes or functions with their annotations, read from its source.
+
+    None if it takes any (**kwargs).
+    """
     definitions, tree = definitions_of(target)
     return _signature(definitions[target.rpartition(".")[2]], definitions, tree)
 
 
 @cache
 def definitions_of(target: str) -> tuple[dict[str, Any], ast.Module]:
-    """Classes and functions of the target's module, by name, and its syntax tree; UserError unless it is there."""
+    """Return the classes and functions of a target's module, by name, and the module's syntax tree.
+
+    Raises:
+        UserError: there is no such module, or it does not define the target.
+    """
     module, _, name = target.rpartition(".")
+    if (today := todays_target(target)) != target:
+        raise UserError(f"_target_={target} is called {today} now: write _target_: {today}")
     path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
     if not path.exists():
         raise UserError(f"_target_={target}: there is no module {module}")

@@ -1,4 +1,4 @@
-"""Refuse a `_target_` that a configuration may not call. Without torch."""
+"""Refuse a `_target_` that a configuration may not call: config.yaml of a run may come from anywhere."""
 
 import ast
 import os
@@ -16,9 +16,10 @@ TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.
 
 
 def refuse_strangers(node: Any, key: str = "") -> None:
-    """Raise UserError for a _target_ that is neither ours nor trusted.
+    """Raise UserError for a _target_ that is neither ours nor trusted: it would be called.
 
-    Whatever is named there is called, and the config.yaml of a run may come from anywhere.
+    Args:
+        key: the place of the node, for the message.
     """
     if isinstance(node, list):
         for i, item in enumerate(node):
@@ -37,19 +38,19 @@ def refuse_strangers(node: Any, key: str = "") -> None:
 def _may_be_called(target: str) -> bool:
     module, _, name = target.rpartition(".")
     if target.startswith("inkwash."):
-        # What is defined there, not what is only imported. Functions may write files: only mathematics, or named ones.
+        # Defined there, not only imported. A function may write files: only the mathematics and those in conf/.
         is_class = isinstance(definitions_of(target)[0][name], ast.ClassDef)
         return is_class or target.startswith("inkwash.process.") or target in _named_in_conf()
     return (module in TRUSTED and name[:1].isupper()) or module.split(".")[0] in trusted_packages()
 
 
 def trusted_packages() -> list[str]:
-    """Somebody's own, which the environment names."""
+    """List the user's own packages, which INKWASH_TRUST in the environment names."""
     return [package for package in os.environ.get("INKWASH_TRUST", "").split(",") if package]
 
 
 @cache
 def _named_in_conf() -> frozenset[str]:
-    """Every _target_ that a YAML of conf/ has."""
+    """Collect every _target_ in the YAML files of conf/."""
     texts = (path.read_text("utf-8") for path in Path(config_dir()).rglob("*.yaml"))
     return frozenset(target for text in texts for target in re.findall(r"_target_: *([\w.]+)", text))

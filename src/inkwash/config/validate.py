@@ -1,4 +1,4 @@
-"""What can be known of a configuration before torch is imported: seconds count when a key is misspelt."""
+"""Check a configuration before torch is imported: a misspelt key is reported within half a second."""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +7,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config.annotations import is_node
+from inkwash.config.renames import refuse_old_keys
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.signatures import check_arguments, shown
 from inkwash.config.trust import refuse_strangers
 from inkwash.errors import UserError
 
-# What a training calls; the second kind maps names to such.
+# Keys whose value is a node with a _target_, and keys that map names to such nodes.
 PARTS = ("data", "model", "schedule", "prediction", "loss", "optimizer", "learning_rate", "ema", "trainer")
 LISTS = ("callbacks", "logger", "averages")
 
 
 def check(config: DictConfig) -> None:
-    """Raise UserError for a missing value, an API key, an argument that its target does not take, or takes of another
-    kind, or an impossible batch size."""
+    """Check a composed configuration.
+
+    Raises:
+        UserError: a value is missing or of another type, a _target_ is unknown or not trusted, an argument is unknown,
+            an API key is in it, or the batch size cannot be divided among the processes.
+    """
     typed: Any = OmegaConf.to_container(config, resolve=False)
     # OmegaConf.missing_keys stops at an interpolation of a missing value.
     if missing := _missing("", typed):
@@ -28,14 +33,13 @@ def check(config: DictConfig) -> None:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
-    refuse_secrets(plain)  # before any value is told
-    if "callbacks" in plain:  # a training, of whose steps other keys are made
+    refuse_secrets(plain)  # before a message shows a value
+    refuse_old_keys(plain)
+    if "callbacks" in plain:  # a training: other keys are computed from its number of steps
         _check_steps(plain.get("trainer"))
-    for key, node in typed.items():  # first, so that a value is told of where it stands, not of a reference to it
+    for key, node in typed.items():  # first, to name the key that was typed, not one that refers to it
         check_arguments(node, str(key))
-    for key, node in plain.items():
-        refuse_strangers(node, str(key))
-        check_arguments(node, str(key))
+    check_nodes(plain)
     trainer = plain.get("trainer")
     if isinstance(trainer, dict) and "devices" in trainer:
         _check_devices(trainer["devices"])
@@ -46,8 +50,15 @@ def check(config: DictConfig) -> None:
         _check_classes(plain)
 
 
+def check_nodes(config: dict[str, Any]) -> None:
+    """Raise UserError for a node that `instantiate.build` may not call, or not with these arguments."""
+    for key, node in config.items():
+        refuse_strangers(node, str(key))
+        check_arguments(node, str(key))
+
+
 def check_training(config: DictConfig) -> None:
-    """Check the configuration of a training, which may be a file of the user's own."""
+    """Check the composed configuration of a training, which may be the user's own YAML file."""
     if missing := [key for key in PARTS if key not in config]:
         raise UserError(f"{missing[0]} is missing: the file of a training begins with `defaults: [train]`")
     check(config)
@@ -58,19 +69,16 @@ def check_training(config: DictConfig) -> None:
 
 
 def _missing(key: str, node: Any) -> list[str]:
-    """Keys whose value is ???, in the order of the configuration."""
+    """List the keys whose value is ???, in the order of the configuration."""
     if isinstance(node, dict):
-        return [found for name, value in node.items() for found in _missing(f"{key}.{name}".lstrip("."), value)]
+        return [missing for name, value in node.items() for missing in _missing(f"{key}.{name}".lstrip("."), value)]
     return [key] if node == "???" else []
 
 
 def check_stored(config: dict[str, Any], path: Path) -> None:
-    """Raise UserError unless a run's config.yaml, which may come from anywhere, says all that drawing needs to know."""
+    """Raise UserError unless a run's configuration has everything that sampling needs."""
     try:
         check_parts(config)
-        for key, node in config.items():
-            refuse_strangers(node, key)
-            check_arguments(node, key)
         if not (isinstance(config.get("seed"), int) and _is_shape(config["data"].get("shape"))):
             raise UserError("seed or data.shape are missing, or of another kind")
     except UserError as error:
@@ -82,7 +90,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def check_parts(config: dict[str, Any]) -> None:
-    """Raise UserError unless everything that a training calls is a node with a _target_."""
+    """Raise UserError if a part of a training is not a node with a _target_."""
     for key in PARTS:
         if not is_node(config.get(key)):
             raise UserError(f"{key}={shown(config.get(key))} must be a node with a _target_: choose one of conf/{key}")
@@ -120,13 +128,13 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
 
 
 def _check_classes(config: dict[str, Any]) -> None:
-    classes, there = config["model"].get("num_classes"), config["data"].get("num_classes")
-    if classes is not None and classes != there:
-        raise UserError(f"model.num_classes={classes}, but data.num_classes={there}: the network must know every label")
+    model, data = config["model"].get("num_classes"), config["data"].get("num_classes")
+    if model is not None and model != data:
+        raise UserError(f"model.num_classes={model}, but data.num_classes={data}: the network must know every label")
 
 
 def _check_batch(config: dict[str, Any]) -> None:
-    """The global batch must be cut evenly, as far as the number of devices is known before torch looks."""
+    """Raise UserError unless the global batch can be divided evenly, if the number of devices is a number."""
     trainer, batch = config["trainer"], config["data"].get("batch_size")
     parts = [trainer.get("devices"), trainer.get("num_nodes"), trainer.get("accumulate_grad_batches")]
     if not isinstance(batch, int) or not all(isinstance(part, int) for part in parts):

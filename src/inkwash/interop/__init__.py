@@ -1,0 +1,26 @@
+"""diffusers' DDPM pipelines from and to runs. Runs in the process of `inkwash export` and `import`; needs no diffusers.
+
+Both write x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps (Ho et al. 2020, eq. 4), with alpha_bar_t the product
+of 1 - beta_s over s <= t. What maps:
+
+| Inkwash | diffusers | equation |
+|---|---|---|
+| schedule=linear | beta_schedule=linear | beta_t from 1e-4 to 0.02 in equal steps (Ho et al., sec. 4) |
+| schedule=quadratic | scaled_linear | sqrt(beta_t) in equal steps |
+| schedule=cosine | squaredcos_cap_v2 | alpha_bar(t) of Nichol & Dhariwal 2021, eq. 17 |
+| other betas, T = 1000 | trained_betas | the values one by one |
+| zero_terminal_snr | rescale_betas_zero_snr | Lin et al. 2023, algorithm 1 |
+| prediction eps, x0, v | epsilon, sample, v_prediction | Ho et al. eq. 14 (eps); Salimans & Ho 2022 (v) |
+| variance FixedLarge, FixedSmall | fixed_large, fixed_small | beta_t, or the posterior's beta~_t (Ho et al. eq. 7) |
+| LearnedRange | learned_range | Nichol & Dhariwal eq. 15 |
+| sampler ancestral, clip | clip_sample, clip_sample_range | Ho et al. algorithm 2 |
+| spacing trailing, leading, linspace | timestep_spacing | Lin et al. 2023, table 2 |
+| t = 1 .. T of ours | t = 0 .. T - 1 of theirs | index of the step; both networks are given t - 1 |
+| label num_classes | the last class embedding | "no label" of classifier-free guidance |
+
+Paths without betas, predictions flow and edm, and U-Nets that UNet2DModel cannot express are refused with a sentence.
+
+Read first: pipeline.py (a whole folder). scheduler.py maps the table above, unet_config.py the network's arguments,
+unet_weights.py its weights, pipeline_files.py reads files that may be damaged. The maps are exact: exported and
+imported networks agree to rounding, steps of the sampler too (tests/interop/).
+"""

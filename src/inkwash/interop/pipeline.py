@@ -1,7 +1,7 @@
-"""Trained networks for other programs and from them: diffusers' DDPM pipelines, and bare weights. Needs no diffusers.
+"""Export a run as a diffusers DDPM pipeline or as bare weights, and import a pipeline as a run. Needs no diffusers.
 
-A pipeline's folder holds unet/ (nets/unet2d.py and nets/unet2d_config.py say what maps), scheduler/ (ddpm_scheduler.py)
-and model_index.json.
+A pipeline's folder holds unet/ (unet_config.py and unet_weights.py map it), scheduler/ (scheduler.py) and
+model_index.json.
 """
 
 import contextlib
@@ -22,8 +22,9 @@ from torch import Tensor
 from inkwash.checkpoints.io import AtomicCheckpointIO
 from inkwash.config.cli import compose
 from inkwash.config.instantiate import build
+from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
-from inkwash.files import write_text
+from inkwash.files import write_json
 from inkwash.interop.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
 from inkwash.interop.scheduler import listed_betas, overrides, scheduler_config
 from inkwash.interop.unet_config import unet2d_config, unet_arguments
@@ -36,7 +37,7 @@ from inkwash.runs.provenance import provenance
 from inkwash.training.build import build_module
 from inkwash.training.module import DiffusionModule
 
-OLDEST_DIFFUSERS = "0.35.0"  # whose files these are
+OLDEST_DIFFUSERS = "0.35.0"  # the version whose file format is written
 NO_LABEL = {"last_class": "no label"}
 
 # --- Out --------------------------------------------------------------------------------------------------------------
@@ -45,19 +46,20 @@ NO_LABEL = {"last_class": "no label"}
 def export_safetensors(
     run_directory: str | Path, out: str | Path, weights: str = "ema", checkpoint: str = "last.ckpt"
 ) -> Path:
-    """One file of the network's weights under our own names, the resolved configuration as JSON in its metadata."""
+    """Write the network's weights under our own names to one file, with the configuration as JSON in its metadata."""
     run, out = load_run(run_directory, checkpoint, weights), _new(out)
-    about = {"config": json.dumps(run.config), "weights": weights, "step": str(run.step)}
-    _save(dict(run.denoiser.net.state_dict()), out, about)
+    metadata = {"config": json.dumps(run.config), "weights": weights, "step": str(run.step)}
+    _save(dict(run.denoiser.net.state_dict()), out, metadata)
     return out
 
 
 def export_diffusers(
     run_directory: str | Path, out: str | Path, weights: str = "ema", checkpoint: str = "last.ckpt"
 ) -> Path:
-    """A folder that `DDPMPipeline.from_pretrained` loads.
+    """Write a folder that `DDPMPipeline.from_pretrained` loads.
 
-    A network with classes must be called with `class_labels`, which the pipeline does not do; num_classes means none.
+    A network with classes must be called with `class_labels`, which the pipeline does not do; the label num_classes
+    means "no label".
 
     Raises:
         UserError: the run has something that diffusers cannot express; the sentence names the key.
@@ -80,14 +82,14 @@ def export_diffusers(
 
 def _new(out: str | Path) -> Path:
     if Path(out).exists():
-        raise UserError(f"out={out} is there already: choose another name or delete it")
+        raise UserError(f"out={out} exists already: choose another name or delete it")
     return Path(out)
 
 
 @contextlib.contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when that is done, and is gone when it fails."""
-    partial = out.with_name(f".{out.name}-{os.getpid()}.partial")  # nobody else's
+    """Yield a folder to fill, which is renamed to `out` at the end, or deleted if the body fails."""
+    partial = out.with_name(f".{out.name}-{os.getpid()}.partial")  # of this process alone
     try:
         yield partial
         os.replace(partial, out)
@@ -95,11 +97,11 @@ def _whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+def _save(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        save_file(state, partial, {"format": "pt", **about})
+        save_file(state, partial, {"format": "pt", **metadata})
     except SafetensorError as error:
         partial.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written ({error}): free some space, or choose another out=") from error
@@ -109,14 +111,14 @@ def _save(state: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
 def _write_json(path: Path, kind: str, fields: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"_class_name": kind, "_diffusers_version": OLDEST_DIFFUSERS, **fields}
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_json(path, content)
 
 
 # --- In ---------------------------------------------------------------------------------------------------------------
 
 
 def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes: int | None = None) -> Path:
-    """A run directory of a DDPM pipeline's folder, at step 0; its average is its raw weights.
+    """Make a run directory from the folder of a DDPM pipeline, at step 0; its averaged weights are its raw weights.
 
     Args:
         num_classes: only for a network with class embeddings that is not our own export: how many classes it has, one
@@ -127,19 +129,19 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
     """
     folder, directory = Path(folder), Path(run_directory)
     if directory.exists():
-        raise UserError(f"run={directory.name}: {directory} is there already: choose another name or delete it")
+        raise UserError(f"run={directory.name}: {directory} exists already: choose another name or delete it")
     unet_file = find(folder, "unet", "config.json")
     scheduler_file = find(folder, "scheduler", "scheduler_config.json")
     unet, scheduler = read_json(unet_file, "UNet2DModel"), read_json(scheduler_file, "DDPMScheduler")
-    state, about = read_weights(unet_file.parent)
+    state, metadata = read_weights(unet_file.parent)
     with _blaming(unet_file):
         check_kinds(unet, OF_UNET)
         model = unet_arguments(unet)
-        _check_classes(model["num_classes"], num_classes, about)
+        _check_classes(model["num_classes"], num_classes, metadata)
     with _blaming(scheduler_file):
         check_kinds(scheduler, OF_SCHEDULER)
         config = _run_config(model, scheduler)
-        build(config["schedule"])  # so that the rest of what is built is the network's to answer for
+        build(config["schedule"])  # an error here is of the scheduler's file, one below is of the network's
     with _blaming(unet_file):
         module = build_module(config)
     nets: list[Any] = [module.denoiser.net, module.ema_denoiser.net]
@@ -153,26 +155,29 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
 
 @contextlib.contextmanager
 def _blaming(path: Path) -> Iterator[None]:
-    """Name the file in what is said of its fields."""
+    """Begin the message of a UserError with the file whose fields it is about."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _check_classes(found: int | None, told: int | None, about: dict[str, str]) -> None:
-    """That the last class embedding stands for no label is known of our own files only."""
-    if told is None and found is not None and not about.items() >= NO_LABEL.items():
+def _check_classes(found: int | None, given: int | None, metadata: dict[str, str]) -> None:
+    """Raise UserError unless the number of classes is certain.
+
+    Only a file of ours says that the last class embedding stands for "no label".
+    """
+    if given is None and found is not None and not metadata.items() >= NO_LABEL.items():
         raise UserError(f"num_class_embeds={found + 1}: if the last one stands for no label, pass num_classes={found}")
-    if told not in (None, found):
+    if given not in (None, found):
         raise UserError(
-            f"num_classes={told} does not fit num_class_embeds={None if found is None else found + 1}: there must be "
+            f"num_classes={given} does not fit num_class_embeds={None if found is None else found + 1}: there must be "
             "one embedding more than classes, the last for no label"
         )
 
 
 def _run_config(model: dict[str, Any], scheduler: dict[str, Any]) -> dict[str, Any]:
-    """The default configuration with this network, path, prediction and sampler; where the data are is not known."""
+    """Return the default configuration with this network, path, prediction and sampler; the data are not known."""
     channels, height, width = model["shape"]
     data = ["data=folder", f"data.shape=[{channels},{height},{width}]", "model=unet_cifar10", "spacing.steps=null"]
     loss = ["loss=hybrid"] if model["learn_variance"] else []
@@ -181,6 +186,7 @@ def _run_config(model: dict[str, Any], scheduler: dict[str, Any]) -> dict[str, A
     config["data"]["num_classes"] = model["num_classes"]
     if node := listed_betas(scheduler):
         config["schedule"]["betas"] = node
+    check_nodes(config)
     return config
 
 
@@ -190,7 +196,7 @@ def _compose(changes: list[str]) -> dict[str, Any]:
 
 
 def _write_run(run: RunDirectory, module: DiffusionModule, folder: Path) -> None:
-    """What training leaves in a run directory, as far as sampling or going on needs it."""
+    """Write the files of a run directory that sampling and training read."""
     checkpoint = {
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,

@@ -1,4 +1,4 @@
-"""What lies in the folder of a diffusers pipeline: fields and weights, as far as they can be what they should."""
+"""Read the fields and weights of a diffusers pipeline's folder, and check their types."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ from inkwash.config.annotations import described, fits
 from inkwash.errors import UserError
 
 WEIGHTS = "diffusion_pytorch_model"
-# What fields may be, as annotations; those that are not here are compared with what they must be.
+# Types of fields, as annotations. Fields that are not listed have one allowed value (unet_config.py, scheduler.py).
 OF_UNET = {
     "sample_size": "int | tuple[int, int] | None",
     "in_channels": "int",
@@ -43,18 +43,19 @@ SIZES = (
 
 
 def find(folder: Path, part: str, name: str) -> Path:
-    """The file of a part of the pipeline; some published folders have no subfolders."""
+    """Find the file of a part of the pipeline; some published folders have no subfolders."""
     for path in (folder / part / name, folder / name):
         if path.is_file():
             return path
-    raise UserError(f"folder={folder} is no diffusers pipeline: there is no {part}/{name}")
+    raise UserError(f"folder={folder} is not a diffusers pipeline: it has no {part}/{name}")
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """Read the fields of a JSON file. Raises UserError if it is damaged or of another class than `kind`."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is no readable JSON ({error}): download it again") from error
+        raise UserError(f"{path} is not readable JSON ({error}): download it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no fields: download it again")
     if content.get("_class_name") != kind:
@@ -63,30 +64,30 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights and what their file says of them."""
+    """Read the weights by name, and the metadata of their file."""
     path, pickled = folder / f"{WEIGHTS}.safetensors", folder / f"{WEIGHTS}.bin"
     if pickled.is_file() and not path.is_file():
         return _checked_weights(read_plain(pickled), pickled), {}
     if not path.is_file():
-        raise UserError(f"{folder} has no weights: there is no {path.name}")
+        raise UserError(f"{folder} has no weights: {path.name} is missing")
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise UserError(f"{path} is no readable safetensors file ({error}): download it again") from error
+        raise UserError(f"{path} is not a readable safetensors file ({error}): download it again") from error
 
 
 def _checked_weights(found: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(found, dict):
-        odd = [name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
-        if not odd:
+        wrong = [name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+        if not wrong:
             return found
-        raise UserError(f"{path}: {odd[0]} is no weight: download it again")
+        raise UserError(f"{path}: {wrong[0]} is not a tensor: download it again")
     raise UserError(f"{path} holds no weights by their names: download it again")
 
 
 def check_kinds(fields: dict[str, Any], kinds: dict[str, str]) -> None:
-    """Raise UserError for a field whose value is of another kind than the network or the path takes."""
+    """Raise UserError for a field whose value is of another type than its annotation in `kinds`."""
     for key, kind in kinds.items():
         annotation, value = ast.parse(kind, mode="eval").body, fields.get(key)
         if key in fields and not fits(annotation, value):

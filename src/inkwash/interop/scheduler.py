@@ -1,4 +1,4 @@
-"""A run's path, prediction and sampler in the words of diffusers' DDPMScheduler, both ways."""
+"""Map a run's path, prediction and sampler to the fields of diffusers' DDPMScheduler, and back."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from inkwash.errors import UserError
 from inkwash.process import betas
 from inkwash.process.schedules import BetaSchedule
 
-T = 1000  # diffusers tells a network the step's index, we tell it that index stretched to 0..1000
-# What DDPMScheduler takes for a field that its file leaves out.
+T = 1000  # networks of diffusers take the index of the step, ours that index scaled to 0..1000: equal for T = 1000
+# Defaults of DDPMScheduler for fields that its file leaves out.
 DEFAULTS: dict[str, Any] = {
     "num_train_timesteps": T,
     "beta_schedule": "linear",
@@ -30,7 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "timestep_spacing": "leading",
     "steps_offset": 0,
 }
-# Their words, and our names of YAMLs or classes. The last of several that mean the same is the one we write.
+# Values of diffusers, and our names of YAMLs or classes. Of several with the same meaning the last one is written.
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 BETAS = {"linear": "linear", "scaled_linear": "quadratic", "squaredcos_cap_v2": "cosine"}
 VARIANCES = {
@@ -43,9 +43,9 @@ SPACINGS = {"trailing": "Trailing", "leading": "Leading", "linspace": "Linspace"
 
 
 def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, Any]:
-    """DDPMScheduler's configuration: what the network was trained on, and the run's own sampler as far as it goes.
+    """Return DDPMScheduler's configuration: the path and prediction of the training, and the run's sampler if it can.
 
-    Other samplers and variances become the ancestral one and the large, with their own spacing and clipping.
+    Other samplers become the ancestral one, other variances FixedLarge, with the sampler's spacing and clipping.
 
     Raises:
         UserError: the path or the prediction has no counterpart; the sentence names the key.
@@ -70,7 +70,7 @@ def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, An
 
 
 def _beta_fields(node: Mapping[str, Any], schedule: BetaSchedule) -> dict[str, Any]:
-    """These betas by diffusers' name for them, or one by one."""
+    """Return the fields of these betas: diffusers' name if one of its schedules equals them, else all values."""
     ends = {key: node.get(key, DEFAULTS[key]) for key in ("beta_start", "beta_end")}
     named: dict[str, Callable[[], Tensor]] = {
         "linear": lambda: betas.linear(T, **ends),
@@ -85,13 +85,14 @@ def _beta_fields(node: Mapping[str, Any], schedule: BetaSchedule) -> dict[str, A
 
 
 def _variance(config: Mapping[str, Any]) -> str:
-    """The scheduler must know of a second head, whatever the run's own sampler makes of it."""
+    """Return variance_type. With a learned variance it is learned_range even if the run's sampler does not use it."""
     learned = bool(config["model"].get("learn_variance"))
     name = "LearnedRange" if learned else _class_of(config["sampler"].get("variance"))
     return _theirs(VARIANCES, name, "fixed_large")
 
 
 def _theirs(words: Mapping[str, str], ours: str, default: str = "") -> str:
+    """Return diffusers' word for one of ours."""
     return {own: word for word, own in words.items()}.get(ours, default)
 
 
@@ -100,7 +101,7 @@ def _class_of(node: Mapping[str, Any] | None) -> str:
 
 
 def overrides(config: Mapping[str, Any], learn_variance: bool) -> list[str]:
-    """The overrides of conf/train.yaml that make a run's path, prediction and sampler of DDPMScheduler(**config).
+    """Return overrides of conf/train.yaml: the path, prediction and sampler of DDPMScheduler(**config).
 
     Betas that are listed one by one are not among them (`listed_betas`).
 
@@ -130,13 +131,13 @@ def overrides(config: Mapping[str, Any], learn_variance: bool) -> list[str]:
 
 
 def listed_betas(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The node of betas that are listed one by one, else None."""
+    """Return a node for betas that are listed one by one, None if they are not."""
     values = config.get("trained_betas")
     return None if values is None else {"_target_": "inkwash.process.betas.listed", "values": list(values)}
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with their defaults, all of them such as have a counterpart here."""
+    """Return the fields with their defaults. Raises UserError for a field or value without a counterpart here."""
     if unknown := [
         key for key in config.keys() - DEFAULTS.keys() if not key.startswith("_") and config[key] is not None
     ]:

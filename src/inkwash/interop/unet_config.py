@@ -1,7 +1,7 @@
-"""The configuration of our U-Net in the words of diffusers' UNet2DModel, both ways.
+"""Map the arguments of our U-Net to the configuration of diffusers' UNet2DModel, and back.
 
 UNet2DModel cannot express patch_size > 1, a first level wider than the input convolution, or several heads on attention
-maps of different widths; every other UNet is one of its functions.
+maps of different widths; every other UNet has a UNet2DModel that computes the same function.
 """
 
 import inspect
@@ -13,7 +13,7 @@ from inkwash.errors import UserError
 from inkwash.nets.blocks import norm_groups
 from inkwash.nets.unet import UNet
 
-# What UNet2DModel must be told to be Ho et al.'s network: none of this is a choice here.
+# Fields with which UNet2DModel is the network of Ho et al. 2020; our U-Net has no argument for them.
 FIXED: dict[str, Any] = {
     "center_input_sample": False,
     "time_embedding_type": "positional",
@@ -32,7 +32,7 @@ FIXED: dict[str, Any] = {
     "class_embed_type": None,
     "num_train_timesteps": None,
 }
-# What UNet2DModel takes for a field that its file leaves out, where that is not the value above.
+# Defaults of UNet2DModel for fields that its file leaves out, if they differ from the values above.
 DEFAULTS: dict[str, Any] = {
     "sample_size": None,
     "in_channels": 3,
@@ -53,10 +53,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def unet2d_config(**arguments: Any) -> dict[str, Any]:
-    """UNet2DModel's configuration for UNet(**arguments). With classes, its last one means "no label".
+    """Return UNet2DModel's configuration for UNet(**arguments). With classes, its last one means "no label".
 
     Raises:
-        UserError: there is none (see the top of this file).
+        UserError: UNet2DModel cannot express it (see the top of this file).
     """
     call = inspect.signature(UNet).bind(**arguments)
     call.apply_defaults()
@@ -80,7 +80,7 @@ def unet2d_config(**arguments: Any) -> dict[str, Any]:
 
 
 def _head_dim(own: SimpleNamespace, attention: list[bool]) -> int | None:
-    """Channels of a head, None for all of them."""
+    """Return the channels of an attention head, None for a single head."""
     if own.num_heads == 1:
         return None
     widths = {own.channels * mult for mult, here in zip(own.channel_mult, [*attention[:-1], True], strict=True) if here}
@@ -93,7 +93,7 @@ def _head_dim(own: SimpleNamespace, attention: list[bool]) -> int | None:
 
 
 def _groups(own: SimpleNamespace) -> int:
-    """The number of groups of every normalisation."""
+    """Return the number of groups of every group norm."""
     if own.patch_size > 1:
         raise UserError(f"model.patch_size={own.patch_size} has no counterpart in UNet2DModel: use format=safetensors")
     if own.channel_mult[0] != 1:
@@ -105,10 +105,10 @@ def _groups(own: SimpleNamespace) -> int:
 
 
 def unet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor arguments of the UNet that is UNet2DModel(**config); its last class becomes "no label".
+    """Return the arguments of the UNet that equals UNet2DModel(**config); its last class becomes "no label".
 
     Raises:
-        UserError: no UNet is; the sentence names the field.
+        UserError: there is no such UNet; the sentence names the field.
     """
     known = FIXED | DEFAULTS
     if unknown := [key for key in config.keys() - known.keys() if not key.startswith("_") and config[key] is not None]:
@@ -127,9 +127,10 @@ def unet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(theirs: SimpleNamespace) -> dict[str, Any]:
+    """Translate each field, without a check whether the result is the same network."""
     size, widths = theirs.sample_size, list(theirs.block_out_channels)
     if size is None:
-        raise UserError("sample_size is not there: write the images' side into it, or [height, width]")
+        raise UserError("sample_size is missing: write the images' side into it, or [height, width]")
     if any(width % widths[0] for width in widths):
         raise UserError(f"block_out_channels={widths} cannot be represented: they must be multiples of the first")
     height, width = (size, size) if isinstance(size, int) else size
@@ -151,7 +152,7 @@ def _arguments(theirs: SimpleNamespace) -> dict[str, Any]:
 
 
 def _heads(theirs: SimpleNamespace, widths: list[int], attention: list[bool]) -> int:
-    """Attention heads, the same on every map."""
+    """Return the number of attention heads, which must be the same on every map."""
     if theirs.attention_head_dim is None:
         return 1
     maps = [width for width, here in zip(widths, [*attention[:-1], True], strict=False) if here]

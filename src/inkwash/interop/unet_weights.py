@@ -1,4 +1,4 @@
-"""The weights of our U-Net under the names of diffusers' UNet2DModel, both ways."""
+"""Map the weights of our U-Net to the names of diffusers' UNet2DModel, and back."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ OLD_LAYERS = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".pro
 
 
 def weight_names(net: UNet) -> dict[str, tuple[str, ...]]:
-    """For each of our weights theirs: one, or the three whose rows ours stacks (queries, keys, values)."""
+    """Map each of our weights to theirs: one, or the three whose rows ours stacks (queries, keys, values)."""
     names = {}
     for ours, block, theirs in _blocks(net):
         for name in block.state_dict():
@@ -54,7 +54,7 @@ def weight_names(net: UNet) -> dict[str, tuple[str, ...]]:
 
 
 def _blocks(net: UNet) -> Iterator[tuple[str, nn.Module, str]]:
-    """Every block with its name in our network and in theirs, which counts each kind of a level by itself."""
+    """Yield every block with its name in our network and in theirs, which numbers each kind within a level."""
     sides = [("down.{k}", "down_blocks.{level}", net.down), ("middle", "mid_block", [net.middle])]
     for ours, theirs, stages in [*sides, ("up.{k}", "up_blocks.{level}", net.up)]:
         level, seen = 0, Counter()
@@ -68,13 +68,13 @@ def _blocks(net: UNet) -> Iterator[tuple[str, nn.Module, str]]:
 
 
 def to_unet2d(net: UNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """UNet2DModel's state dict from one of `net`, which gives the structure only."""
+    """Return UNet2DModel's state dict for a state dict of `net`, of which only the structure is used."""
     parts = ((names, state[ours].chunk(len(names))) for ours, names in weight_names(net).items())
     return {name: part.contiguous() for names, chunks in parts for name, part in zip(names, chunks, strict=True)}
 
 
 def from_unet2d(net: UNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of `net` from UNet2DModel's.
+    """Return the state dict of `net` for UNet2DModel's.
 
     Raises:
         UserError: a weight is missing, left over or of another shape.

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from inkwash.config.instantiate import build
@@ -25,6 +24,7 @@ from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
+from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.training.trainer import resolve_device, set_threads
@@ -36,7 +36,7 @@ OTHER_IMAGES = "the files of data.path have changed since the training, which ma
 
 def evaluate(directory: Path) -> None:
     """Measure every cell of directory/evaluate.yaml that has no result yet, and write the table of all."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(directory / "evaluate.yaml"))
+    config = config_file.load(directory / "evaluate.yaml")
     device = resolve_device(config["trainer"]["accelerator"])
     rank, world = start_group(device)
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")

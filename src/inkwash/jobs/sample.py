@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from inkwash.guidance import DEFAULT_SCALE, ClassifierFree
 from inkwash.random import generator
 from inkwash.reports.image_grid import grid, save_png, visible
 from inkwash.run import Run, load_run
+from inkwash.runs import config_file
 from inkwash.samplers.generate import labels_for
 from inkwash.training.precision import autocast, resolve_precision
 from inkwash.training.trainer import resolve_device, set_threads
@@ -27,7 +27,7 @@ from inkwash.training.trainer import resolve_device, set_threads
 
 def sample(directory: Path) -> None:
     """Generate the images of directory/sample.yaml, and write them with a grid of all."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(directory / "sample.yaml"))
+    config = config_file.load(directory / "sample.yaml")
     run = load_run(config["run"], config["checkpoint"], config["weights"])
     set_threads(config["trainer"]["threads"], 1)
     task, sampler, guide = (build(config[key]) for key in ("task", "sampler", "guide"))

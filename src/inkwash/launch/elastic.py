@@ -1,4 +1,4 @@
-"""Start a job's ranks on this machine by torch's elastic launcher."""
+"""Start a job's ranks on this machine by torch's elastic launcher, in a process between the command and the ranks."""
 
 import logging
 import signal
@@ -10,8 +10,9 @@ from typing import Any
 
 from inkwash.launch.report import report_of_ranks
 from inkwash.launch.signals import SIGNALS, die_with_parent
+from inkwash.runs.directory import RunDirectory
 
-# For the ranks to finish their step and save it; less than the launcher's, more than theirs.
+# Time for the ranks to finish a step and save: more than they allow themselves, less than the command allows.
 GRACE_SECONDS = 35
 
 
@@ -25,16 +26,15 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.disable(logging.ERROR)  # torch's launcher, which says in many words what the ranks say in few
-    for stale in directory.glob("error*.txt"):
-        stale.unlink()
+    logging.disable(logging.ERROR)  # torch's launcher would add a page to the report of the ranks
+    RunDirectory(directory).drop_errors()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count_devices(accelerator, devices),
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",  # any free port, so jobs beside each other never meet
+        rdzv_endpoint="127.0.0.1:0",  # any free port, so that jobs side by side do not connect
         local_addr="127.0.0.1",  # the machine's own name may not resolve on a laptop
         max_restarts=0,
         monitor_interval=0.2,
@@ -51,10 +51,10 @@ def main() -> None:
 
 
 def pass_on(exception: Any) -> None:
-    """Have signals raise the exception with which torch's launcher passes them on to the ranks and waits for their end.
+    """Have signals raise the exception on which torch's launcher passes them to the ranks and waits for their end.
 
-    Whoever signals a whole group of processes reaches this one several times over: what follows within a second is the
-    same signal. A later one ends the waiting, and the ranks, which die with their parent.
+    A signal to a whole process group arrives here several times: those within a second of the first are the same one.
+    A later signal ends the waiting, and with it the ranks, which die with their parent.
     """
     last = -1.0
 
@@ -69,7 +69,7 @@ def pass_on(exception: Any) -> None:
 
 
 def count_devices(accelerator: str, devices: str) -> int:
-    """Processes on this machine: as many as asked, or one for each GPU."""
+    """Return the number of ranks on this machine: `devices`, or for auto one for each GPU, at least one."""
     if devices != "auto":
         return int(devices)
     import torch

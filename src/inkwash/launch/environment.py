@@ -1,8 +1,8 @@
-"""The rank of this process among those of a job, from environment variables. Without torch.
+"""Read the rank of this process and the number of ranks from environment variables. Without torch.
 
-Ranks are told their place in torchrun's variables: RANK, LOCAL_RANK, GROUP_RANK (of the node), WORLD_SIZE,
-LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Those of srun are translated into them here, and nothing else reads
-SLURM's. A command that neither torchrun nor srun has started starts its ranks itself (start.py).
+Ranks read torchrun's variables: RANK, LOCAL_RANK, GROUP_RANK (the node), WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and
+MASTER_PORT. Those of srun are translated into them here; no other module reads SLURM's. A command that was started
+neither by torchrun nor by srun starts its ranks itself (start.py).
 """
 
 import os
@@ -37,7 +37,7 @@ class RankEnv(NamedTuple):
 
     @classmethod
     def current(cls, environment: Mapping[str, str] = os.environ) -> "RankEnv":
-        """The place of a rank that runs, by torchrun's variables; one process alone if there are none."""
+        """Read torchrun's variables; without them this is the only rank."""
         local = int(environment.get("LOCAL_WORLD_SIZE", 1))
         return cls(
             rank=int(environment.get("RANK", 0)),
@@ -51,10 +51,10 @@ class RankEnv(NamedTuple):
 
     @classmethod
     def given(cls, environment: Mapping[str, str] = os.environ) -> "RankEnv | None":
-        """The place that torchrun or srun has given to this command; None if the command starts its ranks itself.
+        """Read what torchrun or srun has set for this command; None if the command starts its ranks itself.
 
         Raises:
-            UserError: srun has laid its tasks out in another way than node by node, as many on each.
+            UserError: srun has not placed its tasks node by node with as many on each.
         """
         if "TORCHELASTIC_RUN_ID" in environment and "RANK" in environment:
             return cls.current(environment)._replace(launcher="torchrun")
@@ -94,7 +94,7 @@ def slurm_run_name(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def check_rank_env(env: RankEnv | None, trainer: Mapping[str, Any]) -> None:
-    """Raise UserError unless as many processes were started as the configuration says."""
+    """Raise UserError unless torchrun or srun has started as many processes as the configuration says."""
     nodes, devices = trainer.get("num_nodes"), trainer["devices"]
     if env is None or nodes is None:
         if nodes is not None and nodes > 1:
@@ -116,6 +116,7 @@ def check_rank_env(env: RankEnv | None, trainer: Mapping[str, Any]) -> None:
 
 
 def _of_slurm_step(environment: Mapping[str, str]) -> RankEnv:
+    """Translate the variables of a step that srun has started."""
     rank, local_rank, node = (int(environment[f"SLURM_{name}"]) for name in ("PROCID", "LOCALID", "NODEID"))
     nodes, world = (int(environment[f"SLURM_STEP_NUM_{name}"]) for name in ("NODES", "TASKS"))
     local = world // nodes
@@ -135,6 +136,6 @@ def _of_slurm_step(environment: Mapping[str, str]) -> RankEnv:
 
 
 def first_host(nodes: str) -> str:
-    """The first of SLURM's compressed list: node03 of node[03-05,09],login1."""
+    """Return the first host of SLURM's compressed list: node03 of node[03-05,09],login1."""
     first = re.split(r",(?![^\[]*\])", nodes)[0]
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first)

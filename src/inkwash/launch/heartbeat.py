@@ -19,22 +19,22 @@ from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.report import GO_ON, LOST, fail
 
-# The first rank may wait for another training to leave the run directory (runs/lock.py).
+# Rank 0 may have to wait until another training has left the run directory (runs/lock.py).
 PATIENCE = timedelta(seconds=120)
 BEAT_SECONDS = 3.0
 SILENCE_SECONDS = 30.0
 
 
 @contextmanager
-def meeting(config: Path, command_line: str) -> Iterator[None]:
-    """Wait for the other ranks, then watch over them while the body runs.
+def heartbeat(config: Path, command_line: str) -> Iterator[None]:
+    """Wait for the other ranks, then exchange heartbeats with them while the body runs.
 
     Args:
-        config: the file that rank 0 has written for all of them.
-        command_line: what was typed for this rank.
+        config: the file that rank 0 has written for all ranks.
+        command_line: the command line of this rank.
 
     Raises:
-        UserError: the others do not come, have another command line, or the file is not seen from here.
+        UserError: a rank does not arrive, has another command line, or the file is not visible from here.
     """
     env = RankEnv.current()
     store = _store(env)
@@ -105,8 +105,8 @@ def _store(env: RankEnv) -> dist.Store:
     except dist.DistError as error:
         where = f"{env.main_address}:{env.main_port}"
         raise UserError(
-            f"the {world} processes of the job did not meet at {where} within {PATIENCE.seconds} s: the first error of "
-            f"another one says why, or a firewall is between them ({str(error).partition(chr(10))[0]})"
+            f"the {world} processes of the job did not all connect to {where} within {PATIENCE.seconds} s: the first "
+            f"error of another one says why, or a firewall is between them ({str(error).partition(chr(10))[0]})"
         ) from error
     return store
 

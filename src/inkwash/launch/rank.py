@@ -16,16 +16,16 @@ from inkwash.launch.start import COMMAND_LINE
 
 
 def main() -> None:
-    """Import the job and call it."""
+    """Import the job's function and call it."""
     job, config = sys.argv[1], Path(sys.argv[2])
     module, _, name = job.partition(":")
     with reporting(config.parent), contextlib.ExitStack() as stack:
         function = getattr(importlib.import_module(module), name)
         command_line = os.environ.get(COMMAND_LINE)
         if command_line is not None and RankEnv.current().world_size > 1:
-            from inkwash.launch.heartbeat import meeting
+            from inkwash.launch.heartbeat import heartbeat
 
-            stack.enter_context(meeting(config, command_line))
+            stack.enter_context(heartbeat(config, command_line))
         function(config.parent)
 
 

@@ -1,6 +1,6 @@
-"""Error reports of a job's ranks: each rank leaves one in the run directory, their parent tells the first of them.
+"""Write the error report of each rank to the run directory, and print the first one in their parent process.
 
-A mistake that the user can mend is one sentence, a bug is a traceback.
+A UserError becomes one sentence, any other exception (a bug) a traceback.
 """
 
 import contextlib
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.errors import user_error
-from inkwash.files import NAMES
+from inkwash.files import NAMES, write_text
+from inkwash.launch.environment import RankEnv
 from inkwash.launch.signals import SIGNALS, STOPPED, die_with_parent
+from inkwash.runs.directory import RunDirectory
 
-# Exit status of a rank that has printed its report, because it could not write it.
+# Exit status of a rank that has printed its report because it could not write it.
 PRINTED = os.EX_IOERR
 LOST = "another process of the job is gone"
 GO_ON = "the same command goes on from the last checkpoint"
@@ -36,19 +38,20 @@ def reporting(directory: Path) -> Iterator[None]:
     except SystemExit as stop:
         _leave(stop.code if isinstance(stop.code, int) else 1)
     except Exception as error:
-        for number in SIGNALS:  # the end of another rank is this one's too, but not before its report is written
+        for number in SIGNALS:  # another rank's end ends this one too, but not before its report is written
             signal.signal(number, signal.SIG_IGN)
-        rank = os.environ.get("RANK", "0")
+        rank = RankEnv.current().rank
         mistake = user_error(error) or _lost_peer(error)
         fail(directory, f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}")
 
 
 def fail(directory: Path, text: str) -> None:
     """Write this rank's report and end the process, from whichever thread."""
-    report = directory / f"error-rank-{os.environ.get('RANK', '0')}.txt"
+    run = RunDirectory(directory)
+    report = run.rank_error_path(RankEnv.current().rank)
     try:
-        report.write_text(text + "\n", "utf-8", NAMES)
-        with open(directory / "train.log", "a", encoding="utf-8", errors=NAMES) as file:
+        write_text(report, text + "\n")
+        with open(run.log_path, "a", encoding="utf-8", errors=NAMES) as file:
             file.write(text + "\n")
     except OSError:  # a full disk, perhaps, which the text says
         report.unlink(missing_ok=True)
@@ -62,19 +65,19 @@ def report_of_ranks(directory: Path, exit_codes: dict[int, int]) -> int:
     if PRINTED in exit_codes.values():
         return 1
     stopped = [code for code in exit_codes.values() if code in STOPPED]
-    if stopped and not list(directory.glob("error-rank-*.txt")):
+    run = RunDirectory(directory)
+    if stopped and not run.rank_errors:
         return stopped[0]  # signalled one by one, not through their parent
     text = first_error(directory, exit_codes)
     with contextlib.suppress(OSError):  # a full disk, perhaps
-        (directory / "error.txt").write_text(text + "\n", "utf-8", NAMES)
+        write_text(run.error_path, text + "\n")
     print(text, file=sys.stderr)
     return 1
 
 
 def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     """Return the report of the rank that failed first."""
-    paths = sorted(directory.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
-    reports = [path.read_text("utf-8").rstrip() for path in paths]
+    reports = [path.read_text("utf-8").rstrip() for path in RunDirectory(directory).rank_errors]
     # The launcher ends the others with SIGTERM once one has failed.
     rank, code = min(exit_codes.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[1]))
     # The others report only that one is gone.

@@ -1,4 +1,4 @@
-"""Pass signals on between the processes of a job."""
+"""Handle signals in the processes of a job: pass them on to children, die with the parent."""
 
 import contextlib
 import ctypes
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Ctrl-C, and what schedulers send: a training saves and stops.
+# Ctrl-C and the signals that schedulers send: a training saves and stops.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # Exit statuses of a job that was stopped by one of them: 130, 143, 138 and 140.
 STOPPED = tuple(128 + number for number in SIGNALS)
@@ -22,9 +22,9 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
 
 
 def serve(_worker: int) -> None:
-    """In a process that reads data: a signal for the job, sent to its group, is not for this one.
+    """Move a data loader's worker out of the job's process group, and end it with its parent.
 
-    The training finishes the step that is under way, which needs its batch; the readers end with it.
+    A signal to the group must not end it: the training finishes the step that is under way, which needs its batch.
     """
     os.setpgid(0, 0)
     die_with_parent(signal.SIGKILL)
@@ -32,7 +32,7 @@ def serve(_worker: int) -> None:
 
 @contextlib.contextmanager
 def passing_on(pass_on: Callable[[int], None]) -> Iterator[list[tuple[int, Any]]]:
-    """Have signals handed to others, who save and stop, and list them, each with who would have handled it here."""
+    """Pass signals on while the body runs; yields the list of those received, each with its handler from before."""
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     received: list[tuple[int, Any]] = []
 

@@ -1,4 +1,4 @@
-"""Start the processes of a job and wait for them. Without torch.
+"""Start the processes of a job and wait for their end. Without torch.
 
 command -> elastic.py (one per machine, torch's elastic launcher) -> rank.py (one per device), which calls the job.
 A command that torchrun or srun has started is the parent of one rank itself.
@@ -18,7 +18,7 @@ from inkwash.launch.signals import passing_on
 from inkwash.runs.directory import RunDirectory
 
 GRACE_SECONDS = 45
-# The environment variable with the command line, which must be the same for all ranks that torchrun or srun starts.
+# Environment variable with the command line, which must be the same for all ranks that torchrun or srun starts.
 COMMAND_LINE = "INKWASH_COMMAND_LINE"
 
 
@@ -66,9 +66,9 @@ def start(
 
 def _start_rank(job: str, config: Path, env: RankEnv, command_line: str) -> int:
     """Start one rank in this session, where its launcher finds it."""
-    error = RunDirectory(config.parent).error_path
-    report = config.parent / f"error-rank-{env.rank}.txt"
-    for stale in [report, *([error] if env.rank == 0 else [])]:
+    run = RunDirectory(config.parent)
+    report = run.rank_error_path(env.rank)
+    for stale in [report, *([run.error_path] if env.rank == 0 else [])]:
         stale.unlink(missing_ok=True)
     variables = {**os.environ, **env.variables(), COMMAND_LINE: command_line}
     rank = subprocess.Popen([sys.executable, "-u", "-m", "inkwash.launch.rank", job, str(config)], env=variables)
@@ -76,7 +76,7 @@ def _start_rank(job: str, config: Path, env: RankEnv, command_line: str) -> int:
     if status and report.exists():
         print(text := report.read_text("utf-8").rstrip(), file=sys.stderr)
         if env.rank == 0:
-            write_text(error, text + "\n")
+            write_text(run.error_path, text + "\n")
     return status
 
 
@@ -96,7 +96,7 @@ def _wait(process: subprocess.Popen, kill: Callable[[], None]) -> int:
     if received:
         number, handler = received[0]
         if callable(handler) and handler is not signal.default_int_handler:
-            handler(number, None)  # submitit's, which puts the job back into SLURM's queue
+            handler(number, None)  # submitit's requeues the job in SLURM
         # Not an exception: a sweep would go on with its next job.
         sys.exit(128 + number)
     return status

@@ -10,11 +10,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config.renames import in_todays_names
+from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
 from inkwash.files import write_text
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Lets `--config-dir RUN --config-name config` run config.yaml again as conf/train.yaml would.
+# With this header `--config-dir RUN --config-name config` trains config.yaml again, as conf/train.yaml would.
 HEADER = {
     "defaults": [
         "train_schema",
@@ -32,10 +33,19 @@ def write(path: Path, config: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what `write` was given, in today's names. Raises UserError for a file that holds something else."""
+    """Read what `write` was given. Raises UserError as `load` does."""
+    return {key: value for key, value in load(path).items() if key not in {**HEADER, **OF_THE_LAUNCH}}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a configuration in today's names and check its nodes: the file may come from anywhere.
+
+    Raises:
+        UserError: the file is damaged, or a node names something that a configuration may not call.
+    """
     try:
         text = path.read_text("utf-8")
-        # Aliases of aliases of aliases, which we never write, make a small file grow without end.
+        # Nested aliases let a small file expand without bound.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
             raise UserError(f"{path} has YAML aliases, which Inkwash never writes: restore it from a copy")
         config = OmegaConf.to_container(OmegaConf.load(path))
@@ -43,9 +53,14 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it from a copy") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} is not a configuration: restore it from a copy")
-    return in_todays_names({str(k): value for k, value in config.items() if k not in {**HEADER, **OF_THE_LAUNCH}})
+    config = in_todays_names({str(key): value for key, value in config.items()})
+    try:
+        check_nodes(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return config
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """12 hexadecimal digits that name a resolved configuration, whatever the order of its keys."""
+    """Hash a resolved configuration to 12 hexadecimal digits; the order of its keys does not matter."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

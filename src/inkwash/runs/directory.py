@@ -1,4 +1,4 @@
-"""A run's directory as one object, and the names by which directories are given and found."""
+"""RunDirectory: the files of a run by name; and the names of new run directories."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ DONE = ("finished", "pruned")  # states of a job that is not run again
 
 
 class RunDirectory:
-    """The files of a run, by name. Nothing is read or created before it is asked for; none of it needs torch.
+    """Files of a run. Nothing is read or created before a property or method is used.
 
     Args:
         path: the directory, which need not exist yet.
@@ -37,6 +37,7 @@ class RunDirectory:
         self.summary_path = self.path / "summary.json"
         self.trial_path = self.path / "trial.json"
         self.error_path = self.path / "error.txt"
+        self.console_path = self.path / "console.txt"
         self.lock_path = self.path / "launch.lock"
         self.log_path = self.path / "train.log"
         self.metrics_csv = self.path / "metrics.csv"
@@ -52,11 +53,16 @@ class RunDirectory:
 
     @classmethod
     def find(cls, name: str) -> "RunDirectory":
-        """The run with this path, or with this name below runs/. Raises UserError if there is none."""
+        """Find the run with this path, or with this name below runs/. Raises UserError if there is no such run."""
         for directory in (Path(name), RUNS / name):
-            if (directory / "config.yaml").is_file():
-                return cls(directory)
+            if (run := cls(directory)).config_path.is_file():
+                return run
         raise UserError(f"run={name} is not a run directory: neither {name} nor {RUNS / name} has a config.yaml")
+
+    @classmethod
+    def below(cls, folder: Path) -> list["RunDirectory"]:
+        """List every run below a folder, jobs of sweeps among them, sorted by path, without symbolic links."""
+        return [cls(path.parent) for path in sorted(folder.glob("**/run.json")) if not path.parent.is_symlink()]
 
     # --- Configuration ------------------------------------------------------------------------------------------------
 
@@ -65,8 +71,8 @@ class RunDirectory:
         """The resolved configuration of the checkpoints, in today's names.
 
         Raises:
-            UserError: config.yaml is missing or damaged, lacks what sampling needs, or names something that a
-                configuration may not call: the file may come from anywhere.
+            UserError: config.yaml is missing or damaged, lacks something that sampling needs, or names something that
+                a configuration may not call: the file may come from anywhere.
         """
         config = config_file.read(self.config_path)
         check_stored(config, self.config_path)
@@ -74,7 +80,7 @@ class RunDirectory:
 
     @property
     def next_config(self) -> dict[str, Any]:
-        """The configuration to train, which the command has checked: that of a resume, if there is one."""
+        """The configuration to train: config.next.yaml of a resume if it exists, else config.yaml."""
         there = self.next_config_path.is_file()
         return config_file.read(self.next_config_path if there else self.config_path)
 
@@ -149,6 +155,20 @@ class RunDirectory:
         if not self.metrics_jsonl.exists():
             return []
         return [json.loads(line) for line in self.metrics_jsonl.read_text("utf-8").splitlines()]
+
+    def rank_error_path(self, rank: int) -> Path:
+        """The error report of a rank."""
+        return self.path / f"error-rank-{rank}.txt"
+
+    @property
+    def rank_errors(self) -> list[Path]:
+        """The error reports of all ranks, the oldest first."""
+        return sorted(self.path.glob("error-rank-*.txt"), key=lambda path: path.stat().st_mtime)
+
+    def drop_errors(self) -> None:
+        """Delete the error reports of an earlier start."""
+        for path in (self.error_path, *self.path.glob("error-rank-*.txt")):
+            path.unlink(missing_ok=True)
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:

@@ -24,19 +24,19 @@ def claim(file: Any) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN)  # some file systems know no locks
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # some file systems have no locks
     return True
 
 
 @contextlib.contextmanager
 def alone(run: RunDirectory) -> Iterator[None]:
-    """Hold a run directory, from before anything is written for the ranks until they have ended.
+    """Lock a run directory, from before anything is written for the ranks until they have ended.
 
     launch.lock keeps other commands out. train.log is locked by rank 0 (training/log_setup.py), which does so only
     once it has imported torch, and may outlive a command that was killed.
 
     Raises:
-        OccupiedError: another training is still there after PATIENCE_SECONDS.
+        OccupiedError: another training still has it after PATIENCE_SECONDS.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     with open(run.lock_path, "a") as lock:

@@ -1,4 +1,4 @@
-"""Commit and versions of the code that made a result."""
+"""Find out the commit and the package versions that a result was made with."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, whether the checkout differs from it, and versions of what matters."""
+    """Return the commit, whether the checkout differs from it, and the versions of the main packages."""
     packages = ("torch", "lightning", "hydra-core", "torchmetrics", "torch-fidelity", "wandb")
     return {
         "commit": commit(),
@@ -20,13 +20,13 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def commit() -> str | None:
-    """The checkout's, None in an installation."""
+    """Return the commit of the checkout, None in an installation."""
     return _git("rev-parse", "HEAD")
 
 
 @cache
 def version() -> str | None:
-    """The commit, -dirty where the checkout differs from it."""
+    """Return the commit, with -dirty if the checkout differs from it."""
     return f"{commit()}-dirty" if _git("status", "--porcelain") else commit()
 
 

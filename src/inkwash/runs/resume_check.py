@@ -82,13 +82,13 @@ RULES = {
     "seed": (APPLIED, "the noise and times are others from here on"),
     "init_from": (IGNORED, "the run has weights of its own"),
 }
-# Before the first step only these have left their mark: an imported run chooses its data and optimizer then.
+# Before the first step only these matter: an imported run may still choose its data and optimizer.
 OF_THE_WEIGHTS = ("model", "schedule", "prediction")
 SHOWN = 20
 
 
 class Change(NamedTuple):
-    """A key whose value differs, and what becomes of that."""
+    """Key whose value differs between two configurations, with the rule for it."""
 
     key: str
     old: Any
@@ -101,7 +101,7 @@ class Change(NamedTuple):
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Every key of two configurations whose value differs, in the order of the new one."""
+    """List the keys whose values differ between two configurations, in the order of the new one."""
     before, after = _flat(old), _flat(new)
     return [
         Change(key, before.get(key), after.get(key), *_rule(key))
@@ -111,13 +111,17 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 
 def forbidden(old: dict[str, Any], new: dict[str, Any], step: int | None) -> Change | None:
-    """The first change that a checkpoint of a step cannot go on with; a step of None is some step after the first."""
-    found = (change for change in changes(old, new) if change.rule == FORBIDDEN)
-    return next((change for change in found if step != 0 or change.key.split(".")[0] in OF_THE_WEIGHTS), None)
+    """Return the first change that forbids to resume from a checkpoint; None if there is no such change.
+
+    Args:
+        step: of the checkpoint; None for some step after the first.
+    """
+    refused = (change for change in changes(old, new) if change.rule == FORBIDDEN)
+    return next((change for change in refused if step != 0 or change.key.split(".")[0] in OF_THE_WEIGHTS), None)
 
 
 def refusal(run: Any, change: Change) -> str:
-    """The sentence for a forbidden change."""
+    """Compose the error message for a forbidden change."""
     group = change.key.split(".")[0]
     start = "" if group == "model" else f", or start from its weights with run=NAME init_from={run}"
     return (
@@ -126,10 +130,10 @@ def refusal(run: Any, change: Change) -> str:
     )
 
 
-def described(found: list[Change]) -> list[str]:
-    """A line for each change, as far as anybody reads."""
-    lines = [str(change) for change in found[:SHOWN]]
-    rest = len(found) - len(lines)
+def described(changed: list[Change]) -> list[str]:
+    """Format the first SHOWN changes, a line each."""
+    lines = [str(change) for change in changed[:SHOWN]]
+    rest = len(changed) - len(lines)
     return [*lines, f"and {rest} more: config.yaml has them"] if rest else lines
 
 

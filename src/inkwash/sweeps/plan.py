@@ -1,4 +1,4 @@
-"""Begin a sweep: its directory, the names of its jobs, and what it cannot do."""
+"""Plan a sweep: its directory, the overrides and the names of its jobs, and what is refused."""
 
 import hashlib
 import itertools
@@ -24,40 +24,40 @@ OF_THE_SWEEP = ("sweeper", "launcher")
 
 @cache
 def sweep_name(name: str | None) -> str:
-    """The sweep's directory below runs/, the same whenever this process asks."""
+    """Return the name of the sweep's directory below runs/, the same at every call in this process."""
     letters = "".join(random.SystemRandom().choices("bcdfghjkmnpqrstvwxz", k=3))
     return safe_name("sweep", name) if name else f"sweep-{stamp()}-{letters}"
 
 
 def job_name(varied: Sequence[str], overrides: Sequence[str]) -> str:
-    """A directory name for a sweep's job: what sets it apart, and 8 digits that stand for all of its overrides.
+    """Name the directory of a job: the overrides that vary, and 8 digits of a hash of all of its overrides.
 
-    So a repeated sweep finds its jobs, and one of the same name with other overrides does not take them for its own.
+    So a repeated sweep finds its jobs, and another sweep of the same name does not take them for its own.
     """
     text = re.sub(r"\d+\.\d+(e[+-]?\d+)?", lambda number: f"{float(number[0]):.4g}", "_".join(varied))
     text = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-_.") or "job"
-    kept = sorted(o for o in overrides if o.lstrip("+~").partition("=")[0] not in (*OF_THE_LAUNCH, *OF_THE_SWEEP))
-    return f"{text[:100]}-{hashlib.sha256('_'.join(kept).encode()).hexdigest()[:8]}"
+    own = sorted(o for o in overrides if o.lstrip("+~").partition("=")[0] not in (*OF_THE_LAUNCH, *OF_THE_SWEEP))
+    return f"{text[:100]}-{hashlib.sha256('_'.join(own).encode()).hexdigest()[:8]}"
 
 
-MOST = 10_000  # combinations, each of which is composed before the first begins
+MOST = 10_000  # combinations: each is composed before the first one starts
 
 
 def begin(config: DictConfig) -> None:
-    """Refuse what cannot work, and decide the directory for every process that will compose a job of this sweep."""
+    """Refuse what cannot work, and fix the sweep's directory for every process that composes one of its jobs."""
     if config.run is not None:
         raise UserError(f"run={config.run} names one run: a sweep of several is named by sweep={config.run}")
     directory = Path(config.hydra.sweep.dir)
     for folder in (directory.parent, directory):
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"sweep={directory.name}: {folder} is a file, and no folder: choose another sweep=NAME")
+            raise UserError(f"sweep={directory.name}: {folder} is a file, not a folder: choose another sweep=NAME")
     refuse_launcher(config)
     with read_write(config):
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={config.hydra.sweep.dir}")
 
 
 def refuse_launcher(config: DictConfig) -> None:
-    """Raise UserError for jobs side by side that would all use the same GPUs, or that want more than they get."""
+    """Raise UserError if jobs side by side would all use the same GPUs, or need more GPUs than each gets."""
     launcher, settings = str(config.hydra.launcher._target_).rpartition(".")[2], config.hydra.launcher
     together = launcher == "JoblibLauncher" and settings.n_jobs != 1
     together |= launcher == "SlotsLauncher" and settings.gpus is None and settings.jobs != 1
@@ -73,7 +73,7 @@ def refuse_launcher(config: DictConfig) -> None:
 
 
 def refuse_counts(overrides: Iterable[Override]) -> None:
-    """Raise UserError for a list of no values, or for lists with more combinations than anybody waits for."""
+    """Raise UserError for an empty list of values, or for more than MOST combinations."""
     combinations = 1
     for override in (override for override in overrides if override.is_discrete_sweep()):
         value = override.value()
@@ -89,8 +89,19 @@ def refuse_counts(overrides: Iterable[Override]) -> None:
             raise UserError(f"{override.input_line} makes more than {MOST:,} combinations: list fewer values")
 
 
+def combinations(overrides: Iterable[Override]) -> list[list[str]]:
+    """List the overrides of each job: every choice of one value from each override that has several."""
+    choices: dict[str, list[str]] = {}  # of a key that is typed twice the last one counts
+    for override in overrides:
+        key = override.get_key_element()
+        several = override.is_sweep_override()
+        values = override.sweep_string_iterator() if several else [override.get_value_element_as_str()]
+        choices[key] = [f"{key}={value}" for value in values]
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
 def announce(config: DictConfig, what: str) -> None:
-    """Say what is about to run, and what to type when it is interrupted; command.txt keeps that."""
+    """Print how many jobs will run, and the command that continues the sweep; write the command to command.txt."""
     directory = Path(config.hydra.sweep.dir)
     directory.mkdir(parents=True, exist_ok=True)
     given: Any = OmegaConf.to_container(config.hydra.overrides)  # ${...} as it was typed

@@ -1,31 +1,33 @@
-"""The table of a sweep: every job, best first."""
+"""Write and print the table of a sweep: every job, the best first."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from inkwash.errors import UserError
-from inkwash.files import read_json
+from inkwash.files import read_json, write_text
 from inkwash.runs.best import HELDOUT_LOSS, lower_is_better, main_metric, sign_of
 from inkwash.runs.directory import DONE, RunDirectory
 
 SHOWN = 3  # metrics in the table
-FACTS = ("steps", "loss", "images_per_second", "seconds", "commit", "error")  # of a job, in the file
+FACTS = ("steps", "loss", "images_per_second", "seconds", "commit", "error")  # further columns of sweep.csv
 
 
 def finish(directory: Path, names: Sequence[str], metric: str | None = None, more: Iterable[str] = ()) -> int:
     """Print the table, write sweep.csv beside the jobs, return the exit status.
 
     Args:
-        names: the jobs that this command was to see to; their failures are told, and make the status 1.
+        names: the jobs of this command; their failures are printed, and make the status 1.
         metric: what to sort by, as `objective` has it.
         more: lines to print below.
     """
-    from rich.console import Console  # not for every command that Hydra shows its plugins to
+    from rich.console import Console  # not at the top: every command imports this module
 
-    rows = [_job(RunDirectory(status.parent)) for status in sorted(directory.glob("*/status.json"))]
+    jobs = [RunDirectory(path) for path in sorted(directory.iterdir())]
+    rows = [_job(run) for run in jobs if run.status_path.exists()]
     directions: dict[str, bool | None] = {}
     for row in rows:
         directions |= {name: lower for name, lower in row["directions"].items() if name not in directions}
@@ -66,7 +68,7 @@ def objective(directory: Path, metric: str | None) -> float:
 
 
 def measured(summary: dict[str, Any]) -> dict[str, float]:
-    """The metrics of a summary.json, and the loss of the held-out images."""
+    """Return the metrics in summary.json, and the loss of the held-out images."""
     values = {name: record["value"] for name, record in summary["metrics"].items()}
     heldout = summary.get(HELDOUT_LOSS)
     return values if heldout is None else {**values, HELDOUT_LOSS: heldout}
@@ -80,12 +82,12 @@ def directions_of(summary: dict[str, Any]) -> dict[str, bool | None]:
 
 
 def done(directory: Path) -> bool:
-    """Whether a job has ended well and left all that the table needs: else it runs again, which mends its files."""
+    """Tell whether a job is done and its files are sound. Else it runs again, which writes them anew."""
     return _job(RunDirectory(directory))["state"] in DONE
 
 
 def _job(run: RunDirectory) -> dict[str, Any]:
-    """What a job's directory says of it; the measured keys only where it finished, `lost` where a file is damaged."""
+    """Read a job's row: measured keys only if it finished; its state is `lost` if a file is missing or damaged."""
     status = run.status
     row = {"job": run.path.name, "state": status["state"], "overrides": [], "metrics": {}, "directions": {}}
     row["error"] = status.get("error", "")
@@ -104,17 +106,18 @@ def _job(run: RunDirectory) -> dict[str, Any]:
 
 
 def _results(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return the measured keys of a row. Raises LookupError or TypeError if the summary is damaged."""
     numbers = {key: summary[key] for key in ("steps", "loss", "images_per_second")} | {
         "seconds": summary.get("seconds")
     }
     metrics = measured(summary)
     if not all(isinstance(value, int | float | None) for value in (*numbers.values(), *metrics.values())):
-        raise TypeError("a value is no number")
+        raise TypeError("a value is not a number")
     return {"metrics": metrics, "directions": directions_of(summary), **numbers}
 
 
 def _rank(row: dict[str, Any], metric: str | None, sign: int) -> tuple[bool, float, str]:
-    """The best first; jobs that were pruned, at an earlier step, after those that were not; failed ones last."""
+    """Return the sort key of a row: best first, then pruned jobs (measured at an earlier step), failed ones last."""
     value = row["metrics"].get(metric, math.nan)
     if math.isnan(value):
         return True, 0.0, row["job"]
@@ -132,14 +135,15 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         }
         for row in rows
     ]
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in flat for name in row)))
-        writer.writeheader()
-        writer.writerows(flat)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(dict.fromkeys(name for row in flat for name in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(path, file.getvalue())
 
 
 def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:
-    """What differs between the jobs in columns of its own, then a metric and the first few others."""
+    """Build the table: a column for each override that varies, some metrics (that of the sort first), the loss."""
     from rich.table import Table
 
     varied = _varied(rows)
@@ -150,12 +154,12 @@ def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:
     for name in (*metrics, "loss", "images/s", "state"):
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
-        own = _settings(row)
+        values = _settings(row)
         numbers = [(row["metrics"].get(name), ".4g") for name in metrics]
         numbers += [(row.get("loss"), ".4f"), (row.get("images_per_second"), ".0f")]
-        cells = (
-            [_short(own.get(key, "")) for key in varied] if varied and own else [row["job"], *("" for _ in varied[1:])]
-        )
+        cells = [row["job"], *("" for _ in varied[1:])]
+        if varied and values:
+            cells = [_short(values.get(key, "")) for key in varied]
         table.add_row(
             *cells,
             *("" if value is None else format(value, style) for value, style in numbers),
@@ -169,14 +173,14 @@ def _settings(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _varied(rows: list[dict[str, Any]]) -> list[str]:
-    """The keys in whose values the jobs differ."""
+    """List the keys whose values differ between jobs."""
     settings = [_settings(row) for row in rows if row["overrides"]]  # else its run.json is damaged
     keys = dict.fromkeys(key for own in settings for key in own)
     return [key for key in keys if len({own.get(key) for own in settings}) > 1]
 
 
 def _short(value: str) -> str:
-    """A number in as many digits as anybody reads."""
+    """Shorten a number to four digits."""
     try:
         return value if value.lstrip("-").isdigit() else f"{float(value):.4g}"
     except ValueError:

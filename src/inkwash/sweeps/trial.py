@@ -1,4 +1,4 @@
-"""trial.json: makes a job of a sweep a trial of an Optuna study. Without torch."""
+"""Read and write trial.json, which makes a job of a sweep a trial of an Optuna study."""
 
 import json
 import warnings
@@ -42,5 +42,9 @@ def open_trial(trial: dict[str, Any], pruner: Any) -> Any:
 
     storage = open_storage(trial["storage"])
     study = optuna.load_study(study_name=trial["study"], storage=storage, pruner=pruner)
-    study_id = storage.get_study_id_from_name(trial["study"])
-    return optuna.Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, trial["number"]))
+    return optuna.Trial(study, trial_id(storage, trial["study"], trial["number"]))
+
+
+def trial_id(storage: Any, study: str, number: int) -> int:
+    """Return a trial's id in Optuna's storage, which is unique among all studies there."""
+    return storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study), number)

@@ -16,7 +16,7 @@ from inkwash.launch.start import start
 from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
 from inkwash.sweeps.trial import open_storage
-from tests.test_sweep import LOG_LR, ROOT, run, states, study
+from support.sweeps import LOG_LR, ROOT, run, states, study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -8,13 +8,16 @@ from hydra.utils import instantiate
 
 from inkwash.config.instantiate import build
 from inkwash.config.paths import config_dir
-from inkwash.config.validate import check
 from inkwash.errors import UserError
 from inkwash.training.build import build_module
 from inkwash.training.module import DiffusionModule
 
 CONF = Path(config_dir())
+
+
 CHOICES = sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml"))
+
+
 # What a choice needs beside it.
 ALONG = {
     ("data", "parquet"): ("data.path=x", "data.shape=[3,16,16]"),
@@ -26,6 +29,8 @@ ALONG = {
     ("spacing", "linspace"): ("sampler=ancestral",),
     ("guide", "auto"): ("~guide.bad", "+guide.bad={_target_: torch.nn.Identity}"),  # in place of a run
 }
+
+
 # Recipes, and what Hydra builds: test_sweep.py.
 NOT_BUILT = ("experiment", "debug", "logger", "sweeper", "launcher")
 
@@ -38,6 +43,8 @@ def groups_of(command):
 
 # The commands and what they need.
 COMMANDS = {"train": (), "sample": ("run=x",), "evaluate": ("run=x",)}
+
+
 # The first command that offers a group composes its choices.
 COMMAND_OF = {group: command for command in reversed(COMMANDS) for group in groups_of(command)}
 
@@ -136,16 +143,3 @@ def test_cifar10_recipe_is_ho_et_als(compose_config):
     with torch.device("meta"):
         net = instantiate(config["model"], _convert_="all")
     assert sum(p.numel() for p in net.parameters()) == 35_746_307
-
-
-def test_check_knows_every_argument_of_every_target():
-    from omegaconf import OmegaConf
-
-    bad = OmegaConf.create({"a": {"b": [{"_target_": "inkwash.samplers.ddim.DDIM", "spacing": None, "etta": 0}]}})
-    with pytest.raises(UserError, match=r"a.b\[0\].etta: DDIM has no such argument; did you mean a.b\[0\].eta\?"):
-        check(bad)
-    inherited = OmegaConf.create({"spacing": {"_target_": "inkwash.process.spacing.Trailing", "stps": 3}})
-    with pytest.raises(UserError, match=r"did you mean spacing.steps\?"):
-        check(inherited)
-    with pytest.raises(UserError, match="there is no module inkwash.nope"):
-        check(OmegaConf.create({"x": {"_target_": "inkwash.nope.Thing"}}))

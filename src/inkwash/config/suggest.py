@@ -1,0 +1,71 @@
+"""Find the key or the choice that an unknown name on the command line was probably meant to be."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+
+from inkwash.config.paths import config_dir
+
+
+def nearest(text: str, name: str) -> str:
+    """Return the name nearest to the unknown one in a message of Hydra's, or "".
+
+    Args:
+        text: the message.
+        name: the command, whose schema has the top-level keys.
+    """
+    if choice := re.search(r"Could not find '([^']*)'", text):
+        group, _, given = choice[1].rpartition("/")
+        there = [path.stem for path in Path(config_dir(), group).glob("*.yaml")]
+        return next((f"{group}={found}" for found in difflib.get_close_matches(given, there, 1)), "")
+    # `Key 'x' is not in struct` of a group's file, `Key 'x' not in 'Train'` of the schema.
+    key = re.search(r"full_key: ([\w.]+)", text)
+    if key is None or not re.search(r"Key '\w+' (is )?not in", text):
+        return ""
+    *parents, given = key[1].split(".")
+    if not parents:
+        there = ConfigStore.instance().repo[f"{name}_schema.yaml"].node
+        return next(iter(difflib.get_close_matches(given, sorted({*there} - {given}), 1)), "")
+    # A node may stand in several places, by reference; its keys are set where it is itself: spacing.steps.
+    groups = [*reversed(parents[1:]), *_references_of(parents[0]), parents[0]]
+    exact = ((group, _places(group).get(given)) for group in groups if group != parents[0])
+    close = ((group, _places(group)) for group in groups)
+    found = [(group, places) for group, places in exact if places]
+    found += [(group, places[near]) for group, places in close for near in difflib.get_close_matches(given, places, 1)]
+    return _shown(*found[0], key[1].rpartition(".")[0]) if found else ""
+
+
+def _shown(group: str, places: dict[str, list[str]], parent: str) -> str:
+    """Name a key, at the place that was typed if it exists there, and the choices of its group that have it."""
+    path = next((path for path in places if path.rpartition(".")[0] == parent), min(places, key=len))
+    choices = sorted(file.stem for file in Path(config_dir(), group).glob("*.yaml"))
+    return path if places[path] == choices else f"{path}, of {group}={' or '.join(places[path][:3])}"
+
+
+def _references_of(group: str) -> list[str]:
+    """List the groups to which the files of a group refer."""
+    texts = (file.read_text("utf-8") for file in Path(config_dir(), group).glob("*.yaml"))
+    return sorted({word for text in texts for word in re.findall(r"\$\{(\w+)\}", text)})
+
+
+def _places(group: str) -> dict[str, dict[str, list[str]]]:
+    """Map each key in the files of a group to its full names, and these to the files that have them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for file in sorted(Path(config_dir(), group).glob("*.yaml")):
+        text = file.read_text("utf-8")
+        package = re.search(r"^# @package (\S+)", text, re.MULTILINE)
+        for path in _paths(yaml.safe_load(text), package[1] if package else group):
+            found.setdefault(path.rpartition(".")[2], {}).setdefault(path, []).append(file.stem)
+    return found
+
+
+def _paths(node: Any, name: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{name}.{key}"
+            yield from _paths(value, f"{name}.{key}")

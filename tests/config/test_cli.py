@@ -1,0 +1,44 @@
+"""What is wrong with a command line is one sentence, before Hydra runs anything."""
+
+import pytest
+
+from inkwash.commands import dashboard, evaluate, export, import_pipeline, sample, sync, train
+from inkwash.config import cli
+from inkwash.errors import UserError
+
+
+@pytest.mark.parametrize("module", [sample, evaluate, export, import_pipeline, dashboard, sync])
+@pytest.mark.parametrize("flag", ["--multirun", "-m", "--multi", "hydra.mode=MULTIRUN"])
+def test_only_training_sweeps(module, flag, tmp_path, monkeypatch, ends):
+    monkeypatch.chdir(tmp_path)
+    assert ends(module.main, flag, "run=x").startswith(f"error: {flag} is for train only: leave it out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("data.path=/tmp/\udcff", r"error: 'data.path=/tmp/\udcff' is not UTF-8 text: rename the file"),
+        ("data.path='/tmp/\udcff'", "is not UTF-8 text: rename the file"),
+        ("data.path=/tmp/é", "data.path=/tmp/é has a letter that must stand in quotes: 'key=\"value\"'"),
+        (f"seed={'[' * 1000}", "error: seed=[[["),
+        (f"seed={'[' * 1000}{']' * 1000}", "too many brackets within each other"),
+    ],
+    ids=["bytes", "bytes in quotes", "letter", "open", "nested"],
+)
+@pytest.mark.parametrize("module", [train, evaluate])
+def test_what_cannot_be_parsed_is_named(module, argument, sentence, ends):
+    assert sentence in ends(module.main, argument)
+
+
+def test_a_mistake_found_after_a_job_is_a_sentence_and_a_bug_is_not(ends):
+    def raising(error):
+        def task(_config):
+            raise error
+
+        return lambda: cli.run(task, "train")
+
+    sentence = "hydra.sweeper.metric=nope was not measured"
+    assert ends(raising(UserError(sentence))) == f"error: {sentence}"
+    with pytest.raises(ZeroDivisionError):
+        raising(ZeroDivisionError())()

@@ -1,0 +1,19 @@
+"""A node's arguments are compared with its target's signature."""
+
+import pytest
+
+from inkwash.config.validate import check
+from inkwash.errors import UserError
+
+
+def test_check_knows_every_argument_of_every_target():
+    from omegaconf import OmegaConf
+
+    bad = OmegaConf.create({"a": {"b": [{"_target_": "inkwash.samplers.ddim.DDIM", "spacing": None, "etta": 0}]}})
+    with pytest.raises(UserError, match=r"a.b\[0\].etta: DDIM has no such argument; did you mean a.b\[0\].eta\?"):
+        check(bad)
+    inherited = OmegaConf.create({"spacing": {"_target_": "inkwash.process.spacing.Trailing", "stps": 3}})
+    with pytest.raises(UserError, match=r"did you mean spacing.steps\?"):
+        check(inherited)
+    with pytest.raises(UserError, match="there is no module inkwash.nope"):
+        check(OmegaConf.create({"x": {"_target_": "inkwash.nope.Thing"}}))
