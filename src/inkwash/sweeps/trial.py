@@ -40,7 +40,5 @@ def open_trial(trial: dict[str, Any], pruner: Any) -> Any:
     """Open the optuna.Trial of a job, to report values to it and to ask whether to go on."""
     import optuna
 
-    storage = open_storage(trial["storage"])
-    study = optuna.load_study(study_name=trial["study"], storage=storage, pruner=pruner)
-    study_id = storage.get_study_id_from_name(trial["study"])
-    return optuna.Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, trial["number"]))
+    study = optuna.load_study(study_name=trial["study"], storage=open_storage(trial["storage"]), pruner=pruner)
+    return optuna.Trial(study, study.get_trials(deepcopy=False)[trial["number"]]._trial_id)

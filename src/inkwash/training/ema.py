@@ -58,9 +58,9 @@ class ConstantDecay(Decay):
 
 
 class AverageDenoiser(Denoiser):
-    """Denoiser of averaged weights: they move between devices, but keep the dtype they were made in.
+    """A denoiser of averaged weights: they move between devices, but stay in the precision they were made in.
 
-    A bf16 average would stand still: (1 - d_n) times a small difference is below the last of its 8 bits.
+    A bf16 average stands still: (1 - decay) of a small difference is less than the last of its 8 bits.
     """
 
     @classmethod

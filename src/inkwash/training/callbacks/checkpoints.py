@@ -68,7 +68,7 @@ class BestCheckpoint(Periodic):
     """Saves checkpoints/best.ckpt, the weights of the best value of a metric.
 
     Args:
-        monitor: name of the metric, or its beginning; None for the first one measured (the Frechet distance).
+        monitor: name of the metric, or how it begins; None for the first that is measured (the Frechet distance).
         mode: `min` or `max`; None for whichever is better of the metric.
     """
 

@@ -16,7 +16,7 @@ class EarlyStopping(Periodic):
     """Ends training after `patience` measurements in a row that did not improve on the best.
 
     Args:
-        monitor: the metric's name; None for the first one measured.
+        monitor: the metric's name; None for the first that is measured.
         patience: number of measurements.
         mode: min or max; None for whichever is better of the metric.
         min_delta: least difference that counts as an improvement.
