@@ -1,4 +1,4 @@
-"""A finished or running training, from nothing but its directory."""
+"""Load a trained denoiser from a run directory, and sample from it: the public `Run` and `load_run`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ from inkwash.training.build import build_denoiser
 
 @dataclass
 class Run:
-    """A trained denoiser with what it needs to draw.
+    """A trained denoiser, with all that sampling needs.
 
     Attributes:
         config: the resolved configuration.
         denoiser: in evaluation mode, on the CPU until moved.
         step: optimizer steps of the checkpoint.
-        images: fingerprint of the images that it was trained on, None where that is not known.
+        images: fingerprint of the images it was trained on; None if that is unknown.
     """
 
     config: dict[str, Any]
@@ -35,20 +35,22 @@ class Run:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of an image."""
         return tuple(self.config["data"]["shape"])
 
     @property
     def num_classes(self) -> int | None:
+        """Number of classes; None for an unconditional network."""
         return self.config["model"].get("num_classes")
 
     def scale(self, guidance: float | None) -> float:
-        """The scale of classifier-free guidance: what is asked for, else that of the run's own sample grids."""
+        """Return the scale of classifier-free guidance: the argument, else that of the run's own sample grids."""
         if guidance is None and self.num_classes is not None:
             guidance = self.config["callbacks"].get("samples", {}).get("guidance")
         return scale_of(guidance, self.num_classes, self.config["loss"].get("label_dropout", 0.1))
 
     def sample(self, sampler: Sampler, num_images: int, guidance: float = 1.0, seed: int = 0) -> Tensor:
-        """Images 0 .. num_images - 1 of the series `seed`, class i mod num_classes: uint8 (n, C, H, W)."""
+        """Return images 0 .. num_images - 1 of a seed, uint8 (n, C, H, W); image i is of class i mod num_classes."""
         indices = range(num_images)
         device = next(self.denoiser.parameters()).device
         labels = labels_for(indices, self.num_classes)
@@ -58,22 +60,22 @@ class Run:
 
 
 def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str = "ema") -> Run:
-    """Read a run directory, wherever it was moved.
+    """Load a run from its directory, which may have been moved.
 
     Args:
         checkpoint: a file of its checkpoints/ folder: last.ckpt or best.ckpt.
         weights: ema, raw or the name of one of the run's further averages.
 
     Raises:
-        UserError: the directory is no run, or the checkpoint does not fit its config.yaml.
+        UserError: it is not a run directory, or the checkpoint does not fit its config.yaml.
     """
     run = RunDirectory(directory)
     path = run.checkpoints.path / checkpoint
     if not run.config_path.is_file():
         raise UserError(f"run={run} is not a run directory: it has no config.yaml (make train prints the directory)")
     if not path.is_file():
-        there = sorted(file.name for file in path.parent.glob("*.ckpt"))
-        raise UserError(f"{path} does not exist; {run} has {', '.join(there) or 'no checkpoint yet'}")
+        names = sorted(file.name for file in path.parent.glob("*.ckpt"))
+        raise UserError(f"{path} does not exist; {run} has {', '.join(names) or 'no checkpoint yet'}")
     config = run.config
     denoiser = build_denoiser(config)
     stored = read_checkpoint(path)
@@ -91,10 +93,10 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
 
 
 def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoiser:
-    """The denoiser of a run (its directory or name).
+    """Return the denoiser of a run, given by its directory or name, to use beside that of the run `like`.
 
     Raises:
-        UserError: it draws images of another shape than the run `like`, or does not know its classes.
+        UserError: its images have another shape, or it was trained with other classes.
     """
     loaded, other = load_run(RunDirectory.find(run).path, checkpoint, weights), RunDirectory.find(like).config
     if list(loaded.shape) != other["data"]["shape"]:

@@ -1,0 +1,28 @@
+"""Learning-rate schedules."""
+
+import math
+
+import pytest
+
+from inkwash.errors import UserError
+from inkwash.training.learning_rate import Warmup, WarmupCosine
+
+
+def test_warmup_is_linear_and_then_constant():
+    assert [Warmup(4)(step) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert Warmup()(0) == 1
+
+
+def test_cosine_starts_after_the_warmup_and_ends_at_0():
+    rate = WarmupCosine(total_steps=10, warmup_steps=2)
+    assert [rate(step) for step in (0, 1, 2)] == [0.5, 1, 1]
+    assert rate(6) == pytest.approx(0.5)
+    assert rate(4) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert rate(10) == rate(99) == pytest.approx(0)
+
+
+def test_wrong_numbers_of_steps_are_refused():
+    with pytest.raises(UserError, match=r"learning_rate.warmup_steps=-1 must not be negative"):
+        Warmup(-1)
+    with pytest.raises(UserError, match=r"learning_rate.total_steps=0 must be at least 1"):
+        WarmupCosine(0)
