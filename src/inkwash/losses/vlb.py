@@ -15,7 +15,7 @@ from inkwash.process.weightings import Uniform, Weighting
 
 
 class VLBLoss(Loss):
-    """Loss of T times the term L_{t-1} of the variational bound, L_0 at t = 1: bits per dimension (Ho et al. 2020, eq. 5).
+    """Loss of T times the bound's term L_{t-1}, L_0 at t = 1: bits per dimension (Ho et al. 2020, eq. 5).
 
     Args:
         variance: of the reverse step; LearnedRange trains model.learn_variance's head.
@@ -55,7 +55,7 @@ class VLBLoss(Loss):
 
 
 class HybridLoss(DiffusionLoss):
-    """Hybrid loss: the simple loss plus vlb_weight * L_vlb, which trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
+    """Hybrid loss: simple + vlb_weight * L_vlb, which trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
 
     Args:
         vlb_weight: of T times a term in bits per dimension; 0.001 in the paper, T / 1000 times a term.

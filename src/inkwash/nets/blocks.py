@@ -48,7 +48,9 @@ def _init(layer: Layer) -> Layer:
 
 
 def norm_groups(channels: int) -> int:
-    """Return the number of groups for a network of this base width: 32 as in Ho et al.'s code, fewer where one would be under 4 channels.
+    """Return the number of groups for a network of this base width, of 4 channels or more each if possible.
+
+    It is at most 32, as in Ho et al.'s code.
 
     A group of one channel removes every constant that is added to the channel, and with it the embedding: a block's
     output would not depend on time or class.

@@ -117,7 +117,7 @@ class UNet(nn.Module):
         self.output = nn.Sequential(group_norm(channels * channel_mult[0], groups), nn.SiLU(), heads)
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64 with -1, or None for all, meaning no label."""
+        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label."""
         dtype = self.input.weight.dtype  # of the weights: a network cast to half takes float32 images all the same
         embedding = self.time(sinusoidal_embedding(time, self.channels).to(dtype))
         if self.label is not None:

@@ -35,14 +35,14 @@ def quadratic(T: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tenso
 
 
 def cosine(T: int, s: float = 0.008, beta_max: float = 0.999) -> Tensor:
-    """Return betas of alpha_bar(u) proportional to cos^2((u + s) / (1 + s) * pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
+    """Return betas of alpha_bar(u) ~ cos^2((u + s) / (1 + s) * pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
     if s < 0:
         raise UserError(f"schedule.betas.s={s} must not be negative")
     return from_alpha_bar(lambda u: torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2, T, beta_max)
 
 
 def sigmoid(T: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0, beta_max: float = 0.999) -> Tensor:
-    """Return betas of alpha_bar(u), a falling logistic curve between `start` and `end` (Jabri et al. 2022, algorithm 1).
+    """Return betas of a falling logistic alpha_bar(u) between `start` and `end` (Jabri et al. 2022, algorithm 1).
 
     It acts on alpha_bar. The schedule of the same name that acts on beta (Xu et al. 2022, GeoDiff) is another one.
     """

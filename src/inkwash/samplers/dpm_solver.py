@@ -95,7 +95,7 @@ def mean_x_0(schedule: Schedule, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
 
 
 def step_weights(places: Tensor, h: Tensor) -> Tensor:
-    """Return weights (n, k) of values at `places` (n, k), 0 the step's beginning and 1 its end, for the mean over the step.
+    """Return weights (n, k), for the mean over the step, of values at `places` (n, k), 0 its beginning and 1 its end.
 
     They are exact for polynomials of degree k - 1: sum_i w_i places_i^j = E[v^j] for v of density proportional to
     exp(h v). Two values are weighted for v = 1/2 instead: Algorithm 2 of Lu et al. 2022b and B_2(h) of Zhao et al.

@@ -12,7 +12,7 @@ from inkwash.samplers.base import ImageNoise, Sampler
 
 
 def labels_for(indices: Sequence[int], num_classes: int | None) -> Tensor | None:
-    """Return labels i mod num_classes of images i, (n,), or None: a grid num_classes wide has a class in each column."""
+    """Return labels i mod num_classes of images i, (n,), or None: a grid num_classes wide has a class a column."""
     return None if num_classes is None else torch.tensor([i % num_classes for i in indices])
 
 

@@ -17,7 +17,7 @@ MAX_SIGMA_OVER_ALPHA = 1000.0
 
 
 class Heun(Sampler):
-    """Heun sampler: a step of Euler's method in (x / alpha, sigma / alpha), corrected by the slope at its end: second order.
+    """Heun sampler, of second order: Euler's step in (x / alpha, sigma / alpha), corrected by the slope at its end.
 
     In those coordinates the slope of the ODE is eps, so Euler's step is DDIM's, and the corrected one takes the mean
     of the two eps. Two evaluations a step, one in the last, where sigma_s = 0 has no slope (Algorithm 1).
