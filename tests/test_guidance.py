@@ -73,7 +73,7 @@ def test_guidance_without_labels_is_refused():
         ClassifierFree(Denoiser(Label(), SCHEDULE, X0()), 2.0)(x_t, t)
 
 
-def test_the_share_of_a_learned_variance_is_the_conditional_one():
+def test_v_of_a_learned_variance_is_the_conditional_one():
     class TwoHeads(Label):
         def forward(self, x, time, y=None):
             return torch.cat([x, super().forward(x, time, y)], dim=1)
@@ -113,7 +113,7 @@ def test_each_image_of_a_batch_is_guided_by_its_own_time():
         torch.testing.assert_close(getattr(found, name), wanted, rtol=0, atol=1e-12)
 
 
-def test_a_path_that_begins_with_pure_noise_can_be_guided_from_there():
+def test_a_path_that_begins_with_pure_noise_can_be_guided():
     """sigma / alpha is infinite at t = 1 of the straight path."""
     denoiser, (x_t, _, y) = Denoiser(Label(), FlowSchedule(), V()), example()
     ClassifierFree(denoiser, 2.0, [0.5, float("inf")])(x_t, torch.ones(4, dtype=torch.float64), y)

@@ -10,7 +10,7 @@ def test_all_256_levels_survive_the_round_trip():
     assert torch.equal(to_uint8(to_float(levels)), levels)
 
 
-def test_levels_span_minus_one_to_one_and_values_outside_are_clipped():
+def test_levels_span_minus_one_to_one_with_clipping():
     assert to_float(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
     assert to_uint8(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
 

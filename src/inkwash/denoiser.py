@@ -1,4 +1,4 @@
-"""Denoisers: from a noisy image to estimates of (x_0, eps), all that a sampler asks for."""
+"""Denoisers: from a noisy image to estimates of (x_0, eps), all that a sampler needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from inkwash.process.schedules import Schedule
 
 # Below this a float32 solve for (x_0, eps) returns mostly rounding noise.
 MIN_DET = 1e-6
-MOST_UNEVEN = 100.0  # target that a simple loss can serve: its largest square over the median
+# Largest expected square of the target over the median, up to which the simple loss trains all noise levels.
+MOST_UNEVEN = 100.0
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Estimate:
 
 
 class Denoiser(nn.Module):
-    """A network, the path it was trained on and what it predicts.
+    """Denoiser: a network, the path it was trained on and its prediction.
 
     Raises:
         UserError: the prediction is ill-posed at one end of the path (see predictions.py).
@@ -53,10 +54,10 @@ class Denoiser(nn.Module):
                 )
 
     def predict(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The network's two heads at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32.
+        """Return the network's two heads at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32.
 
         Returns:
-            What is regressed, (n, C, H, W), and v of a learned variance, None from a network of one head.
+            The regressed y, (n, C, H, W), and v of a learned variance, None from a network of one head.
         """
         out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
@@ -71,7 +72,7 @@ class Denoiser(nn.Module):
 
 
 def check_size(denoiser: Denoiser) -> None:
-    """Raise UserError where the simple loss is all about one end of the path: where the target is many times larger.
+    """Raise UserError if one end of the path dominates the simple loss, where the target is many times larger.
 
     The expected square of y = a * x_0 + b * eps is a^2 + b^2 for data of variance 1.
     """

@@ -1,4 +1,4 @@
-"""Guidance: denoisers made of two, which go beyond the good one in the direction away from the bad one."""
+"""Guidance: denoisers that extrapolate from a bad estimate beyond a good one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from inkwash.denoiser import Estimate
 from inkwash.errors import UserError
 
 NO_LABELS = "guidance needs class labels: train with model.num_classes, or sample with guidance=1"
-DEFAULT_SCALE = 1.5  # of pictures, where a little less variety makes them easier to judge
+DEFAULT_SCALE = 1.5  # for grids and sampling, which favour fidelity over variety
 
 
 class GuidedDenoiser(nn.Module, ABC):
-    """bad + scale * (good - bad) for two estimates at the same x_t. A new kind of guidance writes `pair` only.
+    """Guided denoiser: bad + scale * (good - bad) for two estimates at the same x_t. A new one writes `pair` only.
 
     (x_0, eps) are affine in a network's output at fixed x_t, so guiding either guides any prediction.
 
@@ -27,7 +27,7 @@ class GuidedDenoiser(nn.Module, ABC):
             large scales exceed (Lin et al. 2023, section 3.4).
 
     Raises:
-        UserError: the interval is none, or rescale lies outside [0, 1].
+        UserError: the interval is not [low, high], or rescale lies outside [0, 1].
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class GuidedDenoiser(nn.Module, ABC):
 
     @abstractmethod
     def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
-        """The good and the bad estimate at x_t (n, C, H, W), t (n,), labels y (n,) or None."""
+        """Return the good and the bad estimate at x_t (n, C, H, W), t (n,), labels y (n,) or None."""
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
         inside = self._inside(t)
@@ -60,14 +60,14 @@ class GuidedDenoiser(nn.Module, ABC):
         return Estimate(x_0, eps, good.v)  # guidance leaves the variance alone
 
     def _inside(self, t: Tensor) -> Tensor:
-        """Which images lie within the interval, bool (n, 1, 1, 1)."""
+        """Return a mask of the images within the interval, bool (n, 1, 1, 1)."""
         if self.interval is None:
             return torch.ones(len(t), 1, 1, 1, dtype=torch.bool)
         level, (low, high) = self.schedule.sigma_over_alpha(t), self.interval
         return ((low < level) & (level <= high)).view(-1, 1, 1, 1)
 
     def _rescaled(self, x_0: Tensor, eps: Tensor, good: Estimate, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network regresses, times phi std(good) / std(guided) + 1 - phi, solved for (x_0, eps) again."""
+        """Multiply the regressed y by phi std(good) / std(guided) + 1 - phi and solve for (x_0, eps) again."""
         prediction: Any = self.denoiser.prediction
         alpha, sigma = self.schedule(t)
         wanted, guided = (prediction.target(*pair, alpha, sigma) for pair in (good, (x_0, eps)))
@@ -77,7 +77,7 @@ class GuidedDenoiser(nn.Module, ABC):
 
 
 class ClassifierFree(GuidedDenoiser):
-    """Away from the denoiser without labels (Ho & Salimans 2022, eq. 6): one call with twice the images.
+    """Guidance away from the denoiser without labels (Ho & Salimans 2022, eq. 6): one call with twice the images.
 
     In the paper's own count the scale is 1 + w.
     """
@@ -92,14 +92,14 @@ class ClassifierFree(GuidedDenoiser):
 
 
 class AutoGuidance(GuidedDenoiser):
-    """Away from a worse denoiser of the same task: smaller, or trained for less (Karras et al. 2024, autoguidance).
+    """Guidance away from a worse denoiser of the same task: smaller, or trained for less (Karras et al. 2024).
 
     Args:
         bad: the worse one, on the same path; it may predict something else.
         denoiser, scale, interval, rescale: see GuidedDenoiser.
 
     Raises:
-        UserError: the two paths differ, or the scale is 1, where the worse one is not heard.
+        UserError: the two paths differ, or the scale is 1, where the worse one has no effect.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class AutoGuidance(GuidedDenoiser):
 
 
 def _same_path(one: Any, other: Any) -> bool:
-    """Whether two schedules give the same (alpha, sigma) at the same times."""
+    """Return True if two schedules give the same (alpha, sigma) at the same times."""
     if (one.t_min, one.t_max, one.discrete) != (other.t_min, other.t_max, other.discrete):
         return False
     t = torch.linspace(one.t_min, one.t_max, 1001, dtype=torch.float64)
@@ -134,7 +134,7 @@ def _same_path(one: Any, other: Any) -> bool:
 
 
 def scale_of(asked: float | None, num_classes: int | None, label_dropout: float) -> float:
-    """The scale of classifier-free guidance: what was asked for; by default that of pictures, where it can be had.
+    """Return the scale of classifier-free guidance: the one asked for, or DEFAULT_SCALE if the network allows it.
 
     Raises:
         UserError: the network was not trained both with labels and, by label_dropout, without.
@@ -153,5 +153,5 @@ def scale_of(asked: float | None, num_classes: int | None, label_dropout: float)
 
 
 def guided(denoiser: nn.Module, scale: float) -> nn.Module:
-    """The denoiser with classifier-free guidance, or itself at scale 1, where guidance changes nothing."""
+    """Return the denoiser with classifier-free guidance, or itself at scale 1, where guidance changes nothing."""
     return denoiser if scale == 1 else ClassifierFree(denoiser, scale)

@@ -1,4 +1,4 @@
-"""Randomness as a function: every draw comes from a key, never from a state that a resume could lose.
+"""Random numbers as a function of a key, never of a state that a resume could lose.
 
 Training keys are (seed, stream, step, shard), sampling keys (seed, stream, image index). Numbers are drawn on the
 CPU and moved, so that they do not depend on the device, unless a caller asks for a device's own generator.
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 def seed_of(*key: int | str) -> int:
-    """A 62-bit seed for a key, the same in every process and on every machine."""
+    """Return a 62-bit seed for a key, the same in every process and on every machine."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 2
 
 
 def generator(*key: int | str, offset: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator for a key.
+    """Return a generator for a key.
 
     Keys that may number more than a few thousand (images) go into `offset`: the CPU's Mersenne twister keeps 32 bits
     of its seed, so hashed seeds of 50,000 images would collide with probability 1/4 while consecutive ones never do.
@@ -27,11 +27,11 @@ def generator(*key: int | str, offset: int = 0, device: torch.device | str = "cp
 
 
 class Draws:
-    """Random numbers for a batch of images, each equal share of it from a generator of its own.
+    """Random numbers for a batch of images, each equal part of it from a generator of its own.
 
     Args:
-        generators: one for each share of the batch: as many as images when sampling, as shards when training.
-        device: where the numbers are wanted.
+        generators: one for each part of the batch: as many as images when sampling, as shards when training.
+        device: of the numbers.
         first, total: this batch holds the images first, first + 1, ... of `total` (a rank's part of a global batch).
     """
 
@@ -48,21 +48,21 @@ class Draws:
         self.total = total
 
     def normal(self, *shape: int) -> Tensor:
-        """N(0, 1), float32, of shape (n, ...)."""
+        """Draw N(0, 1), float32, of shape (n, ...)."""
         return self._draw(torch.randn, shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        """U[0, 1), float64, of shape (n, ...): times are computed in float64."""
+        """Draw U[0, 1), float64, of shape (n, ...): times are computed in float64."""
         return self._draw(torch.rand, shape, dtype=torch.float64)
 
     def strata(self, n: int) -> Tensor:
-        """U[0, 1), float64, (n,): image i of the global batch of N draws from [i / N, (i + 1) / N)."""
+        """Draw U[0, 1), float64, (n,): image i of the global batch of N draws from [i / N, (i + 1) / N)."""
         index = torch.arange(self.first, self.first + n, dtype=torch.float64, device=self.device)
         return (index + self.uniform(n)) / (n if self.total is None else self.total)
 
     def _draw(self, sample, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-        share, rest = divmod(shape[0], len(self.generators))
+        size, rest = divmod(shape[0], len(self.generators))
         if rest:
             raise ValueError(f"{shape[0]} images cannot be cut into {len(self.generators)} equal shares")
-        parts = [sample(share, *shape[1:], generator=g, device=g.device, dtype=dtype) for g in self.generators]
+        parts = [sample(size, *shape[1:], generator=g, device=g.device, dtype=dtype) for g in self.generators]
         return torch.cat(parts).to(self.device)

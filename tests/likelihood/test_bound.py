@@ -125,7 +125,7 @@ def test_bits_per_dim_of_an_exact_gaussian_model_is_its_entropy(schedule):
 
 
 @pytest.mark.filterwarnings("ignore:this schedule keeps")
-def test_a_chain_that_keeps_signal_costs_what_its_prior_gets_wrong():
+def test_a_chain_that_keeps_signal_costs_its_prior_kl():
     """With the exact reverse the bound is loose by KL(q(x_T) || N(0, 1)) and by nothing else."""
     schedule = BetaSchedule(linear(100))
     alpha, sigma = schedule.alpha[-1].item(), schedule.sigma[-1].item()
@@ -174,7 +174,7 @@ def shares_of(indices, k, seed=0):
     return BoundBits(LearnedRange(), k, None)(ExactGaussian(SHORT), x_0, None, ImageNoise(seed, indices, (1, 4, 4)))
 
 
-def test_the_standard_error_of_a_share_of_the_times_is_its_spread_over_seeds():
+def test_standard_error_of_chosen_times_is_spread_over_seeds():
     """The choice of times is most of the error. Were it the same for all images, none of it would show between them."""
     n, seeds = 40, 30
     found = torch.stack([shares_of(range(n), 4, seed) for seed in range(seeds)])

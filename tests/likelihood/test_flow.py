@@ -70,7 +70,7 @@ class Correlated(torch.nn.Module):
         return Estimate(x_0, (x_t - alpha[..., None] * x_0) / sigma[..., None])
 
 
-def test_hutchinsons_estimate_has_the_right_mean_for_correlated_pixels():
+def test_hutchinsons_estimate_is_unbiased():
     """Signs of one kind would add the off-diagonal half of the Jacobian to its trace: 1.06 bits a pixel here."""
     denoiser, n, gen = Correlated(), 3000, torch.Generator().manual_seed(0)
     data = torch.distributions.MultivariateNormal(torch.zeros(2).double(), denoiser.covariance)

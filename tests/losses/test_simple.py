@@ -56,7 +56,7 @@ def test_simple_loss_is_mean_over_pixels():
     assert terms.loss.mean().item() == pytest.approx(1, rel=0.01)
 
 
-def test_a_simple_loss_of_a_target_that_grows_without_bound_is_refused():
+def test_simple_loss_of_an_unbounded_target_is_refused():
     """On EDM's path v = eps - sigma x_0, up to 6400 times as large squared; other weightings make up for it."""
     v, f = (Denoiser(Zero(), EDMSchedule(), prediction) for prediction in (V(), EDM()))
     with pytest.raises(UserError, match="prediction=v with weighting=uniform: .* use prediction=edm"):

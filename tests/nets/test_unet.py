@@ -92,7 +92,7 @@ def test_checkpoints_have_no_buffers():
 
 
 @pytest.mark.parametrize(("shape", "names"), [((1, 9, 8), "8 or 10"), ((3, 32, 31), "30 or 32"), ((1, 1, 1), "2")])
-def test_sides_that_cannot_be_halved_are_refused_with_those_that_can(shape, names):
+def test_sides_that_cannot_be_halved_are_refused(shape, names):
     with pytest.raises(UserError, match=names) as error:
         small(shape)
     assert "data.shape" in str(error.value)

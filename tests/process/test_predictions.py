@@ -66,7 +66,7 @@ def test_edm_prediction_is_karras_et_als(sigma):
     torch.testing.assert_close(eps, (x_t - x_0) / sigma)
 
 
-def test_edm_prediction_at_sigma_data_1_is_minus_v_on_a_variance_preserving_path():
+def test_edm_prediction_at_sigma_data_1_is_minus_v():
     alpha, sigma = PATHS["cosine"](torch.tensor([300]))
     a, b = EDM(1.0).coefficients(alpha, sigma)
     torch.testing.assert_close(torch.stack([-a, -b]), torch.stack(V().coefficients(alpha, sigma)))

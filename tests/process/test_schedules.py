@@ -45,7 +45,7 @@ def test_a_chain_of_one_step_has_one_time():
     assert BetaSchedule(f64(0.999)).time_of(f64(1e-9, 0.1, 1e9)).tolist() == [1, 1, 1]
 
 
-def test_an_interpolated_shift_that_would_turn_noise_back_is_refused():
+def test_interpolated_shift_with_falling_noise_is_refused():
     """Its log SNR falls by at least 2 pi along the path, which the shift may not give back."""
     path = CosineSchedule(64, noise_size=512, noise_size_low=32)
     assert (path.sigma_over_alpha(path.time_at(torch.linspace(0, 1, 1000, dtype=torch.float64))).diff() > 0).all()
@@ -111,7 +111,7 @@ def test_zero_terminal_snr(betas):
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-def test_time_of_inverts_ratio(path):
+def test_time_of_inverts_sigma_over_alpha(path):
     t = path.time_at(torch.linspace(0.01, 0.97, 20, dtype=torch.float64)).unique()
     torch.testing.assert_close(path.time_of(path.sigma_over_alpha(t)), t, rtol=1e-9, atol=1e-9)
     ends = path.time_of(f64(1e-12, 1e12))
@@ -134,7 +134,7 @@ def test_vp_is_the_limit_of_ddpms_linear_chain():
     assert [path.sigma_over_alpha(f64(t)).item() for t in (0.001, 1.0)] == pytest.approx([0.0105, 152.2], rel=0.01)
 
 
-def test_cosine_in_continuous_time_runs_over_thirty_units_of_log_snr():
+def test_continuous_cosine_spans_thirty_units_of_log_snr():
     path = CosineSchedule(image_size=64, noise_size=64)
     assert path.log_snr(f64(0, 0.5, 1)).tolist() == pytest.approx([15, 0, -15], abs=1e-9)
     # The ends are cut off by an angle of atan(exp(-7.5)), which moves what lies between by a little.
@@ -143,7 +143,7 @@ def test_cosine_in_continuous_time_runs_over_thirty_units_of_log_snr():
     assert path.log_snr(f64(0.2)).item() == pytest.approx(untruncated - moved, abs=1e-5)
 
 
-def test_shifted_cosine_is_the_cosine_with_the_snr_of_averaged_pixels():
+def test_shifted_cosine_has_the_snr_of_averaged_pixels():
     """At twice the size an average of 2 x 2 pixels has 4 times the SNR: the shift takes that back."""
     plain, shifted = CosineSchedule(32, 32), CosineSchedule(64, 32)
     t = f64(0.1, 0.5, 0.9)

@@ -58,7 +58,7 @@ def test_no_number_means_every_step(cls):
     assert cls(None)(SCHEDULE).tolist() == list(range(1000, -1, -1))
 
 
-def test_leading_in_continuous_time_starts_from_the_least_noisy_time():
+def test_leading_in_continuous_time_has_the_least_noisy_time():
     path = FlowSchedule()
     first, last = path.t_min, path.t_max
     assert Leading(4)(path).tolist() == pytest.approx([*(first + i / 4 * (last - first) for i in (3, 2, 1, 0)), 0])
@@ -93,7 +93,7 @@ def test_bad_numbers_are_refused():
 
 @pytest.mark.parametrize("cls", [Leading, Trailing, Linspace])
 @pytest.mark.parametrize("path", [EDMSchedule(), FlowSchedule(), VPSchedule(), CosineSchedule(32, 32)])
-def test_in_continuous_time_even_means_what_training_draws_from_evenly(cls, path):
+def test_even_in_continuous_time_follows_time_at(cls, path):
     times = cls(40)(path)
     assert (times.diff() < 0).all()
     assert times[-1] == 0

@@ -78,7 +78,7 @@ def test_vlb_weight_is_ho_et_als_equation_12():
     torch.testing.assert_close(found[0], expected[0] * beta[0] / tilde_2, rtol=1e-9, atol=0)
 
 
-def test_vlb_weight_with_the_small_variance_is_the_fall_of_the_snr():
+def test_vlb_weight_with_small_variance_is_the_fall_of_snr():
     """(SNR(s) - SNR(t)) / 2 of the x_0 error (Kingma et al. 2021, eq. 13)."""
     found = VLB(SCHEDULE, FixedSmall())(ALPHA, SIGMA, X0().det(ALPHA, SIGMA))
     torch.testing.assert_close(found[1:], 1000 * (S[:-1] - S[1:]) / 2, rtol=1e-7, atol=0)
@@ -91,7 +91,7 @@ def test_vlb_weight_needs_a_chain_and_a_fixed_variance():
         VLB(SCHEDULE, LearnedRange())
 
 
-def test_uncertainty_looks_at_the_noise_through_random_fourier_features():
+def test_uncertainty_has_random_fourier_features():
     """Frequencies as if drawn from 2 pi N(0, 1), phases from [0, 2 pi) without regard to them (EDM2's MP-Fourier)."""
     seen = Uncertainty(Uniform(), channels=1000)
     assert seen.frequencies.std().item() == pytest.approx(2 * math.pi, rel=0.01)

@@ -101,7 +101,7 @@ def test_mean_and_covariance_of_a_mixture(name, arguments, few, many, path):
 
 
 @pytest.mark.parametrize("path", [FlowSchedule(), VPSchedule(), CHAIN], ids=["flow", "vp", "chain"])
-def test_ddim_with_eta_1_is_ancestral_sampling_with_the_small_variance(path):
+def test_ddim_with_eta_1_is_ancestral_with_small_variance(path):
     noises, found = torch.randn(20, 5, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64), []
     for name, arguments in (("ddim", {"eta": 1.0}), ("ancestral", {"variance": FixedSmall()})):
         feed = iter(noises)

@@ -1,4 +1,4 @@
-"""From images to noise and back: where editing starts from."""
+"""Codecs: from images to noise and back."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -34,29 +34,29 @@ class Painter:
         return self.denoiser.schedule
 
     def __call__(self, noise: Noise, y: Tensor | None, sampler: Sampler | None = None) -> Tensor:
-        """Images (n, C, H, W) for labels y (n,) or None, by its own sampler or another."""
+        """Sample images (n, C, H, W) for labels y (n,) or None, by its own sampler or another."""
         return (sampler or self.sampler)(self.denoiser, noise, y, self.on_step)
 
 
 class Tail(Spacing):
-    """The last steps of another spacing: a share of them, at least one."""
+    """Spacing with the last steps of another: a fraction of them, at least one."""
 
-    def __init__(self, spacing: Spacing, share: float):
+    def __init__(self, spacing: Spacing, fraction: float):
         super().__init__(spacing.steps)
-        self.spacing, self.share = spacing, share
+        self.spacing, self.fraction = spacing, fraction
 
     def times(self, schedule: Schedule, steps: int) -> Tensor:
         whole = self.spacing(schedule)[:-1]
-        return whole[-max(1, round(self.share * len(whole))) :]
+        return whole[-max(1, round(self.fraction * len(whole))) :]
 
 
 class Codec(ABC):
-    """Takes images x_0 to codes z at a time t and back.
+    """Codec: takes images x_0 to codes z at a time t and back.
 
     z is x_t in units of the prior's standard deviation there, as samplers take their noise.
 
     Args:
-        strength: share of the sampler's steps that lie between x_0 and z: with spacing=trailing that is t / t_max.
+        strength: fraction of the sampler's steps that lie between x_0 and z: with spacing=trailing that is t / t_max.
     """
 
     def __init__(self, strength: float):
@@ -66,29 +66,29 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
-        """Codes of images x_0, both (n, C, H, W), labels y (n,) or None."""
+        """Return codes of images x_0, both (n, C, H, W), labels y (n,) or None."""
 
     @abstractmethod
     def decode(self, painter: Painter, z: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
-        """Images of codes z, both (n, C, H, W)."""
+        """Return images of codes z, both (n, C, H, W)."""
 
     @abstractmethod
-    def between(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-        """Codes at shares (n, 1, 1, 1), float64, of the ways from a to b (n, C, H, W); just a at 0 and b at 1."""
+    def between(self, a: Tensor, b: Tensor, fraction: Tensor) -> Tensor:
+        """Return codes at fractions (n, 1, 1, 1), float64, of the way from a to b (n, C, H, W): a at 0, b at 1."""
 
     def spacing(self, sampler: Sampler) -> Spacing:
-        """The sampler's times from t to 0."""
+        """Return the sampler's times from t to 0."""
         return Tail(sampler.spacing, self.strength)
 
     def visible(self, painter: Painter, z: Tensor) -> Tensor:
-        """x_t of codes z, scaled to be looked at."""
+        """Return x_t of codes z, scaled to the range of images for a grid."""
         t = self.spacing(painter.sampler)(painter.schedule)[:1]
         alpha, sigma = (float(c) for c in painter.schedule(t))
         return z * (painter.schedule.prior_std(float(t)) / (alpha**2 + sigma**2) ** 0.5)
 
 
 class Noising(Codec):
-    """z ~ q(x_t | x_0), decoded by the sampler from t on (Meng et al. 2021, SDEdit; Ho et al. 2020, appendix D).
+    """Codec z ~ q(x_t | x_0), decoded by the sampler from t on (Meng et al. 2021, SDEdit; Ho et al. 2020, appendix D).
 
     At strength 1 nothing of the image is left, not even the alpha_T x_0 of q, and decoding is plain sampling.
     """
@@ -106,13 +106,13 @@ class Noising(Codec):
         part.spacing = self.spacing(painter.sampler)
         return painter(_starting_with(z, noise), y, part)
 
-    def between(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-        """On the straight line: two codes that share their noise keep its variance there."""
-        return torch.lerp(a, b, share.to(a))
+    def between(self, a: Tensor, b: Tensor, fraction: Tensor) -> Tensor:
+        """Interpolate on the straight line: two codes that share their noise keep its variance there."""
+        return torch.lerp(a, b, fraction.to(a))
 
 
 class Inverting(Codec):
-    """z by DDIM's steps taken upwards, decoded by DDIM without clipping, whatever the sampler (Song et al. 2020, 4.3).
+    """Codec z by DDIM inversion, decoded by DDIM without clipping, whatever the sampler (Song et al. 2020, 4.3).
 
     Nothing is drawn, and a round trip ends near where it began, the nearer the more steps.
     """
@@ -123,18 +123,18 @@ class Inverting(Codec):
     def decode(self, painter: Painter, z: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
         return painter(lambda: z, y, DDIM(self.spacing(painter.sampler), clip=None))
 
-    def between(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-        """On the great circle, where independent normal codes keep their length (Song et al. 2020, section 5.3)."""
+    def between(self, a: Tensor, b: Tensor, fraction: Tensor) -> Tensor:
+        """Interpolate on the great circle, where independent normal codes keep their length (Song et al. 2020, 5.3)."""
         angle = F.cosine_similarity(a.flatten(1), b.flatten(1)).double().clamp(-1, 1).acos().view(-1, 1, 1, 1)
         parallel = angle < 1e-4  # there the circle is a line
         of_a, of_b = (
-            torch.where(parallel, part, torch.sin(part * angle) / torch.sin(angle)) for part in (1 - share, share)
+            torch.where(parallel, part, torch.sin(part * angle) / torch.sin(angle)) for part in (1 - fraction, fraction)
         )
         return of_a.to(a) * a + of_b.to(a) * b
 
 
 def _starting_with(z: Tensor, noise: Noise) -> Noise:
-    """Noise whose first draw is z."""
+    """Return noise whose first draw is z."""
 
     def draws() -> Iterator[Tensor]:
         yield z

@@ -1,4 +1,4 @@
-"""Which part of an image is painted anew."""
+"""Masks of inpainting: the part of an image to paint."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 
-# Top, bottom, left and right end, as shares of height and width.
+# Top, bottom, left and right end, as fractions of height and width.
 REGIONS = {
     "left": (0.0, 1.0, 0.0, 0.5),
     "right": (0.0, 1.0, 0.5, 1.0),
@@ -20,7 +20,7 @@ REGIONS = {
 
 
 class Mask:
-    """The part to paint: a region by name, or the white part of an image file of the images' size.
+    """Mask of the part to paint: a region by name, or the white part of an image file of the images' size.
 
     Raises:
         UserError: there is neither such a region nor such a file.
@@ -32,7 +32,7 @@ class Mask:
         self.name = name
 
     def __call__(self, height: int, width: int) -> Tensor:
-        """Bool (height, width), True where to paint."""
+        """Return the mask, bool (height, width), True where to paint."""
         mask = self._region(height, width) if self.name in REGIONS else self._file()
         if mask.shape != (height, width):
             raise UserError(

@@ -1,4 +1,4 @@
-"""Drawing the rows of a task: batches, noise and quantisation."""
+"""Perform a task: batches, noise and quantisation of its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -46,6 +46,6 @@ def perform(
 
 
 def batches(task: Task, count: int, batch_size: int) -> list[range]:
-    """Rows 0 .. count - 1, as many together as draw batch_size images, at least one."""
+    """Cut rows 0 .. count - 1 into batches of as many as sample batch_size images, at least one."""
     size = max(1, batch_size // task.width)
     return [range(start, min(start + size, count)) for start in range(0, count, size)]

@@ -13,7 +13,7 @@ from inkwash.samplers.base import Sampler, Sampling
 
 
 class Resampled(Spacing):
-    """Another spacing, cut into stretches of `jump_length` steps that are each walked `resamples` times.
+    """Spacing of another one, cut into stretches of `jump_length` steps that are each walked `resamples` times.
 
     So times also rise, at once from the end of a stretch to its beginning. Stretches are counted from the data's end,
     and the step to t = 0, from where nothing returns, is walked once: resamples * (steps - 1) + 1 steps to the data.
@@ -38,11 +38,11 @@ class Resampled(Spacing):
 
 
 class RePaint(Sampler):
-    """A sampler whose every step puts the known pixels, at the noise level of its end, into what it made of the others.
+    """Sampler that replaces the known pixels after every step, at the noise level of its end.
 
     Algorithm 1 in the paper's symbols: x_{t-1} = m x_{t-1}^known + (1 - m) x_{t-1}^unknown, m the known part and
     x_{t-1}^known ~ q(x_{t-1} | x_0). A step draws the unknown pixels given the known ones of x_t, which are noisy: the
-    result answers to them too little. Walking stretches again from x_t ~ q(x_t | x_{t-1}) makes up for that, for all of
+    result depends on them too little. Walking stretches again from x_t ~ q(x_t | x_{t-1}) makes up for that, for all of
     it only with many, short and often repeated steps (measured on two pixels in tests/editing/test_repaint.py).
 
     Any path and any sampler, the paper's is ancestral; one that remembers earlier steps forgets them at a jump.

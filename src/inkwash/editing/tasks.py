@@ -1,4 +1,4 @@
-"""What `make sample` can be asked for: images from noise, or from other images."""
+"""Tasks of `make sample`: images from noise, or from other images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from inkwash.samplers.base import Sampler
 
 
 class Task(ABC):
-    """Draws rows of images: what each starts from, what it goes through, what it ends in. A new one writes `row`.
+    """Task: samples rows of images, each from its inputs to its results. A new one writes `row`.
 
     Attributes:
-        inputs: how many images a row starts from.
-        width: how many a row draws at once.
-        results: which images of a row are drawn.
-        images: where whoever runs the task takes the inputs from: an image file, a folder of images, a Parquet file;
+        inputs: number of images a row starts from.
+        width: number of images a row samples at once.
+        results: the sampled images of a row.
+        images: source of the inputs: an image file, a folder of images, a Parquet file;
             None for held-out images of the run's own data.
     """
 
@@ -32,7 +32,7 @@ class Task(ABC):
 
     @abstractmethod
     def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
-        """Rows (n, columns, C, H, W) in [-1, 1].
+        """Return rows (n, columns, C, H, W) in [-1, 1].
 
         Args:
             x_0: (n, inputs, C, H, W) in [-1, 1].
@@ -41,11 +41,11 @@ class Task(ABC):
         """
 
     def spacing(self, sampler: Sampler) -> Spacing:
-        """The times that drawing a row visits."""
+        """Return the times that sampling a row visits."""
         return sampler.spacing
 
     def report(self, rows: Tensor) -> dict[str, float]:
-        """What is to be said of finished rows, uint8 (n, columns, C, H, W)."""
+        """Return summary statistics of finished rows, uint8 (n, columns, C, H, W)."""
         return {}
 
 
@@ -104,7 +104,7 @@ class ImageToImage(RoundTrip):
     """Image; noisy image; another image that could have led there (SDEdit, Meng et al. 2021).
 
     Args:
-        strength: how noisy: see Codec.
+        strength: fraction of the steps to t, see Codec.
         images: see Task.
     """
 
@@ -124,7 +124,7 @@ class Reconstruct(RoundTrip):
         super().__init__(Inverting(strength), images)
 
     def report(self, rows: Tensor) -> dict[str, float]:
-        """The root mean square error, in levels of 0 .. 255."""
+        """Return the root mean square error, in levels of 0 .. 255."""
         return {"rmse_levels": float((rows[:, 2].double() - rows[:, 0].double()).square().mean().sqrt())}
 
 
@@ -138,7 +138,7 @@ class Interpolate(Task):
             at the two images; Noising that of Ho et al. 2020, appendix D: both get the same noise, and drawing starts
             at t, where it got them.
         strength: see Codec.
-        frames: how many images, the two ends included.
+        frames: number of images, the two ends included.
         images: see Task.
     """
 
@@ -158,8 +158,8 @@ class Interpolate(Task):
             return images.repeat_interleave(frames, dim=0)
 
         a, b = (each(self.codec.encode(painter, x_0[:, end], lambda: eps, label)) for end in (0, 1))
-        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=x_0.device).repeat(n)
-        z = self.codec.between(a, b, share.view(-1, 1, 1, 1))
+        fraction = torch.linspace(0, 1, frames, dtype=torch.float64, device=x_0.device).repeat(n)
+        z = self.codec.between(a, b, fraction.view(-1, 1, 1, 1))
         drawn = self.codec.decode(painter, z, lambda: each(noise()), None if label is None else each(label))
         return torch.cat([x_0[:, :1], drawn.view(n, frames, *drawn.shape[1:]), x_0[:, 1:]], dim=1)
 

@@ -1,4 +1,4 @@
-"""The likelihood of a continuous path, by its probability flow ODE (Song et al. 2021, section 4.3)."""
+"""Likelihood of a continuous path by its probability flow ODE (Song et al. 2021, section 4.3)."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from inkwash.process.spacing import Spacing
 def flow_bits_per_dim(
     denoiser: nn.Module, spacing: Spacing, x_0: Tensor, y: Tensor | None, dequantise: Tensor, probe: Tensor
 ) -> Tensor:
-    """-log2 p(x_0) per dimension by the probability flow ODE (Song et al. 2021, eq. 39 and 40), (n,), float64.
+    """Return -log2 p(x_0) per dimension by the probability flow ODE, (n,), float64 (Song et al. 2021, eq. 39 and 40).
 
     dx/dt = alpha' x_0 + sigma' eps with the denoiser's estimates, by the classical Runge-Kutta method over the times of
     the spacing, from t_min, where the images are taken for x_t, to its greatest.
@@ -60,7 +60,7 @@ def flow_bits_per_dim(
 
 
 def _times(spacing: Spacing, schedule: Schedule) -> Tensor:
-    """The times of the solver, float64, (steps,), from t_min up."""
+    """Return the times of the solver, float64, (steps,), from t_min up."""
     if schedule.discrete:
         raise UserError(
             "the likelihood of the probability flow needs continuous time: use schedule=vp, flow or edm, or, for a "
@@ -81,7 +81,7 @@ def _times(spacing: Spacing, schedule: Schedule) -> Tensor:
 def _velocity(
     denoiser: nn.Module, x: Tensor, t: Tensor, y: Tensor | None, rates: tuple[Tensor, Tensor], probe: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(dx/dt, probe^T d(dx/dt)/dx probe) at x, for rates (alpha', sigma')."""
+    """Return (dx/dt, probe^T d(dx/dt)/dx probe) at x, for rates (alpha', sigma')."""
     d_alpha, d_sigma = rates
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -93,7 +93,7 @@ def _velocity(
 
 
 class FlowBits:
-    """bits/dim by the probability flow ODE, of any batch of images.
+    """Likelihood in bits/dim by the probability flow ODE.
 
     Args:
         spacing: the times that the solver visits, four network evaluations and gradients between neighbours. The least
@@ -109,13 +109,13 @@ class FlowBits:
         self.spacing, self.probes = spacing, probes
 
     def check(self, schedule: Schedule, learn_variance: bool = False) -> None:
-        """Raise UserError where the path is none for it; a learned variance is of no use to it."""
+        """Raise UserError unless the path is continuous and the times cover it; a learned variance is not used."""
         _times(self.spacing, schedule)
 
     def __call__(self, denoiser: nn.Module, x_0: Tensor, y: Tensor | None, noise: Callable[[], Tensor]) -> Tensor:
-        """Of images x_0 (n, C, H, W) with labels y (n,): (n,), float64; `noise` gives each image its own."""
-        found = []
+        """Return bits/dim of images x_0 (n, C, H, W) with labels y (n,): (n,), float64; `noise` is each image's own."""
+        estimates = []
         for _ in range(self.probes):
             dequantise, probe = torch.special.ndtr(noise()), torch.where(noise() > 0, 1.0, -1.0)
-            found.append(flow_bits_per_dim(denoiser, self.spacing, x_0, y, dequantise, probe))
-        return torch.stack(found).mean(dim=0)
+            estimates.append(flow_bits_per_dim(denoiser, self.spacing, x_0, y, dequantise, probe))
+        return torch.stack(estimates).mean(dim=0)

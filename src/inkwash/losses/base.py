@@ -1,4 +1,4 @@
-"""The training objective: one Monte Carlo term for each image (Ho et al. 2020, Algorithm 1)."""
+"""Base of training objectives: one Monte Carlo term for each image (Ho et al. 2020, Algorithm 1)."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from inkwash.random import Draws
 
 @dataclass
 class LossTerms:
-    """What the loss drew and found.
+    """Loss of a batch, image by image, with the times drawn.
 
     Attributes:
         loss: (n,), whose mean is minimised.
@@ -28,15 +28,15 @@ class LossTerms:
 
 
 class Loss(nn.Module, ABC):
-    """Draws times and noise, and asks for one term of each image. A new objective writes `objective` only.
+    """Training objective: draws times and noise, and takes one term of each image. A new one writes `objective`.
 
     Args:
         times: the distribution of t.
-        label_dropout: share of labels hidden from the network, so that it also learns to do without
+        label_dropout: fraction of labels hidden from the network, so that it also learns to do without
             (Ho & Salimans 2022, Algorithm 1).
 
     Attributes:
-        learns_variance: whether it trains the second head of a network (model.learn_variance).
+        learns_variance: True if it trains the second head of a network (model.learn_variance).
     """
 
     learns_variance = False
@@ -56,7 +56,7 @@ class Loss(nn.Module, ABC):
             )
 
     def forward(self, denoiser: Denoiser, x_0: Tensor, y: Tensor | None, draws: Draws) -> LossTerms:
-        """The loss of images x_0 (n, C, H, W) with labels y (n,) or None."""
+        """Return the loss of images x_0 (n, C, H, W) with labels y (n,) or None (Ho et al. 2020, Algorithm 1)."""
         n, schedule = len(x_0), denoiser.schedule
         t = self.times(schedule, n, draws)
         eps = draws.normal(*x_0.shape)
@@ -68,4 +68,4 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        """One float32 term for each image, (n,), at times t and noise eps."""
+        """Return one float32 term for each image, (n,), at times t and noise eps."""

@@ -1,4 +1,4 @@
-"""The simple loss (Ho et al. 2020, eq. 14) with any distance and weighting."""
+"""Simple loss (Ho et al. 2020, eq. 14) with any distance and weighting."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from inkwash.process.weightings import Uniform, Weighting
 
 
 class DiffusionLoss(Loss):
-    """w(t) * mean over pixels of distance(network(x_t, t), y).
+    """Simple loss: w(t) * mean over pixels of distance(network(x_t, t), y).
 
     Args:
         distance: L2, L1, Huber or PseudoHuber.

@@ -1,4 +1,4 @@
-"""The variational bound as a loss, alone and beside the simple loss."""
+"""Variational bound as a loss, alone and beside the simple loss."""
 
 from torch import Tensor
 
@@ -15,14 +15,14 @@ from inkwash.process.weightings import Uniform, Weighting
 
 
 class VLBLoss(Loss):
-    """T times the term L_{t-1} of the variational bound, L_0 at t = 1: bits per dimension (Ho et al. 2020, eq. 5).
+    """Loss of T times the bound's term L_{t-1}, L_0 at t = 1: bits per dimension (Ho et al. 2020, eq. 5).
 
     Args:
         variance: of the reverse step; LearnedRange trains model.learn_variance's head.
         times: uniform or stratified, or importance, which tames the gradient's noise (Nichol & Dhariwal 2021, section
             3.3) and makes up for what it does to the mean.
         label_dropout: see Loss.
-        weighting: that of the configuration, uniform: the bound weights its terms itself.
+        weighting: the configuration's, refused unless it is uniform: the bound weights its terms itself.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class VLBLoss(Loss):
 
 
 class HybridLoss(DiffusionLoss):
-    """The simple loss plus vlb_weight * L_vlb, which trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
+    """Hybrid loss: simple + vlb_weight * L_vlb, which trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
 
     Args:
         vlb_weight: of T times a term in bits per dimension; 0.001 in the paper, T / 1000 times a term.

@@ -1,4 +1,4 @@
-"""The pieces of the U-Net of Ho et al. 2020, appendix B. Images are (n, C, H, W), embeddings (n, D)."""
+"""Blocks of the U-Net of Ho et al. 2020, appendix B. Images are (n, C, H, W), embeddings (n, D)."""
 
 import math
 from typing import TypeVar
@@ -11,7 +11,7 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def sinusoidal_embedding(position: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """sin(position * w_i) and then cos(position * w_i), w_i from 1 down to 1 / max_period: (n,) -> (n, dim).
+    """Return sin(position * w_i) and then cos(position * w_i), w_i from 1 down to 1 / max_period: (n,) -> (n, dim).
 
     The first half are sines and the exponents reach -1, as in Ho et al.'s code (divisor dim / 2 - 1).
     """
@@ -35,7 +35,7 @@ def linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 def zeroed(layer: Layer) -> Layer:
-    """The layer with zero weights: residual branches start as nothing and the network starts at 0."""
+    """Set a layer's weights to zero: residual branches and the network's output start at 0."""
     nn.init.zeros_(layer.weight)
     return layer
 
@@ -48,10 +48,12 @@ def _init(layer: Layer) -> Layer:
 
 
 def norm_groups(channels: int) -> int:
-    """Groups for a network of that base width: 32 as in Ho et al.'s code, fewer where one would be under 4 channels.
+    """Return the number of groups for a network of this base width, of 4 channels or more each if possible.
 
-    A group of one channel takes away every constant that is added to the channel, and with it the embedding: a block
-    would be deaf to time and class.
+    It is at most 32, as in Ho et al.'s code.
+
+    A group of one channel removes every constant that is added to the channel, and with it the embedding: a block's
+    output would not depend on time or class.
     """
     return max(g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels // g >= 4))
 

@@ -1,4 +1,4 @@
-"""The interface of a network: all that denoisers, training and export ask of it."""
+"""Interface of a network: all that denoisers, training and export use of it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol

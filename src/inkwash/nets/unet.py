@@ -1,4 +1,4 @@
-"""The U-Net of Ho et al. 2020 (a PixelCNN++ backbone with time embedding and self-attention)."""
+"""U-Net of Ho et al. 2020 (a PixelCNN++ backbone with time embedding and self-attention)."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ from inkwash.nets.blocks import (
 
 
 class UNet(nn.Module):
-    """Maps a noisy image, its time and perhaps its class to an output of the image's shape.
+    """U-Net that maps a noisy image, its time and perhaps its class to an output of the image's shape.
 
     Args:
         shape: (C, H, W) of the images.
@@ -117,7 +117,7 @@ class UNet(nn.Module):
         self.output = nn.Sequential(group_norm(channels * channel_mult[0], groups), nn.SiLU(), heads)
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (n, C, H, W), time (n,), labels y (n,) int64 with -1, or None for all, meaning no label."""
+        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label."""
         dtype = self.input.weight.dtype  # of the weights: a network cast to half takes float32 images all the same
         embedding = self.time(sinusoidal_embedding(time, self.channels).to(dtype))
         if self.label is not None:
@@ -140,7 +140,7 @@ class UNet(nn.Module):
 
 
 def _heights(height: int, width: int, levels: int, patch_size: int) -> list[int]:
-    """Heights of the levels' feature maps."""
+    """Return the heights of the levels' feature maps."""
     multiple = patch_size * 2 ** (levels - 1)
     if height % multiple or width % multiple:
         near = [f"{max(n // multiple, 1) * multiple} or {-(-n // multiple) * multiple}" for n in (height, width)]

@@ -13,7 +13,7 @@ from inkwash.errors import UserError
 
 
 def linear(T: int, beta_start: float = 1e-4, beta_end: float = 0.02, scale_with_T: bool = False) -> Tensor:
-    """Evenly spaced betas (Ho et al. 2020, section 4).
+    """Return evenly spaced betas (Ho et al. 2020, section 4).
 
     The end points are meant for T = 1000. `scale_with_T` multiplies them by 1000 / T, as Nichol & Dhariwal's code
     does, so that alpha_bar_T stays near 4e-5 for every T; without it a short chain never reaches noise.
@@ -28,21 +28,21 @@ def linear(T: int, beta_start: float = 1e-4, beta_end: float = 0.02, scale_with_
 
 
 def quadratic(T: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
-    """Betas whose square roots are evenly spaced ("quad" in DDIM's code, "scaled linear" elsewhere)."""
+    """Return betas whose square roots are evenly spaced ("quad" in DDIM's code, "scaled linear" elsewhere)."""
     if not 0 < beta_start <= beta_end < 1:
         raise UserError("schedule.betas: quadratic needs 0 < beta_start <= beta_end < 1")
     return torch.linspace(beta_start**0.5, beta_end**0.5, _steps(T), dtype=torch.float64) ** 2
 
 
 def cosine(T: int, s: float = 0.008, beta_max: float = 0.999) -> Tensor:
-    """alpha_bar(u) proportional to cos^2((u + s) / (1 + s) * pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
+    """Return betas of alpha_bar(u) ~ cos^2((u + s) / (1 + s) * pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
     if s < 0:
         raise UserError(f"schedule.betas.s={s} must not be negative")
     return from_alpha_bar(lambda u: torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2, T, beta_max)
 
 
 def sigmoid(T: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0, beta_max: float = 0.999) -> Tensor:
-    """alpha_bar(u) a falling logistic curve between `start` and `end` (Jabri et al. 2022, algorithm 1).
+    """Return betas of a falling logistic alpha_bar(u) between `start` and `end` (Jabri et al. 2022, algorithm 1).
 
     It acts on alpha_bar. The schedule of the same name that acts on beta (Xu et al. 2022, GeoDiff) is another one.
     """
@@ -62,7 +62,7 @@ def listed(values: Sequence[float]) -> Tensor:
 
 
 def from_alpha_bar(alpha_bar: Callable[[Tensor], Tensor], T: int, beta_max: float = 0.999) -> Tensor:
-    """beta_t = min(1 - alpha_bar(t / T) / alpha_bar((t - 1) / T), beta_max)."""
+    """Return beta_t = min(1 - alpha_bar(t / T) / alpha_bar((t - 1) / T), beta_max)."""
     if not 0 < beta_max < 1:
         raise UserError(f"schedule.betas.beta_max={beta_max} must lie between 0 and 1")
     curve = alpha_bar(torch.linspace(0, 1, _steps(T) + 1, dtype=torch.float64))

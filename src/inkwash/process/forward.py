@@ -1,4 +1,4 @@
-"""The forward process q, written with pairs (alpha_s, sigma_s), (alpha_t, sigma_t) for two times s < t of any path."""
+"""Forward process q, written with pairs (alpha_s, sigma_s), (alpha_t, sigma_t) for two times s < t of any path."""
 
 import torch
 from torch import Tensor

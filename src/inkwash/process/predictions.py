@@ -1,7 +1,7 @@
-"""What a network regresses: y = a * x_0 + b * eps, two numbers for each (alpha, sigma).
+"""Predictions: the regression target y = a * x_0 + b * eps, two numbers for each (alpha, sigma).
 
 Together with x_t = alpha * x_0 + sigma * eps that is a 2x2 system with determinant det = alpha * b - sigma * a;
-where it vanishes y tells nothing that x_t does not, and the target is ill-posed.
+where it vanishes, y says nothing that x_t does not, and the target is ill-posed.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """(a, b) of y = a * x_0 + b * eps."""
+        """Return (a, b) of y = a * x_0 + b * eps."""
 
     def det(self, alpha: Tensor, sigma: Tensor) -> Tensor:
         a, b = self.coefficients(alpha, sigma)

@@ -16,11 +16,11 @@ from inkwash.process.betas import zero_terminal_snr as rescale_to_zero_terminal_
 
 
 class Schedule(KeepDtype, nn.Module, ABC):
-    """A path from data to noise.
+    """Path from data to noise.
 
     Attributes:
         t_min, t_max: the least and the most noisy time a network is trained on.
-        discrete: whether times are the whole numbers t_min..t_max.
+        discrete: True if times are the whole numbers t_min..t_max.
     """
 
     t_min: float
@@ -29,18 +29,18 @@ class Schedule(KeepDtype, nn.Module, ABC):
 
     @abstractmethod
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) at times t of shape (n,): float64, (n, 1, 1, 1), ready to multiply images."""
+        """Return (alpha, sigma) at times t of shape (n,): float64, (n, 1, 1, 1), ready to multiply images."""
 
     @abstractmethod
     def time_input(self, t: Tensor) -> Tensor:
-        """What the network's time embedding is given for t of shape (n,): float32, (n,), about 0..1000."""
+        """Return the input of the network's time embedding for t (n,): float32, (n,), about 0..1000."""
 
     def prior_std(self, t: float) -> float:
-        """Standard deviation of the noise that stands for x_t when sampling starts at t."""
+        """Return the standard deviation of the noise that replaces x_t when sampling starts at t."""
         return float(self(torch.tensor([t], dtype=torch.float64))[1])
 
     def input_scale(self, t: Tensor) -> Tensor:
-        """What x_t is multiplied by before the network sees it, (n, 1, 1, 1); 1 where x_t has unit variance anyway."""
+        """Return the factor of x_t before the network, (n, 1, 1, 1); 1 where x_t has unit variance anyway."""
         return torch.ones(len(t), 1, 1, 1, dtype=torch.float64, device=t.device)
 
     def sigma_over_alpha(self, t: Tensor) -> Tensor:
@@ -66,12 +66,12 @@ class Schedule(KeepDtype, nn.Module, ABC):
         return (low + high) / 2
 
     def time_at(self, u: Tensor) -> Tensor:
-        """The time, float64, at fraction u in [0, 1] of the training range, 1 excluded on a chain."""
+        """Return the time, float64, at fraction u in [0, 1] of the training range, 1 excluded on a chain."""
         return self.t_min + u * (self.t_max - self.t_min)
 
 
 class BetaSchedule(Schedule):
-    """The variance preserving path of a Markov chain with variances betas: alpha^2 + sigma^2 = 1, t in {1, ..., T}.
+    """Variance preserving path of a Markov chain with variances betas: alpha^2 + sigma^2 = 1, t in {1, ..., T}.
 
     alpha_t = sqrt(alpha_bar_t), sigma_t = sqrt(1 - alpha_bar_t), alpha_bar_t = prod_{i <= t} (1 - beta_i)
     (Ho et al. 2020, eq. 4); alpha_bar_0 = 1.
@@ -131,7 +131,7 @@ class BetaSchedule(Schedule):
 
 
 class FlowSchedule(Schedule):
-    """The straight path alpha = 1 - t, sigma = t, t in (0, 1] (Liu et al. 2022, rectified flow; Lipman et al. 2022)."""
+    """Straight path alpha = 1 - t, sigma = t, t in (0, 1] (Liu et al. 2022, rectified flow; Lipman et al. 2022)."""
 
     def __init__(self, t_min: float = 1e-3):
         super().__init__()
@@ -148,10 +148,10 @@ class FlowSchedule(Schedule):
 
 
 class EDMSchedule(Schedule):
-    """x_t = x_0 + t * eps: time is the noise level itself (Karras et al. 2022, table 1, "ours").
+    """Path x_t = x_0 + t * eps: time is the noise level itself (Karras et al. 2022, table 1, "ours").
 
     Args:
-        sigma_data: standard deviation of the data, which the input scale makes up for.
+        sigma_data: standard deviation of the data, used by the input scale c_in.
         sigma_min, sigma_max: range of noise levels.
     """
 
@@ -179,7 +179,7 @@ class EDMSchedule(Schedule):
 
 
 class VPSchedule(Schedule):
-    """The variance preserving SDE in continuous time: alpha = exp(-t^2 (beta_max - beta_min) / 4 - t beta_min / 2).
+    """Variance preserving SDE in continuous time: alpha = exp(-t^2 (beta_max - beta_min) / 4 - t beta_min / 2).
 
     Source: Song et al. 2021, eq. 32 and 33; DDPM's linear schedule of 1000 steps with t for t / T.
     """
@@ -204,7 +204,7 @@ class VPSchedule(Schedule):
 
 
 class CosineSchedule(Schedule):
-    """The cosine path in continuous time, shifted for the image size (Hoogeboom et al. 2023, section 3.1).
+    """Cosine path in continuous time, shifted for the image size (Hoogeboom et al. 2023, section 3.1).
 
     log SNR = -2 log tan(pi t / 2), within +-15, plus 2 log(noise_size / image_size): noise is added as if the image
     were noise_size pixels wide. With noise_size_low the shift is interpolated from that, at t = 0, to noise_size.

@@ -1,4 +1,4 @@
-"""Sampling times: which times a sampler visits, noisiest first, ending at 0 (clean data).
+"""Sampling times: the times a sampler visits, noisiest first, ending at 0 (clean data).
 
 Names are those of Lin et al. 2023, table 2, counted here from 1: DDPM's index t - 1 is our t. In continuous time even
 means even in what training draws from evenly (Schedule.time_at): on EDM's path, where time is sigma itself and 50 even
@@ -16,7 +16,7 @@ from inkwash.process.schedules import Schedule
 
 
 class Spacing(ABC):
-    """Lists the times of a sampling run.
+    """Sampling times of a run.
 
     Args:
         steps: number of steps; None takes every time of a discrete schedule.
@@ -28,7 +28,7 @@ class Spacing(ABC):
         self.steps = steps
 
     def __call__(self, schedule: Schedule) -> Tensor:
-        """Times, float64, (steps + 1,), falling strictly from at most t_max to 0."""
+        """Return the times, float64, (steps + 1,), falling strictly from at most t_max to 0."""
         steps = self.steps
         if steps is None:
             if not schedule.discrete:
@@ -40,7 +40,7 @@ class Spacing(ABC):
 
     @abstractmethod
     def times(self, schedule: Schedule, steps: int) -> Tensor:
-        """The noisy times, (steps,), noisiest first."""
+        """Return the noisy times, (steps,), noisiest first."""
 
 
 class Leading(Spacing):
@@ -129,6 +129,7 @@ def _range(schedule: Schedule, sigma_min: float | None, sigma_max: float | None)
 
 
 def _distinct(schedule: Schedule, times: Tensor) -> Tensor:
+    """Return the times; raise UserError if two fall on the same step of a chain."""
     if schedule.discrete and len(times.unique()) < len(times):
         raise UserError(
             f"spacing.steps={len(times)}: so many steps fall on the same times of a schedule of "

@@ -15,8 +15,8 @@ class Times(ABC):
     """Draws training times.
 
     Attributes:
-        learns: whether `learn` does anything, so that ranks need not meet for nothing.
-        keeps_mean: whether a loss at these times, with `weight`, has the mean that it has at uniform ones.
+        learns: True if `learn` does anything; otherwise ranks exchange no losses.
+        keeps_mean: True if a loss at these times, times `weight`, has the mean of uniform times.
     """
 
     learns = False
@@ -24,17 +24,17 @@ class Times(ABC):
 
     @abstractmethod
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
-        """Times for n images, float64, (n,)."""
+        """Draw times for n images, float64, (n,)."""
 
     def weight(self, schedule: Schedule, t: Tensor) -> Tensor | None:
-        """What a loss drawn at t is multiplied by, (n,), so that its mean is that of uniform times; None for 1.
+        """Return the factor of a loss drawn at t, (n,), that restores the mean over uniform times; None for 1.
 
-        None of the others corrects for itself: log-normal times, say, are meant to change the objective.
+        Only importance sampling has one: log-normal times, for example, are meant to change the objective.
         """
         return None
 
     def learn(self, t: Tensor, losses: Tensor) -> None:  # noqa: B027
-        """Told the times and losses of every image of the global batch after each step, alike on every rank."""
+        """Learn from the times and losses of all images of the global batch, after each step, alike on every rank."""
 
 
 class Uniform(Times):
@@ -71,7 +71,7 @@ class LogNormal(Times):
 
 
 class LogitNormal(Times):
-    """A fraction sigmoid(N(mean, std^2)) of the path's range of times (Esser et al. 2024, eq. 19)."""
+    """Fraction sigmoid(N(mean, std^2)) of the path's range of times (Esser et al. 2024, eq. 19)."""
 
     def __init__(self, mean: float = 0.0, std: float = 1.0):
         if std <= 0:
@@ -89,9 +89,9 @@ class SecondMoment(KeepDtype, nn.Module, Times):
     seen `history` times. The times of a batch are stratified, as in `Stratified`. Its state is part of a checkpoint.
 
     Args:
-        T: number of steps of the chain; None, of a path that is no chain, is refused.
+        T: number of steps of the chain; None, for a path without steps, is refused.
         history: losses kept for each t.
-        uniform: share of the times that stays uniform, so that no t is forgotten.
+        uniform: fraction of the times that stays uniform, so that p(t) > 0 for every t.
     """
 
     learns = True
@@ -115,7 +115,7 @@ class SecondMoment(KeepDtype, nn.Module, Times):
         if bool((self.counts < self.history).any()):
             return torch.full_like(self.losses[:, 0], 1 / T)
         p = self.losses.square().mean(dim=1).sqrt()
-        # All losses 0 say as little as none.
+        # If all losses are 0, p(t) stays uniform.
         p = torch.where(p.sum() > 0, p / p.sum(), 1 / T)
         return (1 - self.uniform) * p + self.uniform / T
 
@@ -136,7 +136,7 @@ class SecondMoment(KeepDtype, nn.Module, Times):
         # On the CPU, one by one: the same t may come several times in a batch.
         table, counts = self.losses.cpu().clone(), self.counts.tolist()
         for index, loss in zip((t.long() - 1).tolist(), losses.double().tolist(), strict=True):
-            # A ring: the mean of squares does not care for the order.
+            # A ring buffer: the mean of squares does not depend on the order.
             table[index, counts[index] % self.history] = loss
             counts[index] += 1
         self.losses.copy_(table)

@@ -11,17 +11,17 @@ from inkwash.process.schedules import Schedule
 
 
 class Variance(ABC):
-    """The variance of p(x_s | x_t).
+    """Variance of p(x_s | x_t).
 
     Attributes:
-        learned: whether it needs the network's second head (model.learn_variance).
+        learned: True if it needs the network's second head (model.learn_variance).
     """
 
     learned = False
 
     @abstractmethod
     def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
-        """Log variance, float64, (n, 1, 1, 1), or (n, C, H, W) when it is learned; -inf for 0.
+        """Return the log variance, float64, (n, 1, 1, 1), or (n, C, H, W) when it is learned; -inf for 0.
 
         Args:
             v: the network's second head (n, C, H, W), which interpolates between the two fixed log variances; None from
@@ -29,26 +29,26 @@ class Variance(ABC):
         """
 
     def __call__(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
-        """Variance, float64, of the shape of `log`."""
+        """Return the variance, float64, of the shape of `log`."""
         return self.log(schedule, s, t, v).exp()
 
 
 class FixedSmall(Variance):
-    """That of q(x_s | x_t, x_0), beta tilde_t: right when x_0 is a single point (Ho et al. 2020, section 3.2)."""
+    """Variance beta tilde_t of q(x_s | x_t, x_0): right when x_0 is a single point (Ho et al. 2020, section 3.2)."""
 
     def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         return posterior_variance(schedule, s, t).log()
 
 
 class FixedLarge(Variance):
-    """That of q(x_t | x_s), beta_t: right when x_0 ~ N(0, I) (Ho et al. 2020, section 3.2)."""
+    """Variance beta_t of q(x_t | x_s): right when x_0 ~ N(0, I) (Ho et al. 2020, section 3.2)."""
 
     def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         return transition(schedule, s, t)[1].log()
 
 
 class FixedBetween(Variance):
-    """beta_t^share beta tilde_t^(1 - share): LearnedRange with v = share for every pixel and time.
+    """Variance beta_t^share beta tilde_t^(1 - share): LearnedRange with v = share for every pixel and time.
 
     Data lie between a point and N(0, I), and so does the best variance, the more so the fewer the steps.
     """
@@ -60,12 +60,12 @@ class FixedBetween(Variance):
 
     def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
         small, large = FixedSmall().log(schedule, s, t), FixedLarge().log(schedule, s, t)
-        # torch.lerp has no sense of -inf, the small bound of the step to s = 0.
+        # torch.lerp makes NaN of -inf, which is log beta tilde of the step to s = 0.
         return large if self.share == 1 else self.share * large + (1 - self.share) * small
 
 
 class LearnedRange(Variance):
-    """exp(v log beta_t + (1 - v) log beta tilde_t), v the network's second head, not bounded to [0, 1].
+    """Variance exp(v log beta_t + (1 - v) log beta tilde_t), v the network's second head, not bounded to [0, 1].
 
     Source: Nichol & Dhariwal 2021, eq. 15. Where s = 0, beta tilde is 0 and `first_log_variance` stands for its log.
     """
@@ -84,11 +84,11 @@ class LearnedRange(Variance):
 
 
 def first_log_variance(schedule: Schedule, t: Tensor) -> Tensor:
-    """What stands for log beta tilde of the step from t to 0, (n, 1, 1, 1): that of a step as long, from 2 t to t.
+    """Return a finite log beta tilde for the step from t to 0, (n, 1, 1, 1): that of the step from 2 t to t.
 
     So on a whole chain beta tilde_2 stands for beta tilde_1 = 0, as in Ho et al.'s and improved-diffusion's code.
     """
     end = torch.as_tensor(schedule.t_max, dtype=t.dtype, device=t.device)
     before = posterior_variance(schedule, t, torch.minimum(2 * t, end))
-    # A chain of a single step has no other: there beta is all there is.
+    # A chain of a single step has no step from 2 t to t: beta_t then.
     return torch.where(before > 0, before, transition(schedule, torch.zeros_like(t), t)[1]).log()

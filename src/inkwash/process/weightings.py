@@ -1,4 +1,4 @@
-"""Weights of the loss at each noise level, given for the error in target space.
+"""Weightings: weights of the loss at each noise level, given for the error in target space.
 
 With x_t fixed, an error e in y is an error -(sigma / det) e in x_0 (see predictions.py), so a weight w on the squared
 x_0 error is w * (sigma / det)^2 on the squared target error: one formula serves every prediction.
@@ -17,7 +17,7 @@ from inkwash.process.variances import Variance, first_log_variance
 
 
 def snr(alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Signal to noise ratio alpha^2 / sigma^2."""
+    """Return the signal to noise ratio alpha^2 / sigma^2."""
     return (alpha / sigma) ** 2
 
 
@@ -45,7 +45,7 @@ class X0Weighting(Weighting):
 
 
 class Uniform(Weighting):
-    """1: the simple loss (Ho et al. 2020, eq. 14), whatever is predicted."""
+    """Weight 1: the simple loss (Ho et al. 2020, eq. 14), whatever is predicted."""
 
     def __call__(self, alpha: Tensor, sigma: Tensor, det: Tensor) -> Tensor:
         return torch.ones_like(alpha)
@@ -162,7 +162,7 @@ class Uncertainty(nn.Module, Weighting):
         return self.base(alpha, sigma, det)
 
     def log_error(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """u, float32, (n,)."""
+        """Return u, float32, (n,)."""
         c_noise = ((sigma / alpha).clamp(1e-9, 1e9).log() / 4).float().view(-1, 1)
         features = math.sqrt(2) * torch.cos(c_noise * self.frequencies + self.phases)
         # The loss is float32 under autocast, and so is what divides it.

@@ -11,7 +11,9 @@ from inkwash.samplers.clipping import Clip
 
 
 class Ancestral(Sampler):
-    """Decode x_0, clip it, draw from q(x_s | x_t, x_0) with a variance of choice; no noise in the last step.
+    """Ancestral sampler: decode x_0, clip it, draw from q(x_s | x_t, x_0) with the chosen variance.
+
+    The last step adds no noise.
 
     Args:
         variance: FixedLarge is the choice of Ho et al.'s CIFAR-10 results; LearnedRange needs a network that learns it.

@@ -1,4 +1,4 @@
-"""The loop that every sampler shares, and its noise."""
+"""Base of samplers: the loop over times, and the noise of each image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from inkwash.samplers.clipping import Clip, clip_of
 
 
 class ImageNoise:
-    """Standard normal images, those of image i a function of (seed, i) and of how often it was asked.
+    """Standard normal images; those of image i are a function of (seed, i) and of the number of calls.
 
     So image i comes out the same at any batch size, on any number of ranks and on any device.
     """
@@ -30,7 +30,7 @@ class ImageNoise:
         self.draws = Draws([generator(seed, "sample", offset=i) for i in indices], device)
 
     def __call__(self) -> Tensor:
-        """The next (n, C, H, W), float32."""
+        """Draw the next (n, C, H, W), float32."""
         return self.draws.normal(*self.shape)
 
 
@@ -43,7 +43,7 @@ class Sampling:
         times: the times visited, (steps + 1,), noisiest first.
         denoise: (x_t, t) -> Estimate, which unpacks as (x_0, eps); labels and clipping included.
         noise: the next standard normal images.
-        memory: what a multistep method keeps from one step to the next.
+        memory: values that a multistep method carries from one step to the next.
     """
 
     schedule: Schedule
@@ -54,14 +54,14 @@ class Sampling:
 
 
 class Sampler(ABC):
-    """Turns noise into images in `spacing` steps. A new sampler writes `step` only.
+    """Sampler: turns noise into images in `spacing` steps. A new sampler writes `step` only.
 
     Args:
         spacing: the times to visit.
-        clip: bound of the x_0 estimates, 1 for pixels in [-1, 1] as in Ho et al.'s code; or what else is to bound them
-            (clipping.py); None for nothing.
+        clip: bound of the x_0 estimates, 1 for pixels in [-1, 1] as in Ho et al.'s code; or a Clip
+            (clipping.py); None for no clipping.
         rederive_eps: after clipping, take eps from the clipped x_0 and x_t, as improved-diffusion does; diffusers keeps
-            the network's unless told `use_clipped_model_output`.
+            the network's without `use_clipped_model_output`.
     """
 
     def __init__(self, spacing: Spacing, clip: float | Clip | None = 1.0, rederive_eps: bool = True):
@@ -69,7 +69,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
-        """x_s from x_t (n, C, H, W) for times s < t, (n,); s = 0 in the last step."""
+        """Return x_s from x_t (n, C, H, W) for times s < t, (n,); s = 0 in the last step."""
 
     def check(self, schedule: Schedule) -> None:
         """Raise UserError when it cannot sample on this path: before any image is drawn, or any network trained."""
@@ -83,7 +83,7 @@ class Sampler(ABC):
         y: Tensor | None = None,
         on_step: Callable[[], object] = lambda: None,
     ) -> Tensor:
-        """Images x_0 (n, C, H, W) for labels y (n,); `on_step` is called after every step."""
+        """Sample images x_0 (n, C, H, W) for labels y (n,); `on_step` is called after every step."""
         schedule: Any = denoiser.schedule
 
         def denoise(x_t: Tensor, t: Tensor) -> Estimate:
@@ -99,7 +99,7 @@ class Sampler(ABC):
         return x
 
     def clipped(self, schedule: Schedule, estimate: Estimate, x_t: Tensor, t: Tensor) -> Estimate:
-        """The estimate made at x_t (n, C, H, W), t (n,), with x_0 bounded and eps to match."""
+        """Bound x_0 of the estimate made at x_t (n, C, H, W), t (n,), and derive eps from it."""
         if self.clip is None:
             return estimate
         x_0, eps = self.clip(estimate.x_0), estimate.eps

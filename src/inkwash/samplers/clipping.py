@@ -1,4 +1,4 @@
-"""What keeps estimates of x_0 in the range of images, which the best ones never leave."""
+"""Clipping: keep estimates of x_0 in the range of images."""
 
 from abc import ABC, abstractmethod
 
@@ -9,15 +9,15 @@ from inkwash.errors import UserError
 
 
 class Clip(ABC):
-    """Maps estimates of x_0 (n, C, H, W) to ones within bounds."""
+    """Map from estimates of x_0 (n, C, H, W) to bounded ones."""
 
     @abstractmethod
     def __call__(self, x_0: Tensor) -> Tensor:
-        """The bounded estimates, (n, C, H, W)."""
+        """Return the bounded estimates, (n, C, H, W)."""
 
 
 class StaticClip(Clip):
-    """To [-bound, bound], as in Ho et al.'s code; `sampler.clip=1.0` is short for it."""
+    """Clip to [-bound, bound], as in Ho et al.'s code; `sampler.clip=1.0` is short for it."""
 
     def __init__(self, bound: float = 1.0):
         if not bound > 0:
@@ -29,12 +29,12 @@ class StaticClip(Clip):
 
 
 class DynamicThreshold(Clip):
-    """To [-s, s], then divided by s, the larger of 1 and a quantile of an image's own |x_0|.
+    """Clip to [-s, s] and divide by s, the larger of 1 and a quantile of an image's own |x_0|.
 
     Strong guidance drives pixels beyond 1; here they are pulled inwards together instead of piling up at the bound.
 
     Args:
-        quantile: share of an image's C * H * W values that lie within s.
+        quantile: fraction of an image's C * H * W values that lie within s.
 
     Source: Saharia et al. 2022 (Imagen), section 2.3.
     """
@@ -50,7 +50,7 @@ class DynamicThreshold(Clip):
 
 
 def clip_of(value: float | Clip | None) -> Clip | None:
-    """What sampler.clip stands for: a bound, a Clip, or None for no clipping."""
+    """Return the Clip that sampler.clip means: a bound, a Clip, or None for no clipping."""
     if isinstance(value, int | float):
         return StaticClip(value)
     if value is None or isinstance(value, Clip):

@@ -11,7 +11,9 @@ from inkwash.samplers.clipping import Clip
 
 
 class DDIM(Sampler):
-    """x_s = alpha_s x_0 + sqrt(sigma_s^2 - eta^2 v) eps + eta sqrt(v) z, v the variance of q(x_s | x_t, x_0).
+    """DDIM sampler: x_s = alpha_s x_0 + sqrt(sigma_s^2 - eta^2 w) eps + eta sqrt(w) z.
+
+    w is the variance of q(x_s | x_t, x_0) and z ~ N(0, I).
 
     Args:
         eta: 0 is deterministic (on the straight path this is Euler's method), 1 ancestral with the small variance.

@@ -15,12 +15,12 @@ from inkwash.process.forward import mix, q_posterior
 from inkwash.process.schedules import Schedule
 from inkwash.samplers.base import Sampler, Sampling
 
-# What was estimated: lambda (n,) and x_0 (n, C, H, W) there, the latest first.
+# Past estimates: lambda (n,) and x_0 (n, C, H, W) there, the latest first.
 Seen = list[tuple[Tensor, Tensor]]
 
 
 class DPMSolverPP2M(Sampler):
-    """The second order multistep method (Lu et al. 2022b, Algorithm 2): one evaluation a step.
+    """Second order multistep method (Lu et al. 2022b, Algorithm 2): one evaluation a step.
 
     The first step, and the last one to sigma = 0, are of first order, which is DDIM's step.
     """
@@ -36,7 +36,7 @@ class DPMSolverPP2M(Sampler):
 
 
 class DPMSolverPP3M(DPMSolverPP2M):
-    """The third order multistep method: m from a parabola through the last three estimates.
+    """Third order multistep method: m from a parabola through the last three estimates.
 
     The code published with Lu et al. 2022b gives the second difference half of its weight in that integral, and so has
     order two; here it has all of it. What the first step, of first order, leaves behind is an error of h^2 all the
@@ -47,7 +47,7 @@ class DPMSolverPP3M(DPMSolverPP2M):
 
 
 class DPMSolverPP2MSDE(DPMSolverPP2M):
-    """The second order multistep method for the SDE, SDE-DPM-Solver++(2M) (Lu et al. 2022b, later versions).
+    """Second order multistep method for the SDE, SDE-DPM-Solver++(2M) (Lu et al. 2022b, later versions).
 
     That is ancestral sampling with the variance of q(x_s | x_t, x_0), but from x_0 extrapolated to the middle of the
     step in place of x_0 at its beginning.
@@ -62,7 +62,7 @@ def remember(run: Sampling, t: Tensor, s: Tensor, x_0: Tensor, order: int) -> Se
     """Add an estimate to those seen and keep as many as the step from t to s is to use.
 
     That is two in the step before the last one to sigma = 0. It can be many times as long in lambda as the one before,
-    and further differences of x_0 only lead astray there (`lower_order_final` in the published code).
+    and higher differences of x_0 only add error there (`lower_order_final` in the published code).
     """
     if bool(run.times[-1] == 0) and bool((s == run.times[-2]).all()):
         order = min(order, 2)
@@ -73,14 +73,14 @@ def remember(run: Sampling, t: Tensor, s: Tensor, x_0: Tensor, order: int) -> Se
 
 
 def advance(schedule: Schedule, x_t: Tensor, t: Tensor, s: Tensor, x_0: Tensor) -> Tensor:
-    """The exact solution x_s for a mean x_0 over the step; DDIM's step when it is x_0 at t."""
+    """Return the exact solution x_s for a mean x_0 over the step; DDIM's step when it is x_0 at t."""
     (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule(s), schedule(t)
     exp_minus_h = alpha_t * sigma_s / (alpha_s * sigma_t)
     return mix(sigma_s / sigma_t, x_t, alpha_s * (1 - exp_minus_h), x_0)
 
 
 def mean_x_0(schedule: Schedule, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
-    """Mean over the step of the polynomial in lambda through what was seen, weighted by exp(lambda).
+    """Return the mean over the step of the polynomial in lambda through what was seen, weighted by exp(lambda).
 
     Where alpha = 0 or sigma = 0, lambda is infinite: such a step is of first order, and such a time is left out.
     """
@@ -95,7 +95,7 @@ def mean_x_0(schedule: Schedule, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
 
 
 def step_weights(places: Tensor, h: Tensor) -> Tensor:
-    """Weights (n, k) of values at `places` (n, k), 0 the step's beginning and 1 its end, for the mean over the step.
+    """Return weights (n, k), for the mean over the step, of values at `places` (n, k), 0 its beginning and 1 its end.
 
     They are exact for polynomials of degree k - 1: sum_i w_i places_i^j = E[v^j] for v of density proportional to
     exp(h v). Two values are weighted for v = 1/2 instead: Algorithm 2 of Lu et al. 2022b and B_2(h) of Zhao et al.

@@ -1,4 +1,4 @@
-"""Generating many images: batches, labels and quantisation, the same for grids, metrics and `make sample`."""
+"""Generate many images: batches, labels and quantisation, the same for grids, metrics and `make sample`."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,7 +12,7 @@ from inkwash.samplers.base import ImageNoise, Sampler
 
 
 def labels_for(indices: Sequence[int], num_classes: int | None) -> Tensor | None:
-    """Image i is of class i mod num_classes, so a grid num_classes wide has a column for each. (n,) or None."""
+    """Return labels i mod num_classes of images i, (n,), or None: a grid num_classes wide has a class a column."""
     return None if num_classes is None else torch.tensor([i % num_classes for i in indices])
 
 
@@ -33,7 +33,7 @@ def generate(
     Args:
         denoiser: on `device`.
         shape: (C, H, W).
-        indices: which images of the endless series that `seed` names; a rank takes its share of them.
+        indices: of the images in the endless series that `seed` names; a rank takes its part of them.
         labels: (len(indices),) int64, or None.
         guidance: classifier-free guidance scale, 1 for none.
         on_step: called after every step of every batch, for progress bars.
@@ -49,7 +49,7 @@ def generate(
 
 
 def quantized(images: Tensor) -> Tensor:
-    """Drawn images (n, ...) as uint8. Raises UserError for NaN and infinite pixels."""
+    """Quantise sampled images (n, ...) to uint8; raise UserError for NaN and infinite pixels."""
     # Quantising would turn NaN into black pixels that look like data.
     if bad := len(images) - int(images.isfinite().flatten(1).all(dim=1).sum()):
         raise UserError(f"{bad} of {len(images)} images are not numbers: the weights diverged, or sampler.clip is null")

@@ -1,4 +1,4 @@
-"""Heun's method on the probability flow ODE, with fresh noise if wanted (Karras et al. 2022), on any path."""
+"""Heun's method on the probability flow ODE, with optional fresh noise (Karras et al. 2022), on any path."""
 
 import math
 
@@ -17,12 +17,12 @@ MAX_SIGMA_OVER_ALPHA = 1000.0
 
 
 class Heun(Sampler):
-    """A step of Euler's method in (x / alpha, sigma / alpha), corrected by the slope at its end: second order.
+    """Heun sampler, of second order: Euler's step in (x / alpha, sigma / alpha), corrected by the slope at its end.
 
     In those coordinates the slope of the ODE is eps, so Euler's step is DDIM's, and the corrected one takes the mean
     of the two eps. Two evaluations a step, one in the last, where sigma_s = 0 has no slope (Algorithm 1).
 
-    With S_churn > 0 every step begins by raising sigma / alpha by a share gamma = min(S_churn / steps, sqrt(2) - 1)
+    With S_churn > 0 every step begins by raising sigma / alpha by a fraction gamma = min(S_churn / steps, sqrt(2) - 1)
     with fresh noise (Algorithm 2): a step of q forward in time, so the marginal stays exact, and none beyond t_max,
     where the network was not trained. Between the levels of a chain its network knows no time either: there the
     nearest whole time is taken, with the noise that belongs to it, and none where that is t itself.
@@ -30,7 +30,7 @@ class Heun(Sampler):
     Args:
         S_churn: 0 is deterministic; 10 to 80 in the paper.
         S_tmin, S_tmax: only for sigma / alpha between these; None for no upper bound.
-        S_noise: factor of the fresh noise, 1.003 or 1.007 in the paper to make up for detail that networks lose.
+        S_noise: factor of the fresh noise, 1.003 or 1.007 in the paper, because networks remove some detail.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Heun(Sampler):
         return mix(torch.ones_like(step), x_s, step / 2, eps_s - eps)
 
     def _churned(self, x_t: Tensor, t: Tensor, run: Sampling) -> tuple[Tensor, Tensor]:
-        """x at a noisier time, and that time (n,)."""
+        """Return x at a noisier time, and that time (n,)."""
         noise, level = run.noise(), run.schedule.sigma_over_alpha(t)
         gamma = min(self.S_churn / (len(run.times) - 1), math.sqrt(2) - 1)
         wanted = level.isfinite() & (self.S_tmin <= level) & (level <= self.S_tmax)

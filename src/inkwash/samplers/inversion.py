@@ -1,4 +1,4 @@
-"""From images to the noise that a deterministic sampler makes them from: the probability flow ODE run upwards."""
+"""DDIM inversion: from images to noise by the probability flow ODE, from data to noise."""
 
 from itertools import pairwise
 from typing import Any
@@ -13,11 +13,11 @@ from inkwash.process.spacing import Spacing
 
 @torch.no_grad()
 def invert(denoiser: nn.Module, spacing: Spacing, x_0: Tensor, y: Tensor | None = None) -> Tensor:
-    """The noise z (n, C, H, W) with `DDIM(spacing, clip=None)(denoiser, lambda: z, y)` near x_0 (n, C, H, W).
+    """Return the noise z with `DDIM(spacing, clip=None)(denoiser, lambda: z, y)` near x_0, both (n, C, H, W).
 
     DDIM's step taken upwards, x_t = alpha_t x_0(x_s, s) + sigma_t eps(x_s, s) for s < t (Song et al. 2020, section
     4.3): of first order, so twice the steps halve the error of a round trip. Clean images have no eps of their own;
-    the first step takes what the denoiser finds in them at t. z is x at the noisiest time over the prior's standard
+    the first step takes the denoiser's eps of them at t. z is x at the noisiest time over the prior's standard
     deviation there, as samplers take their noise.
     """
     schedule: Any = denoiser.schedule
