@@ -46,6 +46,14 @@ def test_what_cannot_be_found_has_no_attributes(package, target):
     assert class_attribute(target, "own") is None
 
 
+def test_a_common_base_comes_last(package, tmp_path):
+    (tmp_path / "diamond.py").write_text(
+        "class Base:\n    x = 0\nclass A(Base): ...\nclass B(Base):\n    x = 1\nclass C(A, B): ...\n"
+    )
+    assert class_attribute("diamond.C", "x") == 1
+    assert class_attribute("diamond.A", "x") == 0
+
+
 def test_our_own_classes():
     assert class_attribute("inkwash.metrics.kernel.KernelDistance", "keys") == ("kid", "kid_std")
     assert class_attribute("inkwash.metrics.kernel.KernelDistance", "lower_is_better") == (True, None)

@@ -125,7 +125,7 @@ def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
     """Yield the files of a shard up to its end mark, which is checked: tarfile takes damage for the end."""
     try:
         while (member := tar.next()) is not None:
-            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # which it would all keep
+            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # tarfile keeps every one
             if member.size < 0:
                 raise tarfile.ReadError("a negative size, which would make tarfile loop forever")
             if member.isfile():
