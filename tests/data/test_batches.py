@@ -16,7 +16,7 @@ def first(count, num_images=40, **kwargs):
     return list(islice(StepBatches(**{"images": images(num_images), "batch_size": 8, "seed": 0} | kwargs), count))
 
 
-def test_an_epoch_has_every_image_once_and_the_next_another_order():
+def test_an_epoch_has_every_image_once_in_its_own_order():
     batches = first(10)
     epochs = [list(chain(*batches[:5])), list(chain(*batches[5:]))]
     assert [sorted(epoch) for epoch in epochs] == [list(range(40))] * 2

@@ -21,7 +21,7 @@ def test_a_yaml_is_its_targets_arguments(file):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_yaml_makes_a_module_that_writes_below_inkwash_data_only(file, monkeypatch):
+def test_a_yaml_makes_a_module_that_writes_to_inkwash_data(file, monkeypatch):
     monkeypatch.setenv("INKWASH_DATA", "/big/disk")
     config = OmegaConf.create({"seed": 3, "data": OmegaConf.load(file)})
     for key, given in (("path", "/my/images"), ("shape", [3, 4, 4])):

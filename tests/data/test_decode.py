@@ -107,7 +107,7 @@ def test_resizing_is_antialiased(encode):
 
 
 @pytest.mark.parametrize("damage", [lambda png: b"", lambda png: b"hello", lambda png: png[: len(png) // 2]])
-def test_what_is_no_image_is_refused_by_name_with_the_key_to_add(encode, noise, damage):
+def test_a_file_that_is_not_an_image_is_refused_by_name(encode, noise, damage):
     with pytest.raises(CorruptImageError, match=r"bad\.png cannot be read.*data\.source\.skip_corrupt=true"):
         decode(damage(encode(noise(32, 32, 3))), (3, 32, 32), False, "bad.png")
 
@@ -205,7 +205,7 @@ def test_a_small_file_that_would_fill_the_memory_is_refused(monkeypatch):
     """A decompression bomb: 30 KB that unpack to 200 million pixels."""
     bomb = saved(Image.new("1", (20_000, 10_000)), "PNG", optimize=True)
     assert len(bomb) < 50_000
-    with pytest.raises(CorruptImageError, match=r"bomb\.png says that it has more than 178,956,970 pixels: scale it"):
+    with pytest.raises(CorruptImageError, match=r"bomb\.png declares more than 178,956,970 pixels: scale it"):
         decode(bomb, (1, 8, 8), True, "bomb.png")
 
 

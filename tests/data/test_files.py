@@ -39,7 +39,7 @@ def test_a_parquet_file_brings_its_labels(labels, tmp_path, noise, write_parquet
     assert found.labels.tolist() == ([4, 0] if labels else [-1, -1])
 
 
-def test_what_cannot_be_read_ends_in_a_sentence(tmp_path):
+def test_files_that_cannot_be_read_end_in_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"task.images=.*nowhere does not exist: give an image file, a folder"):
         read_images(str(tmp_path / "nowhere"), SHAPE, 1)
     (tmp_path / "empty").mkdir()

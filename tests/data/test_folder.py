@@ -42,7 +42,7 @@ def test_subfolders_make_the_classes_at_any_depth(noise, fill, folder, tmp_path)
     assert seen == wanted
 
 
-def test_a_flat_folder_has_no_labels_and_hidden_files_do_not_count(noise, fill, folder, tmp_path):
+def test_a_flat_folder_has_no_labels_and_no_hidden_files(noise, fill, folder, tmp_path):
     fill(tmp_path / "flat", noise(10, 6, 5, 3))
     fill(tmp_path / "flat/.thumbnails", noise(3, 6, 5, 3))
     (tmp_path / "flat/.DS_Store").write_text("not an image")

@@ -115,7 +115,7 @@ def test_splits_are_loaded_once():
         ([1, 4, 4], [0, -1], 2, r"1 of 2 train images have no label: set data\.num_classes=null"),
     ],
 )
-def test_what_does_not_fit_is_named_before_training(noise, shape, labels, num_classes, message):
+def test_a_wrong_shape_or_label_is_named_before_training(noise, shape, labels, num_classes, message):
     with pytest.raises(UserError, match=message):
         ImageDataModule(Memory(noise(2, 1, 4, 4), labels), shape, num_classes, batch_size=2).setup()
 

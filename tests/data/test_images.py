@@ -14,7 +14,7 @@ def test_a_batch_is_gathered_in_the_order_asked(noise):
     assert labels.tolist() == [3, 0, 3]
 
 
-def test_flipped_holds_each_image_and_its_mirror_and_leaves_the_set_alone(noise):
+def test_flipped_has_each_image_and_its_mirror(noise):
     images = make(noise)
     before = images.images.clone()
     flipped = Flipped(images)

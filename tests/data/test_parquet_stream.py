@@ -103,7 +103,7 @@ def test_a_shard_that_goes_away_or_becomes_another_is_named(noise, write_parquet
     path = write_parquet(tmp_path / "a.parquet", noise(40, 6, 5, 3), range(40), row_group_size=10)
     images = stream(path)
     write_parquet(path, noise(40, 6, 5, 3), range(40), row_group_size=7)
-    with pytest.raises(UserError, match=r"a\.parquet is another file than when the job began: start it again"):
+    with pytest.raises(UserError, match=r"a\.parquet was replaced after the job began: start the job again"):
         images.__getitems__([0])
     Path(path).unlink()
     with pytest.raises(UserError, match=r"^row group 0 of .*a\.parquet cannot be read"):

@@ -94,7 +94,7 @@ def test_the_split_is_the_one_of_the_same_files_in_memory(write, noise, tmp_path
 
 
 @kinds
-def test_heldout_files_are_all_held_out_and_all_others_trained_on(write, noise, kind, tmp_path):
+def test_heldout_path_is_held_out_and_all_else_trained_on(write, noise, kind, tmp_path):
     source, path = write(kind, noise(60, 6, 5, 3), heldout_path=str(tmp_path / kind / "4.*"))
     labels = [source.load(split, SHAPE, path).labels.tolist() for split in ("train", "heldout")]
     assert labels == [list(range(60)), list(range(48, 60))]
@@ -105,7 +105,7 @@ def test_heldout_files_are_all_held_out_and_all_others_trained_on(write, noise, 
 
 @kinds
 @pytest.mark.parametrize(("sizes", "ranks"), [(SIZES, 1), (SIZES, 2), (SIZES, 3), ((60,), 3)])
-def test_an_epoch_has_each_image_once_whatever_the_ranks_and_files(stream, kind, sizes, ranks):
+def test_an_epoch_has_each_image_once_on_any_ranks_and_files(stream, kind, sizes, ranks):
     images = stream(kind, sizes=sizes)
     whole = list(chain(*islice(StepBatches(images, 6, seed=0), 18)))  # 18 * 6 = 2 * 54
     shares = [list(islice(StepBatches(images, 6, seed=0, world_size=ranks, rank=r), 18)) for r in range(ranks)]
@@ -265,7 +265,7 @@ def test_a_job_killed_while_indexing_leaves_no_half_index(write, noise, kind, mo
 
 
 @kinds
-def test_another_image_of_the_split_takes_the_place_of_a_corrupt_one(write, noise, kind, caplog):
+def test_another_image_of_the_split_replaces_a_corrupt_one(write, noise, kind, caplog):
     images = [*noise(60, 6, 5, 3)]
     images[19] = images[19] = b"no image"
     source, path = write(kind, images, skip_corrupt=True)

@@ -59,6 +59,6 @@ def test_without_a_network_the_files_to_put_in_place_are_named(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", ["CIFAR11", "ImageFolder", "utils", "VOCDetection"])
-def test_what_is_no_set_with_a_training_split_is_named(name):
+def test_a_name_without_a_training_split_is_refused(name):
     with pytest.raises(UserError, match=rf"data\.source\.name={name}"):
         TorchvisionSet(name)

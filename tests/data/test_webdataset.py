@@ -49,7 +49,7 @@ def test_labels_that_are_no_numbers_are_named(noise, write_tar, stream, tmp_path
         stream(path, label=label)
 
 
-def test_what_else_a_sample_has_is_passed_over_unless_it_is_a_second_image(noise, encode, write_tar, stream, tmp_path):
+def test_other_files_of_a_sample_are_ignored_but_second_images(noise, encode, write_tar, stream, tmp_path):
     pixels = noise(4, 6, 5, 3)
     masks = [encode(image[..., 0]) for image in pixels]
     others = {"txt": [b"a cat"] * 4, "mask.png": masks}
@@ -105,14 +105,14 @@ def test_a_shard_that_goes_away_or_is_cut_short_later_is_named(noise, write_tar,
     path = Path(write_tar(tmp_path / "a.tar", noise(10, 6, 5, 3), range(10)))
     images = stream(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"^.*a\.tar is shorter than when the job began"):
+    with pytest.raises(UserError, match=r"^.*a\.tar was cut short after the job began"):
         images.__getitems__([9])
     path.unlink()
     with pytest.raises(UserError, match=r"^.*a\.tar cannot be read \(No such file or directory\)"):
         images.__getitems__([9])
 
 
-def test_a_negative_size_does_not_lead_round_in_circles(stream, tmp_path):
+def test_a_negative_size_makes_no_endless_loop(stream, tmp_path):
     member = tarfile.TarInfo("a.png")
     member.size = -1024
     (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) * 2 + bytes(1024))

@@ -17,7 +17,7 @@ def made_once(path):
 
 
 @pytest.mark.parametrize("keep", [None, 0, 10, 1000, "other", "a bit"])
-def test_what_is_damaged_is_made_anew_and_kept(keep, tmp_path, caplog):
+def test_a_damaged_file_is_replaced_and_stored(keep, tmp_path, caplog):
     path = tmp_path / "cache" / "reference.pt"
     assert made_once(path)[0] == 1
     if keep == "other":
@@ -37,7 +37,7 @@ def test_what_is_damaged_is_made_anew_and_kept(keep, tmp_path, caplog):
     assert {file.name for file in path.parent.iterdir()} <= {"reference.pt", "reference.pt.lock"}
 
 
-def test_what_may_not_be_read_is_told(tmp_path):
+def test_a_file_that_may_not_be_read_is_an_error(tmp_path):
     (tmp_path / "reference.pt").mkdir()
     with pytest.raises(OSError, match="directory") as error:
         cached(tmp_path / "reference.pt", dict)

@@ -38,7 +38,7 @@ def test_other_readers_find_their_arrays(tmp_path):
     assert json.loads(str(everything["provenance"])) == asdict(MADE)
 
 
-def test_a_foreign_file_is_read_and_what_it_does_not_say_is_known(tmp_path):
+def test_a_foreign_file_is_read_and_its_gaps_are_known(tmp_path):
     np.savez(tmp_path / "fid.npz", mu=np.zeros(3, np.float32), sigma=np.eye(3))
     moments, provenance = read_npz(tmp_path / "fid.npz", MADE)
     assert moments.n == 0
@@ -97,7 +97,7 @@ def test_an_evaluation_against_a_file_is_one_against_the_images(tmp_path):
     assert (record.n_real, record.reference, record.notes) == (30, "heldout", [])
 
 
-def test_an_evaluation_against_a_foreign_file_says_what_is_not_known(tmp_path):
+def test_an_evaluation_against_a_foreign_file_notes_its_gaps(tmp_path):
     suite, plain = suite_against(tmp_path, None)
     moments, _ = suite.real.moments()
     np.savez(tmp_path / "fid.npz", mu=moments.mean, sigma=moments.covariance)

@@ -65,7 +65,7 @@ def small(tmp_path_factory):
     return suite
 
 
-def test_one_look_at_each_image_serves_all_metrics(small):
+def test_one_pass_of_the_extractor_serves_all_metrics(small):
     small.extractor.looks = 0
     values = evaluated(small, random_images(N, 2).images)
     assert small.extractor.looks == N
@@ -116,7 +116,7 @@ def test_two_metrics_of_one_name_are_refused(tmp_path):
         suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path)
 
 
-def test_real_images_are_seen_once_for_all_metrics_and_evaluations(tmp_path):
+def test_real_images_are_read_once_for_all_metrics_and_runs(tmp_path):
     for looks in (80 + 70 + 70, 0):  # features of both splits, moments of one
         suite = Suite(SmallEyes(), every_metric(), N)
         suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path)
@@ -146,7 +146,7 @@ def test_records_hold_the_whole_protocol(small):
     assert (isc.n_real, isc.reference, isc.data) == (None, None, None)
 
 
-def test_fewer_images_than_dimensions_are_told(tmp_path):
+def test_fewer_images_than_dimensions_are_noted(tmp_path):
     for n, n_real, sides in ((12, 40, ["generated"]), (13, 12, ["real"]), (9, 10, ["generated", "real"]), (13, 13, [])):
         suite = Suite(SmallEyes(), [FrechetDistance()], n)
         suite.prepare(random_images(20, 0), random_images(n_real, 1), tmp_path)
@@ -155,7 +155,7 @@ def test_fewer_images_than_dimensions_are_told(tmp_path):
         assert [note.split()[1] for note in record.notes] == sides
 
 
-def test_digits_in_the_eyes_of_their_classifier(classifier, train, heldout, tmp_path):
+def test_digits_in_the_features_of_their_classifier(classifier, train, heldout, tmp_path):
     suite = Suite(classifier, every_metric(), 450)
     suite.prepare(train, heldout, tmp_path, labelled=True)
     honest = evaluated(suite, heldout.images, heldout.labels)
@@ -177,7 +177,7 @@ def test_digits_in_the_eyes_of_their_classifier(classifier, train, heldout, tmp_
     assert noise["accuracy_classifier_450"] < 0.25
 
 
-def test_metrics_without_a_meaning_are_left_out_with_a_word(tmp_path, caplog):
+def test_metrics_without_a_meaning_are_left_out_with_a_log_line(tmp_path, caplog):
     pixels = PixelFeatures()
     suite = Suite(pixels, [FrechetDistance(), InceptionScore(), ClassAccuracy(), PrecisionRecall(k=30)], 20)
     suite.prepare(random_images(25, 0), random_images(25, 1), tmp_path, labelled=True)

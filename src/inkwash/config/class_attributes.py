@@ -13,8 +13,7 @@ from inkwash.config.paths import PACKAGE
 def class_attribute(target: str, name: str) -> Any:
     """Return an attribute that a class or one of its bases assigns in its body; None if there is none.
 
-    Bases are searched in Python's order for classes without a common base. Nothing is imported, neither the class nor
-    a package around it.
+    Nothing is imported, neither the class nor a package around it.
 
     Args:
         target: MODULE.CLASS.
@@ -23,7 +22,11 @@ def class_attribute(target: str, name: str) -> Any:
     Raises:
         ValueError: its value is not a literal.
     """
-    for node in _with_bases(target):
+    order: dict[str, ast.ClassDef] = {}
+    for owner, node in _with_bases(target):
+        order.pop(owner, None)  # a common base comes after all classes that derive from it
+        order[owner] = node
+    for node in order.values():
         for statement in node.body:
             if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -32,14 +35,14 @@ def class_attribute(target: str, name: str) -> Any:
     return None
 
 
-def _with_bases(target: str) -> Iterator[ast.ClassDef]:
-    """Yield the syntax trees of a class and its bases, as far as they are found."""
+def _with_bases(target: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Yield names and syntax trees of a class and its bases, depth first, as far as they are found."""
     module, _, name = target.rpartition(".")
     if (tree := _tree(module)) is None:
         return
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
-            yield node
+            yield target, node
             for base in node.bases:
                 yield from _with_bases(_full_name(ast.unparse(base).partition("[")[0], tree, module))
         elif isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:

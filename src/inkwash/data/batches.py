@@ -1,4 +1,4 @@
-"""Which images make up which optimizer step: a function of (seed, step), whatever the number of ranks."""
+"""Index batches of each optimizer step: a function of (seed, step), independent of the number of ranks."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -18,12 +18,12 @@ class StepBatches(Sampler[list[int]]):
     micro-batches and W ranks, rank r takes part c = micro * W + r of A * W equal contiguous parts.
 
     Args:
-        images: N images, and the order of each epoch.
+        images: N images with the order of each epoch.
         batch_size: B, images per optimizer step, over all ranks and micro-batches.
         seed: of the order of the images.
         world_size, rank: W and r.
         accumulate: A, micro-batches per optimizer step.
-        start_step: asked each time iteration begins, so that it goes on where training is.
+        start_step: called when an iteration begins; returns the step to begin at, which is training's.
 
     Raises:
         UserError: B is not a multiple of W * A.
@@ -54,15 +54,15 @@ class StepBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         stream = self._indices(self.start_step() * self.batch_size)
-        share = self.batch_size // (self.world_size * self.accumulate)
+        size = self.batch_size // (self.world_size * self.accumulate)
         while True:
             batch = list(islice(stream, self.batch_size))
             for micro in range(self.accumulate):
                 cell = micro * self.world_size + self.rank
-                yield batch[cell * share : (cell + 1) * share]
+                yield batch[cell * size : (cell + 1) * size]
 
     def _indices(self, position: int) -> Iterator[int]:
-        """The concatenated permutations from a position on."""
+        """Yield the concatenated permutations from a position on."""
         epoch, first = divmod(position, len(self.images))
         while True:
             yield from self.images.order(self.seed, epoch, first)

@@ -1,4 +1,4 @@
-"""Image files to uint8 tensors, losing nothing that was not asked to be lost."""
+"""Decode image files to uint8 tensors, without any loss that the configuration does not ask for."""
 
 import io
 import warnings
@@ -12,33 +12,33 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 
-# What holds pixels. Pillow reads more: EPS by running Ghostscript, and some that only a plug-in could.
+# Raster formats. Pillow reads more: EPS by running Ghostscript, and some formats only with a plug-in.
 FORMATS = (
     "AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
     "TIFF", "WEBP",
 )  # fmt: skip
-# Twice as many pixels are an error of Pillow's (DecompressionBombError); half as many are a photograph.
+# Pillow raises DecompressionBombError at twice the number of pixels that it warns at; a photograph may have so many.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class CorruptImageError(UserError):
-    """The bytes are no image, or a damaged one: the one mistake that `data.source.skip_corrupt=true` forgives."""
+    """The bytes are not an image, or a damaged one: the error that `data.source.skip_corrupt=true` ignores."""
 
 
 def decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, name: str) -> Tensor:
-    """Read one image, as its EXIF rotation means it to be seen.
+    """Decode one image and apply its EXIF rotation.
 
-    Channels are added freely (grey to RGB, opaque to RGBA) but dropped only where they carry nothing: colour when the
-    three channels agree, alpha when it is opaque. 16-bit grey is scaled by 255 / 65535; of 16-bit colour Pillow reads
-    the high bytes, at most one level less. Of an animation the first frame is read. Floats are refused, for nobody says
-    what is white.
+    Channels are added if `shape` has more (grey to RGB, opaque to RGBA), and dropped only if they hold no information:
+    colour if the three channels are equal, alpha if it is opaque. 16-bit grey is scaled by 255 / 65535; of 16-bit
+    colour Pillow reads the high bytes, at most one level less. Of an animation the first frame is read. Floats are
+    refused, because their range is unknown.
 
     Args:
         source: the file or its bytes.
-        shape: (C, H, W) wanted, C one of 1, 3, 4.
+        shape: (C, H, W) of the result, C one of 1, 3, 4.
         resize: scale (bicubic, antialiased) until the image covers H x W, then crop the centre.
-        name: what errors call the image.
+        name: the image's name in errors.
 
     Returns:
         uint8 (C, H, W).
@@ -61,7 +61,7 @@ def decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, name
 
 
 def _read(source: bytes | Path, name: str) -> Image.Image:
-    """The upright image in mode L, RGB or RGBA, whichever holds all it has."""
+    """Read the image, rotated upright, in the smallest of the modes L, RGB and RGBA that holds it."""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as file:
             image = ImageOps.exif_transpose(file)
@@ -75,9 +75,9 @@ def _read(source: bytes | Path, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise CorruptImageError(
-            f"{name} says that it has more than {limit:,} pixels: scale it down, or add data.source.skip_corrupt=true"
+            f"{name} declares more than {limit:,} pixels: scale it down, or add data.source.skip_corrupt=true"
         ) from error
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error... : the file is at fault
+    except Exception as error:  # OSError, SyntaxError, ValueError, struct.error, ...: Pillow has no common class
         raise CorruptImageError(
             f"{name} cannot be read as an image: remove or repair it, or add data.source.skip_corrupt=true"
         ) from error
@@ -85,13 +85,13 @@ def _read(source: bytes | Path, name: str) -> Image.Image:
 
 @cache
 def _formats() -> list[str]:
-    """Of FORMATS those that this Pillow can read."""
+    """Return those of FORMATS that this Pillow can read."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _from_16_bits(image: Image.Image, name: str) -> Image.Image:
-    """Pillow's own conversion to 8 bits clips some of these modes at 255 instead of scaling them."""
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips some of these modes at 255 instead."""
     levels = np.asarray(image)
     if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
         raise UserError(f"{name} holds floats or more than 16 bits a pixel, whose range is unknown: save it as 8 bits")

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8 x 8 that need no download."""
+"""Handwritten digits of scikit-learn: 1,797 images of 8 x 8 that need no download."""
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ class Digits:
     """The digits 0 to 9, each (1, 8, 8), their 17 grey levels spread over 0..255.
 
     Args:
-        heldout: how many images are held out, equally many of each class (stratified).
-        seed: which ones.
+        heldout: number of held-out images, drawn from each class in proportion (stratified).
+        seed: of this draw.
     """
 
     def __init__(self, heldout: int = 450, seed: int = 0):
@@ -26,7 +26,7 @@ class Digits:
         self.seed = seed
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None = None) -> Images:
-        """The images of a split: see `Source.load`; they come with scikit-learn, so `path` is not needed."""
+        """Load a split (see `Source.load`); the images come with scikit-learn, so `path` is not used."""
         pixels, labels = load_digits(return_X_y=True)
         train, heldout = train_test_split(
             np.arange(len(labels)), test_size=self.heldout, stratify=labels, random_state=self.seed

@@ -1,4 +1,4 @@
-"""Images that a user names, to be edited rather than trained on: no splits, no cache."""
+"""Images that a user names for editing, without splits and without a cache."""
 
 from itertools import islice
 from pathlib import Path
@@ -14,16 +14,16 @@ from inkwash.errors import UserError
 
 
 def read_images(name: str, shape: tuple[int, int, int], limit: int) -> Images:
-    """The first images of what is there, scaled (bicubic, antialiased) to cover H x W and cropped to the centre.
+    """Read the first images of a file or folder, scaled (bicubic, antialiased) to cover H x W, the centre cropped.
 
     Args:
-        name: an image file, a folder of them with its subfolders (in alphabetical order, hidden ones apart), or a
-            Parquet file, whose column `label`, if it has one, is read too.
+        name: an image file, a folder of them with its subfolders (in alphabetical order, without hidden ones), or a
+            Parquet file, with its column `label` if it has one.
         shape: (C, H, W).
-        limit: how many at most.
+        limit: largest number of images.
 
     Raises:
-        UserError: there are none, or one cannot be read or has other channels.
+        UserError: there are no images, or one cannot be read or has other channels.
     """
     path = Path(name).expanduser()
     if path.suffix == ".parquet" and path.is_file():

@@ -1,4 +1,4 @@
-"""A folder of image files of any format that Pillow reads."""
+"""Source of the image files in a folder."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,12 @@ from inkwash.errors import UserError
 
 
 class Folder(EncodedSource):
-    """All files below `data.path`, hidden ones apart; every one must be an image unless skip_corrupt.
+    """All files below `data.path` without hidden ones; every one must be an image unless skip_corrupt.
 
     The first level of subfolders, in alphabetical order, makes classes 0, 1, ...; files outside them have no label.
 
     Args:
-        heldout_fraction: the part of the files held out, the same ones whatever the seed.
+        heldout_fraction: fraction of the files that is held out, the same ones for every seed.
         resize, skip_corrupt, cache_dir: see EncodedSource.
     """
 
@@ -28,7 +28,7 @@ class Folder(EncodedSource):
         self.heldout_fraction = heldout_fraction
 
     def find(self, split: str, path: Path) -> Entries:
-        """The files of a split."""
+        """Find the files of a split."""
         if not path.is_dir():
             raise UserError(f"data.path={path} is not a folder: give one that holds the images")
         files = _visible_files(path)
@@ -43,7 +43,7 @@ class Folder(EncodedSource):
 
 
 def _visible_files(path: Path) -> list[Path]:
-    """Sorted, so that the split does not depend on the file system's order; links to folders are followed."""
+    """Return the files, sorted so that the split does not depend on the file system; links to folders are followed."""
     return sorted(
         Path(folder, name)
         for folder, _, names in os.walk(path, followlinks=True)
@@ -53,6 +53,6 @@ def _visible_files(path: Path) -> list[Path]:
 
 
 def _class_of(file: Path, path: Path) -> str:
-    """The first-level subfolder, "" where there is none."""
+    """Return the first-level subfolder of a file, "" if it lies in none."""
     parts = file.relative_to(path).parts
     return parts[0] if len(parts) > 1 else ""

@@ -1,4 +1,4 @@
-"""The one data module: any source of images, uint8 inside, [-1, 1] at the network."""
+"""LightningDataModule of any source: uint8 images inside, float32 in [-1, 1] for the network."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,16 +16,16 @@ from inkwash.launch.signals import serve
 
 
 class ImageDataModule(LightningDataModule):
-    """Training batches (float32 (B, C, H, W) in [-1, 1], int64 (B,)) from any source.
+    """Training batches of any source: images, float32 (B, C, H, W) in [-1, 1], and labels, int64 (B,).
 
     Args:
-        source: reads the images.
+        source: loads the splits.
         shape: (C, H, W) of every image.
         num_classes: labels lie in 0 .. num_classes - 1; null for training without classes.
         batch_size: images per optimizer step, over all ranks and accumulated micro-batches.
-        path: where the images are, for sources that do not bring their own.
-        flip: an epoch has every image and its mirror image.
-        num_workers: processes that read batches ahead; 0 is quickest for images that are in memory.
+        path: the place of the images, for sources that do not bring their own.
+        flip: if true, an epoch has every image and its mirror image.
+        num_workers: processes that read batches ahead; 0 is fastest for images in memory.
         seed: of the order of the images.
     """
 
@@ -58,12 +58,12 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def train(self) -> ImageSplit:
-        """The training images, without their mirror images."""
+        """Training images, without their mirror images."""
         return self._load("train")
 
     @cached_property
     def heldout(self) -> ImageSplit:
-        """The images that training never sees."""
+        """Held-out images, which are never trained on."""
         return self._load("heldout")
 
     def setup(self, stage: str | None = None) -> None:
@@ -75,7 +75,7 @@ class ImageDataModule(LightningDataModule):
         _ = self.train, self.heldout
 
     def train_dataloader(self) -> DataLoader:
-        """This rank's part of each global batch, from the step training is at, without end."""
+        """Return an endless loader of this rank's part of each global batch, from the current step on."""
         trainer: Any = self.trainer  # Lightning sets overfit_batches where no type checker sees it
         images = Flipped(self.train) if self.flip else self.train
         batches = StepBatches(
@@ -99,13 +99,13 @@ class ImageDataModule(LightningDataModule):
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Raise what the reading met, in the process of the training."""
+        """Raise a reader's UserError in the process of the training."""
         if isinstance(batch, UserError):
             raise batch
         return batch
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """uint8 -> [-1, 1], on the device: a quarter of the bytes cross the bus."""
+        """Scale uint8 to [-1, 1] on the device, so that a quarter of the bytes cross the bus."""
         images, labels = batch
         return to_float(images), labels
 
@@ -137,7 +137,10 @@ def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
 
 
 class _Reported(Dataset):
-    """Hands a UserError over like a batch: an exception would leave a reader's process as the text of its traceback."""
+    """Dataset that returns a UserError in place of a batch, because an exception would lose its type on the way.
+
+    A reader's process hands the text of its traceback to the training, and nothing else.
+    """
 
     def __init__(self, images: ImageSplit | Flipped):
         self.images = images
@@ -150,5 +153,5 @@ class _Reported(Dataset):
 
 
 def _as_it_is(batch: Any) -> Any:
-    """`__getitems__` has already made a batch of the images."""
+    """Return the batch that `__getitems__` has made."""
     return batch

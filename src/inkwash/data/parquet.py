@@ -1,4 +1,4 @@
-"""Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
+"""Source of Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, find_files, place_of, rows_of, version_of
 from inkwash.errors import UserError
 
-# What pyarrow raises over bytes that are none of its own.
+# Exceptions of pyarrow for damaged files.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
 
 
@@ -19,9 +19,9 @@ class Parquet(EncodedSource):
     """Images in Parquet files: `data.path` is one file, a folder of shards or a quoted glob ("folder/train-*.parquet").
 
     Args:
-        heldout_path: the held-out images, found like `data.path`.
-        heldout_fraction: without a heldout_path, this part of the rows, the same ones whatever the seed.
-        image_column: null finds the one column of images by its type.
+        heldout_path: file, folder or glob of the held-out images; null to split `data.path`.
+        heldout_fraction: fraction of the rows held out if there is no heldout_path, the same ones for every seed.
+        image_column: column of images; null for the only one, found by its type.
         label_column: a column of integers; null for images without labels.
         resize, skip_corrupt, cache_dir: see EncodedSource.
     """
@@ -43,15 +43,15 @@ class Parquet(EncodedSource):
         self.label_column = label_column
 
     def find(self, split: str, path: Path) -> Entries:
-        """The rows of a split; both splits come out of `path` unless there is a heldout_path."""
+        """Find the rows of a split; both splits are parts of `path` unless there is a heldout_path."""
         path, key = place_of(split, path, self.heldout_path)
         shards = [open_parquet(file) for file in find_files(path, "*.parquet", key)]
         image, label = columns_of(shards[0][0], shards[0][1].schema_arrow, self.image_column, self.label_column)
         for file, shard in shards[1:]:
             columns_of(file, shard.schema_arrow, image, label)
         count = sum(shard.metadata.num_rows for _, shard in shards)
-        if not 0 <= count <= sum(file.stat().st_size for file, _ in shards):  # an image takes a byte at the least
-            raise UserError(f"{path} cannot hold the {count} rows that it says it has: fetch it again")
+        if not 0 <= count <= sum(file.stat().st_size for file, _ in shards):  # an image takes at least a byte
+            raise UserError(f"{path} is damaged: it declares {count} rows, more than fit in its bytes: fetch it again")
         wanted = torch.ones(count, dtype=torch.bool)
         if not self.heldout_path:
             wanted = rows_of(split, count, self.heldout_fraction)
@@ -62,7 +62,7 @@ class Parquet(EncodedSource):
 def columns_of(
     file: Path, schema: pa.Schema, image_column: str | None, label_column: str | None
 ) -> tuple[str, str | None]:
-    """The names of the columns of images and labels; image_column=None finds it by its type.
+    """Return the names of the columns of images and labels; image_column=None finds it by its type.
 
     Raises:
         UserError: there is no such column, or there are several.
@@ -88,24 +88,24 @@ def columns_of(
 
 
 def open_parquet(file: Path) -> tuple[Path, pq.ParquetFile]:
-    """The path and its file. Raises UserError where it is none."""
+    """Open a Parquet file; return its path and the file. Raises UserError if it is not one."""
     try:
         opened = pq.ParquetFile(file)
-        _ = opened.schema_arrow  # which is read only now
+        _ = opened.schema_arrow  # is read only now
         return file, opened
     except DAMAGE as error:
         raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
 
 
 def _holds_images(kind: pa.DataType) -> bool:
-    """struct<bytes, ...>, as Hugging Face writes images, or plain binary."""
+    """Return True for struct<bytes, ...>, as Hugging Face writes images, and for binary."""
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" and _holds_images(field.type) for field in kind)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _rows(shards: list[tuple[Path, pq.ParquetFile]], image: str, label: str | None, wanted: Tensor) -> Iterator[Entry]:
-    """The wanted rows of all shards, in order; a missing image becomes b"", which cannot be decoded."""
+    """Yield the wanted rows of all shards, in order; a missing image becomes b"", which cannot be decoded."""
     rows = iter(wanted.tolist())
     for file, shard in shards:
         row = 0

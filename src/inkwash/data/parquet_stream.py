@@ -1,4 +1,4 @@
-"""Parquet files of any number and size, read by row groups."""
+"""Source of Parquet files of any number and size, read by row groups."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from inkwash.errors import UserError
 
 
 class ParquetStream(StreamedSource):
-    """The files and columns that `Parquet` reads and the same split of them; a row group is a block.
+    """The files, columns and split of `Parquet`, streamed; a row group is a block.
 
-    A row group is read whole, so their size decides how much memory is needed: some 1000 images are a good one.
+    A row group is read whole, so its size decides how much memory is needed: about 1000 images are a good size.
 
     Args:
-        image_column: null finds the one column of images by its type.
+        image_column: column of images; null for the only one, found by its type.
         label_column: a column of integers; null for images without labels.
         heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
     """
@@ -47,12 +47,12 @@ class ParquetStream(StreamedSource):
         return self.image_column, self.label_column
 
     def scan(self, file: Path) -> Scanned:
-        """Row groups and labels; of the images only what the footer says."""
+        """Read row groups and labels; of the images only their sizes in the footer."""
         shard = open_parquet(file)[1]
         metadata, size = shard.metadata, file.stat().st_size
         image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
-        if not 0 <= metadata.num_rows <= size:  # an image takes a byte at the least
-            raise _damaged(f"{file}, which says that it has {metadata.num_rows} rows,")
+        if not 0 <= metadata.num_rows <= size:  # an image takes at least a byte
+            raise _damaged(f"{file}, which declares {metadata.num_rows} rows,")
         labels = np.full(metadata.num_rows, -1)
         try:
             groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
@@ -71,14 +71,14 @@ class ParquetStream(StreamedSource):
 
 
 class ParquetShards(Shards):
-    """Parquet files with their index."""
+    """Row groups of Parquet files with their index."""
 
     def __init__(self, files: Sequence[Path], index: Index, image_column: str | None, label_column: str | None):
         super().__init__(files, index)
         self.columns = image_column, label_column
 
     def read(self, block: int) -> list[bytes]:
-        """The images of a row group; a missing one becomes b"", which cannot be decoded."""
+        """Read the images of a row group; a missing one becomes b"", which cannot be decoded."""
         file, group = self.file(block), int(self.index.blocks[block, 1])
         try:
             state = file.stat()
@@ -90,11 +90,11 @@ class ParquetShards(Shards):
             raise _damaged(f"row group {group} of {file}") from error
         encoded = table[f"{image}.bytes" if f"{image}.bytes" in table.column_names else image]
         if len(encoded) != self.firsts[block + 1] - self.firsts[block]:
-            raise UserError(f"{file} is another file than when the job began: start it again")
+            raise UserError(f"{file} was replaced after the job began: start the job again")
         return [value or b"" for value in encoded.to_pylist()]
 
     def name(self, number: int) -> str:
-        """By its row in the file, as `Parquet` has it."""
+        """Return "row R of FILE", as `Parquet` names it."""
         file = self.index.blocks[self.block_of(number), 0]
         first = np.searchsorted(self.index.blocks[:, 0], file)
         return f"row {number - self.firsts[first]} of {self.files[file]}"
@@ -102,7 +102,7 @@ class ParquetShards(Shards):
 
 @lru_cache(16)
 def _opened(file: Path, *_version: int) -> pq.ParquetFile:
-    """The files that were read last stay open: a footer may take as long to read as a row group."""
+    """Open a file; the last few stay open, because a footer may take as long to read as a row group."""
     return open_parquet(file)[1]
 
 
@@ -112,7 +112,7 @@ def _bytes(group: pq.RowGroupMetaData, image: str) -> int:
 
 
 def _digest(file: Path, footer: int) -> str:
-    """Of the file's size and footer, which tells types, sizes, places and ranges of all that is in it."""
+    """Hash the file's size and footer, which holds types, sizes, offsets and ranges of all columns."""
     size = file.stat().st_size
     with open(file, "rb") as stream:
         stream.seek(-min(size, footer + 8), 2)

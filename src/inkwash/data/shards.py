@@ -1,4 +1,4 @@
-"""Files of many encoded images, in blocks that are read at once; what is as long as the set is mapped, not read."""
+"""Shards: files of many encoded images in blocks that are read at once, and their memory-mapped index."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -9,11 +9,11 @@ import numpy as np
 
 
 class Scanned(NamedTuple):
-    """What an index keeps of a file.
+    """Entries of a file in the index.
 
-    blocks: int64 (n, 3): what the source knows the block by, how many images it has, bytes of these.
-    images: int64 (images, k): the label, -1 where there is none, and k - 1 things that the source needs.
-    digest: of the file, without a look at the images themselves.
+    blocks: int64 (n, 3): the source's number of the block, its number of images, their bytes.
+    images: int64 (images, k): the label, -1 if there is none, and k - 1 values that the source needs.
+    digest: a hash of the file that is computed without reading the images.
     """
 
     blocks: np.ndarray
@@ -22,12 +22,12 @@ class Scanned(NamedTuple):
 
 
 class Index:
-    """Where the images of some files are.
+    """Positions and labels of the images in some files.
 
     Attributes:
-        blocks: int64 (n, 4): number of the file, what the source knows the block by, number of its first image, bytes.
+        blocks: int64 (n, 4): number of the file, the source's number of the block, number of its first image, bytes.
         images: int64 (N, k), a memory map: see Scanned.
-        digests: of the files.
+        digests: hashes of the files.
     """
 
     def __init__(self, directory: Path):
@@ -38,7 +38,7 @@ class Index:
 
     @staticmethod
     def write(directory: Path, files: Iterable[Scanned]) -> int:
-        """Write what was found in each file, one after another; returns the number of images."""
+        """Write the entries of each file, one after another; return the number of images."""
         blocks, digests, total, columns = [], [], 0, 1
         with open(directory / "images", "wb") as output:
             for number, file in enumerate(files):
@@ -59,10 +59,10 @@ class Shards(ABC):
 
     Attributes:
         files: their paths.
-        index: where the images are in them.
+        index: positions of the images in them.
         firsts: int64 (blocks + 1,), the number of each block's first image, and at the end how many there are.
         sizes: int64 (blocks,), bytes of a block's images.
-        labels: int64 (N,), -1 where an image has none.
+        labels: int64 (N,), -1 if an image has none.
     """
 
     def __init__(self, files: Sequence[Path], index: Index):
@@ -78,8 +78,8 @@ class Shards(ABC):
 
     @abstractmethod
     def read(self, block: int) -> Sequence[bytes]:
-        """The encoded images of a block. Raises UserError where its file is damaged, gone or another one by now."""
+        """Read the encoded images of a block. Raises UserError if its file is damaged, missing or was replaced."""
 
     @abstractmethod
     def name(self, number: int) -> str:
-        """What errors call an image; it may take a while."""
+        """Return an image's name for errors; it may take a while."""

@@ -1,4 +1,4 @@
-"""Images that are read when it is their turn: a set need not fit in memory, nor be decoded to a disk first."""
+"""A split that is read from shards while it is used: it fits neither in memory nor, decoded, on a disk."""
 
 import logging
 import math
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 
 class Stream(Dataset):
-    """One split of a set of shards, with everything that `Images` offers but the images at once.
+    """An ImageSplit read from shards.
 
-    Any image can be asked for, but only `order`, and going forward, are quick: they stay with a few blocks at a time.
+    Any image can be read, but only `order` and ascending indices are fast: they use a few blocks at a time.
 
     Args:
         shards: the files.
-        chosen: int64 (N,), the numbers of the images that belong to the split, ascending.
-        shape: (C, H, W) wanted.
+        chosen: int64 (N,), the numbers of the split's images, ascending.
+        shape: (C, H, W) of the decoded images.
         resize: see `decode`.
         skip_corrupt: an image that cannot be read is replaced by the next one of its block.
-        window: how many images are mixed with each other.
-        fingerprint: of the split.
+        window: number of images that are mixed with each other.
+        fingerprint: hash of the split.
     """
 
     def __init__(
@@ -46,67 +46,68 @@ class Stream(Dataset):
     ):
         self.shards, self.chosen, self.shape = shards, chosen, shape
         self.resize, self.skip_corrupt, self.fingerprint = resize, skip_corrupt, fingerprint
-        self.firsts = np.searchsorted(chosen, shards.firsts)  # as those of the shards, but counting the split alone
+        self.firsts = np.searchsorted(chosen, shards.firsts)  # those of the shards, counting the split's images alone
         rows_per_block = shards.firsts[-1] / len(shards.sizes)
         self.window = min(max(MIN_WINDOW, math.ceil(window / rows_per_block)), len(shards.sizes))
-        # A rank or reader that takes few images of a block may not have looked at it for a while: hence some more.
+        # A quarter more, because a rank or reader that takes few images of a block returns to it late.
         self.capacity = math.ceil(1.25 * self.window)
         self._blocks: OrderedDict[int, Sequence[bytes]] = OrderedDict()
         self._warned = False
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,), gathered each time: the one thing here that is as long as the set."""
+        """Labels, int64 (N,), gathered at each call: nothing else here is as long as the set."""
         return torch.from_numpy(np.asarray(self.shards.labels[self.chosen]))
 
     @property
     def memory(self) -> int:
-        """Bytes of encoded images that a process keeps at most."""
+        """Largest number of bytes of encoded images that a process holds."""
         return int(np.sort(self.shards.sizes)[-self.capacity :].sum())
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """uint8 (n, C, H, W) and int64 (n,)."""
+        """Return images, uint8 (n, C, H, W), and labels, int64 (n,), of a batch."""
         images, labels = zip(*(self._image(index) for index in indices), strict=True)
         return torch.stack(images), torch.tensor(labels)
 
     def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
-        """Every index once, shuffled by (seed, epoch), from a position on; with 2 copies, i and N + i.
+        """Yield every index once, shuffled by (seed, epoch), from a position on; with 2 copies, i and N + i.
 
-        The blocks are shuffled. The images of each are shuffled and dealt out in equal parts over as many rounds as the
-        window has blocks, beginning with the round of the block's own; after the last round comes the first. So every
-        round mixes parts of so many blocks, and a process that takes the rounds in turn reads one block for each.
+        The blocks are shuffled, and so are the images of each. There are as many rounds as blocks, and w blocks in the
+        window. Block b is divided into w equal parts, one for each of the rounds b, b + 1, ..., b + w - 1, cyclically.
+        A round shuffles its parts. So it mixes w blocks, and a process that goes through the rounds in turn reads one
+        new block for each.
         """
         blocks = np.flatnonzero(np.diff(self.firsts))
         blocks = blocks[torch.randperm(len(blocks), generator=generator(seed, "blocks", epoch)).numpy()]
         counts, window = copies * np.diff(self.firsts)[blocks], min(self.window, len(blocks))
         parts = np.arange(window)
-        hands: dict[int, Tensor] = {}
+        shuffled: dict[int, Tensor] = {}
         for number in range(len(blocks)):
-            dealers = (number - parts) % len(blocks)
-            begins, ends = parts * counts[dealers] // window, (parts + 1) * counts[dealers] // window
+            sources = (number - parts) % len(blocks)
+            begins, ends = parts * counts[sources] // window, (parts + 1) * counts[sources] // window
             if first >= (size := int((ends - begins).sum())):
                 first -= size
                 continue
-            for dealer in set(dealers.tolist()) - set(hands):
-                hands[dealer] = self._shuffled(int(blocks[dealer]), seed, epoch, copies)
-            dealt = torch.cat([hands[d][b:e] for d, b, e in zip(dealers.tolist(), begins, ends, strict=True)])
-            mixed = dealt[torch.randperm(size, generator=generator(seed, "rounds", epoch, offset=number))]
+            for source in set(sources.tolist()) - set(shuffled):
+                shuffled[source] = self._shuffled(int(blocks[source]), seed, epoch, copies)
+            joined = torch.cat([shuffled[s][b:e] for s, b, e in zip(sources.tolist(), begins, ends, strict=True)])
+            mixed = joined[torch.randperm(size, generator=generator(seed, "rounds", epoch, offset=number))]
             yield from mixed[first:].tolist()
             first = 0
-            del hands[int(dealers[-1])]
+            del shuffled[int(sources[-1])]
 
     def _shuffled(self, block: int, seed: int | str, epoch: int, copies: int) -> Tensor:
-        """The indices of a block."""
+        """Return the indices of a block, shuffled."""
         indices = torch.cat(
             [torch.arange(*self.firsts[block : block + 2]) + copy * len(self) for copy in range(copies)]
         )
         return indices[torch.randperm(len(indices), generator=generator(seed, "rows", epoch, offset=block))]
 
     def _image(self, index: int) -> tuple[Tensor, int]:
-        """uint8 (C, H, W) and the label."""
+        """Return an image, uint8 (C, H, W), and its label."""
         block = int(np.searchsorted(self.firsts, index, side="right")) - 1
         first, end = (int(i) for i in self.firsts[block : block + 2])
         encoded, start = self._read(block), int(self.shards.firsts[block])
@@ -127,13 +128,13 @@ class Stream(Dataset):
             return decode(encoded, self.shape, self.resize, "an image")
         except UserError as error:
             if self._warned and isinstance(error, CorruptImageError):
-                raise  # for nobody to read
-            # Again, for the error to have the name, which may take a while to find.
+                raise  # its message is not shown
+            # Decode again for an error with the image's name, which may take a while to find.
             return decode(encoded, self.shape, self.resize, self.shards.name(number))
 
     def _warn(self, error: CorruptImageError) -> None:
         if not self._warned:
-            log.warning("another image takes its place, as will be with others like it: %s", error)
+            log.warning("another image takes its place, without further warnings for others like it: %s", error)
             self._warned = True
 
     def _read(self, block: int) -> Sequence[bytes]:

@@ -1,4 +1,4 @@
-"""What sources of shards share: the split, and an index of the files that is made once."""
+"""Base class of sources that stream shards: the split, and an index of the files that is made once."""
 
 import hashlib
 import logging
@@ -26,21 +26,21 @@ from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import filling, replacing
 
-FORMAT = 1  # of an index: raise it when it would have other content
+FORMAT = 1  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
 
 
 class StreamedSource(ABC):
-    """Images that are read from shards whenever they are needed; a subclass knows the shards' format.
+    """Base class of sources that read images from shards while they are used; a subclass knows the format.
 
     Args:
-        heldout_path: the held-out images, found like `data.path`.
-        heldout_fraction: without a heldout_path, this part of the images, the same ones whatever the seed.
-        resize: scale images to cover H x W and crop the centre; without it every image must have the size wanted.
-        skip_corrupt: have another image take the place of one that cannot be read, instead of stopping.
-        window: how many images are mixed with each other, in whole blocks, at least four of them. Their encoded bytes
-            are what every process that reads holds in memory.
-        cache_dir: where the index is kept, 40 bytes an image at most. Whatever is in it can be deleted.
+        heldout_path: file, folder or glob of the held-out images; null to split `data.path`.
+        heldout_fraction: fraction of the images held out if there is no heldout_path, the same ones for every seed.
+        resize: scale images to cover H x W and crop the centre; if false, every image must be H x W.
+        skip_corrupt: replace an image that cannot be read by another one, instead of stopping.
+        window: number of images that are mixed with each other, in whole blocks, at least four of them. Every process
+            that reads holds their encoded bytes in memory.
+        cache_dir: folder for the index, 40 bytes an image at most. Anything in it may be deleted.
     """
 
     pattern: str  # of the files in a folder
@@ -63,18 +63,18 @@ class StreamedSource(ABC):
 
     @abstractmethod
     def options(self) -> tuple[str | None, ...]:
-        """Arguments that decide what is found in a file."""
+        """Return the arguments that the index depends on."""
 
     @abstractmethod
     def scan(self, file: Path) -> Scanned:
-        """Find the images of a file. Raises UserError where it is damaged or has none of what `options` name."""
+        """Find the images of a file. Raises UserError if it is damaged or lacks what `options` name."""
 
     @abstractmethod
     def shards(self, files: Sequence[Path], index: Index) -> Shards:
-        """The files, to be read."""
+        """Return the reader of the files."""
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
-        """The images of a split: see `Source.load`."""
+        """Load the images of a split (see `Source.load`)."""
         place, key = place_of(split, given(path), self.heldout_path)
         files = find_files(place, self.pattern, key)
         directory = self._indexed(files, f"{key}={place}")
@@ -82,7 +82,7 @@ class StreamedSource(ABC):
         with undamaged(directory):
             index = Index(directory)
             chosen = self._chosen(directory, split, len(index.images))
-            index.images[chosen[-1]]  # or they would be missed later
+            index.images[chosen[-1]]  # raises an error now if the file is cut short
         stream = Stream(
             self.shards(files, index),
             chosen,
@@ -96,26 +96,26 @@ class StreamedSource(ABC):
         )
         if split == "train":
             log.info(
-                "stream       %s images in %d blocks of %d files; a process that reads holds up to %d blocks, %.1f MB",
+                "stream       %s images in %d blocks of %d files; each reading process holds up to %d blocks, %.1f MB",
                 f"{len(stream):,}", len(index.blocks), len(files), stream.capacity, stream.memory / 1e6,
             )  # fmt: skip
         return stream
 
     def _indexed(self, files: Sequence[Path], place: str) -> Path:
-        """The directory of the files' index, made by the first rank or job, which the others wait for."""
+        """Return the folder of the files' index, which the first rank or job makes while the others wait."""
         key = [FORMAT, type(self).__name__, [version_of(file) for file in files], self.options()]
         directory = self.cache_dir / f"index-{_hash(key)}"
         make_cache_dir(self.cache_dir)
         with FileLock(f"{directory}.lock"):
             if not directory.exists():
-                bar = tqdm(files, "Looking through the files", unit=" files", disable=None)
+                bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
                 with filling(directory) as partial:
                     if not Index.write(partial, (self.scan(file) for file in bar)):
                         raise UserError(f"{place} holds no images in its {len(files)} files: give others")
         return directory
 
     def _chosen(self, directory: Path, split: str, count: int) -> np.ndarray:
-        """int64, the numbers of the split's images, mapped: those that the same files as one array would have."""
+        """Return the numbers of the split's images, int64, mapped: the same split as that of a cached source."""
         path = directory / ("all.npy" if self.heldout_path else f"{split}-{self.heldout_fraction}.npy")
         with FileLock(f"{directory}.lock"):
             if not path.exists():

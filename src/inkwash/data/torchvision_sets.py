@@ -1,4 +1,4 @@
-"""The small classics that torchvision downloads: CIFAR10, MNIST, FashionMNIST and their like."""
+"""Source of data sets that torchvision downloads: CIFAR10, MNIST, FashionMNIST and others."""
 
 import inspect
 from pathlib import Path
@@ -13,13 +13,13 @@ from inkwash.errors import UserError
 
 
 class TorchvisionSet:
-    """A set of torchvision's that keeps its images as one array; its test split is held out.
+    """A data set of torchvision with its images in one array; its test split is the held-out one.
 
     Args:
-        name: the class in `torchvision.datasets`: CIFAR10, CIFAR100, MNIST, FashionMNIST, KMNIST.
+        name: class in `torchvision.datasets`: CIFAR10, CIFAR100, MNIST, FashionMNIST, KMNIST.
 
     Raises:
-        UserError: torchvision has no set of that name, or one that comes otherwise.
+        UserError: torchvision has no such data set, or its class has no training split to download.
     """
 
     def __init__(self, name: str):
@@ -27,13 +27,13 @@ class TorchvisionSet:
         arguments = inspect.signature(dataset).parameters if inspect.isclass(dataset) else {}
         if not {"train", "download"} <= arguments.keys():
             raise UserError(
-                f"data.source.name={name} is no set of torchvision.datasets with a training split: use CIFAR10, ..."
+                f"data.source.name={name} is not a set of torchvision.datasets with a training split: use CIFAR10, ..."
             )
         self.name = name
         self.dataset: Any = dataset
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
-        """The images of a split: see `Source.load`. They are downloaded to `path` where they are not there yet."""
+        """Load a split (see `Source.load`), after downloading the data set to `path` if it is missing."""
         root = Path(path or ".").expanduser().absolute()
         try:
             root.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tar files as WebDataset has them: the files of a sample follow each other and share their name up to a dot."""
+"""Source of tar files in the WebDataset format: a sample is a run of files with the same name up to the first dot."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
 
-ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of some 100 kB
-# What tarfile raises over bytes that are none of its own.
+ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of about 100 kB
+# Exceptions of tarfile for damaged files.
 DAMAGE = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, KeyError)
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")
 
 
 class WebDataset(StreamedSource):
-    """Shards of samples: an image KEY.jpg (or .png, .webp, ...), its label as KEY.cls or in KEY.json, in any order.
+    """Shards of samples: an image KEY.jpg (or .png, .webp, ...), its label in KEY.cls or KEY.json, in any order.
 
-    Other files are passed over, and so are samples without an image. Samples without label have none.
+    Other files and samples without an image are ignored.
 
     Args:
-        image: extension of the images; null finds the one image of each sample by its extension.
-        label: cls for files that hold a number; otherwise the key of a number in .json files; null for no labels.
+        image: extension of the images; null for the only image of each sample, found by its extension.
+        label: cls for files that hold a number; else the key of a number in .json files; null for no labels.
         heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
     """
 
@@ -51,7 +51,7 @@ class WebDataset(StreamedSource):
         return self.image, self.label
 
     def scan(self, file: Path) -> Scanned:
-        """Where each image is, and its label, from the headers and the labels' files."""
+        """Find offset, size and label of each image, from the headers and the labels' files."""
         found, names = [], []
         with _opened(file) as tar:
             for key, members in groupby(_members(tar, file), lambda member: _parts(member.name)[0]):
@@ -63,9 +63,9 @@ class WebDataset(StreamedSource):
         starts = np.arange(0, len(images), ROWS)
         rows = np.minimum(ROWS, len(images) - starts)
         sizes = [images[start : start + ROWS, 2].sum() for start in starts]
-        # What a tar knows of the content of its images is when they were written.
-        told = "\n".join([str(file.stat().st_size), *names]).encode(errors="surrogateescape")
-        digest = hashlib.sha256(told + images.tobytes()).hexdigest()
+        # Names and times stand for the content of the images, of which a tar file holds no checksum.
+        header = "\n".join([str(file.stat().st_size), *names]).encode(errors="surrogateescape")
+        digest = hashlib.sha256(header + images.tobytes()).hexdigest()
         return Scanned(np.array([starts, rows, sizes], dtype=np.int64).T, images, digest)
 
     def shards(self, files: Sequence[Path], index: Index) -> "TarShards":
@@ -92,10 +92,10 @@ class WebDataset(StreamedSource):
 
 
 class TarShards(Shards):
-    """Tar files with their index."""
+    """Blocks of tar files with their index."""
 
     def read(self, block: int) -> list[bytes]:
-        """The images of a block, which lie side by side: one read, with the labels between them."""
+        """Read the images of a block, which lie side by side, in one read, with the labels between them."""
         file, spans = self.file(block), self.index.images[self.firsts[block] : self.firsts[block + 1], 1:]
         begin, end = int(spans[0, 0]), int(spans[-1].sum())
         try:
@@ -104,7 +104,7 @@ class TarShards(Shards):
         except OSError as error:
             raise UserError(f"{file} cannot be read ({error.strerror}): fetch it again") from error
         if len(content) < end - begin:
-            raise UserError(f"{file} is shorter than when the job began: fetch it again")
+            raise UserError(f"{file} was cut short after the job began: fetch it again")
         return [content[start - begin : start - begin + size] for start, size in spans.tolist()]
 
     def name(self, number: int) -> str:
@@ -122,12 +122,12 @@ def _opened(file: Path) -> tarfile.TarFile:
 
 
 def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
-    """The files in a shard, up to its end mark. What is damaged later on tarfile takes for an end."""
+    """Yield the files of a shard up to its end mark, which is checked: tarfile takes damage for the end."""
     try:
         while (member := tar.next()) is not None:
-            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # which it would keep all
+            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # tarfile keeps every one
             if member.size < 0:
-                raise tarfile.ReadError("a negative size, after which tarfile would go round in circles")
+                raise tarfile.ReadError("a negative size, which would make tarfile loop forever")
             if member.isfile():
                 yield member
         tar.fileobj.seek(tar.offset)  # pyright: ignore[reportOptionalMemberAccess]
@@ -139,7 +139,7 @@ def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Key and extension: a/b.seg.png -> a/b, seg.png."""
+    """Split a name into key and extension: a/b.seg.png -> a/b, seg.png."""
     last = name.rpartition("/")[2]
     extension = last.partition(".")[2]
     return name.removesuffix(last) + last.partition(".")[0], extension.lower()

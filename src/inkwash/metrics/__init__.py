@@ -24,7 +24,7 @@ depend on the number of ranks, on batch sizes, or on which rank saw which image.
 
 In training, with DDP too, the FID is computed here: training/callbacks/evaluation.py generates each rank's images and
 calls `Suite.update` (suite.py); `FrechetDistance` (frechet.py) inherits its sums from `FeatureSums` (moments.py), whose
-states torchmetrics adds up over the ranks in `compute`. Features that are kept by index are gathered by
+states torchmetrics adds up over the ranks in `compute`. Features that are stored by index are gathered by
 `per_image.gather`. `inkwash evaluate` does the same in jobs/evaluate.py.
 
 The real images' features and moments are computed once for a data set and an extractor and cached (reference.py,

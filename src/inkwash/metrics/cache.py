@@ -52,5 +52,5 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise
         except Exception as error:  # a damaged pickle raises anything, a KeyError for one
             reason = str(error).partition("\n")[0] or type(error).__name__
-    log.warning("%s is damaged (%s): it is made anew", path, reason)
+    log.warning("%s is damaged (%s): computing it again", path, reason)
     return None

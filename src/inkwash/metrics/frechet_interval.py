@@ -16,8 +16,8 @@ from inkwash.random import generator
 class FrechetInterval(FeatureMetric):
     """Percentile interval of the Frechet distance over resamples of the generated images; the reference is fixed.
 
-    A resample has fewer different images than the sample, and a distance grows as their number falls. This bias is no
-    part of the spread, so it is subtracted: the mean of the resamples less the distance of the sample. If the distance
+    A resample has fewer different images than the sample, and a distance grows as their number falls. This bias is not
+    spread, so it is subtracted: the mean of the resamples less the distance of the sample. If the distance
     itself is mostly bias, the interval is wider than its level.
 
     Args:

@@ -1,4 +1,4 @@
-"""Results of an evaluation as a table and a plot."""
+"""Write the results of an evaluation as tables and a plot."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ ALSO_SHOWN = ("memorised", "bits_per_dim")
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """One row for each result, the best by the first metric first, flat: what it is, what it cost, every value."""
+    """Return a flat row for each result, the best by its main metric first: settings, cost, every value."""
     facts = ("sampler", "steps", "guidance", "seed", "weights", "num_images", "evaluations", "seconds")
     return [
         {"name": r["name"], **{key: r[key] for key in facts}, **r["metrics"]} for r in sorted(results, key=_quality)
@@ -41,18 +41,18 @@ def _directions(result: dict[str, Any]) -> dict[str, bool | None]:
 
 
 def over_seeds(results: Results) -> list[dict[str, Any]]:
-    """Mean and spread of what differs in nothing but its seed, where there are several."""
+    """Return mean and standard deviation of results that differ only in their seed, for two seeds or more."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for r in results:
         same = {key: r[key] for key in ("sampler", "steps", "guidance", "weights", "num_images")}
         groups.setdefault(json.dumps([same, _without_seed(r["name"])]), []).append(r)
-    found = []
+    summaries = []
     for key, members in groups.items():
         if len(members) > 1:
             summary = summarise([r["metrics"] for r in members])
             name = _without_seed(json.loads(key)[1]) or members[0]["sampler"]
-            found.append({"name": f"{name}, {len(members)} seeds", "metrics": summary})
-    return found
+            summaries.append({"name": f"{name}, {len(members)} seeds", "metrics": summary})
+    return summaries
 
 
 def _without_seed(name: str) -> str:
@@ -60,7 +60,7 @@ def _without_seed(name: str) -> str:
 
 
 def write_tables(directory: Path, results: Results) -> None:
-    """table.json with every record, table.csv with the values; seeds.json where there are several seeds."""
+    """Write table.json with every record, table.csv with the values, and seeds.json if there are several seeds."""
     (directory / "seeds.json").unlink(missing_ok=True)
     write_text(directory / "table.json", json.dumps(list(results), indent=2) + "\n")
     if groups := over_seeds(results):
@@ -75,7 +75,7 @@ def write_tables(directory: Path, results: Results) -> None:
 
 
 def console_table(results: Results) -> None:
-    """Best first by the first metric; below it every note that belongs beside a value."""
+    """Print the table, the best first, and below it the notes of the records."""
     flat = rows(results)
     names = list(dict.fromkeys(name for r in results for name in r["metrics"]))
     directions = {name: lower for r in results for name, lower in _directions(r).items()}
@@ -97,7 +97,7 @@ def console_table(results: Results) -> None:
 
 
 def _interval_of(name: str, names: list[str]) -> tuple[str, str] | None:
-    """The names of a value's interval, where it was measured: fd_low_classifier_1k beside fd_classifier_1k."""
+    """Return the names of a value's interval, fd_low_classifier_1k of fd_classifier_1k, or None if there is none."""
     key, _, rest = name.partition("_")
     low, high = f"{key}_low_{rest}", f"{key}_high_{rest}"
     return (low, high) if low in names and high in names else None
@@ -115,14 +115,14 @@ def _number(value: float | None) -> str:
 
 
 def plot_quality(path: Path, results: Results) -> None:
-    """The first metric against network evaluations, a line for each sampler; nothing for a single point."""
+    """Plot the main metric against network evaluations, a line for each sampler; no file for a single point."""
     points: dict[str, dict[float, list[float]]] = {}
     metric = main_metric({name: lower for r in results for name, lower in _directions(r).items()})
     for r in results:
         if metric in r["metrics"] and r["evaluations"]:
             line = f"{r['sampler']}, guidance {r['guidance']:g}" if r["guidance"] != 1 else r["sampler"]
             points.setdefault(line, {}).setdefault(r["evaluations"], []).append(r["metrics"][metric])
-    path.unlink(missing_ok=True)  # that of another question, which was asked before
+    path.unlink(missing_ok=True)  # of an evaluation with other settings in the same folder
     if sum(map(len, points.values())) < 2:
         return
     # Imported here: it takes half a second, and most evaluations have one point.

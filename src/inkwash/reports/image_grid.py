@@ -1,4 +1,4 @@
-"""Grids of images as PNG files."""
+"""Lay images out in grids and write them as PNG files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from inkwash.files import replacing
 def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tensor:
     """Lay uint8 images (n, C, H, W) out row by row on white: uint8 (3, height, width).
 
-    Small images are enlarged by whole factors until their shorter side has min_side pixels: pixels stay pixels.
+    Small images are enlarged by whole factors, pixels repeated, until their shorter side has at least min_side pixels.
     """
     images = visible(images).expand(-1, 3, -1, -1)
     n, _, height, width = images.shape
@@ -27,7 +27,7 @@ def grid(images: Tensor, columns: int, min_side: int = 64, gap: int = 2) -> Tens
 
 
 def visible(images: Tensor) -> Tensor:
-    """What can be shown of images (n, C, H, W): 1 or 3 channels as they are, 2 and a black one, else the first 3."""
+    """Convert images (n, C, H, W) to 1 or 3 channels: a black one is added to 2, of more than 3 the first 3 remain."""
     if images.shape[1] == 2:
         return torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)
     return images if images.shape[1] == 1 else images[:, :3]

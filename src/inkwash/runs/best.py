@@ -1,4 +1,4 @@
-"""Which end of a metric is best, read from its records.
+"""Directions of metrics, whether less or more is better, read from their records.
 
 Each record in metrics.jsonl, summary.json and an evaluation's results says `lower_is_better`: true, false, or null for
 a value that has no best (a standard deviation, an end of an interval). The metric's class is the source of it
@@ -18,7 +18,7 @@ OLD_NAMES = {"fd": True, "fid": True, "kid": True} | dict.fromkeys(
     ("accuracy", "isc", "precision", "recall", "density", "coverage"), False
 )
 OLD_SPREADS = ("std_", "low_", "high_")
-HELDOUT_LOSS = "heldout_loss"  # in scores and tables; heldout/loss where it is logged
+HELDOUT_LOSS = "heldout_loss"  # in scores and tables; the loggers call it heldout/loss
 
 
 def lower_is_better(record: Mapping[str, Any]) -> bool | None:

@@ -1,4 +1,4 @@
-"""Feature extractors: from images to the vectors that metrics compare."""
+"""The interface of a feature extractor: uint8 images to the feature vectors that metrics compare."""
 
 import pickle
 from pathlib import Path
@@ -16,15 +16,15 @@ class NotApplicableError(UserError):
 
 
 class FeatureExtractor(nn.Module):
-    """ImageSplit to feature vectors; a new extractor writes `features`, and `prepare` where it has weights to find.
+    """Base class of feature extractors; a new one writes `features`, and `prepare` if it has weights to find.
 
     Attributes:
         name: for metric names and records.
         hash: 12 hexadecimal digits that change with the weights; known after `prepare`.
         dim: length d of a feature vector; known after `prepare`.
-        preprocessing: what happens to the uint8 levels first, for records.
-        published: the weights that papers use, of an extractor that has such.
-        heldout_accuracy: of an extractor that is a classifier of the data set's own classes, else None.
+        preprocessing: how the uint8 levels are resized and scaled, for records.
+        published: the weights that papers use; None if there are none.
+        heldout_accuracy: accuracy on the held-out images, of a classifier of the data set's own classes; else None.
     """
 
     name: str
@@ -36,34 +36,34 @@ class FeatureExtractor(nn.Module):
 
     @property
     def label(self) -> str:
-        """The extractor in a metric's name: with other weights than the published ones it says so by their hash."""
+        """Name of the extractor in a metric's name, with the hash of its weights unless they are the published ones."""
         if self.published is None or self.published.has_hash(self.hash):
             return self.name
         return f"{self.name}_{self.hash[:4]}"
 
     @property
     def earns_fid(self) -> bool:
-        """Whether a Frechet distance in these features is the FID of the papers."""
+        """True if a Frechet distance in these features is the FID of the papers."""
         return False
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
-        """Find, download or train the weights; called by every rank before the first image, and again at no cost."""
+        """Find, download or train the weights. Every rank calls it first; a second call does nothing."""
 
     def features(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32 (B, d)."""
+        """Return the features of uint8 images (B, C, H, W), float32 (B, d)."""
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor | None:
-        """Class scores (B, K) from features (B, d), None for extractors that do not know the data set's classes."""
+        """Return logits (B, K) of the data set's classes from features (B, d); None if it does not know them."""
         return None
 
     def class_scores(self, features: Tensor) -> Tensor | None:
-        """Scores (B, K) of whatever classes the extractor was trained on, for the Inception Score; None without any."""
+        """Return logits (B, K) of the classes it was trained on, for the Inception Score; None without any."""
         return self.logits(features)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32 (B, d), in full precision whatever autocast surrounds it."""
+        """Return the features of uint8 images (B, C, H, W), float32 (B, d), in full precision under any autocast."""
         if images.dtype != torch.uint8:
             raise TypeError(f"extractors take uint8 images, got {images.dtype}")  # [-1, 1] would look all black
         with torch.autocast(images.device.type, enabled=False):
@@ -71,13 +71,13 @@ class FeatureExtractor(nn.Module):
 
 
 class PublishedFeatures(FeatureExtractor):
-    """Features of one of torch-fidelity's networks, which see colour photographs; a new one writes `load`.
+    """Base class of the features of torch-fidelity's networks for colour photographs; a new one writes `load`.
 
-    One channel is repeated to three.
+    Images with one channel get it repeated to three.
 
     Args:
-        weights_path: the weights file; by default the published one, downloaded once to torch hub's cache.
-        weights_hash: sha256 of the file (its first 8 digits or more) where it is not the published one.
+        weights_path: the weights file; None for the published one, downloaded once to torch hub's cache.
+        weights_hash: sha256 of the file, its first 8 digits or more, if it is not the published one.
     """
 
     published: Published  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -88,11 +88,11 @@ class PublishedFeatures(FeatureExtractor):
         self.network: nn.Module | None = None
 
     def load(self, path: Path) -> nn.Module:
-        """The network with the weights at `path`: uint8 (B, 3, H, W) -> (features,). Sets `dim` where it varies."""
+        """Build the network with the weights at `path`: uint8 (B, 3, H, W) -> (features,). Sets `dim` if it varies."""
         raise NotImplementedError
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
-        """Load the weights. Raises UserError when they cannot be had, or are another network's."""
+        """Load the weights. Raises UserError if they cannot be loaded, or are another network's."""
         self._check_channels(train.shape[0])
         if self.network is not None:
             return

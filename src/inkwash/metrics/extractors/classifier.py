@@ -1,4 +1,4 @@
-"""Features of a small classifier trained on the data set itself: seconds on a CPU, no download, any shape."""
+"""Features of a small classifier that is trained on the data set itself."""
 
 import hashlib
 import logging
@@ -27,14 +27,14 @@ LEARNING_RATE = 4e-3
 class ClassifierFeatures(FeatureExtractor):
     """The 64 penultimate features of a convolutional classifier of the training labels.
 
-    `prepare` trains it once for a data set: always on one CPU thread and from a fixed seed, so that jobs on any device
-    have the same judge, and in a fixed number of steps, so that its cost does not grow with the data set.
+    `prepare` trains it once for a data set: on one CPU thread and from a fixed seed, so that jobs on any device get the
+    same network, and in a fixed number of steps, so that its cost does not grow with the data set.
 
     Args:
-        cache_dir: the weights are kept there as `classifier-<key>.pt`.
+        cache_dir: folder for the weights, `classifier-<key>.pt`.
 
     Attributes:
-        heldout_accuracy: share of the held-out images it gets right.
+        heldout_accuracy: fraction of the held-out images that it classifies correctly.
         num_classes: K; the labels are 0 .. K - 1.
     """
 
@@ -48,7 +48,11 @@ class ClassifierFeatures(FeatureExtractor):
         self.network: Classifier | None = None
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
-        """Load the classifier of this data set, training it if no run has; NotApplicableError without labels."""
+        """Load the classifier of this data set, after training it if no run has yet.
+
+        Raises:
+            NotApplicableError: the images are smaller than 8 x 8, or have no labels.
+        """
         if self.network is not None:
             return
         shape = train.shape
@@ -70,13 +74,13 @@ class ClassifierFeatures(FeatureExtractor):
 
     @torch.no_grad()
     def logits(self, features: Tensor) -> Tensor:
-        """(B, d) -> (B, K): with `features` at hand the class costs nothing more."""
+        """Return the logits (B, K) of features (B, d)."""
         assert self.network is not None, "call prepare first"
         return self.network.head(features)
 
 
 class Classifier(nn.Module):
-    """3x3 convolutions in pairs, halving the image until its shorter side is below 8; the mean over pixels; linear."""
+    """Pairs of 3x3 convolutions and pooling until the shorter side is below 8; mean over pixels; linear layer."""
 
     def __init__(self, shape: tuple[int, ...], num_classes: int):
         super().__init__()
@@ -114,8 +118,8 @@ def _check(train: ImageSplit, shape: tuple[int, ...]) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # Sums then have one order, so the weights do not depend on the number of cores; and on a busy machine two threads
-    # that wait for each other after each small layer took more than ten times as long as one.
+    # Sums then have one order, so the weights do not depend on the number of cores. On a busy machine two threads,
+    # which wait for each other after each small layer, took more than ten times as long as one.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -128,7 +132,7 @@ def _one_thread() -> Iterator[None]:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int) -> dict[str, Any]:
-    """What the cache keeps: the trained weights and their accuracy on the held-out images."""
+    """Train the classifier; return its weights and its accuracy on the held-out images."""
     log.info("training the metrics' classifier once for this data set, %d steps on one CPU thread", STEPS)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of("classifier", "weights"))  # torch.manual_seed would reseed GPUs too
@@ -147,7 +151,7 @@ def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int) -> dict[str
 
 
 def _batches(train: ImageSplit, draws: torch.Generator) -> Iterator[list[int]]:
-    """Random indices without end."""
+    """Yield batches of random indices without end."""
     if isinstance(train, InBlocks):
         shuffled = chain.from_iterable(train.order("classifier", epoch) for epoch in count())
         while True:
@@ -157,7 +161,7 @@ def _batches(train: ImageSplit, draws: torch.Generator) -> Iterator[list[int]]:
 
 
 def _shift(images: Tensor, draws: torch.Generator) -> Tensor:
-    """Each image moved by -1, 0 or 1 pixels in each direction, its border repeated."""
+    """Shift each image by -1, 0 or 1 pixels along both axes, repeating its border."""
     B, _, H, W = images.shape
     dy, dx = torch.randint(-1, 2, (2, B, 1), generator=draws)
     rows = (torch.arange(H) + dy).clamp(0, H - 1)  # (B, H)

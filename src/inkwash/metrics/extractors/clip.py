@@ -1,4 +1,4 @@
-"""CLIP's image features as torch-fidelity computes them."""
+"""Image features of CLIP as torch-fidelity computes them."""
 
 import warnings
 from pathlib import Path
@@ -15,7 +15,7 @@ MODEL = "clip-vit-b-32"
 class CLIPFeatures(PublishedFeatures):
     """The image embedding of CLIP ViT-B/32 (Radford et al. 2021), as in Kynkaanniemi et al. 2023.
 
-    OpenAI's files of its other networks work too, with their hash: sizes are read there.
+    OpenAI's files of its other vision transformers work, too, with their hash: sizes are read from the file.
     """
 
     name = "clip"

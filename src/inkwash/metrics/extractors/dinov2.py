@@ -1,4 +1,4 @@
-"""DINOv2's features as torch-fidelity prepares its images, without the code that torch hub would download and run."""
+"""Features of DINOv2 with torch-fidelity's preprocessing, without code that torch hub would download and run."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from inkwash.metrics.extractors.weights import Published
 class DINOv2Features(PublishedFeatures):
     """The class token of DINOv2 ViT-L/14 (Oquab et al. 2023), the features that Stein et al. 2023 recommend.
 
-    Any other vision transformer of DINOv2 without registers or SwiGLU is had by its weights file: sizes are read there.
+    Files of its other vision transformers without registers or SwiGLU work, too: sizes are read from the file.
     """
 
     name = "dinov2"
@@ -33,7 +33,7 @@ class DINOv2Features(PublishedFeatures):
 
 
 class _Prepared(FeatureExtractorDinoV2):
-    """torch-fidelity's resize and normalisation around a network of ours: its constructor knows only torch hub's."""
+    """torch-fidelity's resize and normalisation around our network; its own constructor loads torch hub's."""
 
     def __init__(self, network: nn.Module):
         FeatureExtractorBase.__init__(self, "dinov2-vit-l-14", ["dinov2"])
@@ -42,9 +42,9 @@ class _Prepared(FeatureExtractorDinoV2):
 
 
 class VisionTransformer(nn.Module):
-    """Square images (B, 3, size, size) -> normalised class token (B, d), sizes and weights from DINOv2's file.
+    """Vision transformer with sizes and weights from DINOv2's file: (B, 3, size, size) -> class token (B, d).
 
-    LayerScale multiplies what a linear map returns, so it becomes part of that map, and the blocks are torch's own.
+    LayerScale multiplies the output of a linear layer, so it is multiplied into its weights. The blocks are torch's.
     Heads have 64 channels in every model of the family.
     """
 
@@ -83,7 +83,7 @@ NAMES = {  # DINOv2's -> torch's
 
 
 def _renamed(weights: dict[str, Tensor], side: int) -> dict[str, Tensor]:
-    """The weights under torch's names, LayerScale multiplied in, positions resized to side x side patches."""
+    """Rename the weights to torch's names, multiply LayerScale in, resize positions to side x side patches."""
     renamed = {}
     for key, value in weights.items():
         if key == "mask_token" or key.endswith(".gamma"):
@@ -99,7 +99,7 @@ def _renamed(weights: dict[str, Tensor], side: int) -> dict[str, Tensor]:
 
 
 def _resized(positions: Tensor, side: int) -> Tensor:
-    """(1, 1 + n * n, d) -> (1, 1 + side * side, d), bicubic; the 0.1 in the scale is DINOv2's own."""
+    """Resize (1, 1 + n * n, d) to (1, 1 + side * side, d), bicubic; the 0.1 in the scale is DINOv2's."""
     n = round((positions.shape[1] - 1) ** 0.5)
     if n == side:
         return positions

@@ -1,4 +1,4 @@
-"""Inception as torch-fidelity runs it, the extractor of the FID."""
+"""InceptionV3 as torch-fidelity runs it: the extractor of the FID."""
 
 import io
 from pathlib import Path
@@ -20,7 +20,7 @@ class InceptionFeatures(PublishedFeatures):
     published = Published(
         "torch-fidelity's Inception",
         URL_INCEPTION_V3,
-        Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[1],  # torch hub's convention: the sha256 begins so
+        Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[1],  # torch hub's convention: the first digits of the sha256
         Path(URL_INCEPTION_V3).name,
     )
 
@@ -30,13 +30,13 @@ class InceptionFeatures(PublishedFeatures):
 
     def load(self, path: Path) -> FeatureExtractorInceptionV3:
         content = path.read_bytes()
-        # torch-fidelity's constructor unpickles anything. So the same bytes first pass the loader that takes tensors
-        # only, which raises on whatever could run code.
+        # torch-fidelity's constructor unpickles without restriction. So the same bytes are first loaded by the loader
+        # for tensors alone, which raises an error for anything that could run code.
         torch.load(io.BytesIO(content), weights_only=True)
         return FeatureExtractorInceptionV3("inception", ["2048"], io.BytesIO(content))
 
     @torch.no_grad()
     def class_scores(self, features: Tensor) -> Tensor:
-        """The 1008 logits without their bias, which the code of Salimans et al. 2016 leaves out too."""
+        """Return the 1008 logits without their bias, which the code of Salimans et al. 2016 leaves out, too."""
         assert isinstance(self.network, FeatureExtractorInceptionV3), "call prepare first"
         return features @ self.network.fc.weight.T

@@ -1,4 +1,4 @@
-"""The pixels themselves as features, for distances that no network has a say in."""
+"""Pixels as features, for distances that depend on no network."""
 
 import math
 
@@ -9,7 +9,7 @@ from inkwash.metrics.extractors.base import FeatureExtractor
 
 
 class PixelFeatures(FeatureExtractor):
-    """uint8 levels (B, C, H, W) -> float32 (B, C * H * W)."""
+    """The uint8 levels as float32 (B, C * H * W)."""
 
     name, hash = "pixels", "0" * 12
 

@@ -1,4 +1,4 @@
-"""Weights of published networks: downloaded once on a machine, and never used without a look at their hash."""
+"""Weights of published networks: downloaded once for a machine, and compared with their sha256 before each use."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from inkwash.errors import UserError
 
 
 class Published(NamedTuple):
-    """A file of weights that papers use."""
+    """Published file of weights."""
 
     title: str
     url: str
@@ -19,19 +19,19 @@ class Published(NamedTuple):
     filename: str  # in torch hub's cache
 
     def has_hash(self, digest: str) -> bool:
-        """Whether a file whose sha256 begins with `digest` is this one, as far as both are known."""
+        """Return True if a file whose sha256 begins with `digest` is this one, as far as both are known."""
         return digest.startswith(self.sha256) or self.sha256.startswith(digest)
 
 
 def find_weights(published: Published, path: str | None = None, sha256: str | None = None) -> tuple[Path, str]:
-    """Where the weights are, and their sha256.
+    """Return the path of the weights and their sha256.
 
     Args:
-        path: `extractor.weights_path`; None for the published file in torch hub's cache, downloaded if it is not there.
-        sha256: `extractor.weights_hash`, which says that another file than the published one is meant.
+        path: `extractor.weights_path`; None for the published file in torch hub's cache, downloaded if it is missing.
+        sha256: `extractor.weights_hash`, the hash of another file than the published one; None for the published one.
 
     Raises:
-        UserError: the file can be neither found nor downloaded, or it is another one.
+        UserError: the file can be neither found nor downloaded, or its hash is another one.
     """
     file = Path(path) if path else _downloaded(published)
     try:
@@ -40,7 +40,7 @@ def find_weights(published: Published, path: str | None = None, sha256: str | No
     except OSError as error:
         raise UserError(f"extractor.weights_path={file} cannot be read: {error.strerror}") from error
     if sha256 is not None:
-        # A key of eight digits alone may have been read as a number.
+        # Eight decimal digits may have been parsed as a number.
         if len(str(sha256)) < 8 or not digest.startswith(str(sha256)):
             raise UserError(f"extractor.weights_hash={sha256}, but the sha256 of {file} is {digest}")
     elif not digest.startswith(published.sha256):
@@ -53,9 +53,9 @@ def find_weights(published: Published, path: str | None = None, sha256: str | No
 
 
 def _downloaded(published: Published) -> Path:
-    """Where torch hub keeps the weights, downloaded and checked first by one process of this machine."""
+    """Return the path in torch hub's cache, after one process of this machine has downloaded and checked the file."""
     path = Path(torch.hub.get_dir(), "checkpoints", published.filename)
-    if path.exists():  # it appears whole, by a rename; its folder may be read-only
+    if path.exists():  # whole, because it appears by a rename; the folder may be read-only
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -166,13 +166,13 @@ def served(tmp_path, dinov2_file, monkeypatch):
     return source
 
 
-def test_a_download_is_checked_kept_and_named(hub, served):
+def test_a_download_is_checked_stored_and_named(hub, served):
     assert prepared(DINOv2Features).label == "dinov2"
     served.unlink()  # gone from the server
     assert prepared(DINOv2Features).label == "dinov2"
 
 
-def test_a_damaged_download_is_refused_and_not_kept(hub, served):
+def test_a_damaged_download_is_refused_and_deleted(hub, served):
     served.unlink()
     served.write_text("<html>502</html>")
     with pytest.raises(UserError, match="invalid hash"):
@@ -217,7 +217,7 @@ def test_one_process_of_a_machine_downloads(served, tmp_path):
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_another_file_is_refused_until_its_hash_says_that_it_is_meant(cls, clip_file):
+def test_another_file_is_refused_unless_its_hash_is_given(cls, clip_file):
     digest = sha256(clip_file)
     with pytest.raises(UserError) as error:
         prepared(cls, clip_file)

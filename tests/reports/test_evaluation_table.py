@@ -42,7 +42,7 @@ def test_tables_hold_everything_best_first(tmp_path):
     assert json.loads((tmp_path / "seeds.json").read_text())[0]["fd_eyes_100"]["mean"] == 4.0
 
 
-def test_what_had_better_be_large_is_best_when_it_is(tmp_path):
+def test_a_value_that_rises_is_sorted_from_the_largest(tmp_path):
     """And what another question left in the folder is gone."""
     scores = [{**r, "metrics": {"accuracy_eyes_100": r["metrics"]["fd_eyes_100"]}} for r in RESULTS[::2]]
     for name in ("seeds.json", "quality.png"):
