@@ -61,7 +61,7 @@ def test_the_objective_is_a_metric_that_was_measured(tmp_path):
         table.objective(tmp_path, "isc")
 
 
-def test_some_metrics_had_better_be_large():
+def test_directions_of_metrics():
     for rising in ("accuracy_classifier_8", "accuracy", "isc", "prc", "dc", "recall_classifier_8"):
         assert table.rises(rising), rising
     for falling in ("fd_classifier_8", "fid", "kid", "heldout_loss", "memorised"):
