@@ -83,8 +83,8 @@ def test_machines_that_cannot_work_together_say_why(machines, tmp_path):
     jobs = [join(machines, rank, "run=told", f"seed={rank}", cwd=tmp_path) for rank in (0, 1)]
     outputs = [job.communicate(timeout=200)[0] for job in jobs]
     assert 0 not in [job.returncode for job in jobs]
-    assert "error: rank 1 was told `" in outputs[1]
-    assert "give all of them the same command" in outputs[1]
+    assert "error: rank 1 was started with `" in outputs[1]
+    assert "give all the same command" in outputs[1]
     disks = [tmp_path / "disk0", tmp_path / "disk1"]
     for disk in disks:
         disk.mkdir()

@@ -55,7 +55,7 @@ def trained(directory):
     return 0
 
 
-def test_a_run_that_begins_again_otherwise_is_another_one_to_wandb(start):
+def test_a_new_start_without_checkpoint_is_a_new_wandb_run(start):
     """Without a checkpoint nothing of its first life goes on; with one it is the same run, whatever was changed."""
 
     def id_after(**changes):
@@ -82,7 +82,7 @@ def another_claims(path):
         process.communicate()
 
 
-def test_a_launcher_has_its_directory_to_itself_until_the_ranks_have_ended(start):
+def test_the_command_locks_its_directory_until_the_ranks_end(start):
     """Also while they import torch, and have claimed nothing yet."""
     claimed = {}
 
@@ -114,7 +114,7 @@ def test_a_directory_in_which_another_trains_stays_as_it_is(start, monkeypatch, 
     assert start(trained)[0] == 0
 
 
-def test_a_job_of_a_sweep_leaves_the_status_of_one_that_trains_there(start, sweeps, monkeypatch):
+def test_a_sweeps_job_leaves_the_status_of_a_running_training(start, sweeps, monkeypatch):
     monkeypatch.setattr("inkwash.runs.lock.PATIENCE_SECONDS", 0)
     RUN.mkdir(parents=True)
     RunDirectory(RUN).write_status("running")
@@ -182,7 +182,7 @@ def test_a_resume_that_the_ranks_refuse_leaves_the_run_as_it_was(start, finished
     assert content() == finished
 
 
-def test_a_signal_before_the_first_checkpoint_leaves_the_run_as_it_was(start, finished):
+def test_a_signal_before_a_checkpoint_leaves_the_run_as_it_was(start, finished):
     def ranks(directory):
         sys.exit(143)
 

@@ -31,7 +31,7 @@ def test_what_cannot_be_parsed_is_named(module, argument, sentence, ends):
     assert sentence in ends(module.main, argument)
 
 
-def test_a_mistake_found_after_a_job_is_a_sentence_and_a_bug_is_not(ends):
+def test_an_error_after_a_job_is_a_sentence_a_bug_is_not(ends):
     def raising(error):
         def task(_config):
             raise error

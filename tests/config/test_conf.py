@@ -108,7 +108,7 @@ def test_every_pair_builds_or_is_refused(schedule, prediction, compose_config):
         assert isinstance(build_module(config), DiffusionModule)
 
 
-def test_what_the_data_vary_by_is_said_once(compose_config):
+def test_sigma_data_is_the_same_in_edms_three_parts(compose_config):
     """Three functions of EDM's need it, and must agree."""
     edm = ("schedule=edm", "prediction=edm", "weighting=edm", "schedule.sigma_data=0.3")
     config = compose_config(*edm)

@@ -136,7 +136,7 @@ def test_their_cifar10_trains_on_as_our_recipe(pipeline, compose_config, tmp_pat
     assert forbidden(config, recipe, step=0) is None
 
 
-def test_classes_must_be_told_of_what_is_not_our_own(untrained, pipeline, tmp_path):
+def test_num_classes_must_be_given_for_files_of_others(untrained, pipeline, tmp_path):
     ours = import_diffusers(export_diffusers(untrained(), tmp_path / "out"), tmp_path / "back")
     assert load_run(ours).num_classes == RunDirectory(ours).config["data"]["num_classes"] == 10
     folder, pipe = pipeline(num_class_embeds=6)

@@ -52,7 +52,7 @@ def test_a_file_of_no_fields_is_named(file, text, exported, tmp_path):
 
 
 @pytest.mark.parametrize("found", [[1, 2], 5, {"conv_in.weight": 5}, {5: torch.zeros(1)}])
-def test_weights_that_are_none_are_named(found, exported, tmp_path):
+def test_a_file_without_tensors_is_named(found, exported, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "theirs")
     (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
     torch.save(found, folder / "unet/diffusion_pytorch_model.bin")

@@ -26,7 +26,7 @@ def test_cifar10_is_the_published_configuration():
     )
 
 
-def test_the_menus_cifar10_network_is_that_one(compose_config):
+def test_our_cifar10_network_is_that_one(compose_config):
     node = compose_config("model=unet_cifar10", "data=cifar10", "data.path=x")["model"]
     assert unet2d_config(**{k: v for k, v in node.items() if k != "_target_"}) == unet2d_config(**CIFAR10)
 

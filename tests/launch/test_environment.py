@@ -28,7 +28,7 @@ def step(rank, step="0", tasks=4, nodes=2, **more):
 
 
 @pytest.mark.parametrize("environment", [{}, BATCH, SHELL, step(0, tasks=1, nodes=1)])
-def test_who_was_not_counted_starts_its_own_ranks(environment):
+def test_without_a_launcher_the_command_starts_its_ranks(environment):
     """A script's batch step is one process, whatever --ntasks says."""
     assert RankEnv.given(environment) is None
 
@@ -46,7 +46,7 @@ def test_torchrun_within_slurm_is_torchrun():
     assert RankEnv.given({**step(0), **TORCHRUN}).launcher == "torchrun"
 
 
-def test_all_ranks_of_a_step_meet_at_one_port_and_two_steps_at_two():
+def test_ranks_of_a_step_share_a_port_and_steps_do_not():
     ports = {s: {RankEnv.given(step(rank, s)).main_port for rank in range(4)} for s in ("0", "1")}
     assert all(len(found) == 1 for found in ports.values())
     assert ports["0"] != ports["1"]

@@ -30,7 +30,7 @@ def test_hydras_syntax_describes_optunas_distributions():
     "tag(log,interval(0,1.0))", "interval(1,inf)", "interval(nan,1)", "range(5,5)", "range(1,5,0)", "range(1,2,0.0)",
     "range(1,inf)", "range(0,1,1e-9)", "range(5,1,-1)",
 ])  # fmt: skip
-def test_what_is_no_space_is_named(value):
+def test_an_impossible_search_space_is_named(value):
     with pytest.raises(UserError) as error:
         space(f"a={value}")
     assert str(error.value).startswith(f"a={value}: ")

@@ -11,7 +11,7 @@ from inkwash.errors import UserError
 from support.sweeps import LOG_LR, run, states, study
 
 
-def test_a_study_that_is_killed_asks_for_what_it_would_have_asked_for(tmp_path):
+def test_a_killed_study_goes_on_with_the_same_values(tmp_path):
     """The same trials, each told once, whether the sweep was killed in its third job or not."""
     arguments = ("sweeper=optuna", "hydra.sweeper.n_trials=5", "+hydra.sweeper.sampler.n_startup_trials=2", LOG_LR)
     whole = run("sweep=whole", *arguments, cwd=tmp_path)
@@ -31,7 +31,7 @@ def test_a_study_that_is_killed_asks_for_what_it_would_have_asked_for(tmp_path):
     assert "sweep=parts was begun with the metric fid, now it is kid: choose another name" in other.stderr
 
 
-def test_pruned_trials_are_no_failures(tmp_path):
+def test_pruned_trials_are_not_failures(tmp_path):
     # Optuna's median pruner, and at seed 1 these learning rates: some are worse than the median of those before.
     arguments = ("sweep=mine", "sweeper=random", "hydra.sweeper.n_trials=6", "seed=1", "launcher=parallel", LOG_LR)
     result = run(*arguments, cwd=tmp_path, REPORT="3")

@@ -44,7 +44,7 @@ GOLDEN_JOB = [
 ]  # fmt: skip
 
 
-def test_two_jobs_of_two_ranks_make_one_directory_and_one_wandb_run_each(tmp_path):
+def test_each_job_of_two_ranks_has_one_directory_and_wandb_run(tmp_path):
     """The directories as they always were, and every rank with the same configuration."""
     result = sweep(*TWO_RANKS, "sweep=mine", "schedule=linear,cosine", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
