@@ -1,4 +1,4 @@
-"""Images outside the network: uint8 levels, scaling to [-1, 1], and the interface of a data split."""
+"""Images outside the network: uint8 levels, their scaling to [-1, 1], and the protocol of a data split."""
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Return x / 127.5 - 1: uint8 of any shape -> float32 in [-1, 1]."""
+    """x / 127.5 - 1: uint8 of any shape -> float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Return round(127.5 * x + 127.5), clipped to 0..255: floats of any shape -> uint8, each level equally wide."""
+    """round(127.5 * x + 127.5), clipped to 0..255: floats of any shape -> uint8, each level equally wide."""
     return (127.5 * images.float() + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 class ImageSplit(Protocol):
-    """Split of a data set: uint8 images (C, H, W) with integer labels, -1 for no label."""
+    """A split of a data set: uint8 images (C, H, W) with integer labels, -1 where there is none."""
 
     @property
     def fingerprint(self) -> str:
@@ -35,7 +35,7 @@ class ImageSplit(Protocol):
 
 @runtime_checkable
 class InBlocks(Protocol):
-    """ImageSplit that is read in blocks of many images, because single random ones are slow."""
+    """An ImageSplit that is read in blocks of many images: single ones here and there take long."""
 
     @property
     def capacity(self) -> int: ...  # blocks at hand at a time
