@@ -50,12 +50,7 @@ def build_trainer(
     Raises:
         UserError: a value is invalid, or the processes are not those of the configuration.
     """
-    env = RankEnv.current()
-    local, world = env.local_world_size, env.world_size
-    if devices != "auto" and int(devices) != local:
-        raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
-    if local * num_nodes != world:
-        raise UserError(f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all")
+    local = check_processes(devices, num_nodes)
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
     if gradient_clip_val is not None and gradient_clip_val < 0:
@@ -63,11 +58,7 @@ def build_trainer(
     device = resolve_device(accelerator)
     set_threads(threads, local)
     if device.type == "cuda":
-        if torch.cuda.device_count() < local:
-            raise UserError(
-                f"{local} processes were started on this node, but each sees {torch.cuda.device_count()} of its GPUs: "
-                "start one for each GPU and let all see all of them (with srun: --gpus-per-node, not --gpus-per-task)"
-            )
+        check_gpus(local)
         torch.set_float32_matmul_precision("high")
     plugins: list[Any] = [AtomicCheckpointIO()]
     if "RANK" in os.environ:
@@ -93,6 +84,26 @@ def build_trainer(
         **wiring,
         **(options or {}),
     )
+
+
+def check_processes(devices: int | str, num_nodes: int) -> int:
+    """Return the number of processes on this node. Raises UserError if the configuration asks for others."""
+    env = RankEnv.current()
+    local, world = env.local_world_size, env.world_size
+    if devices != "auto" and int(devices) != local:
+        raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
+    if local * num_nodes != world:
+        raise UserError(f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all")
+    return local
+
+
+def check_gpus(processes: int) -> None:
+    """Raise UserError unless every process of this node sees a GPU for each of them."""
+    if torch.cuda.device_count() < processes:
+        raise UserError(
+            f"{processes} processes were started on this node, but each sees {torch.cuda.device_count()} of its GPUs: "
+            "start one for each GPU and let all see all of them (with srun: --gpus-per-node, not --gpus-per-task)"
+        )
 
 
 def choose_strategy(strategy: str, processes: int) -> str | Strategy:
