@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from inkwash.config import cli
+from inkwash.config.renames import in_todays_names
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.validate import check_training
 from inkwash.errors import UserError, user_error
@@ -34,8 +35,19 @@ FAILED = float("nan")  # for sweepers
 
 def train(config: DictConfig) -> float:
     """Run one job and return its first metric; NaN if it failed or this is not the command of rank 0."""
+    if is_of_a_run():
+        stored: Any = OmegaConf.to_container(config)
+        config = OmegaConf.create(in_todays_names(stored))
     with contextlib.ExitStack() as stack:
         return _train(config, stack)
+
+
+def is_of_a_run() -> bool:
+    """Tell whether this trains a run's own config.yaml again: --config-dir RUN --config-name config."""
+    sources = HydraConfig.get().runtime.config_sources
+    return any(
+        source.provider == "command-line" and RunDirectory(source.path).record_path.is_file() for source in sources
+    )
 
 
 def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
