@@ -1,9 +1,9 @@
 """Names of classes and configuration keys in older versions, with the names of today.
 
 A `_target_` names the module that defines a class, so moving a class changes what config.yaml of an older run means.
-The table is applied where a stored configuration is read: config.yaml (runs/config_file.py), the one inside a checkpoint
-(checkpoints/io.py), and a run's config.yaml that is trained again (commands/train.py). An old name on a command line or
-in a user's own YAML is an error that gives the new one: `refuse_old_key` for keys, signatures.py for targets.
+The table is applied where a stored configuration is read: config.yaml (runs/config_file.py), the configuration inside a
+checkpoint (checkpoints/io.py), and a run's config.yaml that is trained again (commands/train.py). Old names on a
+command line or in a user's own YAML are errors that give today's: `refuse_old_key` for keys, signatures.py for targets.
 """
 
 from typing import Any
