@@ -52,7 +52,7 @@ def test_an_unknown_command_ends_in_one_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - {"sweep"})  # Hydra prints one configuration, not several
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"sweep"}))  # Hydra prints one configuration, not several
 def test_every_command_prints_its_configuration(name, tmp_path, monkeypatch, capsys):
     required = {"sample": ["run=x"], "export": ["run=x", "out=y"], "import": ["folder=x", "run=y"]}.get(name, [])
     monkeypatch.chdir(tmp_path)

@@ -56,7 +56,5 @@ def test_a_file_without_tensors_is_named(found, exported, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "theirs")
     (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
     torch.save(found, folder / "unet/diffusion_pytorch_model.bin")
-    with pytest.raises(
-        UserError, match=r"pytorch_model.bin.* (no weights by their names|not a tensor): download it"
-    ):
+    with pytest.raises(UserError, match=r"pytorch_model.bin.* (no weights by their names|not a tensor): download it"):
         import_diffusers(folder, tmp_path / "new")

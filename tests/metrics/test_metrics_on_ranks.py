@@ -13,7 +13,7 @@ from inkwash.metrics.kernel import KernelDistance
 from inkwash.metrics.moments import FeatureStatistics
 from inkwash.metrics.reference import reference_statistics
 from inkwash.metrics.suite import Suite
-from support.extractors import SmallEyes
+from support.extractors import SmallExtractor
 
 N = 61
 SHARES = {  # of the images 0 .. N - 1, in batches, for each rank
@@ -27,7 +27,7 @@ def features():
 
 
 def suite_on(cache):
-    suite = Suite(SmallEyes(), every_metric(), N)
+    suite = Suite(SmallExtractor(), every_metric(), N)
     suite.prepare(random_images(80, 0), random_images(70, 1), cache)
     return suite
 

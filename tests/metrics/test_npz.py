@@ -12,7 +12,7 @@ from inkwash.metrics.moments import Moments
 from inkwash.metrics.npz import Provenance, read_npz, write_npz
 from inkwash.metrics.reference import Reference
 from inkwash.metrics.suite import Suite
-from support.extractors import SmallEyes
+from support.extractors import SmallExtractor
 
 MADE = Provenance(450, "classifier", "0123456789ab", "f00d", "heldout", "none")
 MOMENTS = Moments(450, torch.arange(3.0).double(), torch.eye(3, dtype=torch.float64) / 3)
@@ -81,7 +81,7 @@ def random_images(n, seed):
 
 def suite_against(tmp_path, file):
     train, heldout = random_images(40, 0), random_images(30, 1)
-    suite = Suite(SmallEyes(), [FrechetDistance()], 20)
+    suite = Suite(SmallExtractor(), [FrechetDistance()], 20)
     suite.prepare(train, heldout, tmp_path / "cache", split="heldout", file=file)
     suite.update(range(20), random_images(20, 2).images)
     suite.compute()
@@ -109,11 +109,11 @@ def test_an_evaluation_against_a_foreign_file_notes_its_gaps(tmp_path):
 
 def test_a_file_of_other_images_or_of_another_width_is_refused(tmp_path):
     train, heldout = random_images(40, 0), random_images(30, 1)
-    Reference(SmallEyes(), train, heldout, tmp_path, split="train").write(tmp_path / "train.npz")
+    Reference(SmallExtractor(), train, heldout, tmp_path, split="train").write(tmp_path / "train.npz")
     with pytest.raises(UserError, match="n_real=40, not 30"):
         suite_against(tmp_path, tmp_path / "train.npz")
     np.savez(tmp_path / "wide.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     with pytest.raises(UserError, match="wide.npz has 2048 features, small 12"):
         suite_against(tmp_path, tmp_path / "wide.npz")
     with pytest.raises(UserError, match="one of train and heldout, not test"):
-        Reference(SmallEyes(), train, heldout, tmp_path, split="test")
+        Reference(SmallExtractor(), train, heldout, tmp_path, split="test")

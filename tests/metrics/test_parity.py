@@ -16,7 +16,7 @@ from inkwash.metrics.kernel import KernelDistance, mmd2
 from inkwash.metrics.moments import FeatureStatistics
 from inkwash.metrics.precision_recall import PrecisionRecall
 from inkwash.metrics.suite import Suite
-from support.extractors import FidelityEyes, SmallEyes
+from support.extractors import FidelityExtractor, SmallExtractor
 
 N_REAL, N_FAKE, DIM = 230, 201, 24
 
@@ -113,13 +113,13 @@ def pictures(n, seed, levels):
 
 def test_everything_from_images_at_once(tmp_path):
     real, fake = pictures(N_REAL, 0, 256), pictures(N_FAKE, 1, 150)
-    torch_fidelity.register_feature_extractor("small-eyes", FidelityEyes)
+    torch_fidelity.register_feature_extractor("small-eyes", FidelityExtractor)
     theirs = torch_fidelity.calculate_metrics(
         input1=Stored(fake), input2=Stored(real), cuda=False, fid=True, kid=True, isc=True, prc=True, verbose=False,
         feature_extractor="small-eyes", kid_subset_size=60, kid_subsets=20, batch_size=50, save_cpu_ram=True,
     )  # fmt: skip
     metrics = [FrechetDistance(), KernelDistance(subsets=20, subset_size=60), InceptionScore(), PrecisionRecall()]
-    suite = Suite(SmallEyes(), metrics, N_FAKE)
+    suite = Suite(SmallExtractor(), metrics, N_FAKE)
     heldout = Images(real, torch.full((N_REAL,), -1))
     suite.prepare(heldout, heldout, tmp_path)
     for index in torch.arange(N_FAKE).split(50):

@@ -23,7 +23,7 @@ from inkwash.metrics.kernel import KernelDistance
 from inkwash.metrics.memorisation import Memorisation
 from inkwash.metrics.precision_recall import PrecisionRecall
 from inkwash.metrics.suite import Suite
-from support.extractors import SmallEyes
+from support.extractors import SmallExtractor
 
 GENERATION = {"weights": "ema", "sampler": "DDIM", "steps": 50, "guidance": 1.5, "seed": 3}
 N = 60
@@ -60,7 +60,7 @@ def evaluated(suite, images, labels=None, batch=16, order=None):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    suite = Suite(SmallEyes(), every_metric(), N)
+    suite = Suite(SmallExtractor(), every_metric(), N)
     suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path_factory.mktemp("cache"))
     return suite
 
@@ -111,14 +111,14 @@ def test_the_samplers_autocast_does_not_reach_the_metrics(small):
 
 
 def test_two_metrics_of_one_name_are_refused(tmp_path):
-    suite = Suite(SmallEyes(), [PrecisionRecall(k=3), PrecisionRecall(k=5)], N)
+    suite = Suite(SmallExtractor(), [PrecisionRecall(k=3), PrecisionRecall(k=5)], N)
     with pytest.raises(UserError, match="give precision_small_60, recall_small_60 twice"):
         suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path)
 
 
 def test_real_images_are_read_once_for_all_metrics_and_runs(tmp_path):
     for looks in (80 + 70 + 70, 0):  # features of both splits, moments of one
-        suite = Suite(SmallEyes(), every_metric(), N)
+        suite = Suite(SmallExtractor(), every_metric(), N)
         suite.prepare(random_images(80, 0), random_images(70, 1), tmp_path)
         assert suite.extractor.looks == looks
 
@@ -148,7 +148,7 @@ def test_records_hold_the_whole_protocol(small):
 
 def test_fewer_images_than_dimensions_are_noted(tmp_path):
     for n, n_real, sides in ((12, 40, ["generated"]), (13, 12, ["real"]), (9, 10, ["generated", "real"]), (13, 13, [])):
-        suite = Suite(SmallEyes(), [FrechetDistance()], n)
+        suite = Suite(SmallExtractor(), [FrechetDistance()], n)
         suite.prepare(random_images(20, 0), random_images(n_real, 1), tmp_path)
         evaluated(suite, random_images(n, 2).images)
         (record,) = suite.records(**GENERATION).values()

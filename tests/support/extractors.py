@@ -19,7 +19,7 @@ def small_network():
     return network.requires_grad_(False), head.requires_grad_(False)
 
 
-class SmallEyes(FeatureExtractor):
+class SmallExtractor(FeatureExtractor):
     name, hash, dim = "small", "0123456789ab", DIM
 
     def __init__(self):
@@ -35,7 +35,7 @@ class SmallEyes(FeatureExtractor):
         return self.head(features)
 
 
-class FidelityEyes(FeatureExtractorBase):
+class FidelityExtractor(FeatureExtractorBase):
     def __init__(self, name, features_list, **kwargs):
         super().__init__(name, features_list)
         self.network, self.head = small_network()
