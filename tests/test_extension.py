@@ -102,7 +102,7 @@ class Brightness(Measure):
     """The mean of all pixels, in 0 .. 255 / unit."""
 
     keys = ("brightness",)
-    higher_is_better = True
+    lower_is_better = False
 
     def __init__(self, unit: float):
         super().__init__()
@@ -198,7 +198,10 @@ def test_the_metric_measured_what_the_sampler_drew(folder):
     assert record["protocol"] == {"unit": 2.0}
     assert "Constant" in record["sampler"]
     assert record["extractor"] == "columns"
-    assert (folder / "runs/new/checkpoints/best.ckpt").exists()
+    assert record["lower_is_better"] is False
+    best = torch.load(folder / "runs/new/checkpoints/best.ckpt", weights_only=True)
+    (state,) = [state for name, state in best["callbacks"].items() if name.startswith("BestCheckpoint")]
+    assert state == {"name": "brightness_columns_8", "best": LEVEL / 2}
 
 
 def test_the_network_and_the_schedule_load_again(load):

@@ -21,7 +21,7 @@ class GuidedDenoiser(nn.Module, ABC):
 
     Args:
         denoiser: the good one; it is alone, and called once, at scale 1 and outside the interval.
-        scale: 0 is bad, 1 good, more trades variety for fidelity.
+        scale: 0 for the bad estimate, 1 for the good one; above 1 the images lose variety and gain fidelity.
         interval: guide only where low < sigma / alpha <= high (Kynkäänniemi et al. 2024); None for everywhere.
         rescale: phi, 0 to 1: how far the output's standard deviation is brought back to that of the good one's, which
             large scales exceed (Lin et al. 2023, section 3.4).
@@ -146,8 +146,8 @@ def scale_of(asked: float | None, num_classes: int | None, label_dropout: float)
         raise UserError(NO_LABELS)
     if asked != 1 and not both:
         raise UserError(
-            f"guidance={asked:g} leads away from what the network says without a label, which it never learns with "
-            "loss.label_dropout=0: train with loss.label_dropout=0.1, or pass guidance=1"
+            f"guidance={asked:g} needs a network that was also trained without labels, and this one was not "
+            "(loss.label_dropout=0): train with loss.label_dropout=0.1, or pass guidance=1"
         )
     return asked
 

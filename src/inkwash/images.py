@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def to_float(images: Tensor) -> Tensor:
-    """x / 127.5 - 1: uint8 of any shape -> float32 in [-1, 1]."""
+    """Scale uint8 levels of any shape to float32 in [-1, 1]: x / 127.5 - 1."""
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """round(127.5 * x + 127.5), clipped to 0..255: floats of any shape -> uint8, each level equally wide."""
+    """Quantise floats of any shape to uint8: round(127.5 * x + 127.5), clipped to 0..255, each level equally wide."""
     return (127.5 * images.float() + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 

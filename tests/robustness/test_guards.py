@@ -120,7 +120,9 @@ def test_idle_parameters_and_constant_averages_are_named(new_run):
     train(directory)
     lines = [line[24:] for line in log_of(directory).splitlines() if " idle " in line]
     assert lines[0] == "idle         no gradient has reached denoiser.net.input.bias in 5 steps"
-    assert re.fullmatch(r"idle         the average of \S+ and \d+ more parameters stood still for 5 steps.*", lines[1])
+    assert re.fullmatch(
+        r"idle         the average of \S+ and \d+ more parameters did not change in 5 steps.*", lines[1]
+    )
     assert len(lines) == 2
 
 

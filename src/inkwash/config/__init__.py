@@ -1,4 +1,5 @@
-"""From a command line to a checked configuration, and from its nodes to objects. In every process, without torch.
+"""Compose a configuration from a command line, check it, and make objects of its nodes. Used in every process, without
+torch.
 
 The way of a command line:
 
@@ -14,8 +15,8 @@ A node is checked once, where it comes in; `build` trusts what it is given. An e
 Read first: cli.py, then validate.py. A node's arguments are compared with the constructor's signature by parsing its
 source (signatures.py, annotations.py). What a configuration may call is decided in trust.py: classes of ours, functions
 that conf/ names, optimizers and modules of torch, callbacks of Lightning, and the user's packages in INKWASH_TRUST.
-suggest.py finds "did you mean"; renames.py maps names of older versions to today's; secrets.py finds API keys; paths.py
-finds conf/.
+class_attributes.py reads an attribute of a class from its source. suggest.py finds "did you mean"; renames.py maps
+names of older versions to today's; secrets.py finds API keys; paths.py finds conf/.
 
 A new command: a dataclass in schema.py, conf/COMMAND.yaml, a module in commands/, a line in __main__.py.
 A class that moves: its old name in renames.py, so that the config.yaml of older runs goes on working.

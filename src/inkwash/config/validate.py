@@ -80,7 +80,7 @@ def check_stored(config: dict[str, Any], path: Path) -> None:
     try:
         check_parts(config)
         if not (isinstance(config.get("seed"), int) and _is_shape(config["data"].get("shape"))):
-            raise UserError("seed or data.shape are missing, or of another kind")
+            raise UserError("seed must be a whole number and data.shape three, [C, H, W]: restore the file from a copy")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

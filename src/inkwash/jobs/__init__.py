@@ -9,12 +9,12 @@ Each of these processes calls one function of this package with that directory, 
 
 Open train.py first. Before the first step, every rank
 
-    1. locks the run directory (rank 0) and sets up logging,
+    1. locks train.log (rank 0) and sets up logging,
     2. reads the configuration and seeds the global generators,
     3. builds data, module, loggers, and finds the checkpoint to resume from,
     4. builds the Trainer, and logs what it is going to do,
-    5. drops the records of steps that are done again (rank 0),
-    6. loads the weights of init_from, for a new run,
+    5. loads the weights of init_from for a new run, or checks those of the checkpoint,
+    6. drops the records of steps that are done again (rank 0),
     7. hands over to Lightning, which joins the process group, restores the checkpoint and trains.
 
 A mistake ends the job before step 7 where it can, and always as one sentence (errors.UserError).

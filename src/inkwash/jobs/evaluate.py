@@ -99,7 +99,7 @@ class Evaluation:
             return path, None
 
     def suite(self, num_images: int) -> Suite:
-        """Return the metrics of so many images that apply here; none may be left beside a likelihood.
+        """Return the metrics for num_images images; there may be none if a likelihood is measured.
 
         Raises:
             UserError: nothing is left to measure.

@@ -52,15 +52,17 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     trainer = _trainer(run, config, plan, loggers, stop)
     facts = describe(trainer, module, config, run.record)
     plan.announce()
-    if rank == 0:
+    done = plan.step >= config["trainer"]["max_steps"]
+    if not done:
+        plan.prepare(module, data)
+    if rank == 0:  # once the plan is sure to fit
         resume.rewind(run, plan, loggers)
-    if plan.step >= config["trainer"]["max_steps"]:
+    if done:
         log.info("nothing to do: trainer.max_steps=%d is reached", config["trainer"]["max_steps"])
         if rank == 0:
             summarize_again(run, plan.step, loggers, facts)
         return trainer, module
-    plan.prepare(module, data)
-    for logger in loggers:  # now that nothing can refuse to resume
+    for logger in loggers:
         logger.log_hyperparams({**config, "run": facts})
     with _ending(stop), _exhaustion(trainer, module):
         trainer.fit(module, datamodule=data, ckpt_path=plan.path)

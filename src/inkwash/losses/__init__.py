@@ -9,6 +9,7 @@ y = a x_0 + b eps is the prediction's target (process/predictions.py), w the wei
 p(t) the distribution of training times (process/times.py).
 
 Read base.py first: it draws t and eps and hides labels for classifier-free guidance. Then simple.py, with the
-distances of distances.py; vlb.py holds the other two. To add an objective, write `objective` of a Loss; to add a
+distances of distances.py; vlb.py holds bound and hybrid. Equation 4 is
+process/forward.q_sample, called by `objective`. To add an objective, write `objective` of a Loss; to add a
 distance, one class; and a YAML in conf/loss.
 """

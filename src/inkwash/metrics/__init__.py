@@ -19,8 +19,9 @@ they ask of the two clouds:
 
 One pass feeds all metrics. suite.py extracts the features of each batch once and hands them to every metric that uses
 this extractor. A metric keeps sums (moments.py: n, sum x, sum x x^T in float64) or, if no sum can give its value, the
-features by image index (per_image.py). Sums over ranks are exact, and rows are sorted by index. So the values do not
-depend on the number of ranks, on batch sizes, or on which rank saw which image.
+features by image index (per_image.py). Sums are added up over ranks and rows are sorted by index. So the values do not
+depend on the number of ranks, on batch sizes, or on which rank saw which image, but for the last digits of float64
+sums in another order; all ranks take the values of rank 0.
 
 In training, with DDP too, the FID is computed here: training/callbacks/evaluation.py generates each rank's images and
 calls `Suite.update` (suite.py); `FrechetDistance` (frechet.py) inherits its sums from `FeatureSums` (moments.py), whose

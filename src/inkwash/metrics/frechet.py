@@ -25,7 +25,9 @@ def frechet_distance(mu_1: Tensor, cov_1: Tensor, mu_2: Tensor, cov_2: Tensor) -
     """
     mu_1, cov_1, mu_2, cov_2 = (as_float64(x) for x in (mu_1, cov_1, mu_2, cov_2))
     if not all(x.isfinite().all() for x in (mu_1, cov_1, mu_2, cov_2)):
-        raise UserError("a mean or covariance is not finite, so it has no Frechet distance to anything")
+        raise UserError(
+            "a Frechet distance needs finite means and covariances: look for NaN in reference_file and in the images"
+        )
     L, C = _root_of_one(mu_1, cov_1, mu_2, cov_2)
     eigenvalues = torch.linalg.eigvalsh(L.T @ C @ L)
     trace_sqrt = eigenvalues.clamp(min=0).sqrt().sum()

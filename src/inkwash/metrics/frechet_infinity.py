@@ -45,7 +45,7 @@ class FrechetInfinity(FeatureMetric):
         assert self.reference is not None, "call prepare first"
         n = len(features)
         if n < 4:
-            raise UserError(f"an extrapolation needs at least 4 images, got {n}: ask for more")
+            raise UserError(f"an extrapolation needs at least 4 images, got {n}: pass num_images=4 or more")
         images, draws = Reweighted(features, self.reference), generator(self.seed, "subsets")
         self.sizes = torch.linspace(min(self.smallest, n // 2), n, self.points).round().long().tolist()
         distances = []

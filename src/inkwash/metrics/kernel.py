@@ -58,7 +58,9 @@ class KernelDistance(FeatureMetric):
         # All images each time would be the same subset each time, with a spread of 0.
         self.used_size = m = self.subset_size if self.subset_size <= fewest else fewest // 2
         if m < 2:
-            raise UserError(f"a kernel distance needs at least 4 images on each side, got {fewest}: ask for more")
+            raise UserError(
+                f"a kernel distance needs at least 4 images on each side, got {fewest}: pass num_images=4 or more"
+            )
         draws = np.random.RandomState(self.seed)
         values = []
         for _ in range(self.subsets):

@@ -78,7 +78,9 @@ class FeatureSums(ExactStates):
         """
         n = int(self.n)
         if n < 2:
-            raise UserError(f"a Frechet distance needs at least 2 images on each side, got {n}: ask for more")
+            raise UserError(
+                f"a Frechet distance needs at least 2 images on each side, got {n}: pass num_images=2 or more"
+            )
         mean = self.total / n
         return Moments(n, mean, (self.outer - n * torch.outer(mean, mean)) / (n - 1))
 

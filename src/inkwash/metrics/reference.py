@@ -43,7 +43,7 @@ class Reference:
         self.extractor, self.cache_dir, self.split, self.file = extractor, cache_dir, split, file
         self.splits = {"train": train, "heldout": heldout}
         if split not in self.splits:
-            raise UserError(f"the reference is one of {' and '.join(self.splits)}, not {split}")
+            raise UserError(f"reference={split} must be {' or '.join(self.splits)}")
         self._features: dict[str, Tensor] = {}  # one copy for all metrics
 
     def provenance(self, split: str | None = None) -> Provenance:

@@ -4,7 +4,7 @@ One equation (Ho et al. 2020, eq. 4):
 
     x_t = alpha_t x_0 + sigma_t eps,    x_0 data, eps ~ N(0, I), noise grows with t, t = 0 is clean data
 
-A *path* maps a time t to the pair (alpha, sigma). Every process here is such a path (schedules.py):
+A *path* maps a time t to the pair (alpha, sigma). In code it is a `Schedule`, and every process is one (schedules.py):
 
     chain of T steps (DDPM)    alpha = sqrt(alpha_bar_t)    sigma = sqrt(1 - alpha_bar_t)    t = 1, ..., T
     variance preserving SDE    alpha = exp(...)             sigma = sqrt(1 - alpha^2)        0 < t <= 1
@@ -17,10 +17,10 @@ For two times s < t of any path the Gaussians of Ho et al. follow from the two p
     q(x_s | x_t, x_0) = N(mean, variance (sigma_s / sigma_t)^2 I)                                        (eq. 6 and 7)
                  mean = (alpha_s variance / sigma_t^2) x_0 + (scale sigma_s^2 / sigma_t^2) x_t
 
-With s = t - 1 on a chain, scale = sqrt(1 - beta_t), variance = beta_t (eq. 2), and beta tilde_t is the posterior's.
+With s = t - 1 on a chain, scale = sqrt(1 - beta_t), variance = beta_t (eq. 2), and the posterior's is beta tilde_t.
 
 A network regresses y = a x_0 + b eps (predictions.py). Two numbers (a, b) make each target: eps (0, 1), x_0 (1, 0),
-v (-sigma, alpha), flow (-1, 1). Together with eq. 4 that is a 2x2 system, solved for (x_0, eps).
+v (-sigma, alpha), flow (-1, 1), and those of edm and mu. With eq. 4 that is a 2x2 system, solved for (x_0, eps).
 
 Three things are often all called "schedule". Here they are kept apart:
 

@@ -72,7 +72,7 @@ def sign_of(lower: bool | None, mode: str | None = None) -> int:
 def check_mode(key: str, mode: str | None) -> None:
     """Raise UserError unless mode is one that `sign_of` takes."""
     if mode not in (None, "min", "max"):
-        raise UserError(f"{key}={mode} must be min or max, or null for whichever is better of the metric")
+        raise UserError(f"{key}={mode} must be min or max, or null for the metric's own direction")
 
 
 def best_column(name: str) -> str:

@@ -8,7 +8,7 @@ optimizer step on a global batch of images:
     1  repeat                                         Trainer.fit until trainer.max_steps           trainer.py
     2    x_0 ~ q(x_0)                                 the next global batch, in [-1, 1]             data/
     3    t ~ Uniform({1, ..., T})                     any distribution of times                     process/times.py
-    4    eps ~ N(0, I)                                DiffusionModule.draws                         module.py, random.py
+    4    eps ~ N(0, I)                                Loss.forward, by DiffusionModule.draws        losses/base.py
     5    gradient step on |eps - eps_theta(x_t, t)|^2
            x_t = sqrt(alpha_bar_t) x_0                the forward process (eq. 4), for us
                  + sqrt(1 - alpha_bar_t) eps          x_t = alpha x_0 + sigma eps                   process/forward.py
@@ -42,16 +42,6 @@ Samples and metrics use an exponential moving average (EMA) of the weights, thet
 after step n, with the decay d_n from ema.py. It is a second denoiser, never exchanged with the trained one, and stays
 in float32.
 
-How a run is resumed
---------------------
-The same command on the same run directory goes on from its newest checkpoint, bit for bit if nothing has changed.
-Four files know about it:
-
-    runs/checkpoint_files.py   the files there are, which are sound, which may be deleted
-    runs/resume_check.py       the keys of the configuration that may change
-    training/resume.py         the plan of a rank: checkpoint, micro-batches, messages
-    checkpoints/restore.py     the stored state, adapted to the current configuration
-
 Where to begin
 --------------
 Open module.py first, then callbacks/periodic.py. Code that runs all of this is jobs/train.py.
@@ -62,7 +52,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     trainer.py            Lightning's Trainer, the number of threads, the device
     precision.py          `precision=auto`, and the autocast context
     build.py              the module of a configuration
-    resume.py             where a training starts
+    resume.py             where a training starts; names the other files that know about resuming
     fsdp.py               the network in parts, one for each rank
     compile.py            torch.compile, with a way back
     micro_batches.py      `accumulate_grad_batches=auto`, and advice when memory runs out

@@ -54,11 +54,17 @@ class ResumePlan:
             log.info("resuming     from step %d, %s", self.step, self.path)
 
     def prepare(self, module: DiffusionModule, data: Any) -> None:
-        """Load init_from into a new run's module, or warn if the images of a resumed run have changed."""
+        """Load init_from into a new run's module; check a resumed run's weights, and warn if its images have changed.
+
+        Raises:
+            UserError: the weights are those of another network or objective.
+        """
         if self.path is None:
             if self.init_from is not None:
                 start_from(self.init_from, module)
-        elif self.stored.get("images", data.train.fingerprint) != data.train.fingerprint:
+            return
+        check_state(self.stored["state_dict"], module)
+        if self.stored.get("images", data.train.fingerprint) != data.train.fingerprint:
             log.warning("the training images are not those of the checkpoint: the files of data.path have changed")
 
 
@@ -159,7 +165,7 @@ def start_from(path: Path, module: DiffusionModule) -> None:
     """
     newest = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
     if newest is None:
-        raise UserError(f"init_from={path} has no checkpoint yet")
+        raise UserError(f"init_from={path} has no checkpoint yet: train that run first, or pass init_from=FILE.ckpt")
     path, stored = newest
     prefix = "ema_denoiser."
     state = {name[len(prefix) :]: value for name, value in stored["state_dict"].items() if name.startswith(prefix)}

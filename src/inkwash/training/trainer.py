@@ -91,9 +91,14 @@ def check_processes(devices: int | str, num_nodes: int) -> int:
     env = RankEnv.current()
     local, world = env.local_world_size, env.world_size
     if devices != "auto" and int(devices) != local:
-        raise UserError(f"trainer.devices={devices}, but {local} processes were started on this node")
+        raise UserError(
+            f"trainer.devices={devices}, but {local} processes were started on this node: pass auto, or {local}"
+        )
     if local * num_nodes != world:
-        raise UserError(f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all")
+        raise UserError(
+            f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all: pass the "
+            "number of machines"
+        )
     return local
 
 

@@ -36,7 +36,10 @@ def test_unused_parameters_and_a_standing_average_are_named(caplog):
             callback.on_train_batch_end(trainer, module, None, None, 0)
     idle, still = (record.getMessage() for record in caplog.records)
     assert idle == "idle         no gradient has reached denoiser.unused.weight in 2 steps"
-    assert still == "idle         the average of denoiser.stands.weight stood still for 2 steps: see ema"
+    assert still == (
+        "idle         the average of denoiser.stands.weight did not change in 2 steps, although the weights did: "
+        "lower ema.decay or ema.exponent"
+    )
 
 
 def test_it_needs_at_least_one_step():

@@ -69,7 +69,7 @@ class BestCheckpoint(Periodic):
 
     Args:
         monitor: name of the metric, or its beginning; None for the first that has a best (the Frechet distance).
-        mode: `min` or `max`; None for whichever is better of the metric.
+        mode: `min` or `max`; None for the metric's own direction.
     """
 
     def __init__(self, monitor: str | None = None, mode: str | None = None):

@@ -18,7 +18,7 @@ class EarlyStopping(Periodic):
     Args:
         monitor: the metric's name; None for the first that has a best.
         patience: number of measurements.
-        mode: min or max; None for whichever is better of the metric.
+        mode: min or max; None for the metric's own direction.
         min_delta: least difference that counts as an improvement.
     """
 

@@ -32,7 +32,7 @@ class IdleParameters(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._at = trainer.global_step + self.after_steps
         own = dict(pl_module.named_parameters())
-        self._own = {name: p for name, p in own.items() if not name.startswith("ema_")}
+        self._own = {name: p for name, p in own.items() if not name.startswith(("ema_", "averages."))}
         pairs = ((name, own.get(f"ema_{name}")) for name in self._own)
         self._averages = {name: average for name, average in pairs if average is not None}
         self._reached = torch.zeros(len(self._own), dtype=torch.bool, device=pl_module.device)
@@ -61,7 +61,10 @@ class IdleParameters(L.Callback):
         ]
         if still:
             log.warning(
-                "idle         the average of %s stood still for %d steps: see ema", _some(still), self.after_steps
+                "idle         the average of %s did not change in %d steps, although the weights did: lower ema.decay "
+                "or ema.exponent",
+                _some(still),
+                self.after_steps,
             )
 
     def _norms(self) -> tuple[Tensor, Tensor]:
