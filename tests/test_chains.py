@@ -126,12 +126,12 @@ FEW: dict[str, tuple[Data, tuple[str, ...]]] = {
         Data(arrays, (2, 8, 8)),
         ("schedule=edm", "prediction=edm", "weighting=edm", "times=log_normal", "model.patch_size=2"),
     ),
-    "tar-vp": (Data(webdataset, (3, 8, 8)), ("schedule=vp", "prediction=eps", "weighting=uncertainty")),
     "grey-folder-vlb": (
         Data(folder, (1, 8, 8), labelled=False), ("schedule=quadratic", "prediction=mu", "loss=vlb"),
     ),
 }  # fmt: skip
 MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
+    "tar-vp": (Data(webdataset, (3, 8, 8)), ("schedule=vp", "prediction=eps", "weighting=uncertainty")),
     "digits": (Data(), ()),
     "linear": (Data(), ("schedule=linear", "prediction=eps")),
     "quadratic": (Data(), ("schedule=quadratic", "prediction=x0")),
@@ -183,7 +183,7 @@ MEASURE = (
 HERE, STEPS = "run={run}", "spacing.steps=2"
 AUTO = ("guide=auto", "guide.bad.run={run}", "guide.bad.weights=raw", "guidance=2")
 BOUND = ("likelihood=bound", "likelihood.times=2")
-OWN_EYES = "extractor=classifier"
+OWN_EXTRACTOR = "extractor=classifier"
 
 # {run} is the name of the run, {data} its data, {settings} all of its training.
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -202,7 +202,7 @@ FURTHER: dict[str, tuple[str, ...]] = {
     "heun": (*DRAW, HERE, "sampler=heun", "spacing=karras"),
     "guidance": (*DRAW, HERE, "guidance=2"),
     "safetensors": ("export", HERE, "format=safetensors"),
-    "imported: evaluate": (*MEASURE, "run={run}-imported", STEPS, "{data}", OWN_EYES),
+    "imported: evaluate": (*MEASURE, "run={run}-imported", STEPS, "{data}", OWN_EXTRACTOR),
     **{name: (*DRAW, HERE, f"sampler={name}") for name in ("ancestral", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "euler")},
     "heun, trailing": (*DRAW, HERE, "sampler=heun", "spacing.steps=3"),
     **{name: (*DRAW, HERE, f"spacing={name}") for name in ("leading", "linspace", "log_snr")},
@@ -224,11 +224,11 @@ FURTHER: dict[str, tuple[str, ...]] = {
     "tracked evaluation": (*MEASURE, HERE, STEPS, "metrics=[kid]", "tracking=wandb"),
     "other shape": (*MEASURE, HERE, "data=digits", "data.shape=[1,16,16]"),
     "drawn": (*DRAW, HERE, f"num_images={NUM_MEASURED}"),
-    "images": (*MEASURE, "images={run}/drawn/images", "{data}", OWN_EYES),
-    "pipeline": (*MEASURE, "pipeline={run}/diffusers", "{data}", OWN_EYES, STEPS),
+    "images": (*MEASURE, "images={run}/drawn/images", "{data}", OWN_EXTRACTOR),
+    "pipeline": (*MEASURE, "pipeline={run}/diffusers", "{data}", OWN_EXTRACTOR, STEPS),
     "imported: inpaint": (*DRAW, "run={run}-imported", "task=inpaint"),
     "imported: measure": (*MEASURE, "run={run}-imported", STEPS),
-    "imported: bound": (*MEASURE, "run={run}-imported", STEPS, "{data}", OWN_EYES, "metrics=[]", *BOUND),
+    "imported: bound": (*MEASURE, "run={run}-imported", STEPS, "{data}", OWN_EXTRACTOR, "metrics=[]", *BOUND),
     "imported: diffusers": ("export", "run={run}-imported"),
     "imported: init_from": ("train", "{settings}", "run={run}-from-imported", "init_from={run}-imported"),
     "imported: train": ("train", "{settings}", "run={run}-imported"),
@@ -274,7 +274,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),
     (WITH_CLASSES, ("pipeline",), r"draws by class, but DDPMPipeline has no argument for it: make import folder="),
-    ({"no-dropout"}, ("guidance", "guided"), r"which it never learns with loss.label_dropout=0"),
+    ({"no-dropout"}, ("guidance", "guided"), r"this one was not \(loss.label_dropout=0\)"),
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),
     (CONTINUOUS, ("all metrics, bound", "only the bound"), r"the variational bound needs a chain of whole steps"),
     ({*RUNS} - CONTINUOUS, ("flow",), r"the likelihood of the probability flow needs continuous time"),

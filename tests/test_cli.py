@@ -330,7 +330,10 @@ def test_mistakes_that_only_the_ranks_see(first, workplace, tmp_path):
 
 
 def test_eight_launches_at_once_get_eight_directories(tmp_path):
-    code = "from pathlib import Path; from inkwash.rundir import new_directory; print(new_directory(Path('runs'), 'x'))"
+    code = (
+        "from pathlib import Path; from inkwash.runs.directory import new_directory; "
+        "print(new_directory(Path('runs'), 'x'))"
+    )
     with ThreadPoolExecutor(8) as pool:
         outs = pool.map(
             lambda _: subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True).stdout,

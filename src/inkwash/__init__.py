@@ -11,7 +11,7 @@ In a notebook:
     import inkwash
     run = inkwash.load_run("runs/NAME")      # an inkwash.Run: .denoiser, .config, .sample(...)
     config = inkwash.compose("experiment=edm", "model.channels=64")     # what `make train` would train
-    net = hydra.utils.instantiate(config.model)
+    net = hydra.utils.instantiate(config.model)         # after `import hydra`
 """
 
 from pathlib import Path

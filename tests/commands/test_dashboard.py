@@ -70,7 +70,9 @@ def test_it_replaces_nothing_but_files(out, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         dashboard(OmegaConf.structured(Dashboard(run="one", out=out)))
-    assert capsys.readouterr().err.startswith("error: out=pipe " if "pipe" in out else "error: out=runs is there")
+    assert capsys.readouterr().err.startswith(
+        "error: out=pipe " if "pipe" in out else "error: out=runs exists and is not a regular file"
+    )
     assert (tmp_path / "pipe").is_fifo()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "runs"]
 

@@ -79,7 +79,7 @@ def test_no_digits_are_lost_on_singular_covariances(sizes):
 def test_moments_that_are_not_numbers_are_refused():
     mu, cov = torch.zeros(3), torch.eye(3)
     for bad in (math.nan, math.inf):
-        with pytest.raises(UserError, match="not finite"):
+        with pytest.raises(UserError, match="needs finite means and covariances"):
             frechet_distance(mu, cov, mu + bad, cov)
         with pytest.raises(UserError, match="not finite"):
             frechet_distance(mu, bad * cov, mu, cov)

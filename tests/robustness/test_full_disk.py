@@ -75,7 +75,7 @@ def test_a_file_is_named_and_no_part_of_it_left(write, partial, tmp_path):
 def test_rank_without_disk_space_reports_on_stderr_once(tmp_path, capsys, monkeypatch):
     left = []
     monkeypatch.setattr("inkwash.launch.report._leave", left.append)
-    (tmp_path / "error-rank-0.txt").symlink_to(FULL)
+    (tmp_path / "error-rank-0.txt.partial").symlink_to(FULL)
     fail(tmp_path, "error: why")
     assert report_of_ranks(tmp_path, {0: left[0]}) == 1
     assert capsys.readouterr().err == "error: why\n"

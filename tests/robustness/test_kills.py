@@ -116,7 +116,7 @@ def test_fifty_kills_at_random_moments(new_run, jobs, processes):
 
 
 def processes_of(directory):
-    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True).stdout.splitlines()
     found = [line.split(None, 1) for line in lines]
     return [int(pid) for pid, text in found if "inkwash." in text and str(directory) in text]
 

@@ -27,17 +27,17 @@ from safetensors.torch import load_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
 NAMES = ("default", "hybrid", "edm")
-# Of each command the runs that it is given among the quick tests; it is given the others among the slow ones.
-QUICK = {"sample": ("default", "edm"), "evaluate": ("hybrid",), "export": ("hybrid",), "train": NAMES}
+# The runs of each command's quick tests; the others are slow ones.
+QUICK = {"sample": ("edm",), "evaluate": (), "export": ("default",), "train": ("hybrid",)}
 STEP, MORE = 6, 10  # where they stand, and until where they are trained here
 ON_ONE_CORE = ("trainer.accelerator=cpu", "trainer.threads=1")
 SAMPLER = {"default": "ddim", "hybrid": "ancestral", "edm": "heun"}
 LIKELIHOOD = {"hybrid": "bound"}  # quick for its chain of 25 steps
-EYES = "fd_classifier_16"
+EXTRACTED = "fd_classifier_16"
 
 
 def machine() -> dict[str, str]:
-    """What the last bits depend on: kernels, and with them the order of sums, are chosen by the processor."""
+    """Return what the last bits depend on: the processor chooses kernels, and with them the order of sums."""
     fields = ("vendor_id", "cpu family", "model", "model name")
     try:
         text = Path("/proc/cpuinfo").read_text()
@@ -58,7 +58,7 @@ def golden() -> dict:
 
 @pytest.fixture(scope="module")
 def same_machine(golden) -> bool:
-    """Whether every bit must agree."""
+    """Tell whether every bit must agree."""
     return machine() == golden["machine"]
 
 
@@ -92,12 +92,12 @@ def inkwash(command: str, *arguments: str, cwd: Path) -> None:
 
 
 def overrides(name: str) -> list[str]:
-    """What the run was started with."""
-    told = json.loads((GOLDEN / name / "run.json").read_text())["overrides"]
-    return [override.replace("callbacks.fid", "callbacks.evaluation") for override in told]
+    """Return the overrides that the run was started with."""
+    typed = json.loads((GOLDEN / name / "run.json").read_text())["overrides"]
+    return [override.replace("callbacks.fid", "callbacks.evaluation") for override in typed]
 
 
-# --- What is made of a run, in a form that JSON holds; golden.json is made by these functions, too --------------------
+# --- Results of a run as JSON holds them; golden.json was made by these functions -------------------------------------
 
 
 def draw(place: Path, name: str) -> list[str]:
@@ -114,7 +114,7 @@ def measure(place: Path, name: str) -> dict:
     options = (f"run={name}", "num_images=16", "metrics=[fid,memorised_pixels]", "trainer.devices=1", "out=measured")
     inkwash("evaluate", *options, *likelihood, *ON_ONE_CORE, cwd=place)
     (cell,) = json.loads((place / "measured" / "table.json").read_text())
-    record = cell["records"][EYES]
+    record = cell["records"][EXTRACTED]
     return {
         "metrics": cell["metrics"],
         **{key: cell[key] for key in ("sampler", "steps", "step")},
@@ -165,7 +165,7 @@ def rows(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-# --- Whether it is what it was ----------------------------------------------------------------------------------------
+# --- Comparison with the results of the older version -----------------------------------------------------------------
 
 
 def assert_same_tensors(found: dict[str, list], expected: dict[str, list], exact: bool, tolerance: float) -> None:
@@ -198,8 +198,8 @@ def test_an_old_run_is_measured(name, place, golden, same_machine):
     assert found["metrics"].keys() == expected["metrics"].keys()
     assert {**found, "metrics": 0, "extractor_hash": 0} == {**expected, "metrics": 0, "extractor_hash": 0}
     for key, value in expected["metrics"].items():
-        if key == EYES and found["extractor_hash"] != expected["extractor_hash"]:
-            # On another processor another classifier comes out of its training, and looks with other eyes.
+        if key == EXTRACTED and found["extractor_hash"] != expected["extractor_hash"]:
+            # On another processor the training of the extractor ends with another classifier.
             assert 0 < found["metrics"][key] < math.inf
         else:
             assert found["metrics"][key] == pytest.approx(value, rel=1e-2), key
@@ -236,7 +236,7 @@ def assert_went_on(directory: Path, name: str, found: dict, golden: dict, same_m
     old, new = rows(GOLDEN / name), rows(directory)
     assert [int(row["step"]) for row in new] == list(range(MORE + 1))
     # What was logged before, with the images a second of then, is as it was: those steps were not made again. Row 0 is
-    # of the eyes of the metrics, which look at real images whenever a training starts.
+    # written anew: the metrics measure real images whenever a training starts.
     assert [{key: row[key] for key in old[0]} for row in new[1 : STEP + 1]] == old[1:]
     if same_machine:
         assert found == expected

@@ -18,5 +18,5 @@ def inkwash(command, *arguments, cwd, timeout=200, **variables):
 
 def ours(path):
     """Return the command lines of living processes that work on a directory."""
-    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True).stdout.splitlines()
     return [line for line in lines if str(path) in line and "inkwash" in line]

@@ -50,5 +50,5 @@ def test_ctrl_c_ends_the_jobs_and_starts_no_other(tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143
     assert len(begun.read_text().splitlines()) == 2
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True).stdout.splitlines()
     assert not [line for line in lines if "fast_jobs" in line and "seed=1,2,3" in line]

@@ -22,7 +22,7 @@ def make_trainer(directory, step=2):
 
 
 def measured(step, value):
-    return SimpleNamespace(score_names=["fd_test_8"], scores={"fd_test_8": value}, scores_step=step)
+    return SimpleNamespace(lower_is_better={"fd_test_8": True}, scores={"fd_test_8": value}, scores_step=step)
 
 
 @pytest.fixture
