@@ -119,18 +119,18 @@ FEW: dict[str, tuple[Data, tuple[str, ...]]] = {
         Data(parquet, (3, 8, 12)),
         ("schedule=linear", "prediction=eps", "loss=hybrid", "model.learn_variance=true", "times=importance"),
     ),
-    "rgba-flow": (
-        Data(parquet_stream, (4, 8, 8), labelled=False), ("schedule=flow", "prediction=flow", "times=logit_normal"),
-    ),
     "two-channels-edm": (
         Data(arrays, (2, 8, 8)),
         ("schedule=edm", "prediction=edm", "weighting=edm", "times=log_normal", "model.patch_size=2"),
     ),
+}  # fmt: skip
+MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
+    "rgba-flow": (
+        Data(parquet_stream, (4, 8, 8), labelled=False), ("schedule=flow", "prediction=flow", "times=logit_normal"),
+    ),
     "grey-folder-vlb": (
         Data(folder, (1, 8, 8), labelled=False), ("schedule=quadratic", "prediction=mu", "loss=vlb"),
     ),
-}  # fmt: skip
-MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     "tar-vp": (Data(webdataset, (3, 8, 8)), ("schedule=vp", "prediction=eps", "weighting=uncertainty")),
     "digits": (Data(), ()),
     "linear": (Data(), ("schedule=linear", "prediction=eps")),

@@ -237,6 +237,7 @@ def test_ctrl_c_leaves_nothing_behind(sweep, tmp_path):
 # --- Sweeps -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # tests/sweeps has both, with jobs that take no time
 def test_sweep_ends_with_a_table_and_survives_a_failing_job(workplace):
     result = inkwash(
         "train", "--multirun", *QUICK, "trainer=cpu", "sweep=mine", "schedule=linear,cosine", "data.batch_size=16,15",

@@ -115,5 +115,5 @@ def test_a_file_of_other_images_or_of_another_width_is_refused(tmp_path):
     np.savez(tmp_path / "wide.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     with pytest.raises(UserError, match="wide.npz has 2048 features, small 12"):
         suite_against(tmp_path, tmp_path / "wide.npz")
-    with pytest.raises(UserError, match="one of train and heldout, not test"):
+    with pytest.raises(UserError, match="reference=test must be train or heldout"):
         Reference(SmallExtractor(), train, heldout, tmp_path, split="test")
