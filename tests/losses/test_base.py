@@ -17,18 +17,9 @@ from inkwash.process.times import Uniform as UniformTimes
 from inkwash.process.variances import FixedLarge, LearnedRange
 from inkwash.process.weightings import MinSNR, Uniform
 from inkwash.random import Draws, generator
+from support.networks import Zero, draws
 
 SCHEDULE = BetaSchedule(linear(1000))
-
-
-class Zero(nn.Module):
-    def forward(self, x, time, y=None):
-        self.y = y
-        return torch.zeros_like(x)
-
-
-def draws(n=1):
-    return Draws([generator(0, "loss", k) for k in range(n)])
 
 
 def test_label_dropout_hides_its_share():

@@ -16,19 +16,9 @@ from inkwash.process.schedules import BetaSchedule, EDMSchedule
 from inkwash.process.times import SecondMoment, Stratified
 from inkwash.process.times import Uniform as UniformTimes
 from inkwash.process.weightings import MinSNR, Uncertainty, Uniform
-from inkwash.random import Draws, generator
+from support.networks import Zero, draws
 
 SCHEDULE = BetaSchedule(linear(1000))
-
-
-class Zero(nn.Module):
-    def forward(self, x, time, y=None):
-        self.y = y
-        return torch.zeros_like(x)
-
-
-def draws(n=1):
-    return Draws([generator(0, "loss", k) for k in range(n)])
 
 
 def expected_l2(prediction, weighting):

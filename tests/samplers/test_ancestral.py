@@ -1,7 +1,6 @@
 """Ancestral sampling (Ho et al. 2020, Algorithm 2)."""
 
 import torch
-from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.process.betas import linear
@@ -10,15 +9,7 @@ from inkwash.process.schedules import BetaSchedule
 from inkwash.process.spacing import Trailing
 from inkwash.process.variances import FixedLarge
 from inkwash.samplers.ancestral import Ancestral
-
-
-class Wave(nn.Module):
-    """A network whose output depends on x, t and y, cheaply."""
-
-    def forward(self, x, time, y=None):
-        shift = time / 100 if y is None else time / 100 + y
-        return torch.sin(3 * x) + 0.1 * torch.cos(shift).view(-1, 1, 1, 1).to(x)
-
+from support.networks import Wave
 
 LINEAR = BetaSchedule(linear(1000))
 DENOISER = Denoiser(Wave(), LINEAR, V())

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
@@ -16,16 +15,8 @@ from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.generate import generate
 from inkwash.samplers.unipc import UniPC
+from support.networks import Wave
 from support.samplers import SAMPLERS, sampler_of
-
-
-class Wave(nn.Module):
-    """A network whose output depends on x, t and y, cheaply."""
-
-    def forward(self, x, time, y=None):
-        shift = time / 100 if y is None else time / 100 + y
-        return torch.sin(3 * x) + 0.1 * torch.cos(shift).view(-1, 1, 1, 1).to(x)
-
 
 LINEAR = BetaSchedule(linear(1000))
 DENOISER = Denoiser(Wave(), LINEAR, V())
