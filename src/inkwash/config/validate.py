@@ -10,6 +10,7 @@ from inkwash.config.annotations import is_node
 from inkwash.config.renames import refuse_old_keys
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.signatures import check_arguments, shown
+from inkwash.config.trainer_options import check_options
 from inkwash.config.trust import refuse_strangers
 from inkwash.errors import UserError
 
@@ -46,6 +47,11 @@ def check(config: DictConfig) -> None:
     if "callbacks" in plain:
         check_parts(plain)
         _check_trainer(plain["trainer"])
+        check_options(
+            plain["trainer"].get("options") or {},
+            plain["trainer"].get("accumulate_grad_batches", 1),
+            plain["callbacks"],
+        )
         _check_batch(plain)
         _check_classes(plain)
 

@@ -7,15 +7,18 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from inkwash.checkpoints.io import AtomicCheckpointIO
+from inkwash.config.trainer_options import check_options
 from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv
 from inkwash.training.fsdp import ShardedStrategy
 from inkwash.training.precision import resolve_precision
 
 log = logging.getLogger(__name__)
+PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def build_trainer(
@@ -44,12 +47,15 @@ def build_trainer(
             (micro_batches.py).
         gradient_clip_val: greatest norm of the gradient; None to clip nothing.
         threads: CPU threads of each process; None for torch's own number divided by the processes.
-        options: any other arguments of Lightning's Trainer.
+        options: other arguments of Lightning's Trainer, those of config/trainer_options.py. A profiler, `simple`,
+            `advanced` or `pytorch`, writes fit-profile.txt to the run directory.
         wiring: callbacks, logger and default_root_dir, from the caller.
 
     Raises:
         UserError: a value is invalid, or the processes are not those of the configuration.
     """
+    options = dict(options or {})
+    check_options(options, accumulate_grad_batches)
     local = check_processes(devices, num_nodes)
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
@@ -60,6 +66,10 @@ def build_trainer(
     if device.type == "cuda":
         check_gpus(local)
         torch.set_float32_matmul_precision("high")
+    elif options.get("sync_batchnorm") and local * num_nodes > 1:
+        raise UserError("trainer.options.sync_batchnorm=true works on GPUs alone: leave it out on the CPU")
+    if options.get("profiler"):  # else Lightning writes it to its log, which is off
+        options["profiler"] = PROFILERS[options["profiler"]](wiring.get("default_root_dir"), "profile")
     plugins: list[Any] = [AtomicCheckpointIO()]
     if "RANK" in os.environ:
         # Explicit, because within a SLURM job Lightning would read the ranks from SLURM, and requeue the job itself.
@@ -82,7 +92,7 @@ def build_trainer(
         enable_model_summary=False,
         plugins=plugins,
         **wiring,
-        **(options or {}),
+        **options,
     )
 
 
