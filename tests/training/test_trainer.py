@@ -8,10 +8,10 @@ from inkwash.training.trainer import build_trainer, check_gpus, check_processes,
 
 
 def test_processes_must_be_those_of_the_configuration(monkeypatch):
-    assert check_processes("auto", 1) == 1
+    assert check_processes("auto", 1) == check_processes("auto", "auto") == (1, 1)
     for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert check_processes(2, 2) == 2
+    assert check_processes(2, 2) == check_processes("auto", "auto") == (2, 2)
     with pytest.raises(UserError, match=r"trainer.devices=4, but 2 processes were started on this node"):
         check_processes(4, 2)
     with pytest.raises(UserError, match=r"trainer.num_nodes=1 with 2 processes each, but 4 were started in all"):
