@@ -85,7 +85,7 @@ def _proxy(host: str, secure: bool) -> SplitResult | None:
     kind = "https" if secure else "http"
     proxies = urllib.request.getproxies_environment()
     own = os.environ.get(f"WANDB_{kind.upper()}_PROXY")
-    if not own and (host in LOOPBACK or urllib.request.proxy_bypass_environment(host, proxies)):
+    if not own and (host in LOOPBACK or urllib.request.proxy_bypass(host)):
         return None
     url = own or proxies.get(kind)
     return urlsplit(url if "://" in url else f"http://{url}") if url else None
