@@ -17,7 +17,7 @@ def stream(tmp_path):
     """stream(path): all images in it."""
 
     def load(path, **options):
-        source = WebDataset(cache_dir=str(tmp_path / "cache"), heldout_path=str(path), **options)
+        source = WebDataset(cache_dir=str(tmp_path / "cache"), heldout_fraction=0, **options)
         return source.load("train", SHAPE, str(path))
 
     return load

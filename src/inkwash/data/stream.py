@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inkwash.data.decode import CorruptImageError, decode
+from inkwash.data.facts import Facts
 from inkwash.data.shards import Shards
 from inkwash.errors import UserError
 from inkwash.random import generator
@@ -32,6 +33,7 @@ class Stream(Dataset):
         skip_corrupt: an image that cannot be read is replaced by the next one of its block.
         window: number of images that are mixed with each other.
         fingerprint: hash of the split.
+        facts: what the source found, for the report of the data set.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Stream(Dataset):
         skip_corrupt: bool,
         window: int,
         fingerprint: str,
+        facts: Facts | None = None,
     ):
         self.shards, self.chosen, self.shape = shards, chosen, shape
         self.resize, self.skip_corrupt, self.fingerprint = resize, skip_corrupt, fingerprint
+        self.facts = facts or Facts()
         self.firsts = np.searchsorted(chosen, shards.firsts)  # those of the shards, counting the split's images alone
         rows_per_block = shards.firsts[-1] / len(shards.sizes)
         self.window = min(max(MIN_WINDOW, math.ceil(window / rows_per_block)), len(shards.sizes))

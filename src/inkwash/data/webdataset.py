@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.splits import AUTO
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
 
@@ -28,7 +29,8 @@ class WebDataset(StreamedSource):
     Args:
         image: extension of the images; null for the only image of each sample, found by its extension.
         label: cls for files that hold a number; else the key of a number in .json files; null for no labels.
-        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
+            StreamedSource.
     """
 
     pattern = "*.tar"
@@ -37,6 +39,8 @@ class WebDataset(StreamedSource):
         self,
         heldout_path: str | None = None,
         heldout_fraction: float = 0.1,
+        splits: str = AUTO,
+        stratified: bool = True,
         image: str | None = None,
         label: str | None = "cls",
         resize: bool = False,
@@ -44,7 +48,7 @@ class WebDataset(StreamedSource):
         window: int = 8192,
         cache_dir: str = "data/cache",
     ):
-        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        super().__init__(heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir)
         self.image, self.label = image, label
 
     def options(self) -> tuple[str | None, ...]:
