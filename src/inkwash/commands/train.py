@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from inkwash.commands.data import check_shape
 from inkwash.config import cli
 from inkwash.config.renames import in_todays_names
 from inkwash.config.secrets import refuse_secrets
@@ -135,6 +136,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     Args:
         stack: locks the directory for this process until it is closed.
     """
+    check_shape(config)
     check_training(config)
     check_rank_env(env, config.trainer)
     run = job_directory() if is_multirun() else named_directory(config, env)

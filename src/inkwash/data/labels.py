@@ -64,7 +64,7 @@ def from_column(column: pa.ChunkedArray, names: Sequence[str], place: str) -> tu
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
         return from_words(column.to_pylist())
     if pa.types.is_floating(kind):  # as pandas stores integers with missing values
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        column = pa.chunked_array([pa.array(column.to_numpy(), from_pandas=True)], kind)  # NaN becomes null
     elif not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
         raise _unusable(place, f"holds {kind}")
     try:
