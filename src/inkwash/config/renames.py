@@ -37,6 +37,8 @@ TARGETS = {
 }
 # Keys of the configuration.
 KEYS = {"callbacks.fid": "callbacks.evaluation"}
+# What a stored configuration means that has no such argument yet, where today's default is another.
+ARGUMENTS = {"inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"}}
 
 
 def todays_target(target: str) -> str:
@@ -64,7 +66,10 @@ def refuse_old_keys(node: Any, key: str = "") -> None:
 
 
 def in_todays_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Copy a configuration with every `_target_` and key of an older version replaced by today's, order unchanged."""
+    """Copy a stored configuration with every `_target_` and key of an older version replaced by today's, in order.
+
+    Arguments that it lacks, and whose default was another, are added.
+    """
     return _renamed(config, "")
 
 
@@ -80,4 +85,7 @@ def _renamed(node: Any, key: str) -> Any:
             renamed[name] = todays_target(value)
         else:
             renamed[KEYS[path].rpartition(".")[2] if path in KEYS else name] = _renamed(value, path)
-    return renamed
+    target = renamed.get("_target_")
+    return renamed | {
+        name: value for name, value in ARGUMENTS.get(str(target), {}).items() if name not in renamed
+    }
