@@ -32,7 +32,7 @@ from inkwash.sweeps.plan import refuse_counts
 
 SOURCES = ("run", "images", "pipeline")
 # Keys that may differ from one combination to the next.
-OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps")
+OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps", "labels")
 
 
 def combinations(overrides: list[str]) -> list[list[str]]:
@@ -109,8 +109,9 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
             raise UserError(f"run={run} was imported and has no data.{min(missing)}: pass data=... to compare with")
         if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
             raise UserError(f"data.shape={shape}, but run={run} draws images of shape {drawn}: pass data of that shape")
-        if plain["num_images"] is None:
-            plain["num_images"] = trained["callbacks"].get("evaluation", {}).get("num_images", 10_000)
+        measured = trained["callbacks"].get("evaluation", {})
+        for key, default in (("num_images", 10_000), ("labels", "reference")):
+            plain[key] = measured.get(key, default) if plain[key] is None else plain[key]
     else:
         check_foreign(plain)
         plain[given[0]] = str(Path(plain[given[0]]).resolve())

@@ -28,7 +28,7 @@ from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
 from inkwash.runs.directory import RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
 from inkwash.runs.lock import OccupiedError, alone
 from inkwash.runs.provenance import provenance
-from inkwash.runs.resume_check import check_files, check_resume, put_back, remembered
+from inkwash.runs.resume_check import check_files, check_resume, measured_as_before, put_back, remembered
 from inkwash.sweeps.trial import was_pruned
 
 FAILED = float("nan")  # for sweepers
@@ -159,6 +159,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
         stack.enter_context(alone(run))
         check_resume(run, config.resume, plain)
     if run.checkpoints.newest_first():
+        plain = measured_as_before(run.config, plain, typed())
         stack.callback(put_back, run, is_multirun(), remembered(run))
         run.write_next_config(plain)
     else:

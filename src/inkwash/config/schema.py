@@ -90,6 +90,7 @@ class Evaluate:
     batch_size: int = 256
     reference: str = "heldout"
     reference_file: str | None = None
+    labels: str | None = None
     cache_dir: str = MISSING
     out: str | None = None
     data: Any = None

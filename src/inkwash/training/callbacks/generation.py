@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inkwash.guidance import scale_of
 from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import ClassLabels, generate, labels_for
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
 
@@ -45,6 +45,7 @@ def generate_local(
     guidance: float | None,
     seed: int,
     weights: str = "ema",
+    labels: ClassLabels | None = None,
     **options: Any,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, uint8 images (n, C, H, W)) of this rank's part of images 0 .. num_images - 1.
@@ -53,6 +54,7 @@ def generate_local(
 
     Args:
         weights: `ema`, `raw` or the name of a further average (DiffusionModule.weights_of).
+        labels: of all images; None for i mod num_classes.
         options: of samplers.generate.generate.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
@@ -63,7 +65,7 @@ def generate_local(
             sampler,
             image_shape(trainer),
             indices,
-            labels_for(indices, module.num_classes),
+            labels_for(indices, module.num_classes) if labels is None else labels.of(indices),
             guidance=scale_for(module, guidance),
             seed=seed,
             device=module.device,
