@@ -1,9 +1,11 @@
 """Source of the image files in a folder."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from inkwash.data.encoded import EncodedSource, Entries, Entry, rows_of, version_of
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
 
@@ -15,6 +17,7 @@ class Folder(EncodedSource):
     Args:
         heldout_fraction: fraction of the files that is held out, the same ones for every seed.
         resize, skip_corrupt, cache_dir: see EncodedSource.
+        black, white, background: see Rendering.
     """
 
     def __init__(
@@ -23,8 +26,11 @@ class Folder(EncodedSource):
         resize: bool = True,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(resize, skip_corrupt, cache_dir)
+        super().__init__(resize, skip_corrupt, cache_dir, Rendering(black, white, background))
         self.heldout_fraction = heldout_fraction
 
     def find(self, split: str, path: Path) -> Entries:

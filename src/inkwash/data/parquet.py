@@ -1,6 +1,6 @@
 """Source of Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, find_files, place_of, rows_of, version_of
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
 # Exceptions of pyarrow for damaged files.
@@ -24,6 +25,7 @@ class Parquet(EncodedSource):
         image_column: column of images; null for the only one, found by its type.
         label_column: a column of integers; null for images without labels.
         resize, skip_corrupt, cache_dir: see EncodedSource.
+        black, white, background: see Rendering.
     """
 
     def __init__(
@@ -35,8 +37,11 @@ class Parquet(EncodedSource):
         resize: bool = False,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(resize, skip_corrupt, cache_dir)
+        super().__init__(resize, skip_corrupt, cache_dir, Rendering(black, white, background))
         self.heldout_path = absolute(heldout_path)
         self.heldout_fraction = heldout_fraction
         self.image_column = image_column

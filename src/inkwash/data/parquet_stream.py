@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inkwash.data.parquet import DAMAGE, columns_of, open_parquet
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
@@ -25,6 +26,7 @@ class ParquetStream(StreamedSource):
         image_column: column of images; null for the only one, found by its type.
         label_column: a column of integers; null for images without labels.
         heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        black, white, background: see Rendering.
     """
 
     pattern = "*.parquet"
@@ -39,8 +41,13 @@ class ParquetStream(StreamedSource):
         skip_corrupt: bool = False,
         window: int = 8192,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        super().__init__(
+            heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir, Rendering(black, white, background)
+        )
         self.image_column, self.label_column = image_column, label_column
 
     def options(self) -> tuple[str | None, ...]:

@@ -11,7 +11,6 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from inkwash.data.encoded import (
-    DECODER,
     absolute,
     find_files,
     given,
@@ -21,11 +20,13 @@ from inkwash.data.encoded import (
     undamaged,
     version_of,
 )
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import filling, replacing
 
+PIXELS = 1  # part of every fingerprint: raise it if `decode` gives other pixels for images of three channels
 FORMAT = 1  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class StreamedSource(ABC):
         window: number of images that are mixed with each other, in whole blocks, at least four of them. Every process
             that reads holds their encoded bytes in memory.
         cache_dir: folder for the index, 40 bytes an image at most. Anything in it may be deleted.
+        rendering: what black, white and background say (rendering.py).
     """
 
     pattern: str  # of the files in a folder
@@ -53,6 +55,7 @@ class StreamedSource(ABC):
         skip_corrupt: bool,
         window: int,
         cache_dir: str,
+        rendering: Rendering,
     ):
         if window < 1:
             raise UserError(f"data.source.window={window} must be at least 1")
@@ -60,6 +63,7 @@ class StreamedSource(ABC):
         self.heldout_fraction = heldout_fraction
         self.resize, self.skip_corrupt, self.window = resize, skip_corrupt, window
         self.cache_dir = Path(cache_dir).expanduser()
+        self.rendering = rendering
 
     @abstractmethod
     def options(self) -> tuple[str | None, ...]:
@@ -83,17 +87,10 @@ class StreamedSource(ABC):
             index = Index(directory)
             chosen = self._chosen(directory, split, len(index.images))
             index.images[chosen[-1]]  # raises an error now if the file is cut short
-        stream = Stream(
-            self.shards(files, index),
-            chosen,
-            shape,
-            self.resize,
-            self.skip_corrupt,
-            self.window,
-            fingerprint=_hash(
-                [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
-            ),
-        )
+        names, pixels = [file.name for file in files], (shape, self.resize, *self.rendering.version(shape[0]))
+        fingerprint = _hash([PIXELS, names, index.digests, self.options(), *part, *pixels])
+        shards = self.shards(files, index)
+        stream = Stream(shards, chosen, shape, self.resize, self.skip_corrupt, self.window, fingerprint, self.rendering)
         if split == "train":
             log.info(
                 "stream       %s images in %d blocks of %d files; each reading process holds up to %d blocks, %.1f MB",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
@@ -29,6 +30,7 @@ class WebDataset(StreamedSource):
         image: extension of the images; null for the only image of each sample, found by its extension.
         label: cls for files that hold a number; else the key of a number in .json files; null for no labels.
         heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        black, white, background: see Rendering.
     """
 
     pattern = "*.tar"
@@ -43,8 +45,13 @@ class WebDataset(StreamedSource):
         skip_corrupt: bool = False,
         window: int = 8192,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        super().__init__(
+            heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir, Rendering(black, white, background)
+        )
         self.image, self.label = image, label
 
     def options(self) -> tuple[str | None, ...]:
