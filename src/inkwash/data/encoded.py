@@ -8,7 +8,6 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,18 +152,6 @@ def place_of(split: str, path: Path, heldout_path: Path | None) -> tuple[Path, s
     if split == "heldout" and heldout_path:
         return heldout_path, "data.source.heldout_path"
     return path, "data.path"
-
-
-def find_files(path: Path, pattern: str, key: str) -> list[Path]:
-    """Return the file at a path, all files of a folder that match the pattern ("*.parquet"), or of a glob; sorted.
-
-    Raises:
-        UserError: no file matches.
-    """
-    files = [path] if path.is_file() else sorted(map(Path, glob(str(path / pattern if path.is_dir() else path))))
-    if not files:
-        raise UserError(f"{key}={path} finds no file: give a {pattern[1:]} file, a folder of them or a quoted glob")
-    return files
 
 
 def rows_of(split: str, count: int, heldout_fraction: float) -> Tensor:

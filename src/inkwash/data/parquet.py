@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, find_files, place_of, rows_of, version_of
+from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, place_of, rows_of, version_of
+from inkwash.data.paths import find_files
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
+SUFFIXES = (".parquet", ".pq", ".parq")
 # Exceptions of pyarrow for damaged files.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
 
@@ -50,7 +52,7 @@ class Parquet(EncodedSource):
     def find(self, split: str, path: Path) -> Entries:
         """Find the rows of a split; both splits are parts of `path` unless there is a heldout_path."""
         path, key = place_of(split, path, self.heldout_path)
-        shards = [open_parquet(file) for file in find_files(path, "*.parquet", key)]
+        shards = [open_parquet(file) for file in find_files(path, SUFFIXES, key)]
         image, label = columns_of(shards[0][0], shards[0][1].schema_arrow, self.image_column, self.label_column)
         for file, shard in shards[1:]:
             columns_of(file, shard.schema_arrow, image, label)

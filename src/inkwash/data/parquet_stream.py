@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inkwash.data.parquet import DAMAGE, columns_of, open_parquet
+from inkwash.data.parquet import DAMAGE, SUFFIXES, columns_of, open_parquet
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.streamed import StreamedSource
@@ -29,7 +29,7 @@ class ParquetStream(StreamedSource):
         black, white, background: see Rendering.
     """
 
-    pattern = "*.parquet"
+    suffixes = SUFFIXES
 
     def __init__(
         self,

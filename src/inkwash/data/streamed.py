@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from inkwash.data.encoded import (
     absolute,
-    find_files,
     given,
     make_cache_dir,
     place_of,
@@ -20,6 +19,7 @@ from inkwash.data.encoded import (
     undamaged,
     version_of,
 )
+from inkwash.data.paths import find_files
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.stream import Stream
@@ -27,7 +27,7 @@ from inkwash.errors import UserError
 from inkwash.files import filling, replacing
 
 PIXELS = 1  # part of every fingerprint: raise it if `decode` gives other pixels for images of three channels
-FORMAT = 1  # of an index: raise it if its content changes
+FORMAT = 2  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ class StreamedSource(ABC):
         rendering: what black, white and background say (rendering.py).
     """
 
-    pattern: str  # of the files in a folder
+    suffixes: tuple[str, ...]  # of the files in a folder
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class StreamedSource(ABC):
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
         """Load the images of a split (see `Source.load`)."""
         place, key = place_of(split, given(path), self.heldout_path)
-        files = find_files(place, self.pattern, key)
+        files = find_files(place, self.suffixes, key)
         directory = self._indexed(files, f"{key}={place}")
         part = ("all",) if self.heldout_path else (split, str(self.heldout_fraction))
         with undamaged(directory):
