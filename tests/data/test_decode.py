@@ -335,6 +335,7 @@ def test_what_is_found_in_place_of_an_image_is_told(content, says):
 
 
 def test_twelve_bits_in_sixteen_have_their_range_stated(encode):
+    """Scaled by 65535 they are nearly black (pytorch-CycleGAN-and-pix2pix#321); Pillow clips them (Pillow#2574)."""
     levels = np.array([[0, 100, 2048, 4095, 5000]], dtype=np.uint16)
     grey = decode(encode(levels), (1, 1, 5), False, "a", Rendering(white=4095))
     assert grey.tolist() == [[[0, 6, 128, 255, 255]]]
@@ -420,6 +421,7 @@ def sixteen_bit_tiff(levels: np.ndarray, order: str, apart: bool = False) -> byt
 
 
 def test_colour_under_alpha_zero_is_black_whatever_was_hidden_there(encode, noise):
+    """What is hidden is often noise (sd-scripts#1269)."""
     pixels = noise(6, 6, 4)
     pixels[..., 3] = np.repeat([0, 1, 255], 2)
     for resize in (False, True):
@@ -438,6 +440,7 @@ def test_hidden_colour_does_not_bleed_into_a_smaller_image(encode):
 
 @pytest.mark.parametrize(("background", "level"), [("white", 255), ("black", 0), ([10, 10, 10], 10), ("#0a0a0a", 10)])
 def test_a_background_shows_through(encode, background, level):
+    """Dropping alpha shows what is hidden, or black (DIGITS#85, instant-ngp#92)."""
     pixels = np.array([[[200, 200, 200, 255], [200, 200, 200, 0], [200, 200, 200, 51]]], np.uint8)
     for channels in (1, 3):
         found = decode(encode(pixels), (channels, 1, 3), False, "a", Rendering(background=background))[0, 0]

@@ -49,7 +49,7 @@ def test_shards_are_read_in_order_from_a_folder_or_a_glob(noise, write_parquet, 
         labels = range(10 * shard, 10 * shard + 10)
         write_parquet(shards / f"train-{shard}.parquet", noise(10, 6, 5, 3), labels)
     for path in (shards, shards / "train-*.parquet"):
-        labels = parquet(heldout_path=str(shards / "train-0.parquet")).load("train", SHAPE, str(path)).labels
+        labels = parquet(heldout_fraction=0).load("train", SHAPE, str(path)).labels
         assert labels.tolist() == list(range(20))
 
 
@@ -144,8 +144,8 @@ def test_corrupt_rows_are_named_or_skipped(noise, write_parquet, parquet, tmp_pa
     images = [*noise(8, 6, 5, 3), b"no image", None]
     path = write_parquet(tmp_path / "a.parquet", images, range(10))
     with pytest.raises(UserError, match=r"row 8 of .*a\.parquet cannot be read.*data\.source\.skip_corrupt=true"):
-        parquet(heldout_path=path).load("train", SHAPE, path)
-    kept = parquet(heldout_path=path, skip_corrupt=True).load("train", SHAPE, path)
+        parquet(heldout_fraction=0).load("train", SHAPE, path)
+    kept = parquet(heldout_fraction=0, skip_corrupt=True).load("train", SHAPE, path)
     assert kept.labels.tolist() == list(range(8))
     assert torch.equal(kept.images, chw(np.stack(images[:8])))
 
@@ -166,7 +166,11 @@ def test_nothing_but_corrupt_rows_is_an_error(write_parquet, parquet, tmp_path):
         ("a.parquet", {"image_column": "label"}, r"data\.source\.image_column=label"),
         ("a.parquet", {"label_column": "image"}, r"data\.source\.label_column=image"),
         ("a.parquet", {"heldout_path": "nowhere"}, r"data\.source\.heldout_path=.*nowhere finds no file"),
-        ("a.parquet", {"heldout_fraction": 0.0}, r"data\.source\.heldout_fraction=0\.0 of 10 images"),
+        (
+            "a.parquet",
+            {"heldout_fraction": 1.0},
+            r"data\.source\.heldout_fraction=1\.0 must be at least 0 and less than 1",
+        ),
         ("a.parquet", {"cache_dir": "text.parquet/cache"}, r"data\.source\.cache_dir=.* cannot be written"),
     ],
 )

@@ -32,13 +32,6 @@ def test_colours_have_names_and_numbers(background, wanted):
     assert Rendering(background=background).background == wanted
 
 
-def test_names_of_caches_tell_what_pixels_depend_on():
-    assert Rendering().version(3) == ()
-    given = [Rendering(), Rendering(0, 1), Rendering(0, 2), Rendering(background="white"), Rendering(background="red")]
-    assert len({rendering.version(channels) for rendering in given for channels in (3, 4)}) == 10
-    assert Rendering(background="white").version(3) == Rendering(background=[255, 255, 255]).version(3)
-
-
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, ">u2", np.int32, np.float32, np.float64])
 def test_levels_of_any_type_are_scaled(kind):
     levels = np.array([0, 50, 100, 150, 200, 250], kind)

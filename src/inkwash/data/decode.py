@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from inkwash.data.png import SIGNATURE, without_metadata
@@ -76,6 +76,22 @@ def _decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, nam
     if channels == 4:
         pixels[pixels[..., 3] == 0] = 0  # what is hidden there may be noise, which a network would learn
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def is_image(file: Path) -> bool:
+    """Tell by its first bytes whether a file is an image of a format that `decode` reads."""
+    try:
+        with Image.open(file, formats=_formats()):
+            return True
+    except Exception:  # see _read
+        return False
+
+
+def size_of(source: bytes | Path) -> tuple[int, int]:
+    """Return height and width of an image that can be decoded, from its header, upright as `decode` turns it."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as file:
+        turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (file.width, file.height) if turned else (file.height, file.width)
 
 
 def _read(source: bytes | Path, name: str, rendering: Rendering) -> Image.Image:

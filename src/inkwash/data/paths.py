@@ -12,11 +12,13 @@ PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
 def find_files(path: Path, suffixes: tuple[str, ...], key: str) -> list[Path]:
-    """Return the file at a path, the files of a folder that end in one of the suffixes, or those of a pattern; sorted.
+    """Return the file at a path, the files of a folder that end in one of the suffixes, or those of a pattern.
 
-    A pattern is a glob, or has braces: shard-{0000..0015}.tar stands for 16 files, all of which must exist. What
-    exists under the name itself is taken first, so names with brackets or braces need no escape. Hidden files, which
-    macOS writes beside others on foreign disks, are not taken.
+    They are sorted, those of braces in the order of the braces.
+    A folder without such files is searched with its subfolders. A pattern is a glob, or has braces:
+    shard-{0000..0015}.tar stands for 16 files, all of which must exist. What exists under the name itself is taken
+    first, so names with brackets or braces need no escape. Hidden files, which macOS writes beside others on foreign
+    disks, are not taken.
 
     Args:
         path: absolute.
@@ -26,15 +28,15 @@ def find_files(path: Path, suffixes: tuple[str, ...], key: str) -> list[Path]:
     Raises:
         UserError: no file matches, or one that braces stand for is missing.
     """
-    if path.is_file():
-        return [path]
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.name.lower().endswith(suffixes) and not _hidden(file)]
+        files = sorted(_below(path, suffixes))
+    elif path.exists() or path.is_symlink():
+        files = [path]
     else:
         files = list(_matching(path, key))
     if not files:
         raise UserError(f"{key}={path} finds no file: {_advice(path, suffixes)}")
-    return sorted(set(files))
+    return list(dict.fromkeys(files))
 
 
 def braces(pattern: str) -> Iterator[str]:
@@ -60,7 +62,7 @@ def _parts(text: str) -> list[str] | None:
 
 def _matching(path: Path, key: str) -> Iterator[Path]:
     """Yield the files of a pattern; folders that exist as they are written are no part of it."""
-    root = next(folder for folder in path.parents if folder.is_dir())
+    root = root_of(path)
     patterns = list(braces(str(path.relative_to(root))))
     missing = [name for name in patterns if not has_magic(name) and not (root / name).is_file()]
     if missing and len(patterns) > 1:
@@ -69,22 +71,32 @@ def _matching(path: Path, key: str) -> Iterator[Path]:
             "first: correct the numbers, or fetch the files"
         )
     for pattern in patterns:
-        names = glob(pattern, root_dir=root, recursive=True) if has_magic(pattern) else [pattern]
+        names = sorted(glob(pattern, root_dir=root, recursive=True)) if has_magic(pattern) else [pattern]
         yield from (root / name for name in names if (root / name).is_file())
 
 
+def root_of(pattern: Path) -> Path:
+    """Return the deepest folder of a pattern that exists as it is written."""
+    return next(folder for folder in pattern.parents if folder.is_dir())
+
+
+def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files of a folder that end in one of the suffixes, without any those of its subfolders."""
+    for names in (folder.iterdir(), folder.rglob("*")):
+        found = [file for file in names if file.name.lower().endswith(suffixes) and not file.is_dir()]
+        if found := [file for file in found if not _hidden(file.relative_to(folder))]:
+            return found
+    return []
+
+
 def _hidden(file: Path) -> bool:
-    return file.name.startswith(".")
+    return any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
 
 
 def _advice(path: Path, suffixes: tuple[str, ...]) -> str:
-    if re.match(r"[a-z0-9+.-]+:/", str(path).lstrip("/")) or re.search(r"/[a-z0-9]{2,}:/", str(path)):
+    if re.search(r"/[a-z0-9+.-]{2,}:/", str(path)):
         return "it is an address, not a path: fetch the files first, and give the folder"
-    wanted = f"give a {suffixes[0]} file, a folder of them or a quoted glob"
-    if not path.is_dir():
-        return wanted
-    packed = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PACKED)
+    packed = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PACKED) if path.is_dir() else []
     if packed:
         return f"{packed[0]} is compressed, unpack it first"
-    below = sorted({str(file.parent) for file in path.rglob(f"*{suffixes[0]}") if not _hidden(file)})
-    return f"give the folder that holds them, {', '.join(below[:3])}" if below else wanted
+    return f"give a {suffixes[0]} file, a folder of them or a quoted glob"

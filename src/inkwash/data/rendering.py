@@ -53,11 +53,6 @@ class Rendering:
         """True if a range is given."""
         return self.black is not None or self.white is not None
 
-    def version(self, channels: int) -> tuple[Any, ...]:
-        """Return what the pixels of images of so many channels depend on, () if it is nothing."""
-        given = () if self == Rendering() else (repr(self),)
-        return (*given, "transparent black") if channels == 4 else given
-
     def scaled(self, levels: np.ndarray, name: str) -> np.ndarray:
         """Return levels of any type as uint8, of the same shape.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode
+from inkwash.data.facts import Facts
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Shards
 from inkwash.errors import UserError
@@ -34,6 +35,7 @@ class Stream(Dataset):
         window: number of images that are mixed with each other.
         fingerprint: hash of the split.
         rendering: range of levels and background: see `decode`.
+        facts: what the source found, for the report of the data set.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class Stream(Dataset):
         window: int,
         fingerprint: str,
         rendering: Rendering = AS_IT_IS,
+        facts: Facts | None = None,
     ):
         self.shards, self.chosen, self.shape = shards, chosen, shape
         self.resize, self.skip_corrupt, self.fingerprint = resize, skip_corrupt, fingerprint
-        self.rendering = rendering
+        self.rendering, self.facts = rendering, facts or Facts()
         self.firsts = np.searchsorted(chosen, shards.firsts)  # those of the shards, counting the split's images alone
         rows_per_block = shards.firsts[-1] / len(shards.sizes)
         self.window = min(max(MIN_WINDOW, math.ceil(window / rows_per_block)), len(shards.sizes))

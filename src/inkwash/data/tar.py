@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inkwash.data.facts import PassedOver, note
 from inkwash.data.reading import patiently, stranger
 from inkwash.errors import UserError
 
@@ -29,11 +30,11 @@ class Member(NamedTuple):
     mtime: float
 
 
-def members(file: Path, passed: dict[str, list[str]]) -> Iterator[Member]:
+def members(file: Path, passed_over: PassedOver) -> Iterator[Member]:
     """Yield the files of a tar file in order, with links to other members in it in the place of those.
 
     Args:
-        passed: is given the names of what is passed over, by the reason.
+        passed_over: is given what is not used.
 
     Raises:
         UserError: the file is damaged, cut short or compressed.
@@ -43,7 +44,7 @@ def members(file: Path, passed: dict[str, list[str]]) -> Iterator[Member]:
     for member in _headers(file):
         name = posixpath.normpath(member.name)
         if _of_the_system(name):
-            passed.setdefault("files of the operating system", []).append(member.name)
+            note(passed_over, "hidden, or of the operating system", member.name)
         elif member.issparse():
             raise UserError(f"{member.name} in {file} is stored as a sparse file: pack again without --sparse")
         elif member.isreg():
@@ -53,7 +54,7 @@ def members(file: Path, passed: dict[str, list[str]]) -> Iterator[Member]:
             beside = posixpath.dirname(name) if member.issym() else ""
             place = places.get(posixpath.normpath(posixpath.join(beside, member.linkname)))
             if place is None:
-                passed.setdefault("links to files that are not in the tar file", []).append(member.name)
+                note(passed_over, "links to files that are not in the tar file", member.name)
             else:
                 yield Member(name, member.name, *place, member.mtime)
 
@@ -67,7 +68,7 @@ def read_spans(file: Path, spans: np.ndarray) -> list[bytes]:
     contents, order = [b""] * len(spans), np.argsort(spans[:, 0], kind="stable")
     begins, ends = spans[order, 0], np.maximum.accumulate(spans[order].sum(1))
     breaks = np.flatnonzero(begins[1:] > ends[:-1] + GAP) + 1
-    for run in np.split(order, breaks):
+    for run in np.split(order, breaks) if len(order) else ():
         begin, end = int(spans[run, 0].min()), int(spans[run].sum(1).max())
         content = patiently(lambda begin=begin, end=end: _bytes(file, begin, end), str(file))
         if len(content) < end - begin:

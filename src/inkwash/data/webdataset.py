@@ -1,39 +1,28 @@
 """Source of tar files in the WebDataset format: a sample is a run of files with the same name up to the first dot."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from inkwash.data import tar
+from inkwash.data.facts import PassedOver, note
+from inkwash.data.labels import Classes
 from inkwash.data.reading import patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.splits import AUTO
 from inkwash.data.streamed import StreamedSource
 from inkwash.data.tar import Member
+from inkwash.data.tar_labels import Labels, Sample
 from inkwash.errors import UserError
 
 ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of about 100 kB
 EXTENSIONS = (
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff", "avif", "jp2", "tga", "qoi",
 )  # fmt: skip
-# Where label=cls, the default, looks: the first of these files that a sample has, else the first key of its .json file.
-FILES = ("cls", "cls.txt", "class", "class.txt", "label", "label.txt")
-KEYS = (
-    "label", "class", "cls", "class_id", "label_id", "class_idx", "label_idx", "class_index", "target", "category_id",
-    "category", "class_name", "label_name", "classname",
-)  # fmt: skip
-
-
-class Sample(NamedTuple):
-    """Files with the same name up to the first dot, by the rest of their names in small letters."""
-
-    key: str
-    files: dict[str, Member]
 
 
 class WebDataset(StreamedSource):
@@ -47,7 +36,8 @@ class WebDataset(StreamedSource):
             each sample, found by its extension.
         label: cls for files that hold a number or a name, cls, class or label with or without .txt, else for such a
             key of the .json files; an extension or a key of one's own; null for no labels.
-        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
+            StreamedSource.
         black, white, background: see Rendering.
     """
 
@@ -57,6 +47,8 @@ class WebDataset(StreamedSource):
         self,
         heldout_path: str | None = None,
         heldout_fraction: float = 0.1,
+        splits: str = AUTO,
+        stratified: bool = True,
         image: str | None = None,
         label: str | None = "cls",
         resize: bool = False,
@@ -68,8 +60,9 @@ class WebDataset(StreamedSource):
         background: str | Sequence[int] | None = None,
     ):
         super().__init__(
-            heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir, Rendering(black, white, background)
-        )
+            heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir,
+            Rendering(black, white, background),
+        )  # fmt: skip
         self.image, self.label = image, label
 
     def options(self) -> tuple[str | None, ...]:
@@ -83,13 +76,14 @@ class WebDataset(StreamedSource):
         return TarShards(files, index)
 
     def _scan(self, file: Path) -> Scanned:
-        found, names, labels, passed = [], [], _LabelsOf(self.label, file), {}
-        seen: set[str] = set()
-        for sample in _samples(tar.members(file, passed), file):
+        passed_over: PassedOver = {}
+        labels, seen = Labels(self.label, file), set()
+        images: list[Member] = []
+        for sample in _samples(tar.members(file, passed_over), file):
             image = self._image_of(sample, file)
-            label = labels.of(sample, image is not None)
-            if image is None and label is None:
-                passed.setdefault("files without an image", []).extend(m.name for m in sample.files.values())
+            if not labels.add(sample, image is not None) and image is None:
+                for member in sample.files.values():
+                    note(passed_over, "without an image", member.name)
                 continue
             if sample.key in seen:
                 raise UserError(
@@ -97,11 +91,10 @@ class WebDataset(StreamedSource):
                     f"their names, `tar --sort=name -cf {file.name} FOLDER`"
                 )
             seen.add(sample.key)
-            if image:
-                found.append((-1 if label is None else label, image.offset, image.size))
-                names.append(f"{image.stored} {image.mtime}")
-        labels.check()
-        return _scanned(file, np.array(found, dtype=np.int64).reshape(-1, 3), names)
+            images += [image] if image else []
+        for key in labels.lonely:
+            note(passed_over, "labels without an image", key)
+        return _scanned(file, images, *labels.numbered(), passed_over)
 
     def _image_of(self, sample: Sample, file: Path) -> Member | None:
         """Return the image of a sample, None if it has none."""
@@ -131,71 +124,6 @@ class TarShards(Shards):
         return f"{tar.name_at(file, int(self.index.images[number, 1]))} in {file}"
 
 
-class _LabelsOf:
-    """Labels of the samples of a file.
-
-    Args:
-        wanted: data.source.label.
-    """
-
-    def __init__(self, wanted: str | None, file: Path):
-        self.wanted, self.file = wanted, file
-        self.files = FILES if wanted == "cls" else (wanted,) if wanted else ()
-        self.keys = KEYS if wanted == "cls" else (wanted,) if wanted else ()
-        self.unlabelled: list[str] = []  # images, by the key of their samples
-        self.lonely: list[str] = []  # labels without an image
-
-    def of(self, sample: Sample, has_image: bool) -> int | None:
-        """Return the label of a sample, None if it has none."""
-        name = next((name for name in self.files if name in sample.files), None)
-        if name is not None:
-            value = tar.content_of(self.file, sample.files[name]).decode(errors="replace")
-        elif self.keys and has_image and "json" in sample.files:
-            value = self._of_json(sample)
-        else:
-            value = None
-        if has_image and value is None:
-            self.unlabelled.append(sample.key)
-        if not has_image and value is not None:
-            self.lonely.append(sample.key)
-        return None if value is None else self._number(value, sample)
-
-    def check(self) -> None:
-        """Raise UserError if there are labels without images and images without labels."""
-        if self.lonely and self.unlabelled:
-            raise UserError(
-                f"{self.file} holds {len(self.lonely)} labels without an image, {self.lonely[0]} first, and "
-                f"{len(self.unlabelled)} images without a label, {self.unlabelled[0]} first: the files of a sample need "
-                "the same name up to the first dot, folders included, and must follow each other; or add "
-                "data.source.label=null"
-            )
-
-    def _of_json(self, sample: Sample) -> object:
-        text = tar.content_of(self.file, sample.files["json"])
-        try:
-            content = json.loads(text)
-            if self.wanted == "cls":
-                return next((content[key] for key in self.keys if key in content), None)
-            return content[self.wanted]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            if self.wanted == "cls":
-                return None  # other notes
-            raise self._error(sample) from error
-
-    def _number(self, value: object, sample: Sample) -> int:
-        try:
-            return int(np.int64(_whole(value)))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise self._error(sample) from error
-
-    def _error(self, sample: Sample) -> UserError:
-        wanted = "a number" if self.wanted == "cls" else f"{self.wanted} with a number"
-        return UserError(
-            f"the label of {sample.key} in {self.file} is not {wanted}: set data.source.label=cls, to a key of the "
-            ".json files, or to null to train without labels"
-        )
-
-
 def _samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
     """Yield the samples: runs of files with the same key. Raises UserError if one has two files of a name."""
     for key, group in groupby(members, lambda member: _parts(member.name)[0]):
@@ -207,14 +135,20 @@ def _samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
         yield Sample(key, files)
 
 
-def _scanned(file: Path, images: np.ndarray, names: list[str]) -> Scanned:
+def _scanned(
+    file: Path, images: list[Member], labels: np.ndarray, classes: Classes, passed_over: PassedOver
+) -> Scanned:
+    places = np.array([(image.offset, image.size) for image in images], dtype=np.int64).reshape(-1, 2)
     starts = np.arange(0, len(images), ROWS)
     rows = np.minimum(ROWS, len(images) - starts)
-    sizes = [images[start : start + ROWS, 2].sum() for start in starts]
+    sizes = [places[start : start + ROWS, 1].sum() for start in starts]
+    entries = np.column_stack([labels, places])
     # Names and times stand for the content of the images, of which a tar file holds no checksum.
+    names = [f"{image.stored} {image.mtime}" for image in images]
     header = "\n".join([str(file.stat().st_size), *names]).encode(errors="surrogateescape")
-    digest = hashlib.sha256(header + images.tobytes()).hexdigest()
-    return Scanned(np.array([starts, rows, sizes], dtype=np.int64).T, images, digest)
+    digest = hashlib.sha256(header + entries.tobytes()).hexdigest()
+    blocks = np.array([starts, rows, sizes], dtype=np.int64).T
+    return Scanned(blocks, entries, digest, classes, passed_over)
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -222,13 +156,3 @@ def _parts(name: str) -> tuple[str, str]:
     last = name.rpartition("/")[2]
     extension = last.partition(".")[2]
     return name.removesuffix(last) + last.partition(".")[0], extension.lower()
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, str):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(value)
-    return value
