@@ -1,5 +1,6 @@
 """Source of the image files in a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, versio
 from inkwash.data.facts import Facts, merged, tally_of
 from inkwash.data.labels import Classes, from_words, joined, recoded
 from inkwash.data.listing import Listing, images_below, listed_labels, suffixes
+from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, Division, check_splits, divided, rows_of, split_of_folder
 from inkwash.errors import UserError
 
@@ -37,6 +39,7 @@ class Folder(EncodedSource):
         stratified: hold out the same fraction of each class; false draws from all files together.
         class_order: natural (2 before 10), or alphabetical, as torchvision has it.
         resize, skip_corrupt, cache_dir: see EncodedSource.
+        black, white, background: see Rendering.
     """
 
     def __init__(
@@ -49,8 +52,11 @@ class Folder(EncodedSource):
         resize: bool = True,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(resize, skip_corrupt, cache_dir)
+        super().__init__(resize, skip_corrupt, cache_dir, Rendering(black, white, background))
         check_splits(splits, heldout_fraction)
         if class_order not in ("natural", "alphabetical"):
             raise UserError(f"data.source.class_order={class_order} must be natural or alphabetical")

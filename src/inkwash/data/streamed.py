@@ -14,6 +14,7 @@ from tqdm import tqdm
 from inkwash.data.encoded import DECODER, absolute, given, make_cache_dir, undamaged, version_of
 from inkwash.data.facts import Facts, merged, tally_of
 from inkwash.data.labels import joined
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import Division, check_splits, divide_files, rows_of
 from inkwash.data.stream import Stream
@@ -38,9 +39,10 @@ class StreamedSource(ABC):
         window: number of images that are mixed with each other, in whole blocks, at least four of them. Every process
             that reads holds their encoded bytes in memory.
         cache_dir: folder for the index, 40 bytes an image at most. Anything in it may be deleted.
+        rendering: what black, white and background say (rendering.py).
     """
 
-    pattern: str  # of the files in a folder
+    suffixes: tuple[str, ...]  # of the files in a folder
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class StreamedSource(ABC):
         skip_corrupt: bool,
         window: int,
         cache_dir: str,
+        rendering: Rendering,
     ):
         if window < 1:
             raise UserError(f"data.source.window={window} must be at least 1")
@@ -61,6 +64,7 @@ class StreamedSource(ABC):
         self.splits, self.stratified = splits, stratified
         self.resize, self.skip_corrupt, self.window = resize, skip_corrupt, window
         self.cache_dir = Path(cache_dir).expanduser()
+        self.rendering = rendering
 
     @abstractmethod
     def options(self) -> tuple[str | None, ...]:
@@ -76,7 +80,7 @@ class StreamedSource(ABC):
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
         """Load the images of a split (see `Source.load`)."""
-        division = divide_files(given(path), self.heldout_path, self.pattern, self.splits)
+        division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
         files = division.heldout or division.train if split == "heldout" else division.train
         directory = self._indexed(files, division.origins[split])
         with undamaged(directory):
@@ -88,8 +92,10 @@ class StreamedSource(ABC):
         shards.relabel(facts.classes)
         part = ("all",) if division.heldout is not None else (split, str(self.heldout_fraction), self.stratified)
         key = [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
-        fingerprint = _hash([*key, facts.classes])
-        stream = Stream(shards, chosen, shape, self.resize, self.skip_corrupt, self.window, fingerprint, facts)
+        fingerprint = _hash([*key, self.rendering, facts.classes])
+        stream = Stream(
+            shards, chosen, shape, self.resize, self.skip_corrupt, self.window, fingerprint, self.rendering, facts
+        )
         if split == "train":
             log.info(
                 "stream       %s images in %d blocks of %d files; each reading process holds up to %d blocks, %.1f MB",
