@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from inkwash.data.labels import Classes, from_column, from_words, is_label, joined, names_in_metadata, recoded
+from inkwash.data.labels import Classes, from_column, from_words, is_label, joined, names_in_metadata, natural, recoded
 from inkwash.errors import UserError
 
 
@@ -73,3 +73,8 @@ def test_an_order_that_is_given_is_kept():
     longer = joined([given, Classes(("zebra", "ant", "bee"), fixed=True)])
     assert longer.names == ("zebra", "ant", "bee")
     assert recoded(np.array([0, 1, -1]), given, longer).tolist() == [0, 1, -1]
+
+
+def test_two_comes_before_ten():
+    names = ["10", "9b", "class2", "class10", "9", "b", "a1b10", "a1b9"]
+    assert sorted(names, key=natural) == ["9", "9b", "10", "a1b9", "a1b10", "b", "class2", "class10"]

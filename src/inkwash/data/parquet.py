@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.facts import Facts, tally_of
 from inkwash.data.labels import Classes, from_column, is_label, joined, names_in_metadata, recoded
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
@@ -70,15 +69,14 @@ class Parquet(EncodedSource):
         parts = {name: _labels(shards, label) for name, shards in opened.items()}
         classes = joined(part[1] for part in parts.values())
         labels = torch.from_numpy(recoded(*parts[split], classes))
-        wanted, origin = torch.ones(len(labels), dtype=torch.bool), division.origins[split]
+        wanted, shards = torch.ones(len(labels), dtype=torch.bool), opened[split]
         if division.heldout is None:
             wanted = rows_of(split, labels, self.heldout_fraction, self.stratified)
-            origin = f"{origin}, {int(wanted.sum()):,} of {len(labels):,} rows"
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        shards = opened[split]
+        names = (file.name for file, _ in shards)
+        facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
         version = ([version_of(file) for file, _ in shards], image, label, wanted.sum().item(), split, _hash(labels))
         stream = _rows(shards, image, wanted, labels)
-        return Entries(version, int(wanted.sum()), stream, Facts(origin, classes, unused))
+        return Entries(version, int(wanted.sum()), stream, facts)
 
     def _columns(self, shards: list[tuple[Path, pq.ParquetFile]]) -> tuple[str, str | None]:
         """Return the columns of images and labels, the same ones in all files."""

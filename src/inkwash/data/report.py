@@ -128,7 +128,9 @@ def suspicions(report: Report, num_classes: int | None, sample: Tensor) -> Itera
 def lines(report: Report) -> Iterator[str]:
     """Yield the report as lines of text, without what is suspicious."""
     for name, split in (("train", report.train), ("heldout", report.heldout)):
-        yield f"{name:<8} {split.images:,} image{'s' * (split.images != 1)}" + (f" from {split.origin}" if split.origin else "")
+        yield f"{name:<8} {split.images:,} image{'s' * (split.images != 1)}" + (
+            f" from {split.origin}" if split.origin else ""
+        )
         if details := ", ".join(_details(split)):
             yield f"         {details}"
     yield f"classes  {_classes(report)}"
