@@ -79,6 +79,18 @@ def test_the_cache_notices_other_files_and_other_options(noise, write_parquet, p
     assert parquet().load("train", SHAPE, path).fingerprint != before
 
 
+def test_a_stated_range_and_a_background_reach_the_pixels(write_parquet, parquet, encode, tmp_path):
+    deep = encode(np.full((6, 5), 2048, np.uint16))
+    path = write_parquet(tmp_path / "a.parquet", [deep] * 10, range(10))
+    levels = [int(parquet(white=white).load("train", SHAPE, path).images.max()) for white in (None, 4095, 2048)]
+    assert levels == [8, 128, 255]
+    path = write_parquet(tmp_path / "b.parquet", [np.zeros((6, 5, 4), np.uint8)] * 10, range(10))
+    for background, level in (("white", 255), ([7, 7, 7], 7)):
+        assert int(parquet(background=background).load("train", SHAPE, path).images.min()) == level
+    with pytest.raises(UserError, match=r"partly transparent: .* or add data\.source\.background=white"):
+        parquet().load("train", SHAPE, path)
+
+
 LOAD_SLOWLY = """
 import sys, time
 import inkwash.data.encoded as encoded

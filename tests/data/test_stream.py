@@ -100,6 +100,20 @@ def test_heldout_path_is_held_out_and_all_else_trained_on(write, noise, kind, tm
     assert labels == [list(range(48)), list(range(48, 60))]
 
 
+@kinds
+def test_a_stated_range_and_a_background_reach_the_pixels(write, kind, encode):
+    images = [encode(np.full((6, 5), 100, np.uint16)), encode(np.zeros((6, 5, 4), np.uint8))] * 10
+    source, path = write(kind, images, (20,), white=200)
+    with pytest.raises(UserError, match=r"partly transparent: .* or add data\.source\.background=white"):
+        source.load("train", SHAPE, path).__getitems__(list(range(18)))
+    options = {"heldout_fraction": 0.1, "cache_dir": source.cache_dir}
+    source = type(source)(white=200, background="white", **options)
+    pixels, labels = (stream := source.load("train", SHAPE, path)).__getitems__(list(range(18)))
+    assert [int(image.unique()) for image in pixels] == [128 if label % 2 == 0 else 255 for label in labels]
+    others = [type(source)(**given, **options) for given in ({}, {"white": 200})]
+    assert len({stream.fingerprint, *(other.load("train", SHAPE, path).fingerprint for other in others)}) == 3
+
+
 # --- The order --------------------------------------------------------------------------------------------------------
 
 

@@ -17,13 +17,14 @@ from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
-from inkwash.data.decode import CorruptImageError, decode, size_of
+from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, size_of
 from inkwash.data.facts import Facts, Tally
 from inkwash.data.images import Images, fingerprint_of, map_file
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 from inkwash.files import NAMES, filling
 
-DECODER = 1  # part of every cache key: raise it if `decode` gives other pixels
+DECODER = 2  # part of every cache key: raise it if `decode` gives other pixels
 LOOKED_AT = 256  # images whose sizes are noted
 
 
@@ -57,11 +58,13 @@ class EncodedSource(ABC):
         resize: scale images to cover H x W and crop the centre; if false, every image must be H x W.
         skip_corrupt: leave out images that cannot be read instead of stopping.
         cache_dir: folder for decoded images, C * H * W bytes each. Anything in it may be deleted.
+        rendering: what black, white and background say (rendering.py).
     """
 
-    def __init__(self, resize: bool, skip_corrupt: bool, cache_dir: str):
+    def __init__(self, resize: bool, skip_corrupt: bool, cache_dir: str, rendering: Rendering = AS_IT_IS):
         self.resize = resize
         self.skip_corrupt = skip_corrupt
+        self.rendering = rendering
         self.cache_dir = Path(cache_dir).expanduser()
 
     @abstractmethod
@@ -71,7 +74,7 @@ class EncodedSource(ABC):
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
         """Load the decoded images of a split (see `Source.load`)."""
         entries = self.find(split, given(path))
-        key = repr((DECODER, entries.version, shape, self.resize, self.skip_corrupt))
+        key = repr((DECODER, entries.version, shape, self.resize, self.skip_corrupt, self.rendering))
         directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
         make_cache_dir(self.cache_dir)
         with FileLock(f"{directory}.lock"):  # the first rank or job decodes, the others wait for it
@@ -79,10 +82,8 @@ class EncodedSource(ABC):
                 self._fill(directory, entries, shape, f"Decoding {split} images")
         with undamaged(directory):
             labels = torch.from_numpy(np.load(directory / "labels.npy"))
-            mapped, fingerprint = (
-                map_file(directory / "images", (len(labels), *shape)),
-                (directory / "fingerprint").read_text(),
-            )
+            mapped = map_file(directory / "images", (len(labels), *shape))
+            fingerprint = (directory / "fingerprint").read_text()
             found = json.loads((directory / "found.json").read_text("utf-8"))
         skipped = {reason: Tally(*tally) for reason, tally in found["skipped"].items()}
         facts = entries.facts.without(skipped, found["sizes"])
@@ -117,7 +118,7 @@ class EncodedSource(ABC):
             bar = tqdm(entries.stream, title, entries.total, unit=" images", disable=None)
             for number, entry in enumerate(bar):
                 try:
-                    image = decode(entry.encoded, shape, self.resize, entry.name)
+                    image = decode(entry.encoded, shape, self.resize, entry.name, self.rendering)
                 except CorruptImageError:
                     if not self.skip_corrupt:
                         raise

@@ -1,5 +1,7 @@
 """Source of the image files in a folder."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,9 +9,9 @@ import numpy as np
 import torch
 
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.facts import Facts, merged, tally_of
 from inkwash.data.labels import Classes, from_words, joined, recoded
 from inkwash.data.listing import Listing, images_below, listed_labels, suffixes
+from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, Division, check_splits, divided, rows_of, split_of_folder
 from inkwash.errors import UserError
 
@@ -37,6 +39,7 @@ class Folder(EncodedSource):
         stratified: hold out the same fraction of each class; false draws from all files together.
         class_order: natural (2 before 10), or alphabetical, as torchvision has it.
         resize, skip_corrupt, cache_dir: see EncodedSource.
+        black, white, background: see Rendering.
     """
 
     def __init__(
@@ -49,8 +52,11 @@ class Folder(EncodedSource):
         resize: bool = True,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(resize, skip_corrupt, cache_dir)
+        super().__init__(resize, skip_corrupt, cache_dir, Rendering(black, white, background))
         check_splits(splits, heldout_fraction)
         if class_order not in ("natural", "alphabetical"):
             raise UserError(f"data.source.class_order={class_order} must be natural or alphabetical")
@@ -70,13 +76,13 @@ class Folder(EncodedSource):
             classes = Classes(tuple(sorted(classes.names)))
         here = found[roots[split]]
         files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
-        origin = division.origins[split]
+        folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
         if division.heldout is None:
             rows = rows_of(split, labels, self.heldout_fraction, self.stratified)
             files, labels = [files[i] for i in rows.nonzero()[:, 0].tolist()], labels[rows]
-            origin = f"{origin}, {len(files):,} of {len(here.listing.files):,} files"
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        facts = Facts(origin, classes, merged([here.listing.passed_over, unused]), suspicious=here.listing.suspicious)
+        passed_over = here.listing.passed_over
+        facts = division.facts(split, classes, len(files), len(here.listing.files), folders, passed_over)
+        facts = replace(facts, suspicious=(*facts.suspicious, *here.listing.suspicious))
         version = (split, [version_of(file) for file in files], labels.tolist())
         stream = (Entry(str(file), file, label) for file, label in zip(files, labels.tolist(), strict=True))
         return Entries(version, len(files), stream, facts)

@@ -1,7 +1,7 @@
 """Source of Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.facts import Facts, tally_of
 from inkwash.data.labels import Classes, from_column, is_label, joined, names_in_metadata, recoded
+from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
 from inkwash.errors import UserError
 
+SUFFIXES = (".parquet", ".pq", ".parq")
 # Exceptions of pyarrow for damaged files.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
 
@@ -32,6 +33,7 @@ class Parquet(EncodedSource):
         image_column: column of images; null for the only one, found by its type.
         label_column: a column of numbers or names; null for images without labels.
         resize, skip_corrupt, cache_dir: see EncodedSource.
+        black, white, background: see Rendering.
     """
 
     def __init__(
@@ -45,8 +47,11 @@ class Parquet(EncodedSource):
         resize: bool = False,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(resize, skip_corrupt, cache_dir)
+        super().__init__(resize, skip_corrupt, cache_dir, Rendering(black, white, background))
         check_splits(splits, heldout_fraction)
         self.splits = splits
         self.stratified = stratified
@@ -57,22 +62,21 @@ class Parquet(EncodedSource):
 
     def find(self, split: str, path: Path) -> Entries:
         """Find the rows of a split; both splits are parts of the same files unless there are files of their own."""
-        division = divide_files(path, self.heldout_path, "*.parquet", self.splits)
+        division = divide_files(path, self.heldout_path, SUFFIXES, self.splits)
         places = {"train": division.train, "heldout": division.heldout or division.train}
         opened = {name: [open_parquet(file) for file in files] for name, files in places.items()}
         image, label = self._columns([*opened["train"], *opened["heldout"]])
         parts = {name: _labels(shards, label) for name, shards in opened.items()}
         classes = joined(part[1] for part in parts.values())
         labels = torch.from_numpy(recoded(*parts[split], classes))
-        wanted, origin = torch.ones(len(labels), dtype=torch.bool), division.origins[split]
+        wanted, shards = torch.ones(len(labels), dtype=torch.bool), opened[split]
         if division.heldout is None:
             wanted = rows_of(split, labels, self.heldout_fraction, self.stratified)
-            origin = f"{origin}, {int(wanted.sum()):,} of {len(labels):,} rows"
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        shards = opened[split]
+        names = (file.name for file, _ in shards)
+        facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
         version = ([version_of(file) for file, _ in shards], image, label, wanted.sum().item(), split, _hash(labels))
         stream = _rows(shards, image, wanted, labels)
-        return Entries(version, int(wanted.sum()), stream, Facts(origin, classes, unused))
+        return Entries(version, int(wanted.sum()), stream, facts)
 
     def _columns(self, shards: list[tuple[Path, pq.ParquetFile]]) -> tuple[str, str | None]:
         """Return the columns of images and labels, the same ones in all files."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from inkwash.data.parquet import DAMAGE, columns_of, labels_of, open_parquet
+from inkwash.data.parquet import DAMAGE, SUFFIXES, columns_of, labels_of, open_parquet
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import AUTO
 from inkwash.data.streamed import StreamedSource
@@ -25,9 +26,10 @@ class ParquetStream(StreamedSource):
         label_column: a column of numbers or names; null for images without labels.
         heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
             StreamedSource.
+        black, white, background: see Rendering.
     """
 
-    pattern = "*.parquet"
+    suffixes = SUFFIXES
 
     def __init__(
         self,
@@ -41,8 +43,14 @@ class ParquetStream(StreamedSource):
         skip_corrupt: bool = False,
         window: int = 8192,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir)
+        super().__init__(
+            heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir,
+            Rendering(black, white, background),
+        )  # fmt: skip
         self.image_column, self.label_column = image_column, label_column
 
     def options(self) -> tuple[str | None, ...]:

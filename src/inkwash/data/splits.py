@@ -1,15 +1,16 @@
 """Which images are for training and which are held out: by the names of folders and files, or drawn by class."""
 
 import re
-from collections.abc import Sequence
-from glob import glob, has_magic
-from itertools import product
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from inkwash.data.facts import Facts, PassedOver, merged, tally_of
+from inkwash.data.labels import Classes
+from inkwash.data.paths import find_files, root_of
 from inkwash.errors import UserError
 from inkwash.random import generator
 
@@ -24,6 +25,17 @@ FILLERS = ("image", "images", "img", "imgs", "set", "data", "split")  # words be
 AUTO, NONE = "auto", "none"  # values of data.source.splits
 
 
+def mixed(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence for the report if the names of one set's files or folders tell training and other splits."""
+    told = {SPLIT_OF[word] for name in names for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_OF}
+    if "train" not in told or len(told) == 1:
+        return ()
+    return (
+        f"names in data.path tell {' and '.join(sorted(told))}, but all are taken as one set: images to test with may "
+        "be trained on",
+    )
+
+
 class Division(NamedTuple):
     """Files or folders of both splits.
 
@@ -36,6 +48,22 @@ class Division(NamedTuple):
     heldout: list[Path] | None
     origins: dict[str, str]
     unused: list[Path]
+
+    def facts(
+        self, split: str, classes: Classes, drawn: int, total: int, names: Iterable[str], passed_over: PassedOver
+    ) -> Facts:
+        """Return the facts of a split.
+
+        Args:
+            drawn, total: numbers of the split's images, and of those that it was drawn from.
+            names: of the set's folders or files.
+            passed_over: what is not used among them.
+        """
+        origin, suspicious = self.origins[split], ()
+        if self.heldout is None:
+            origin, suspicious = f"{origin}, {drawn:,} of {total:,} images", mixed(names)
+        unused = {"of a split that is not used": tally_of(map(str, self.unused))} if self.unused else {}
+        return Facts(origin, classes, merged([passed_over, unused]), suspicious=suspicious)
 
 
 def check_splits(splits: str, heldout_fraction: float) -> None:
@@ -67,66 +95,20 @@ def split_of_folder(name: str) -> str | None:
     return SPLIT_OF.get(words[0]) if len(words) == 1 else None
 
 
-def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Return a sorting key by which 2 comes before 10: a number within a name counts as a number."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part], name
-
-
-def find_files(path: Path, pattern: str, key: str) -> list[Path]:
-    """Return the file at a path, all files of a folder that match the pattern ("*.parquet"), or of a glob; sorted.
-
-    A folder without such files is searched with its subfolders. A glob may have braces: {a,b} and {0000..0015}.
-
-    Raises:
-        UserError: no file matches, or one that braces name is missing.
-    """
-    if path.is_dir():
-        files = sorted(path.glob(pattern)) or sorted(path.rglob(pattern))
-        files = [file for file in files if not _hidden(file.relative_to(path)) and not file.is_dir()]
-    elif path.exists() or path.is_symlink():
-        files = [path]
-    else:
-        files = []
-        for name in expanded(str(path)):
-            found = sorted(map(Path, glob(name)))
-            if not found and name != str(path) and not has_magic(name):
-                raise UserError(f"{key}={path} names {name}, which does not exist: correct the braces, or fetch it")
-            files += found
-    if not files:
-        raise UserError(f"{key}={path} finds no file: give a {pattern[1:]} file, a folder of them or a quoted glob")
-    return files
-
-
-def expanded(text: str) -> list[str]:
-    """Expand braces as a shell does: a{1..3}.tar -> a1.tar, a2.tar, a3.tar; zeros in front are kept."""
-    parts = re.split(r"\{([^{}]*)\}", text)
-    choices = [[part] if i % 2 == 0 else _alternatives(part) for i, part in enumerate(parts)]
-    return ["".join(words) for words in product(*choices)]
-
-
-def _alternatives(inside: str) -> list[str]:
-    if numbers := re.fullmatch(r"([0-9]+)\.\.([0-9]+)", inside):
-        first, last = numbers.groups()
-        width = len(first) if first.startswith("0") or len(first) == len(last) else 0
-        return [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
-    return inside.split(",") if "," in inside else [f"{{{inside}}}"]
-
-
-def divide_files(path: Path, heldout_path: Path | None, pattern: str, splits: str) -> Division:
+def divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ...], splits: str) -> Division:
     """Find the files of both splits; those that heldout_path finds are not trained on.
 
     Args:
         path, heldout_path: data.path and data.source.heldout_path: a file, a folder or a glob.
-        pattern: of the files in a folder.
+        suffixes: of the files in a folder.
         splits: auto or none.
 
     Raises:
         UserError: some files name a split and others do not, or all files are held out.
     """
-    files = find_files(path, pattern, "data.path")
+    files = find_files(path, suffixes, "data.path")
     if heldout_path is not None:
-        heldout = find_files(heldout_path, pattern, "data.source.heldout_path")
+        heldout = find_files(heldout_path, suffixes, "data.source.heldout_path")
         if splits == AUTO and path.is_dir():
             files = by_name(files, path).get("train", files)
         if splits == AUTO and heldout_path.is_dir():
@@ -142,7 +124,7 @@ def divide_files(path: Path, heldout_path: Path | None, pattern: str, splits: st
         return Division(files, heldout, origins, [])
     if splits == NONE or path.is_file():
         return Division(files, None, {"train": f"data.path={path}", "heldout": f"data.path={path}"}, [])
-    root = path if path.is_dir() else _folder_of(path)
+    root = path if path.is_dir() else root_of(path)
     return divided(by_name(files, root), files, root)
 
 
@@ -224,15 +206,6 @@ def heldout_of_each(sizes: Tensor, total: int, turn: Tensor) -> Tensor:
     return quotas
 
 
-def _folder_of(pattern: Path) -> Path:
-    """Return the deepest folder of a glob that no wildcard is in."""
-    return next(parent for parent in pattern.parents if not has_magic(str(parent)) and "{" not in str(parent))
-
-
 def _origin(root: Path, files: Sequence[Path]) -> str:
     first = files[0].relative_to(root)
     return f"{root}/{first}" if len(files) == 1 else f"{root}: {first} and {len(files) - 1} more"
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

@@ -12,8 +12,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from inkwash.data.encoded import DECODER, absolute, given, make_cache_dir, undamaged, version_of
-from inkwash.data.facts import Facts, merged, tally_of
+from inkwash.data.facts import Facts
 from inkwash.data.labels import joined
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import Division, check_splits, divide_files, rows_of
 from inkwash.data.stream import Stream
@@ -38,9 +39,10 @@ class StreamedSource(ABC):
         window: number of images that are mixed with each other, in whole blocks, at least four of them. Every process
             that reads holds their encoded bytes in memory.
         cache_dir: folder for the index, 40 bytes an image at most. Anything in it may be deleted.
+        rendering: what black, white and background say (rendering.py).
     """
 
-    pattern: str  # of the files in a folder
+    suffixes: tuple[str, ...]  # of the files in a folder
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class StreamedSource(ABC):
         skip_corrupt: bool,
         window: int,
         cache_dir: str,
+        rendering: Rendering,
     ):
         if window < 1:
             raise UserError(f"data.source.window={window} must be at least 1")
@@ -61,6 +64,7 @@ class StreamedSource(ABC):
         self.splits, self.stratified = splits, stratified
         self.resize, self.skip_corrupt, self.window = resize, skip_corrupt, window
         self.cache_dir = Path(cache_dir).expanduser()
+        self.rendering = rendering
 
     @abstractmethod
     def options(self) -> tuple[str | None, ...]:
@@ -76,7 +80,7 @@ class StreamedSource(ABC):
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
         """Load the images of a split (see `Source.load`)."""
-        division = divide_files(given(path), self.heldout_path, self.pattern, self.splits)
+        division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
         files = division.heldout or division.train if split == "heldout" else division.train
         directory = self._indexed(files, division.origins[split])
         with undamaged(directory):
@@ -84,12 +88,14 @@ class StreamedSource(ABC):
             chosen = self._chosen(directory, split, index, whole=division.heldout is not None)
             if len(chosen):
                 index.images[chosen[-1]]  # raises an error now if the file is cut short
-        shards, facts = self.shards(files, index), self._facts(split, division, index, len(chosen))
+        shards, facts = self.shards(files, index), self._facts(split, division, files, index, len(chosen))
         shards.relabel(facts.classes)
         part = ("all",) if division.heldout is not None else (split, str(self.heldout_fraction), self.stratified)
         key = [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
-        fingerprint = _hash([*key, facts.classes])
-        stream = Stream(shards, chosen, shape, self.resize, self.skip_corrupt, self.window, fingerprint, facts)
+        fingerprint = _hash([*key, self.rendering, facts.classes])
+        stream = Stream(
+            shards, chosen, shape, self.resize, self.skip_corrupt, self.window, fingerprint, self.rendering, facts
+        )
         if split == "train":
             log.info(
                 "stream       %s images in %d blocks of %d files; each reading process holds up to %d blocks, %.1f MB",
@@ -97,19 +103,17 @@ class StreamedSource(ABC):
             )  # fmt: skip
         return stream
 
-    def _facts(self, split: str, division: Division, index: Index, chosen: int) -> Facts:
+    def _facts(self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int) -> Facts:
         """Return what was found; the classes are those of both splits."""
-        classes, origin = index.classes, division.origins[split]
-        if division.heldout is None:
-            origin = f"{origin}, {chosen:,} of {len(index.images):,} images"
-        elif classes.names:
-            files, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
-            directory = self._indexed(files, division.origins[other])
+        classes = index.classes
+        if division.heldout is not None and classes.names:
+            theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
+            directory = self._indexed(theirs, division.origins[other])
             with undamaged(directory):
-                theirs = Index(directory).classes
-            classes = joined([classes, theirs] if split == "train" else [theirs, classes])
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        return Facts(origin, classes, merged([index.passed_over, unused]))
+                more = Index(directory).classes
+            classes = joined([classes, more] if split == "train" else [more, classes])
+        names = (file.name for file in files)
+        return division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
 
     def _indexed(self, files: Sequence[Path], place: str) -> Path:
         """Return the folder of the files' index, which the first rank or job makes while the others wait."""

@@ -130,7 +130,7 @@ def choose_strategy(strategy: str, processes: int) -> str | Strategy:
         return ShardedStrategy()
     if strategy == "auto" and processes == 1:
         return "auto"
-    # Training changes no buffers, so none have to be broadcast at every step.
+    # Ranks agree on buffers once a step, after it (buffers.py), so none have to be broadcast before each forward pass.
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
