@@ -27,6 +27,7 @@ from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
+from inkwash.training.micro_batches import enough_memory
 from inkwash.training.trainer import resolve_device, set_threads
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,8 @@ class Evaluation:
         start = time.perf_counter()
         run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
         source = from_run(run, config, cell, indices, self.device) if run else from_elsewhere(config, cell, indices)
-        values, records = self._metrics(cell, suite, source, len(indices))
+        with enough_memory(source.batch_size):
+            values, records = self._metrics(cell, suite, source, len(indices))
         if run and config["data"] == run.config["data"] and run.images not in (None, self.data.train.fingerprint):
             for record in records.values():
                 record["notes"].append(OTHER_IMAGES)
@@ -149,7 +151,8 @@ class Evaluation:
             "world_size": self.world,
         }
         if run and config["likelihood"] is not None:
-            result["metrics"] |= self.likelihood(run, cell)
+            with enough_memory(config["batch_size"] or run.micro_batch):
+                result["metrics"] |= self.likelihood(run, cell)
         return result
 
     def _metrics(self, cell: dict[str, Any], suite: Suite, source: ImageSource, total: int) -> tuple[dict, dict]:
@@ -167,7 +170,7 @@ class Evaluation:
     def likelihood(self, run: Run, cell: dict[str, Any]) -> dict[str, float]:
         """Return the mean bits per dimension of the held-out images and its standard error, for any number of ranks."""
         bits = build(self.config["likelihood"])
-        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"]
+        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"] or run.micro_batch
         denoiser, indices = run.denoiser.to(self.device), range(self.rank, len(self.data.heldout), self.world)
         for start in tqdm(range(0, len(indices), batch_size), desc="likelihood", disable=self.rank != 0):
             batch = indices[start : start + batch_size]
