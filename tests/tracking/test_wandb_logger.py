@@ -19,6 +19,7 @@ from inkwash.config.instantiate import build
 from inkwash.jobs.train import train
 from inkwash.run import load_run
 from inkwash.runs.directory import RunDirectory
+from inkwash.runs.provenance import commit
 from inkwash.tracking import wandb_logger
 from inkwash.tracking.wandb_jobs import JobTracker
 from inkwash.tracking.wandb_logger import Tracker
@@ -328,6 +329,25 @@ def test_a_server_that_goes_away_does_not_hold_the_end(quick_run, online, monkey
     logged_by(tracker, 0.5, 2)
     assert time.monotonic() - start < 30
     assert re.search(r"cannot be reached any more \(.*upload the rest with: wandb sync \S+/wandb/run-", caplog.text)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_wandb_has_our_commit_or_none(quick_run, tmp_path, monkeypatch, installed):
+    """Not that of the repository where the command was started."""
+    commands = (
+        ("init", "-q"),
+        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"),
+    )
+    for command in commands:
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    if installed:
+        monkeypatch.setattr(wandb_logger, "checkout", lambda: None)
+    directory = quick_run("run")
+    logged_by(Tracker(str(directory), mode="offline"))
+    (record,) = records(directory)
+    git = of(read(record), "run")[0].get("git", {})
+    assert git.get("commit") == (None if installed else commit())
 
 
 def test_null_is_wandbs_variable_and_a_typed_value_wins(quick_run, monkeypatch):

@@ -6,6 +6,7 @@ home that cannot be written to. W&B, torch and others then raise errors of their
 
 import getpass
 import os
+import sys
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -16,6 +17,8 @@ def complete_environment(environment: MutableMapping[str, str] = os.environ) -> 
 
     The processes of a job inherit them. What is there stays: keys are read from a home that is read-only.
     """
+    if sys.platform == "win32":  # where every user has them
+        return
     try:
         home = Path.home()
     except RuntimeError:

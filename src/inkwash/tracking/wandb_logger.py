@@ -23,6 +23,7 @@ from inkwash.launch.environment import RankEnv
 from inkwash.reports.image_grid import grid
 from inkwash.runs.best import best_column, logged_directions, sign_of
 from inkwash.runs.directory import RunDirectory
+from inkwash.runs.provenance import checkout
 from inkwash.tracking import wandb_settings
 from inkwash.tracking.wandb_reach import problem, reachable_mode
 
@@ -194,6 +195,9 @@ def settings_of_a_run() -> wandb.Settings:
         # By default the values of the 15 s before a kill are lost, though a checkpoint may be younger.
         x_transaction_log_flush_interval=0.1,
     )
+    if not {"WANDB_DISABLE_GIT", "WANDB_GIT_ROOT", "WANDB_GIT_COMMIT"} & os.environ.keys():
+        # By default it is the commit of the folder where the command was started, which may be of another program.
+        settings.git_root, settings.disable_git = checkout(), checkout() is None
     if not os.environ.get("WANDB_FINISH_TIMEOUT"):  # by default it waits for ever
         settings.finish_timeout = FINISH_SECONDS
     return settings
