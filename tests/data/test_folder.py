@@ -169,7 +169,10 @@ def test_folders_named_like_splits_are_splits(grey, folder, tmp_path):
     facts = source.load("train", SHAPE, str(tmp_path)).facts
     assert facts.classes.names == ("cat", "dog", "emu")
     assert str(facts.passed_over["of a split that is not used"]) == f"1 ({tmp_path}/test)"
-    taken = labels_of(folder(splits="none", heldout_fraction=0), tmp_path)
+    assert facts.suspicious == ()
+    whole = folder(splits="none", heldout_fraction=0)
+    assert "are taken as one set" in whole.load("train", SHAPE, str(tmp_path)).facts.suspicious[0]
+    taken = labels_of(whole, tmp_path)
     assert {taken[0], taken[20], taken[40]} == {0, 1, 2}
 
 

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.commands.data import check_shape
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
@@ -31,7 +32,7 @@ from inkwash.sweeps.plan import refuse_counts
 
 SOURCES = ("run", "images", "pipeline")
 # Keys that may differ from one combination to the next.
-OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps")
+OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps", "labels")
 
 
 def combinations(overrides: list[str]) -> list[list[str]]:
@@ -60,6 +61,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         check_rank_env(env, config.trainer)
         configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
         for _, composed in configs:
+            check_shape(composed)
             check(composed)
         plans = [plan(composed, overrides) for overrides, composed in configs]
         names = names_of([overrides for overrides, _ in configs])
@@ -107,8 +109,9 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
             raise UserError(f"run={run} was imported and has no data.{min(missing)}: pass data=... to compare with")
         if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
             raise UserError(f"data.shape={shape}, but run={run} draws images of shape {drawn}: pass data of that shape")
-        if plain["num_images"] is None:
-            plain["num_images"] = trained["callbacks"].get("evaluation", {}).get("num_images", 10_000)
+        measured = trained["callbacks"].get("evaluation", {})
+        for key, default in (("num_images", 10_000), ("labels", "reference")):
+            plain[key] = measured.get(key, default) if plain[key] is None else plain[key]
     else:
         check_foreign(plain)
         plain[given[0]] = str(Path(plain[given[0]]).resolve())

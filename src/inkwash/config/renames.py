@@ -43,6 +43,7 @@ BEFORE: dict[str, dict[str, Any]] = {
     "inkwash.data.parquet.Parquet": {"splits": "none", "stratified": False},
     "inkwash.data.parquet_stream.ParquetStream": {"splits": "none", "stratified": False},
     "inkwash.data.webdataset.WebDataset": {"splits": "none", "stratified": False},
+    "inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"},
 }
 
 

@@ -1,6 +1,7 @@
 """Source of the image files in a folder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,6 @@ import numpy as np
 import torch
 
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.facts import Facts, merged, tally_of
 from inkwash.data.labels import Classes, from_words, joined, recoded
 from inkwash.data.listing import Listing, images_below, listed_labels, suffixes
 from inkwash.data.rendering import Rendering
@@ -76,13 +76,13 @@ class Folder(EncodedSource):
             classes = Classes(tuple(sorted(classes.names)))
         here = found[roots[split]]
         files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
-        origin = division.origins[split]
+        folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
         if division.heldout is None:
             rows = rows_of(split, labels, self.heldout_fraction, self.stratified)
             files, labels = [files[i] for i in rows.nonzero()[:, 0].tolist()], labels[rows]
-            origin = f"{origin}, {len(files):,} of {len(here.listing.files):,} files"
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        facts = Facts(origin, classes, merged([here.listing.passed_over, unused]), suspicious=here.listing.suspicious)
+        passed_over = here.listing.passed_over
+        facts = division.facts(split, classes, len(files), len(here.listing.files), folders, passed_over)
+        facts = replace(facts, suspicious=(*facts.suspicious, *here.listing.suspicious))
         version = (split, [version_of(file) for file in files], labels.tolist())
         stream = (Entry(str(file), file, label) for file, label in zip(files, labels.tolist(), strict=True))
         return Entries(version, len(files), stream, facts)

@@ -1,6 +1,7 @@
 """Class names: labels are 0, 1, ... inside; names come from folders, columns and metadata."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inkwash.data.splits import natural
 from inkwash.errors import UserError
 
 
@@ -17,6 +17,12 @@ class Classes(NamedTuple):
 
     names: tuple[str, ...] = ()
     fixed: bool = False
+
+
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Return a sorting key by which 2 comes before 10: a number within a name counts as a number."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part], name
 
 
 def joined(parts: Iterable[Classes]) -> Classes:
@@ -69,7 +75,7 @@ def from_column(column: pa.ChunkedArray, names: Sequence[str], place: str) -> tu
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
         return from_words(column.to_pylist())
     if pa.types.is_floating(kind):  # as pandas stores integers with missing values
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        column = pa.chunked_array([pa.array(column.to_numpy(), from_pandas=True)], kind)  # NaN becomes null
     elif not (pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
         raise _unusable(place, f"holds {kind}")
     try:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from inkwash.data.columns import columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.facts import Facts, tally_of
 from inkwash.data.labels import Classes, joined, recoded
 from inkwash.data.parquet_files import images_in, labels_of, opened
 from inkwash.data.rendering import Rendering
@@ -65,25 +64,23 @@ class Parquet(EncodedSource):
         """Find the rows of a split; both splits are parts of the same files unless there are files of their own."""
         division = divide_files(path, self.heldout_path, SUFFIXES, self.splits)
         places = {"train": division.train, "heldout": division.heldout or division.train}
-        tables = {name: [self._table(file) for file in files] for name, files in places.items()}
+        columns = self._columns(division.train[0])
+        tables = {name: [_table(file, *columns) for file in files] for name, files in places.items()}
         parts = {name: _labels(found) for name, found in tables.items()}
         classes = joined(part[1] for part in parts.values())
         labels = torch.from_numpy(recoded(*parts[split], classes))
-        wanted, origin = torch.ones(len(labels), dtype=torch.bool), division.origins[split]
+        wanted = torch.ones(len(labels), dtype=torch.bool)
         if division.heldout is None:
             wanted = rows_of(split, labels, self.heldout_fraction, self.stratified)
-            origin = f"{origin}, {int(wanted.sum()):,} of {len(labels):,} rows"
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        versions = [_version(table) for table in tables[split]]
-        version = (versions, wanted.sum().item(), split, _hash(labels))
-        stream = _rows(tables[split], wanted, labels)
-        return Entries(version, int(wanted.sum()), stream, Facts(origin, classes, unused))
+        names = (table.file.name for table in tables[split])
+        facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
+        version = ([_version(table) for table in tables[split]], wanted.sum().item(), split, _hash(labels))
+        return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels), facts)
 
-    def _table(self, file: Path) -> "Table":
+    def _columns(self, file: Path) -> tuple[str, str | None]:
+        """Return the columns of images and labels, the same ones in all files."""
         with opened(file) as shard:
-            image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
-            labels, classes = labels_of(file, shard, label)
-            return Table(file, image, labels, classes, names_files(shard, image))
+            return columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
 
 
 class Table(NamedTuple):
@@ -99,6 +96,12 @@ class Table(NamedTuple):
     labels: np.ndarray
     classes: Classes
     names_files: bool
+
+
+def _table(file: Path, image: str, label: str | None) -> Table:
+    with opened(file) as shard:
+        columns_of(file, shard.schema_arrow, image, label)
+        return Table(file, image, *labels_of(file, shard, label), names_files(shard, image))
 
 
 def _version(table: Table) -> tuple[object, ...]:

@@ -128,13 +128,16 @@ def suspicions(report: Report, num_classes: int | None, sample: Tensor) -> Itera
 def lines(report: Report) -> Iterator[str]:
     """Yield the report as lines of text, without what is suspicious."""
     for name, split in (("train", report.train), ("heldout", report.heldout)):
-        yield f"{name:<8} {split.images:,} images" + (f" from {split.origin}" if split.origin else "")
+        yield f"{name:<8} {split.images:,} image{'s' * (split.images != 1)}" + (
+            f" from {split.origin}" if split.origin else ""
+        )
         if details := ", ".join(_details(split)):
             yield f"         {details}"
     yield f"classes  {_classes(report)}"
     unused = {**report.heldout.passed_over, **report.train.passed_over}  # of one place the same for both splits
     for reason, tally in unused.items():
-        yield f"not used {tally['count']:,} {reason} ({_list(tally['first'], 3)})"
+        more = ", ..." if tally["count"] > len(tally["first"]) else ""
+        yield f"not used {tally['count']:,} {reason} ({', '.join(tally['first'])}{more})"
 
 
 def _details(split: SplitReport) -> Iterator[str]:

@@ -81,11 +81,12 @@ def _recode(path: Path, columns: int, parts: Sequence[tuple[int, Classes]], clas
     """Change the labels of each file into those of the classes of all."""
     if all(part.names == classes.names[: len(part.names)] for _, part in parts):
         return
-    images = np.memmap(path, np.int64, "r+").reshape(-1, columns)
+    mapped = np.memmap(path, np.int64, "r+")
+    images = mapped.reshape(-1, columns)
     ends = [*(first for first, _ in parts[1:]), len(images)]
     for (first, part), end in zip(parts, ends, strict=True):
         images[first:end, 0] = recoded(images[first:end, 0], part, classes)
-    images.flush()
+    mapped.flush()
 
 
 class Shards(ABC):

@@ -1,13 +1,15 @@
 """Which images are for training and which are held out: by the names of folders and files, or drawn by class."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from inkwash.data.facts import Facts, PassedOver, merged, tally_of
+from inkwash.data.labels import Classes
 from inkwash.data.paths import find_files, root_of
 from inkwash.errors import UserError
 from inkwash.random import generator
@@ -23,6 +25,17 @@ FILLERS = ("image", "images", "img", "imgs", "set", "data", "split")  # words be
 AUTO, NONE = "auto", "none"  # values of data.source.splits
 
 
+def mixed(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence for the report if the names of one set's files or folders tell training and other splits."""
+    told = {SPLIT_OF[word] for name in names for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_OF}
+    if "train" not in told or len(told) == 1:
+        return ()
+    return (
+        f"names in data.path tell {' and '.join(sorted(told))}, but all are taken as one set: images to test with may "
+        "be trained on",
+    )
+
+
 class Division(NamedTuple):
     """Files or folders of both splits.
 
@@ -35,6 +48,22 @@ class Division(NamedTuple):
     heldout: list[Path] | None
     origins: dict[str, str]
     unused: list[Path]
+
+    def facts(
+        self, split: str, classes: Classes, drawn: int, total: int, names: Iterable[str], passed_over: PassedOver
+    ) -> Facts:
+        """Return the facts of a split.
+
+        Args:
+            drawn, total: numbers of the split's images, and of those that it was drawn from.
+            names: of the set's folders or files.
+            passed_over: what is not used among them.
+        """
+        origin, suspicious = self.origins[split], ()
+        if self.heldout is None:
+            origin, suspicious = f"{origin}, {drawn:,} of {total:,} images", mixed(names)
+        unused = {"of a split that is not used": tally_of(map(str, self.unused))} if self.unused else {}
+        return Facts(origin, classes, merged([passed_over, unused]), suspicious=suspicious)
 
 
 def check_splits(splits: str, heldout_fraction: float) -> None:
@@ -64,12 +93,6 @@ def split_of_folder(name: str) -> str | None:
     """Return the split that a folder's whole name tells: train2017, val_images; None for `steam train`."""
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word and word not in FILLERS]
     return SPLIT_OF.get(words[0]) if len(words) == 1 else None
-
-
-def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Return a sorting key by which 2 comes before 10: a number within a name counts as a number."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part], name
 
 
 def divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ...], splits: str) -> Division:

@@ -12,7 +12,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from inkwash.data.encoded import DECODER, absolute, given, make_cache_dir, undamaged, version_of
-from inkwash.data.facts import Facts, merged, tally_of
+from inkwash.data.facts import Facts
 from inkwash.data.labels import joined
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
@@ -88,7 +88,7 @@ class StreamedSource(ABC):
             chosen = self._chosen(directory, split, index, whole=division.heldout is not None)
             if len(chosen):
                 index.images[chosen[-1]]  # raises an error now if the file is cut short
-        shards, facts = self.shards(files, index), self._facts(split, division, index, len(chosen))
+        shards, facts = self.shards(files, index), self._facts(split, division, files, index, len(chosen))
         shards.relabel(facts.classes)
         part = ("all",) if division.heldout is not None else (split, str(self.heldout_fraction), self.stratified)
         key = [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
@@ -103,19 +103,17 @@ class StreamedSource(ABC):
             )  # fmt: skip
         return stream
 
-    def _facts(self, split: str, division: Division, index: Index, chosen: int) -> Facts:
+    def _facts(self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int) -> Facts:
         """Return what was found; the classes are those of both splits."""
-        classes, origin = index.classes, division.origins[split]
-        if division.heldout is None:
-            origin = f"{origin}, {chosen:,} of {len(index.images):,} images"
-        elif classes.names:
-            files, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
-            directory = self._indexed(files, division.origins[other])
+        classes = index.classes
+        if division.heldout is not None and classes.names:
+            theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
+            directory = self._indexed(theirs, division.origins[other])
             with undamaged(directory):
-                theirs = Index(directory).classes
-            classes = joined([classes, theirs] if split == "train" else [theirs, classes])
-        unused = {"of a split that is not used": tally_of(map(str, division.unused))} if division.unused else {}
-        return Facts(origin, classes, merged([index.passed_over, unused]))
+                more = Index(directory).classes
+            classes = joined([classes, more] if split == "train" else [more, classes])
+        names = (file.name for file in files)
+        return division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
 
     def _indexed(self, files: Sequence[Path], place: str) -> Path:
         """Return the folder of the files' index, which the first rank or job makes while the others wait."""

@@ -27,6 +27,7 @@ from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
+from inkwash.samplers.generate import ClassLabels, labels_to_measure
 from inkwash.training.trainer import resolve_device, set_threads
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,10 @@ class Evaluation:
         indices = range(self.rank, cell["num_images"], self.world)
         start = time.perf_counter()
         run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
-        source = from_run(run, config, cell, indices, self.device) if run else from_elsewhere(config, cell, indices)
+        if run:
+            source = from_run(run, config, cell, indices, self.device, self.labels(run, cell))
+        else:
+            source = from_elsewhere(config, cell, indices)
         values, records = self._metrics(cell, suite, source, len(indices))
         if run and config["data"] == run.config["data"] and run.images not in (None, self.data.train.fingerprint):
             for record in records.values():
@@ -151,6 +155,11 @@ class Evaluation:
         if run and config["likelihood"] is not None:
             result["metrics"] |= self.likelihood(run, cell)
         return result
+
+    def labels(self, run: Run, cell: dict[str, Any]) -> ClassLabels:
+        """Return the classes that the images of a cell are drawn for."""
+        real = self.data.train if self.config["reference"] == "train" else self.data.heldout
+        return labels_to_measure(cell["labels"], real.labels, cell["num_images"], run.num_classes, "labels")
 
     def _metrics(self, cell: dict[str, Any], suite: Suite, source: ImageSource, total: int) -> tuple[dict, dict]:
         """Return the values of all metrics by name, and their records."""

@@ -16,6 +16,7 @@ class RealImages(Protocol):
     """Features and moments of the real images for one extractor, cached on disk (metrics/reference.py)."""
 
     extractor: FeatureExtractor
+    flip: bool  # the training mirrors its images
 
     def provenance(self, split: str | None = None) -> Provenance:
         """Return the origin of a split, "train" or "heldout", by default the reference's."""
@@ -25,8 +26,12 @@ class RealImages(Protocol):
         """Return the moments of the reference's features, and their origin, which a file may know in part only."""
         ...
 
-    def features(self, split: str | None = None) -> Tensor:
-        """Return the features (n, d) of a split, by default the reference's, in the images' order."""
+    def features(self, split: str | None = None, mirrored: bool = False) -> Tensor:
+        """Return the features (n, d) of a split, by default the reference's, in the images' order.
+
+        Args:
+            mirrored: of the images' mirror images, left for right.
+        """
         ...
 
     def for_extractor(self, extractor: FeatureExtractor) -> "RealImages":
@@ -53,6 +58,11 @@ class Batch:
     def features(self) -> Tensor:
         """The features, float32 (B, d)."""
         return self.extractor(self.images)
+
+    @cached_property
+    def mirrored(self) -> Tensor:
+        """The features of the mirror images, left for right, float32 (B, d)."""
+        return self.extractor(self.images.flip(-1))
 
 
 class Measure(ExactStates):

@@ -13,6 +13,7 @@ from inkwash.errors import UserError
 from inkwash.images import ImageSplit
 from inkwash.metrics.base import Batch, Measure
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.precision import full_precision
 from inkwash.metrics.per_image import FeatureMetric, gather
 from inkwash.metrics.record import MetricRecord, metric_name
 from inkwash.metrics.reference import Reference
@@ -50,6 +51,7 @@ class Suite:
         split: str = "heldout",
         file: str | Path | None = None,
         labelled: bool = False,
+        flip: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         """Load the extractors' weights and the statistics of the real images, before any image is generated.
@@ -57,13 +59,14 @@ class Suite:
         Args:
             cache_dir, split, file: as in Reference.
             labelled: True if `update` gets the classes that images were generated for.
+            flip: True if the training mirrors its images.
 
         Raises:
             NotApplicableError: the extractor cannot be applied to these images.
             UserError: weights or reference statistics cannot be loaded, or two metrics have the same name.
         """
         self.extractor.prepare(train, heldout)
-        self.real = Reference(self.extractor, train, heldout, cache_dir, split, file)
+        self.real = Reference(self.extractor, train, heldout, cache_dir, split, file, flip)
         self.to(device)
         # One store of features for all metrics with the same extractor.
         self.stores: dict[FeatureExtractor, FeatureMetric] = {}
@@ -121,7 +124,7 @@ class Suite:
         images = images.to(self.device)
         extractors = {self.extractor_of(metric) for metric in self.metrics}
         batches = {extractor: Batch(extractor, index, images, labels) for extractor in extractors}
-        with torch.autocast(self.device.type, enabled=False):  # it is meant for the network that generates
+        with full_precision(self.device):  # autocast is meant for the network that generates
             for metric in self.metrics:
                 if not isinstance(metric, FeatureMetric):
                     metric.observe(batches[self.extractor_of(metric)])

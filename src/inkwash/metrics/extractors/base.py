@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
+from inkwash.metrics.extractors.precision import full_precision
 from inkwash.metrics.extractors.weights import Published, find_weights
 
 
@@ -63,10 +64,10 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features of uint8 images (B, C, H, W), float32 (B, d), in full precision under any autocast."""
+        """Return the features of uint8 images (B, C, H, W), float32 (B, d), in full precision under any settings."""
         if images.dtype != torch.uint8:
             raise TypeError(f"extractors take uint8 images, got {images.dtype}")  # [-1, 1] would look all black
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             return self.features(images)
 
 

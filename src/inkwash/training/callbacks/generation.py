@@ -1,14 +1,15 @@
 """Generate images during training, a part of them on each rank."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkwash.guidance import scale_of
 from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import ClassLabels, generate, labels_for
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
 
@@ -23,6 +24,19 @@ def scale_for(module: DiffusionModule, guidance: float | None) -> float:
     return scale_of(guidance, module.num_classes, module.loss.label_dropout)
 
 
+@contextmanager
+def evaluating(denoiser: nn.Module) -> Iterator[None]:
+    """Put the raw weights in evaluation mode for a while: without dropout, and with buffers that stay as they are."""
+    training = denoiser.training
+    if training:
+        denoiser.eval()
+    try:
+        yield
+    finally:
+        if training:
+            denoiser.train()
+
+
 def generate_local(
     trainer: L.Trainer,
     module: DiffusionModule,
@@ -31,6 +45,7 @@ def generate_local(
     guidance: float | None,
     seed: int,
     weights: str = "ema",
+    labels: ClassLabels | None = None,
     **options: Any,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, uint8 images (n, C, H, W)) of this rank's part of images 0 .. num_images - 1.
@@ -39,16 +54,18 @@ def generate_local(
 
     Args:
         weights: `ema`, `raw` or the name of a further average (DiffusionModule.weights_of).
+        labels: of all images; None for i mod num_classes.
         options: of samplers.generate.generate.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
-    with autocast(str(trainer.precision), module.device):
+    denoiser = module.weights_of(weights)
+    with autocast(str(trainer.precision), module.device), evaluating(denoiser):
         yield from generate(
-            module.weights_of(weights),
+            denoiser,
             sampler,
             image_shape(trainer),
             indices,
-            labels_for(indices, module.num_classes),
+            labels_for(indices, module.num_classes) if labels is None else labels.of(indices),
             guidance=scale_for(module, guidance),
             seed=seed,
             device=module.device,

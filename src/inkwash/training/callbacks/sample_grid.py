@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.metrics.neighbours import nearest_images
+from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
@@ -33,7 +34,7 @@ class SampleGrid(Periodic):
         guidance: classifier-free guidance scale, 1 for none; None for 1.5 if the network can be guided, else 1.
         seed: determines the noise.
         neighbours: write samples/neighbours-step-<step>.png too: each image beside the training image nearest to it in
-            pixels, mirrored if training mirrors. This reads every training image.
+            pixels, as it is or mirrored. This reads every training image.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class SampleGrid(Periodic):
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
         trackers = [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
-        sheet = grid(images, self.columns)
+        classes = run_directory(trainer).classes if module.num_classes is not None else []
+        sheet = headed(grid(images, self.columns), self.columns, classes)
         save_png(sheet, folder / f"step-{step:08d}.png")
         for tracker in trackers:
             tracker.log_samples(sheet, images, labels_for(range(self.num_images), module.num_classes), step)
         if self.neighbours:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-            pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
+            pairs = torch.stack([images, nearest_images(images, data.train, flip=True)], dim=1).flatten(0, 1)
             sheet = grid(pairs, 2 * self.columns)
             save_png(sheet, folder / f"neighbours-step-{step:08d}.png")
             for tracker in trackers:
