@@ -86,6 +86,4 @@ def _renamed(node: Any, key: str) -> Any:
         else:
             renamed[KEYS[path].rpartition(".")[2] if path in KEYS else name] = _renamed(value, path)
     target = renamed.get("_target_")
-    return renamed | {
-        name: value for name, value in ARGUMENTS.get(str(target), {}).items() if name not in renamed
-    }
+    return renamed | {name: value for name, value in ARGUMENTS.get(str(target), {}).items() if name not in renamed}

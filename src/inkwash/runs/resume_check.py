@@ -61,7 +61,7 @@ def put_back(run: RunDirectory, multirun: bool, texts: dict[Path, str]) -> None:
                     write_text(path, text)
 
 
-# --- Defaults that changed ---------------------------------------------------------------------------------------------
+# --- Defaults that changed --------------------------------------------------------------------------------------------
 
 # How a run is measured where today's default is not that of older versions: the key, its new default (a `_target_` if
 # it is a node), and the key that is typed to choose another.

@@ -33,7 +33,7 @@ class SampleGrid(Periodic):
         guidance: classifier-free guidance scale, 1 for none; None for 1.5 if the network can be guided, else 1.
         seed: determines the noise.
         neighbours: write samples/neighbours-step-<step>.png too: each image beside the training image nearest to it in
-            pixels, as it is or mirrored. This reads every training image.
+            pixels, mirrored if training mirrors. This reads every training image.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SampleGrid(Periodic):
             tracker.log_samples(sheet, images, labels_for(range(self.num_images), module.num_classes), step)
         if self.neighbours:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-            pairs = torch.stack([images, nearest_images(images, data.train, flip=True)], dim=1).flatten(0, 1)
+            pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
             sheet = grid(pairs, 2 * self.columns)
             save_png(sheet, folder / f"neighbours-step-{step:08d}.png")
             for tracker in trackers:
