@@ -10,6 +10,7 @@ COMMANDS = {
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
     "sample": ("sample", "draw or edit images with a run", "inkwash sample run=NAME num_images=64"),
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
+    "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
     "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
     "dashboard": ("dashboard", "make a W&B workspace for a run", "inkwash dashboard run=NAME"),

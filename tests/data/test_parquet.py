@@ -49,7 +49,7 @@ def test_shards_are_read_in_order_from_a_folder_or_a_glob(noise, write_parquet, 
         labels = range(10 * shard, 10 * shard + 10)
         write_parquet(shards / f"train-{shard}.parquet", noise(10, 6, 5, 3), labels)
     for path in (shards, shards / "train-*.parquet"):
-        labels = parquet(heldout_path=str(shards / "train-0.parquet")).load("train", SHAPE, str(path)).labels
+        labels = parquet(heldout_fraction=0).load("train", SHAPE, str(path)).labels
         assert labels.tolist() == list(range(20))
 
 
@@ -77,6 +77,18 @@ def test_the_cache_notices_other_files_and_other_options(noise, write_parquet, p
     assert len(parquet(heldout_fraction=0.5).load("train", SHAPE, path)) == 5
     write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
     assert parquet().load("train", SHAPE, path).fingerprint != before
+
+
+def test_a_stated_range_and_a_background_reach_the_pixels(write_parquet, parquet, encode, tmp_path):
+    deep = encode(np.full((6, 5), 2048, np.uint16))
+    path = write_parquet(tmp_path / "a.parquet", [deep] * 10, range(10))
+    levels = [int(parquet(white=white).load("train", SHAPE, path).images.max()) for white in (None, 4095, 2048)]
+    assert levels == [8, 128, 255]
+    path = write_parquet(tmp_path / "b.parquet", [np.zeros((6, 5, 4), np.uint8)] * 10, range(10))
+    for background, level in (("white", 255), ([7, 7, 7], 7)):
+        assert int(parquet(background=background).load("train", SHAPE, path).images.min()) == level
+    with pytest.raises(UserError, match=r"partly transparent: .* or add data\.source\.background=white"):
+        parquet().load("train", SHAPE, path)
 
 
 LOAD_SLOWLY = """
@@ -132,8 +144,8 @@ def test_corrupt_rows_are_named_or_skipped(noise, write_parquet, parquet, tmp_pa
     images = [*noise(8, 6, 5, 3), b"no image", None]
     path = write_parquet(tmp_path / "a.parquet", images, range(10))
     with pytest.raises(UserError, match=r"row 8 of .*a\.parquet cannot be read.*data\.source\.skip_corrupt=true"):
-        parquet(heldout_path=path).load("train", SHAPE, path)
-    kept = parquet(heldout_path=path, skip_corrupt=True).load("train", SHAPE, path)
+        parquet(heldout_fraction=0).load("train", SHAPE, path)
+    kept = parquet(heldout_fraction=0, skip_corrupt=True).load("train", SHAPE, path)
     assert kept.labels.tolist() == list(range(8))
     assert torch.equal(kept.images, chw(np.stack(images[:8])))
 
@@ -154,7 +166,11 @@ def test_nothing_but_corrupt_rows_is_an_error(write_parquet, parquet, tmp_path):
         ("a.parquet", {"image_column": "label"}, r"data\.source\.image_column=label"),
         ("a.parquet", {"label_column": "image"}, r"data\.source\.label_column=image"),
         ("a.parquet", {"heldout_path": "nowhere"}, r"data\.source\.heldout_path=.*nowhere finds no file"),
-        ("a.parquet", {"heldout_fraction": 0.0}, r"data\.source\.heldout_fraction=0\.0 of 10 images"),
+        (
+            "a.parquet",
+            {"heldout_fraction": 1.0},
+            r"data\.source\.heldout_fraction=1\.0 must be at least 0 and less than 1",
+        ),
         ("a.parquet", {"cache_dir": "text.parquet/cache"}, r"data\.source\.cache_dir=.* cannot be written"),
     ],
 )

@@ -82,3 +82,48 @@ def test_what_fsdp_cannot_do_is_refused(new_run, jobs):
     directory = new_run("run", *OPTIONS, *FSDP, "weighting=uncertainty")
     assert jobs.run(directory, 2) == 1
     assert "trainer.strategy=fsdp cuts up the network alone" in (directory / "error-rank-0.txt").read_text()
+
+
+BUFFERED = (
+    "model={_target_: support.networks.Buffered, shape: ${data.shape}, num_classes: null}",
+    "+callbacks.buffers._target_=support.parts.BufferWitness",
+)
+
+
+def assert_one_set_of_buffers(directory):
+    """The network and its averages have the same buffers on both ranks, and in the checkpoint."""
+    ranks = [torch.load(directory / f"buffers-{rank}.pt") for rank in (0, 1)]
+    for name, value in ranks[0]["raw"].items():
+        for found in (rank[weights][name] for rank in ranks for weights in ("raw", "ema") if name in rank[weights]):
+            assert torch.equal(found, value), name
+    state = checkpoint(directory)["state_dict"]
+    stored = [{k.partition(".net.")[2]: v for k, v in state.items() if k.startswith(n)} for n in ("denoi", "ema_denoi")]
+    names = ranks[0]["raw"].keys() & stored[0].keys()
+    assert len(names) == 8
+    assert all(torch.equal(found[name], ranks[0]["raw"][name]) for found in stored for name in names)
+    return {name: ranks[0]["raw"][name] for name in names}
+
+
+def test_ranks_agree_on_buffers(new_run, jobs):
+    """BatchNorm's mean is that of the whole batch, other buffers are those of rank 0 (YOLOX#1176)."""
+    alone, two = (new_run(n, *OPTIONS, *BUFFERED, "trainer.max_steps=1", *o) for n, o in (("a", ()), ("b", TWO[:2])))
+    assert jobs.run(alone) == 0
+    assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()
+    found, expected = assert_one_set_of_buffers(two), torch.load(alone / "buffers-0.pt")["raw"]
+    torch.testing.assert_close(found["norm.running_mean"], expected["norm.running_mean"], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found["norm.running_var"], expected["norm.running_var"], rtol=0.05, atol=0)
+    assert found["passes"] == 1
+    assert not torch.equal(found["level"], expected["level"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [TWO[:2], FSDP])
+def test_buffers_of_ranks_resume_exactly(new_run, jobs, strategy):
+    options = (*OPTIONS, *BUFFERED, *strategy, "learning_rate.total_steps=6", "trainer.accumulate_grad_batches=2")
+    whole = new_run("whole", *options)
+    assert jobs.run(whole, 2) == 0, (whole / "output.txt").read_text()
+    assert assert_one_set_of_buffers(whole)["passes"] == 12
+    for steps in (3, 6):
+        halves = new_run("halves", *options, f"trainer.max_steps={steps}")
+        assert jobs.run(halves, 2) == 0, (halves / "output.txt").read_text()
+    assert differences(checkpoint(halves)["state_dict"], checkpoint(whole)["state_dict"]) == []

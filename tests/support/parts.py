@@ -1,5 +1,6 @@
 """Callbacks and data sources that tests put into configurations: `_target_: support.parts.Witness`."""
 
+import json
 import time
 
 import lightning as L
@@ -7,6 +8,9 @@ import torch
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from inkwash.data.images import Images
+from inkwash.process.spacing import Trailing
+from inkwash.samplers.ddim import DDIM
+from inkwash.training.callbacks.generation import generate_local
 
 
 class Pictures:
@@ -107,3 +111,41 @@ class Pace(L.Callback):
 
     def on_train_batch_end(self, *args):
         time.sleep(self.seconds)
+
+
+class BufferWitness(L.Callback):
+    """Write the buffers of the network and of its averages, of each rank, to a file of the run directory at the end."""
+
+    def on_train_end(self, trainer, module):
+        nets = {name: module.weights_of(name).net for name in ("raw", "ema", *module.averages)}
+        found = {name: dict(net.named_buffers()) for name, net in nets.items()}
+        torch.save(found, f"{trainer.default_root_dir}/buffers-{trainer.global_rank}.pt")
+
+
+class DrawRaw(L.Callback):
+    """Draw an image with the raw weights after every step, and write down whether the network was in training mode."""
+
+    def on_train_start(self, trainer, module):
+        self.modes = []
+        module.denoiser.net.register_forward_pre_hook(lambda net, _: self.modes.append(net.training))
+
+    def on_train_batch_end(self, trainer, module, *args):
+        sampler, self.modes[:] = DDIM(Trailing(1)), []
+        drawn = generate_local(trainer, module, 1, sampler, None, seed=0, weights="raw")
+        self.drawn = [*getattr(self, "drawn", []), *(self.modes[0] for _ in drawn)]
+        assert module.denoiser.training
+
+    def on_train_end(self, trainer, module):
+        with open(f"{trainer.default_root_dir}/drawn.json", "w") as file:
+            json.dump(self.drawn, file)
+
+
+class NotANumber(L.Callback):
+    """Make the images of a step NaN, on every rank."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == self.step - 1:
+            batch[0].fill_(float("nan"))

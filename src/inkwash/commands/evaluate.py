@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.commands.data import check_shape
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
@@ -62,6 +63,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         check_rank_env(env, config.trainer)
         configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
         for _, composed in configs:
+            check_shape(composed)
             check(composed)
         plans = [plan(composed, overrides) for overrides, composed in configs]
         names = names_of([overrides for overrides, _ in configs])

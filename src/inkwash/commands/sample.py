@@ -2,6 +2,7 @@
 
 import math
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def sample(config: DictConfig) -> None:
         out = out_directory(config.out) if config.out else new_directory(run.samples, name)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(run.path.resolve())
+        plain["label"] = label_of(config.label, run)
         write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:
         print(f"error: {user_error(error) or error}", file=sys.stderr)
@@ -42,6 +44,25 @@ def sample(config: DictConfig) -> None:
     if status := start("inkwash.jobs.sample:sample", out / "sample.yaml", config.trainer.accelerator, 1):
         sys.exit(exit_code(status))
     print(f"{out}/grid.png    and {len(list((out / 'images').iterdir()))} images in {out}/images")
+
+
+def label_of(typed: Any, run: RunDirectory) -> int | None:
+    """Return the label that a class's name or number means; a name counts first, also if it is a number.
+
+    Raises:
+        UserError: it is neither.
+    """
+    names = run.classes
+    if typed is None:
+        return None
+    if str(typed) in names:
+        return names.index(str(typed))
+    if isinstance(typed, int) and not isinstance(typed, bool):
+        return typed
+    if not names:
+        raise UserError(f"label={typed}: the classes of run={run} have no names: give a number, 0, 1, ...")
+    near = get_close_matches(str(typed), names, 1, 0) or names[:1]
+    raise UserError(f"label={typed} is not one of the {len(names)} classes of run={run}: did you mean {near[0]}?")
 
 
 def out_directory(name: str) -> Path:

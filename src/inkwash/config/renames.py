@@ -37,8 +37,14 @@ TARGETS = {
 }
 # Keys of the configuration.
 KEYS = {"callbacks.fid": "callbacks.evaluation"}
-# What a stored configuration means that has no such argument yet, where today's default is another.
-ARGUMENTS = {"inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"}}
+# Arguments of classes that older versions did not have, with the values that mean what those versions did.
+BEFORE: dict[str, dict[str, Any]] = {
+    "inkwash.data.folder.Folder": {"splits": "none", "stratified": False, "class_order": "alphabetical"},
+    "inkwash.data.parquet.Parquet": {"splits": "none", "stratified": False},
+    "inkwash.data.parquet_stream.ParquetStream": {"splits": "none", "stratified": False},
+    "inkwash.data.webdataset.WebDataset": {"splits": "none", "stratified": False},
+    "inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"},
+}
 
 
 def todays_target(target: str) -> str:
@@ -66,9 +72,9 @@ def refuse_old_keys(node: Any, key: str = "") -> None:
 
 
 def in_todays_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Copy a stored configuration with every `_target_` and key of an older version replaced by today's, in order.
+    """Copy a stored configuration with every `_target_` and key of an older version replaced by today's.
 
-    Arguments that it lacks, and whose default was another, are added.
+    The order is unchanged; arguments that it lacks get their meaning from before (BEFORE).
     """
     return _renamed(config, "")
 
@@ -86,4 +92,4 @@ def _renamed(node: Any, key: str) -> Any:
         else:
             renamed[KEYS[path].rpartition(".")[2] if path in KEYS else name] = _renamed(value, path)
     target = renamed.get("_target_")
-    return renamed | {name: value for name, value in ARGUMENTS.get(str(target), {}).items() if name not in renamed}
+    return renamed | {k: v for k, v in BEFORE.get(str(target), {}).items() if k not in renamed}

@@ -62,7 +62,7 @@ class Sample:
     weights: str = "ema"
     num_images: int = 64
     columns: int | None = None
-    label: int | None = None
+    label: Any = None
     guidance: float | None = None
     seed: int = 0
     batch_size: int = 256
@@ -102,6 +102,15 @@ class Evaluate:
     sampler: Any = None
     spacing: Any = MISSING
     trainer: EvaluateTrainer = field(default_factory=EvaluateTrainer)
+
+
+@dataclass
+class Data:
+    """conf/data.yaml."""
+
+    seed: int = 0
+    out: str | None = None
+    data: Any = MISSING
 
 
 @dataclass
@@ -147,6 +156,7 @@ SCHEMAS = {
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
+    "data": Data,
     "export": Export,
     "import": Import,
     "dashboard": Dashboard,

@@ -44,8 +44,8 @@ def read_images(name: str, shape: tuple[int, int, int], limit: int) -> Images:
 
 def _rows(path: Path):
     labelled = "label" in pq.read_schema(path).names
-    source = Parquet(str(path), label_column="label" if labelled else None)
-    return iter(source.find("heldout", path).stream)
+    source = Parquet(heldout_fraction=0, label_column="label" if labelled else None)
+    return iter(source.find("train", path).stream)
 
 
 def _hidden(path: Path) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from inkwash.data.facts import Facts
 from inkwash.images import ImageSplit
 from inkwash.random import generator
 
@@ -20,12 +21,14 @@ class Images(Dataset):
             machine share one copy.
         labels: int64 (N,), -1 if an image has none.
         fingerprint: a hash of images and labels.
+        facts: what the source found, for the report of the data set.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, fingerprint: str | None = None):
+    def __init__(self, images: Tensor, labels: Tensor, fingerprint: str | None = None, facts: Facts | None = None):
         self.images = images
         self.labels = labels
         self.fingerprint = fingerprint or fingerprint_of(images, labels)
+        self.facts = facts or Facts()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -6,12 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inkwash.data.parquet import DAMAGE, columns_of, open_parquet
+from inkwash.data.parquet import DAMAGE, SUFFIXES, columns_of, labels_of, open_parquet
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.splits import AUTO
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
 
@@ -23,24 +23,34 @@ class ParquetStream(StreamedSource):
 
     Args:
         image_column: column of images; null for the only one, found by its type.
-        label_column: a column of integers; null for images without labels.
-        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        label_column: a column of numbers or names; null for images without labels.
+        heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
+            StreamedSource.
+        black, white, background: see Rendering.
     """
 
-    pattern = "*.parquet"
+    suffixes = SUFFIXES
 
     def __init__(
         self,
         heldout_path: str | None = None,
         heldout_fraction: float = 0.1,
+        splits: str = AUTO,
+        stratified: bool = True,
         image_column: str | None = None,
         label_column: str | None = "label",
         resize: bool = False,
         skip_corrupt: bool = False,
         window: int = 8192,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        super().__init__(
+            heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir,
+            Rendering(black, white, background),
+        )  # fmt: skip
         self.image_column, self.label_column = image_column, label_column
 
     def options(self) -> tuple[str | None, ...]:
@@ -49,22 +59,18 @@ class ParquetStream(StreamedSource):
     def scan(self, file: Path) -> Scanned:
         """Read row groups and labels; of the images only their sizes in the footer."""
         shard = open_parquet(file)[1]
-        metadata, size = shard.metadata, file.stat().st_size
+        metadata = shard.metadata
         image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
-        if not 0 <= metadata.num_rows <= size:  # an image takes at least a byte
-            raise _damaged(f"{file}, which declares {metadata.num_rows} rows,")
-        labels = np.full(metadata.num_rows, -1)
+        labels, classes = labels_of(file, shard, label)
         try:
             groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
             blocks = [(i, group.num_rows, _bytes(group, image)) for i, group in enumerate(groups) if group.num_rows]
-            if label is not None:
-                column = shard.read([label], use_threads=False).column(0)
-                labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()
         except DAMAGE as error:
-            raise _damaged(f"the column {label} of {file}") from error
+            raise _damaged(f"the row groups of {file}") from error
         if sum(rows for _, rows, _ in blocks) != len(labels) or min((rows for _, rows, _ in blocks), default=1) < 0:
             raise _damaged(f"{file}, whose row groups do not add up,")
-        return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], _digest(file, metadata.serialized_size))
+        digest = _digest(file, metadata.serialized_size)
+        return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], digest, classes)
 
     def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
         return ParquetShards(files, index, self.image_column, self.label_column)

@@ -8,7 +8,9 @@ import torch
 import torchvision
 from filelock import FileLock
 
+from inkwash.data.facts import Facts
 from inkwash.data.images import Images
+from inkwash.data.labels import Classes
 from inkwash.errors import UserError
 
 
@@ -46,7 +48,9 @@ class TorchvisionSet:
             ) from error
         images = torch.as_tensor(data.data)  # grey sets are (N, H, W), colour ones (N, H, W, C)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        return Images(images, torch.as_tensor(data.targets).long())
+        classes = Classes(tuple(map(str, getattr(data, "classes", ()))), fixed=True)
+        origin = f"torchvision.datasets.{self.name}, {'training' if split == 'train' else 'test'} split"
+        return Images(images, torch.as_tensor(data.targets).long(), facts=Facts(origin, classes))
 
     def _files(self) -> str:
         if hasattr(self.dataset, "filename"):

@@ -1,5 +1,6 @@
 """Sample: what the process of a sampling job runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from inkwash.errors import UserError
 from inkwash.files import write_json
 from inkwash.guidance import DEFAULT_SCALE, ClassifierFree
 from inkwash.random import generator
+from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, save_png, visible
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
+from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.generate import labels_for
 from inkwash.training.precision import autocast, resolve_precision
 from inkwash.training.trainer import resolve_device, set_threads
@@ -56,7 +59,8 @@ def sample(directory: Path) -> None:
         ):
             done.append(rows.cpu())
             save_results(directory / "images", indices, done[-1][:, task.results])
-    finish(directory, run, task, torch.cat(done), config["columns"])
+    classes = RunDirectory(config["run"]).classes if config["label"] is None and task.inputs == 0 else []
+    finish(directory, run, task, torch.cat(done), config["columns"], classes)
     if config["tracking"] is not None:
         tracker, pictures = build(config["tracking"]), [directory / "grid.png"]
         tracker(directory, "sampling", config, Path(config["run"]), [config["checkpoint"]], pictures=pictures)
@@ -109,9 +113,13 @@ def save_results(directory: Path, indices: Any, results: Tensor) -> None:
             save_png(image, directory / (f"{i:06d}.png" if len(images) == 1 else f"{i:06d}-{k:02d}.png"))
 
 
-def finish(directory: Path, run: Run, task: Task, rows: Tensor, columns: int | None) -> None:
-    """Write grid.png; images.npy if no image file holds such channels; report.json if the task measures something."""
-    save_png(sheet(rows, columns, run.num_classes), directory / "grid.png")
+def finish(directory: Path, run: Run, task: Task, rows: Tensor, columns: int | None, classes: Sequence[str]) -> None:
+    """Write grid.png, images.npy and report.json.
+
+    The grid has the names of classes if each column is of one. images.npy is written if no image file holds such
+    channels, report.json if the task measures something.
+    """
+    save_png(sheet(rows, columns, run.num_classes, classes), directory / "grid.png")
     if run.shape[0] not in (1, 3):
         results = rows[:, task.results].flatten(0, 1)
         np.save(directory / "images.npy", results.numpy())  # an image file has 1 or 3 channels
@@ -120,11 +128,12 @@ def finish(directory: Path, run: Run, task: Task, rows: Tensor, columns: int | N
         print(", ".join(f"{name} {value:.4g}" for name, value in facts.items()))
 
 
-def sheet(rows: Tensor, columns: int | None, num_classes: int | None) -> Tensor:
+def sheet(rows: Tensor, columns: int | None, num_classes: int | None, classes: Sequence[str]) -> Tensor:
     """Return one image of rows uint8 (n, k, C, H, W), each of them k images side by side."""
     count, width = rows.shape[:2]
     if width == 1:
-        return grid(rows[:, 0], columns or num_classes or max(1, round(count**0.5)))
+        columns = columns or num_classes or max(1, round(count**0.5))
+        return headed(grid(rows[:, 0], columns), columns, classes if num_classes is not None else [])
     strips = torch.stack([grid(row, width, gap=1) for row in rows])
     columns = columns or max(1, round((count * strips.shape[2] / strips.shape[3]) ** 0.5))
     return grid(strips, columns, min_side=1, gap=10)

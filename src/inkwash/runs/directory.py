@@ -128,6 +128,12 @@ class RunDirectory:
             raise UserError(f"{self.record_path} is damaged: delete it, and the run is a new one to W&B")
         return record
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes 0, 1, ... of the images it was trained on; [] if they have no names."""
+        data = self.record.get("data") or {}
+        return [str(name) for name in data.get("classes") or []] if data.get("named") else []
+
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json."""
         write_json(self.record_path, record)

@@ -146,7 +146,9 @@ class Tracker(WandbLogger):
         self.log_image("samples", [_pixels(sheet)], step, caption=[f"step {step}"])
         if labels is not None and self.sample_table:
             rows = sorted(zip(labels.tolist(), range(len(images)), strict=True))
-            data = [[label, i, wandb.Image(_pixels(grid(images[i : i + 1], 1, gap=0)))] for label, i in rows]
+            names = dict(enumerate(self.directory.classes))
+            pictures = (wandb.Image(_pixels(grid(images[i : i + 1], 1, gap=0))) for _, i in rows)
+            data = [[names.get(k, k), i, picture] for (k, i), picture in zip(rows, pictures, strict=True)]
             self.log_table("samples_by_class", ["class", "noise", "image"], data, step=step)
 
     @rank_zero_only

@@ -40,7 +40,8 @@ Averaged weights
 ----------------
 Samples and metrics use an exponential moving average (EMA) of the weights, theta' <- d_n theta' + (1 - d_n) theta
 after step n, with the decay d_n from ema.py. It is a second denoiser, never exchanged with the trained one, and stays
-in float32.
+in float32. Buffers of the network, such as BatchNorm's statistics, are copied, once the ranks have agreed on them
+(buffers.py).
 
 Where to begin
 --------------
@@ -48,6 +49,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
 
     module.py             the LightningModule: Algorithm 1
     ema.py                decay rules of the averaged weights
+    buffers.py            a network's buffers: in the averages, and on the ranks
     learning_rate.py      schedules of the learning rate
     trainer.py            Lightning's Trainer, the number of threads, the device
     precision.py          `precision=auto`, and the autocast context

@@ -12,6 +12,7 @@ import torch
 
 from inkwash.errors import UserError
 from inkwash.random import Draws, generator
+from inkwash.training.buffers import restored
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def fits(trainer: L.Trainer, module: Any, images: int) -> bool:
     try:
         x_0 = torch.zeros(images, *data.shape, device=device)
         y = None if module.num_classes is None else torch.zeros(images, dtype=torch.long, device=device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), restored(module.denoiser.net):
             draws = Draws([generator("memory")], device)
             with trainer.strategy.precision_plugin.train_step_context():
                 loss = module.loss(module.denoiser, x_0, y, draws).loss.mean()

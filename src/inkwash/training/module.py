@@ -20,6 +20,7 @@ from inkwash.errors import UserError
 from inkwash.losses.base import Loss
 from inkwash.random import Draws, generator, seed_of
 from inkwash.training import ema
+from inkwash.training.buffers import agree, buffer_names, copy_buffers
 from inkwash.training.fsdp import whole
 
 # Generators of a global batch, a shard of its images from each: 1, 2, 4 or 8 processes draw the same numbers.
@@ -41,6 +42,7 @@ class DiffusionModule(L.LightningModule):
     Attributes:
         ema_denoiser: the denoiser of averaged weights, which samples and metrics use; never exchanged with `denoiser`.
         averages: denoisers of further averages, by name.
+        net_buffers: names of the network's persistent buffers, which the averages take from it (buffers.py).
         latest: the values of the training itself that were logged last.
         lower_is_better: of each metric that this run will measure, in order: whether less is better, None for no best.
         scores: the values of the metrics measured last, at step `scores_step`.
@@ -67,6 +69,7 @@ class DiffusionModule(L.LightningModule):
         if bad := [name for name in self.decays if not name.isidentifier() or name in ("ema", "raw")]:
             raise UserError(f"averages: {bad[0]} cannot be a name: take letters, digits and _, and not ema or raw")
         self.averages = nn.ModuleDict({name: ema.AverageDenoiser.of(denoiser) for name in self.decays})
+        self.net_buffers = buffer_names(denoiser.net)
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
         self.loss, self.optimizer, self.learning_rate = loss, optimizer, learning_rate
         self.decay, self.seed = decay, seed
@@ -144,9 +147,12 @@ class DiffusionModule(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the gradient's norm, and keep what it was before for the log."""
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or math.inf)
-        self.grad_norm = whole([norm])[0]
+        """Clip the gradient's norm, or each of its values, and keep its norm from before for the log."""
+        by_value = gradient_clip_algorithm == "value" and gradient_clip_val
+        most = math.inf if by_value else gradient_clip_val or math.inf
+        self.grad_norm = whole([nn.utils.clip_grad_norm_(self.denoiser.parameters(), most)])[0]
+        if by_value:
+            nn.utils.clip_grad_value_(self.denoiser.parameters(), by_value)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the weights, then their averages: once for all micro-batches of a step."""
@@ -154,10 +160,18 @@ class DiffusionModule(L.LightningModule):
         if self.loss.times.learns:
             self._learn_times()
         self._times_and_losses.clear()
-        n = self.global_step + 1  # Lightning counts this step only after this hook
-        ema.update(self.ema_denoiser.net, self.denoiser.net, self.decay(n))
-        for name, decay in self.decays.items():
-            ema.update(self.weights_of(name).net, self.denoiser.net, decay(n))
+        self._update_averages(self.global_step + 1)  # Lightning counts this step only after this hook
+
+    def _update_averages(self, n: int) -> None:
+        """Update the averages for the n-th time: parameters by their decay, buffers as they are (buffers.py)."""
+        net: Any = self.denoiser.net
+        if self.net_buffers and self.trainer.world_size > 1:
+            agree(net, self.net_buffers)
+        for name, decay in {"ema": self.decay, **self.decays}.items():
+            average: Any = self.weights_of(name).net
+            ema.update(average, net, decay(n))
+            if self.net_buffers:
+                copy_buffers(net, average, self.net_buffers)
 
     def _learn_times(self) -> None:
         """Fit a learned distribution of times to the losses of the global batch.

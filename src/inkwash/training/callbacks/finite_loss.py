@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from inkwash.errors import UserError
+from inkwash.training.buffers import copy_buffers
 from inkwash.training.callbacks.periodic import Periodic
 from inkwash.training.fsdp import whole
 from inkwash.training.module import DiffusionModule
@@ -24,8 +25,9 @@ class FiniteLoss(Periodic):
 
     Args:
         every_n_steps: how often the result is read.
-        skip: number of such steps of a run that may be left out instead: they change neither the weights nor the
-            optimizer's state. The gradient is then checked before every step, for which a GPU has to be waited for.
+        skip: number of such steps of a run that may be left out instead: they change neither the weights, the network's
+            buffers nor the optimizer's state. The gradient is then checked before every step, for which a GPU has to be
+            waited for.
             With precision 16-mixed an infinite gradient does not count: the gradient scaler lowers the loss scale and
             leaves the step out by itself.
     """
@@ -57,6 +59,8 @@ class FiniteLoss(Periodic):
         if self._left_out:
             for parameter in parameters:
                 parameter.grad = None
+            # The forward pass has updated them; the average has those of the step before.
+            copy_buffers(pl_module.ema_denoiser.net, pl_module.denoiser.net, pl_module.net_buffers)
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
         bad = ~outputs["losses"].isfinite()

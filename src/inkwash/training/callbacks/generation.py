@@ -1,10 +1,11 @@
 """Generate images during training, a part of them on each rank."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkwash.guidance import scale_of
 from inkwash.samplers.base import Sampler
@@ -21,6 +22,19 @@ def image_shape(trainer: L.Trainer) -> tuple[int, int, int]:
 def scale_for(module: DiffusionModule, guidance: float | None) -> float:
     """Return the guidance scale; see guidance.scale_of."""
     return scale_of(guidance, module.num_classes, module.loss.label_dropout)
+
+
+@contextmanager
+def evaluating(denoiser: nn.Module) -> Iterator[None]:
+    """Put the raw weights in evaluation mode for a while: without dropout, and with buffers that stay as they are."""
+    training = denoiser.training
+    if training:
+        denoiser.eval()
+    try:
+        yield
+    finally:
+        if training:
+            denoiser.train()
 
 
 def generate_local(
@@ -44,9 +58,10 @@ def generate_local(
         options: of samplers.generate.generate.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
-    with autocast(str(trainer.precision), module.device):
+    denoiser = module.weights_of(weights)
+    with autocast(str(trainer.precision), module.device), evaluating(denoiser):
         yield from generate(
-            module.weights_of(weights),
+            denoiser,
             sampler,
             image_shape(trainer),
             indices,
