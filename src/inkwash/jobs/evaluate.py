@@ -20,7 +20,6 @@ from inkwash.jobs.image_sources import ImageSource, from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
-from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
@@ -114,15 +113,11 @@ class Evaluation:
         config = self.config
         metrics = [build(node) for node in config["metrics"].values()]
         suite = Suite(build(config["extractor"]), metrics, num_images)
-        try:
-            suite.prepare(
-                self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
-                labelled=classes_of(config) is not None, device=self.device,
-            )  # fmt: skip
-        except NotApplicableError as error:
-            if config["likelihood"] is None:
-                raise
-            log.warning("no metrics: %s", error)
+        suite.prepare(
+            self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
+            labelled=classes_of(config) is not None, flip=self.data.flip, classes=self.data.num_classes is not None,
+            device=self.device,
+        )  # fmt: skip
         if not suite.metrics and config["likelihood"] is None:
             raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
         return suite

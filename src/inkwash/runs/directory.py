@@ -18,6 +18,7 @@ from inkwash.runs.checkpoint_files import CheckpointFolder
 
 RUNS = Path("runs")
 SAFE = re.compile(r"[A-Za-z0-9._-]+")
+AUTOMATIC = ("inception", "classifier", "random")  # the extractors that extractor=auto chooses from
 DONE = ("finished", "pruned")  # states of a job that is not run again
 
 
@@ -170,6 +171,13 @@ class RunDirectory:
         if not self.metrics_jsonl.exists():
             return []
         return [json.loads(line) for line in self.metrics_jsonl.read_text("utf-8").splitlines()]
+
+    @property
+    def extractor_name(self) -> str | None:
+        """Name of the extractor that the run's own metrics began with; None before the first, or of a damaged file."""
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            return next((r["extractor"] for r in self.metric_records if r["extractor"] in AUTOMATIC), None)
+        return None
 
     def rank_error_path(self, rank: int) -> Path:
         """The error report of a rank."""

@@ -11,7 +11,8 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.metrics.base import Measure
-from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.auto import AutoFeatures
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
@@ -89,14 +90,14 @@ class Evaluation(Periodic):
         for name in self.weights:
             pl_module.weights_of(name)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        try:
-            self.suite.prepare(
-                data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
-                labelled=pl_module.num_classes is not None, device=pl_module.device,
-            )  # fmt: skip
-        except NotApplicableError as error:
-            log.warning("no metrics: %s", error)
-            return
+        eyes = self.suite.extractor
+        if isinstance(eyes, AutoFeatures) and eyes.first is None:  # a run that goes on is measured as before
+            eyes.first = run_directory(trainer).extractor_name
+        self.suite.prepare(
+            data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
+            labelled=pl_module.num_classes is not None, flip=data.flip, classes=data.num_classes is not None,
+            device=pl_module.device,
+        )  # fmt: skip
         self.meaningful = bool(self.suite.names)
         real = data.train if self.reference == "train" else data.heldout
         self.drawn = labels_to_measure(
@@ -139,7 +140,8 @@ class Evaluation(Periodic):
     def _context(self, data: Any) -> dict[str, float]:
         """Return reference values: the distance of real images (the floor), and the classifier's accuracy."""
         extractor, context = self.suite.extractor, {}
-        if (first := self.suite.names[:1]) and first[0].startswith(("fd_", "fid_")):
+        first = self.suite.names[:1]
+        if first and first[0].startswith(("fd_", "fid_")) and len(data.train) >= MIN_IMAGES:
             moments, _ = self.suite.real.moments()
             floor = frechet_floor(extractor, data.train, moments, self.cache_dir, self.num_images)
             context[f"{first[0]}_of_train_images"] = floor

@@ -38,7 +38,7 @@ class SampleGrid(Periodic):
         guidance: classifier-free guidance scale, 1 for none; None for 1.5 if the network can be guided, else 1.
         seed: determines the noise.
         neighbours: write samples/neighbours-step-<step>.png too: each image beside the training image nearest to it in
-            pixels, as it is or mirrored. This reads every training image.
+            pixels, mirrored if training mirrors. This reads every training image.
         batch_size: images generated at a time; None for what a micro-batch of the training allows.
         first_step: the step of the early row; None for none. There is none either if a grid comes within SOON steps
             anyway, or at the end only.
@@ -101,7 +101,7 @@ class SampleGrid(Periodic):
             tracker.log_samples(sheet, images, labels_for(range(len(images)), module.num_classes), step)
         if self.neighbours and not early:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-            pairs = torch.stack([images, nearest_images(images, data.train, flip=True)], dim=1).flatten(0, 1)
+            pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
             sheet = grid(pairs, 2 * self.columns)
             save_png(sheet, folder / f"neighbours-step-{step:08d}.png")
             for tracker in trackers:
