@@ -78,6 +78,7 @@ def names_of(run: RunDirectory) -> dict[str, Any]:
         "tables": ["samples_by_class"] if drawn and labelled else [],
         "settings": [*(f"run.choices.{group}" for group in GROUPS if group in choices), *numbers],
         "directions": logged_directions(run),
+        "data": run.data_report,
     }
 
 
