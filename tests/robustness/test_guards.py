@@ -135,14 +135,23 @@ def test_a_sound_training_reaches_every_parameter(new_run, options):
 
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
-KEYS = "a training step by itself fits: lower the batch_size of callbacks that draw or measure, or data.batch_size"
+FITS = "a training step by itself fits, not with what callbacks draw and measure: "
+SMALLER = "pass trainer.accumulate_grad_batches=2, with which they take 8 images at a time, too"
 
 
-@pytest.mark.parametrize("kind", ["torch.OutOfMemoryError", "MemoryError", "RuntimeError"])
-def test_out_of_memory_ends_in_a_sentence(new_run, kind):
-    directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: support.faults.Exhausted, kind: {kind}}}")
-    with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {KEYS}") as error:
-        train(directory)
+@pytest.mark.parametrize(
+    ("kind", "option", "advice"),
+    [
+        ("torch.OutOfMemoryError", "callbacks.heldout.batch_size=null", SMALLER),
+        ("MemoryError", "callbacks.samples.batch_size=80", "leave out callbacks.samples.batch_size=80; without"),
+        ("RuntimeError", "data.batch_size=1", r"choose a smaller network with model.\*"),
+    ],
+)
+def test_out_of_memory_ends_in_a_sentence(new_run, kind, option, advice):
+    """With keys that are there (denoising-diffusion-pytorch#74)."""
+    full = f"+callbacks.memory={{_target_: support.faults.Exhausted, kind: {kind}}}"
+    with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {FITS}{advice}") as error:
+        train(new_run("run", *STEPS, full, option))
     assert "\n" not in str(error.value)
 
 

@@ -30,6 +30,8 @@ from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.sweeps.plan import refuse_counts
 
+AUTO = "inkwash.metrics.extractors.auto.AutoFeatures"
+CLASSIFIER = "inkwash.metrics.extractors.classifier.ClassifierFeatures"
 SOURCES = ("run", "images", "pipeline")
 # Keys that may differ from one combination to the next.
 OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps", "labels")
@@ -103,8 +105,8 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         plain["run"] = str(run.path.resolve())
         trained = run.config
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
-        for key in ("extractor", "data"):
-            plain[key] = plain[key] or trained[key]
+        plain["data"] = plain["data"] or trained["data"]
+        plain["extractor"] = plain["extractor"] or measured_with(run, trained["extractor"], plain["cache_dir"])
         if missing := OmegaConf.missing_keys(plain["data"]):
             raise UserError(f"run={run} was imported and has no data.{min(missing)}: pass data=... to compare with")
         if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
@@ -119,10 +121,22 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         raise UserError("metrics=[] measures nothing: list some, or pass likelihood=bound or likelihood=flow")
     if not math.isfinite(plain["guidance"]):
         raise UserError(f"guidance={plain['guidance']} must be a finite number")
-    if min(plain["num_images"], plain["batch_size"]) < 2:
-        raise UserError(f"num_images={plain['num_images']} and batch_size={plain['batch_size']} must be at least 2")
+    for key in ("num_images", "batch_size"):
+        if plain[key] is not None and plain[key] < 2:
+            raise UserError(f"{key}={plain[key]} must be at least 2")
     del plain["spacing"], plain["out"]
     return plain, {key: plain.pop(key) for key in OF_A_CELL}
+
+
+def measured_with(run: RunDirectory, extractor: dict[str, Any], cache_dir: str) -> dict[str, Any]:
+    """Return the extractor of a run's own metrics, so that values compare: what extractor=auto has chosen.
+
+    Older versions took the classifier by default, which images without labels do not have: they get another.
+    """
+    if extractor["_target_"] not in (AUTO, CLASSIFIER):
+        return extractor
+    first = run.extractor_name if extractor["_target_"] == AUTO else "classifier"
+    return {"_target_": AUTO, "cache_dir": extractor.get("cache_dir", cache_dir), "first": first}
 
 
 def names_of(combined: list[list[str]]) -> list[str]:

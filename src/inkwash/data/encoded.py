@@ -18,7 +18,7 @@ from tqdm import tqdm
 from inkwash.data.caches import ensure
 from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, size_of
 from inkwash.data.facts import Facts, Tally
-from inkwash.data.images import Images, fingerprint_of
+from inkwash.data.images import Images, fingerprint_of, map_file
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 from inkwash.files import NAMES
@@ -78,10 +78,12 @@ class EncodedSource(ABC):
         ensure(directory, lambda partial: self._fill(partial, entries, shape, f"Decoding {split} images"))
         with undamaged(directory):
             labels = torch.from_numpy(np.load(directory / "labels.npy"))
-            mapped, fingerprint = _mapped(directory, len(labels), shape), (directory / "fingerprint").read_text()
+            mapped = map_file(directory / "images", (len(labels), *shape))
+            fingerprint = (directory / "fingerprint").read_text()
             found = json.loads((directory / "found.json").read_text("utf-8"))
         skipped = {reason: Tally(*tally) for reason, tally in found["skipped"].items()}
-        return Images(mapped, labels, fingerprint, entries.facts.without(skipped, found["sizes"]))
+        facts = entries.facts.without(skipped, found["sizes"])
+        return Images(mapped, labels, fingerprint, facts, directory / "images")
 
     def _fill(self, partial: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
         """Decode the images of a split into a new folder of the cache.
@@ -98,7 +100,8 @@ class EncodedSource(ABC):
         labels, found = self._decode_all(partial, entries, shape, title)
         np.save(partial / "labels.npy", labels.numpy())
         (partial / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
-        (partial / "fingerprint").write_text(fingerprint_of(_mapped(partial, len(labels), shape), labels))
+        images = map_file(partial / "images", (len(labels), *shape))
+        (partial / "fingerprint").write_text(fingerprint_of(images, labels))
 
     def _decode_all(
         self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str
@@ -173,11 +176,3 @@ def version_of(file: Path) -> tuple[str, int, int]:
     if not stat.S_ISREG(state.st_mode):  # reading from a pipe may never end
         raise UserError(f"{file} is a pipe, a socket or a device: remove it from data.path")
     return str(file), state.st_size, state.st_mtime_ns
-
-
-def _mapped(directory: Path, count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Map the decoded images, uint8 (count, C, H, W), which are read from disk page by page as they are used."""
-    size = count * shape[0] * shape[1] * shape[2]
-    if count == 0:
-        return torch.empty(0, *shape, dtype=torch.uint8)
-    return torch.from_file(str(directory / "images"), shared=False, size=size, dtype=torch.uint8).view(count, *shape)

@@ -53,8 +53,9 @@ class Report:
     suspicious: list[str]
 
     def plain(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
-        return asdict(self)
+        """Return the report as JSON has it, with its text, for pages that show it."""
+        text = [*lines(self), *(f"warning  {sentence}" for sentence in self.suspicious)]
+        return {**asdict(self), "text": text}
 
 
 def report_of(data: ImageDataModule) -> Report:

@@ -20,7 +20,6 @@ from inkwash.jobs.image_sources import ImageSource, from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
-from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
@@ -28,6 +27,7 @@ from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import ClassLabels, labels_to_measure
+from inkwash.training.micro_batches import enough_memory
 from inkwash.training.trainer import resolve_device, set_threads
 
 log = logging.getLogger(__name__)
@@ -113,15 +113,11 @@ class Evaluation:
         config = self.config
         metrics = [build(node) for node in config["metrics"].values()]
         suite = Suite(build(config["extractor"]), metrics, num_images)
-        try:
-            suite.prepare(
-                self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
-                labelled=classes_of(config) is not None, device=self.device,
-            )  # fmt: skip
-        except NotApplicableError as error:
-            if config["likelihood"] is None:
-                raise
-            log.warning("no metrics: %s", error)
+        suite.prepare(
+            self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
+            labelled=classes_of(config) is not None, flip=self.data.flip, classes=self.data.num_classes is not None,
+            device=self.device,
+        )  # fmt: skip
         if not suite.metrics and config["likelihood"] is None:
             raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
         return suite
@@ -136,7 +132,8 @@ class Evaluation:
             source = from_run(run, config, cell, indices, self.device, self.labels(run, cell))
         else:
             source = from_elsewhere(config, cell, indices)
-        values, records = self._metrics(cell, suite, source, len(indices))
+        with enough_memory(source.batch_size):
+            values, records = self._metrics(cell, suite, source, len(indices))
         if run and config["data"] == run.config["data"] and run.images not in (None, self.data.train.fingerprint):
             for record in records.values():
                 record["notes"].append(OTHER_IMAGES)
@@ -153,7 +150,8 @@ class Evaluation:
             "world_size": self.world,
         }
         if run and config["likelihood"] is not None:
-            result["metrics"] |= self.likelihood(run, cell)
+            with enough_memory(config["batch_size"] or run.micro_batch):
+                result["metrics"] |= self.likelihood(run, cell)
         return result
 
     def labels(self, run: Run, cell: dict[str, Any]) -> ClassLabels:
@@ -176,7 +174,7 @@ class Evaluation:
     def likelihood(self, run: Run, cell: dict[str, Any]) -> dict[str, float]:
         """Return the mean bits per dimension of the held-out images and its standard error, for any number of ranks."""
         bits = build(self.config["likelihood"])
-        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"]
+        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"] or run.micro_batch
         denoiser, indices = run.denoiser.to(self.device), range(self.rank, len(self.data.heldout), self.world)
         for start in tqdm(range(0, len(indices), batch_size), desc="likelihood", disable=self.rank != 0):
             batch = indices[start : start + batch_size]

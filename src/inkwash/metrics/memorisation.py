@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.metrics.base import Batch, RealImages
+from inkwash.metrics.base import Batch, Counts, RealImages
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.extractors.pixels import PixelFeatures
 from inkwash.metrics.moments import as_float64
@@ -60,6 +60,9 @@ class Memorisation(ByIndex):
 
     def extractor_or(self, default: FeatureExtractor) -> FeatureExtractor:
         return default if self.own_extractor is None else self.own_extractor
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        counts.need(self.title, train=2, heldout=1)
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         self.origin = real.provenance("train")

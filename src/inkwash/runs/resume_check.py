@@ -8,6 +8,7 @@ import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inkwash.config.renames import DEFAULTS
 from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.runs.directory import DONE, RunDirectory
@@ -143,7 +144,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [
         Change(key, before.get(key), after.get(key), *_rule(key))
         for key in dict.fromkeys([*after, *before])
-        if before.get(key) != after.get(key)
+        if before.get(key) != after.get(key) and (before.get(key), after.get(key)) != DEFAULTS.get(key)
     ]
 
 

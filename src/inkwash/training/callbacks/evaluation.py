@@ -11,7 +11,8 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.metrics.base import Measure
-from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.auto import AutoFeatures
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
@@ -42,7 +43,7 @@ class Evaluation(Periodic):
             the first has their name at its end, fd_classifier_1350_raw.
         reference: the split to compare with, heldout or train.
         reference_file: an .npz file with mu and sigma to compare with instead.
-        batch_size: images generated at a time.
+        batch_size: images generated at a time; None for what a micro-batch of the training allows.
         labels: of the generated images: `reference` for the proportions of the split they are compared with, exactly;
             `balanced` for equally many of each class.
     """
@@ -60,11 +61,11 @@ class Evaluation(Periodic):
         weights: Sequence[str] = ("ema",),
         reference: str = "heldout",
         reference_file: str | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         labels: str = "reference",
     ):
         super().__init__(every_n_steps)
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise UserError(f"callbacks.evaluation.batch_size={batch_size} must be at least 1")
         if num_images < MIN_IMAGES:
             raise UserError(f"callbacks.evaluation.num_images={num_images} must be at least {MIN_IMAGES}")
@@ -89,14 +90,14 @@ class Evaluation(Periodic):
         for name in self.weights:
             pl_module.weights_of(name)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        try:
-            self.suite.prepare(
-                data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
-                labelled=pl_module.num_classes is not None, device=pl_module.device,
-            )  # fmt: skip
-        except NotApplicableError as error:
-            log.warning("no metrics: %s", error)
-            return
+        eyes = self.suite.extractor
+        if isinstance(eyes, AutoFeatures) and eyes.first is None:  # a run that goes on is measured as before
+            eyes.first = run_directory(trainer).extractor_name
+        self.suite.prepare(
+            data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
+            labelled=pl_module.num_classes is not None, flip=data.flip, classes=data.num_classes is not None,
+            device=pl_module.device,
+        )  # fmt: skip
         self.meaningful = bool(self.suite.names)
         real = data.train if self.reference == "train" else data.heldout
         self.drawn = labels_to_measure(
@@ -139,7 +140,8 @@ class Evaluation(Periodic):
     def _context(self, data: Any) -> dict[str, float]:
         """Return reference values: the distance of real images (the floor), and the classifier's accuracy."""
         extractor, context = self.suite.extractor, {}
-        if (first := self.suite.names[:1]) and first[0].startswith(("fd_", "fid_")):
+        first = self.suite.names[:1]
+        if first and first[0].startswith(("fd_", "fid_")) and len(data.train) >= MIN_IMAGES:
             moments, _ = self.suite.real.moments()
             floor = frechet_floor(extractor, data.train, moments, self.cache_dir, self.num_images)
             context[f"{first[0]}_of_train_images"] = floor
