@@ -54,7 +54,7 @@ def test_a_set_without_labels_has_no_classes():
 @pytest.mark.parametrize(
     ("labels", "names", "num_classes", "options", "sentence"),
     [
-        ([0, 2] * 20, "abc", 3, {}, "classes without a training image: b (of 3); their samples show nothing learned"),
+        ([0, 2] * 20, "abc", 3, {}, "classes without a training image: b (of 3), so their samples mean nothing"),
         ([0] * 20 + [1] * 3, "ab", 2, {}, "classes with fewer than 10 training images: b (3)"),
         ([1] * 20, "ab", None, {}, "all labels are the same, b: check the labels, or the folder that data.path names"),
         ([0, -1] * 20, "", None, {}, "20 of 40 training images have no label"),

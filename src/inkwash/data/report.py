@@ -120,7 +120,7 @@ def suspicions(report: Report, num_classes: int | None, sample: Tensor) -> Itera
         return
     missing = [name for name, count in zip(report.classes, counts, strict=True) if count == 0]
     if missing and labelled:
-        yield f"classes without a training image: {_list(missing)} (of {len(counts)}); their samples show nothing learned"
+        yield f"classes without a training image: {_list(missing)} (of {len(counts)}), so their samples mean nothing"
     few = [f"{n} ({c})" for n, c in zip(report.classes, counts, strict=True) if 0 < c < FEW]
     if few and len(few) < len(counts):
         yield f"classes with fewer than {FEW} training images: {_list(few)}"
