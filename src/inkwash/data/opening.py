@@ -26,17 +26,21 @@ TURNS = dict(enumerate(
 ))  # fmt: skip
 
 
-def is_image(file: Path) -> bool:
+def is_image(source: bytes | Path) -> bool:
     """Tell by its first bytes whether a file is an image of a format that `decode` reads.
+
+    Args:
+        source: the file or its bytes.
 
     Raises:
         UserError: the file cannot be read for now.
     """
-    return patiently(lambda: _is_image(file), str(file))
+    name = "an image" if isinstance(source, bytes) else str(source)
+    return patiently(lambda: _is_image(source), name)
 
 
-def _is_image(file: Path) -> bool:
-    with open(file, "rb") as stream:
+def _is_image(source: bytes | Path) -> bool:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
         try:
             with Image.open(stream, formats=_formats()):
                 return True
