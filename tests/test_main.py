@@ -140,7 +140,7 @@ def windows(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["train", "sweep", "sample", "evaluate"])
+@pytest.mark.parametrize("name", ["data", "train", "sweep", "sample", "evaluate"])
 def test_a_command_that_windows_cannot_run_says_so(name, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setattr("sys.argv", ["inkwash", name, "run=x"])

@@ -18,7 +18,7 @@ COMMANDS = {
 }
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
-OF_UNIX = ("train", "sweep", "sample", "evaluate")
+OF_UNIX = ("data", "train", "sweep", "sample", "evaluate")
 
 
 def usage() -> str:

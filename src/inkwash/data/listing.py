@@ -52,6 +52,8 @@ def images_below(root: Path) -> Listing:
         if suffix in suffixes() or (suffix not in OTHER | PICTURES and _is_image(file, archive)):
             files.append(file)
             continue
+        if file == root / DATASET_JSON:
+            continue
         name = str(file.relative_to(root))
         note(passed_over, "not images" if suffix not in PICTURES else "of a format that is not read", name)
         unread = unread or (name if suffix in PICTURES else None)
