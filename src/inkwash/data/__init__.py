@@ -18,6 +18,11 @@ Two kinds of sources:
   for sets that fit neither in memory nor, decoded, on the disk. streamed.py makes an index of the shards once
   (shards.py); stream.py mixes the images of a window of blocks.
 
+What a set is: splits.py tells folders and files of splits by their names, or draws the held-out part by class;
+labels.py numbers the classes and keeps their names; listing.py walks through folders. A source notes what it found as
+`Facts` (facts.py) beside its images, and report.py makes the report that a training logs and `inkwash data` prints.
+peek.py suggests a shape before torch is imported.
+
 Formats: opening.py opens images with Pillow (png.py steps around large metadata), rendering.py scales levels and lays
 transparent images on a background; columns.py knows the columns of Parquet files, parquet_files.py reads them; tar.py
 knows the members of tar files, tar_labels.py their labels; archive.py has zip files in place of folders; paths.py finds
