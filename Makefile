@@ -22,7 +22,7 @@ VENV   := .venv
 
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-RUNS   := train sweep sample evaluate export import dashboard sync
+RUNS   := train sweep sample evaluate data export import dashboard sync
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -77,6 +77,9 @@ sample: $(STAMP) ## sample images from a run: make sample run=runs/NAME
 
 evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dpmpp_2m spacing.steps=10,20
 	@$(PY) -m inkwash evaluate $(HYDRA) $(value ARGS)
+
+data: $(STAMP) ## describe a data set, with a grid of its images: make data data=folder data.path=PATH
+	@$(PY) -m inkwash data $(HYDRA) $(value ARGS)
 
 export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PATH (format=safetensors: one file)
 	@$(PY) -m inkwash export $(HYDRA) $(value ARGS)

@@ -10,11 +10,15 @@ COMMANDS = {
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
     "sample": ("sample", "draw or edit images with a run", "inkwash sample run=NAME num_images=64"),
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
+    "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
     "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
     "dashboard": ("dashboard", "make a W&B workspace for a run", "inkwash dashboard run=NAME"),
     "sync": ("sync", "upload offline runs to W&B", "inkwash sync dry=true"),
 }
+
+# Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
+OF_UNIX = ("data", "train", "sweep", "sample", "evaluate")
 
 
 def usage() -> str:
@@ -46,6 +50,8 @@ def main(name: str | None = None) -> None:
         if name not in COMMANDS:
             sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
+    if sys.platform == "win32" and name in OF_UNIX:
+        sys.exit(f"error: {name} needs Linux or macOS: on Windows run it in WSL 2, which `wsl --install` sets up")
     importlib.import_module(f"inkwash.commands.{COMMANDS[name][0]}").main()
 
 

@@ -1,7 +1,10 @@
 """A node's arguments are compared with its target's signature."""
 
+import ast
+
 import pytest
 
+from inkwash.config.annotations import described, fits
 from inkwash.config.validate import check
 from inkwash.errors import UserError
 
@@ -17,3 +20,9 @@ def test_check_knows_every_argument_of_every_target():
         check(inherited)
     with pytest.raises(UserError, match="there is no module inkwash.nope"):
         check(OmegaConf.create({"x": {"_target_": "inkwash.nope.Thing"}}))
+
+
+def test_a_literal_of_one_choice_is_that_choice():
+    kind = ast.parse('Literal["warn"]', mode="eval").body
+    assert [fits(kind, value) for value in ("warn", "w", "")] == [True, False, False]
+    assert described(kind) == "warn"

@@ -1,9 +1,12 @@
+import errno
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from inkwash.data.folder import Folder
 from inkwash.errors import UserError
@@ -58,9 +61,9 @@ def test_linked_subfolders_are_followed(noise, fill, folder, tmp_path):
 
 def test_a_file_that_is_no_image_is_named_or_skipped(noise, fill, folder, tmp_path):
     fill(tmp_path / "mixed", noise(9, 6, 5, 3))
-    (tmp_path / "mixed/notes.txt").write_text("hello")
+    (tmp_path / "mixed/notes.png").write_text("hello")
     splits = ("train", "heldout")
-    with pytest.raises(UserError, match=r"mixed/notes\.txt cannot be read.*data\.source\.skip_corrupt=true"):
+    with pytest.raises(UserError, match=r"mixed/notes\.png cannot be read.*data\.source\.skip_corrupt=true"):
         [folder().load(split, SHAPE, str(tmp_path / "mixed")) for split in splits]
     source = folder(heldout_fraction=0.5, skip_corrupt=True)
     assert sum(len(source.load(split, SHAPE, str(tmp_path / "mixed"))) for split in splits) == 9
@@ -78,6 +81,31 @@ def test_a_new_file_is_noticed(encode, noise, fill, folder, tmp_path):
     assert len(folder().load("train", SHAPE, str(tmp_path / "grows"))) == 9
     (tmp_path / "grows/a.png").write_bytes(encode(noise(6, 5, 3)))
     assert len(folder().load("train", SHAPE, str(tmp_path / "grows"))) == 10
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_disk_that_fails_now_and_then_costs_no_image(noise, fill, folder, tmp_path, monkeypatch, every):
+    """A read error is not corruption, and nothing of it is kept in the cache (lbann#123, libnfs#614)."""
+    fill(tmp_path / "flat", noise(12, 6, 5, 3))
+    monkeypatch.setattr("inkwash.data.reading.PAUSES", (0.0,) * 4)
+    opened, calls = Image.open, []
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    def ill(*args, **options):
+        calls.append(args)
+        return fail() if len(calls) % every == 0 else opened(*args, **options)
+
+    monkeypatch.setattr(Image, "open", ill)
+    first = folder(skip_corrupt=True).load("train", SHAPE, str(tmp_path / "flat"))
+    assert (len(first), first.facts.passed_over) == (11, {})
+    monkeypatch.setattr(Image, "open", fail)
+    (tmp_path / "flat/z.png").write_bytes((tmp_path / "flat/0.png").read_bytes())
+    with pytest.raises(UserError, match=r"flat/.*\.png cannot be read \(Input/output error\): it was tried 5 times"):
+        folder(skip_corrupt=True).load("train", SHAPE, str(tmp_path / "flat"))
+    monkeypatch.setattr(Image, "open", opened)
+    assert len(folder(skip_corrupt=True).load("train", SHAPE, str(tmp_path / "flat"))) == 12
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of maps")
@@ -106,8 +134,155 @@ def test_a_damaged_cache_is_named(file, size, noise, fill, folder, tmp_path):
     assert len(folder().load("train", SHAPE, str(tmp_path / "flat"))) == 9
 
 
-@pytest.mark.parametrize(("name", "message"), [("nowhere", "is not a folder"), ("empty", "holds no files")])
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "is not a folder"), ("empty", "holds no images")])
 def test_a_useless_path_is_named(folder, tmp_path, name, message):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=rf"data\.path=.*{name} {message}"):
+    with pytest.raises(UserError, match=rf"{name} {message}"):
         folder().load("train", SHAPE, str(tmp_path / name))
+
+
+# --- Splits, classes and what is passed over --------------------------------------------------------------------------
+
+
+def labels_of(source, path, split="train"):
+    """Labels of a split by the grey level of its images, all pixels of which are equal."""
+    images = source.load(split, SHAPE, str(path))
+    return {int(image[0, 0, 0]): int(label) for image, label in zip(images.images, images.labels, strict=True)}
+
+
+@pytest.fixture
+def grey(fill):
+    """Fill a folder with images of grey levels, one for each."""
+    return lambda path, levels: fill(path, [np.full((6, 5, 3), level, np.uint8) for level in levels])
+
+
+def test_folders_named_like_splits_are_splits(grey, folder, tmp_path):
+    # fastai#2336: torchvision's layout trained on classes "train" and "val".
+    grey(tmp_path / "train/cat", range(8))
+    grey(tmp_path / "train/dog", range(10, 18))
+    grey(tmp_path / "val/dog", range(20, 23))
+    grey(tmp_path / "val/emu", range(30, 33))
+    grey(tmp_path / "test/cat", range(40, 43))
+    source = folder()
+    assert labels_of(source, tmp_path) == {i: i // 10 for i in (*range(8), *range(10, 18))}
+    assert labels_of(source, tmp_path, "heldout") == {20: 1, 21: 1, 22: 1, 30: 2, 31: 2, 32: 2}
+    facts = source.load("train", SHAPE, str(tmp_path)).facts
+    assert facts.classes.names == ("cat", "dog", "emu")
+    assert str(facts.passed_over["of a split that is not used"]) == f"1 ({tmp_path}/test)"
+    assert facts.suspicious == ()
+    whole = folder(splits="none", heldout_fraction=0)
+    assert "are taken as one set" in whole.load("train", SHAPE, str(tmp_path)).facts.suspicious[0]
+    taken = labels_of(whole, tmp_path)
+    assert {taken[0], taken[20], taken[40]} == {0, 1, 2}
+
+
+def test_classes_called_train_stay_classes(grey, folder, tmp_path):
+    for name in ("car", "train", "boat"):
+        grey(tmp_path / name, range(4))
+    assert folder().load("train", SHAPE, str(tmp_path)).facts.classes.names == ("boat", "car", "train")
+
+
+def test_images_beside_split_folders_are_refused(grey, folder, tmp_path):
+    grey(tmp_path / "train", range(4))
+    grey(tmp_path / "test", range(4))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/all.json").write_text("{}")
+    assert len(folder().load("train", SHAPE, str(tmp_path))) == 4
+    grey(tmp_path / "more", range(2))
+    with pytest.raises(UserError, match=r"images in more, whose name tells no split.*data\.source\.splits=none"):
+        folder().load("train", SHAPE, str(tmp_path))
+
+
+def test_a_heldout_folder_shares_the_classes(grey, folder, tmp_path):
+    for place, names in (("a", "xy"), ("b", "yz")):
+        for name in names:
+            grey(tmp_path / place / name, [ord(name)])
+    source = folder(heldout_path=str(tmp_path / "b"))
+    assert labels_of(source, tmp_path / "a") == {ord("x"): 0, ord("y"): 1}
+    assert labels_of(source, tmp_path / "a", "heldout") == {ord("y"): 1, ord("z"): 2}
+    with pytest.raises(UserError, match="lie within each other"):
+        folder(heldout_path=str(tmp_path / "b/y")).load("train", SHAPE, str(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(("order", "names"), [("natural", "0 1 2 10"), ("alphabetical", "0 1 10 2")])
+def test_classes_are_in_natural_order(grey, folder, tmp_path, order, names):
+    # vision#714: folder "10" was label 2.
+    for number in (0, 1, 2, 10):
+        grey(tmp_path / str(number), [number])
+    images = folder(heldout_fraction=0, class_order=order).load("train", SHAPE, str(tmp_path))
+    assert " ".join(images.facts.classes.names) == names
+    if order == "natural":
+        assert labels_of(folder(heldout_fraction=0), tmp_path) == {0: 0, 1: 1, 2: 2, 10: 3}
+
+
+@pytest.mark.parametrize(
+    "labels", ["[[{0!r}, 4], [{1!r}, 2]]", "{{{0!r}: 4, {1!r}: 2}}", "[[{0!r}, [0,0,0,0,1]], [{1!r}, [0,0,1]]]"]
+)
+def test_dataset_json_has_the_labels(grey, folder, tmp_path, labels):
+    # stylegan2-ada-pytorch#18: EDM's and StyleGAN's folders are shards, and dataset.json has the classes.
+    grey(tmp_path / "00000", [0])
+    grey(tmp_path / "00001", [10])
+    grey(tmp_path / "00002", [20])
+    pairs = labels.format("00000/0.png", "00001/0.png").replace("'", '"')
+    (tmp_path / "dataset.json").write_text(f'{{"labels": {pairs}}}')
+    assert labels_of(folder(heldout_fraction=0), tmp_path) == {0: 4, 10: 2, 20: -1}
+    (tmp_path / "dataset.json").write_text('{"labels": null}')
+    assert set(labels_of(folder(heldout_fraction=0), tmp_path).values()) == {-1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", r"does not hold \{\"labels\""),
+        ("[1]", r"does not hold"),
+        ("{", r"does not hold"),
+        ('{"labels": [["a/0.png", 1.5]]}', r"label of 0\.png is 1\.5, not a class 0, 1, \.\.\."),
+        ('{"labels": [["a/0.png", [0.2, 0.8]]]}', r"label of 0\.png is \[0\.2, 0\.8\], not a class"),
+    ],
+)
+def test_a_useless_dataset_json_is_named(grey, folder, tmp_path, content, message):
+    grey(tmp_path / "a", [0, 1])
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(UserError, match=rf"dataset\.json.*{message}"):
+        folder().load("train", SHAPE, str(tmp_path))
+
+
+def test_a_real_path_is_visited_once(grey, folder, tmp_path):
+    # vigiles-openwrt#5: a link to the folder itself was followed 40 levels deep.
+    grey(tmp_path / "b", range(3))
+    grey(tmp_path.parent / f"{tmp_path.name}-pool", [7, 8])
+    (tmp_path / "b/loop").symlink_to(tmp_path)
+    (tmp_path / "a").symlink_to(tmp_path / "b")  # comes first by name, but b needs no link
+    (tmp_path / "c").symlink_to(tmp_path.parent / f"{tmp_path.name}-pool")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/7.png").symlink_to(tmp_path / "c/0.png")
+    images = folder(heldout_fraction=0).load("train", SHAPE, str(tmp_path))
+    assert images.facts.classes.names == ("b", "c")
+    assert labels_of(folder(heldout_fraction=0), tmp_path) == {0: 0, 1: 0, 2: 0, 7: 1, 8: 1}
+    assert images.facts.passed_over["links to what is there already"].count == 3
+
+
+def test_files_that_are_not_used_are_told(grey, folder, tmp_path):
+    grey(tmp_path / "flat", range(5))
+    for name in ("notes.txt", "Thumbs.db", "photo.heic", ".DS_Store", "._0.png"):
+        (tmp_path / "flat" / name).write_bytes(b"x")
+    (tmp_path / "flat/0.png").rename(tmp_path / "flat/without_suffix")
+    facts = folder(heldout_fraction=0).load("train", SHAPE, str(tmp_path / "flat")).facts
+    assert {reason: str(tally) for reason, tally in facts.passed_over.items()} == {
+        "hidden": "2 (.DS_Store, ._0.png)",
+        "not images": "2 (Thumbs.db, notes.txt)",
+        "of a format that is not read": "1 (photo.heic)",
+    }
+    assert "photo.heic" in facts.suspicious[0]
+    assert len(folder(heldout_fraction=0).load("train", SHAPE, str(tmp_path / "flat"))) == 5
+
+
+def test_one_image_trains_and_nothing_is_held_out(grey, folder, tmp_path):
+    grey(tmp_path / "one", [3])
+    assert [len(folder().load(split, SHAPE, str(tmp_path / "one"))) for split in ("train", "heldout")] == [1, 0]
+
+
+def test_sizes_before_scaling_are_kept(noise, fill, folder, tmp_path):
+    fill(tmp_path / "sizes", [noise(6 + i, 9 - i, 3) for i in range(4)])
+    images = folder(heldout_fraction=0).load("train", SHAPE, str(tmp_path / "sizes"))
+    assert images.facts.sizes == [[6, 6], [9, 9]]

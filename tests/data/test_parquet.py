@@ -2,11 +2,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from inkwash.data.decode import decode
 from inkwash.data.parquet import Parquet
+from inkwash.data.parquet_stream import ParquetStream
 from inkwash.errors import UserError
 
 SHAPE = (3, 6, 5)
@@ -49,7 +52,7 @@ def test_shards_are_read_in_order_from_a_folder_or_a_glob(noise, write_parquet, 
         labels = range(10 * shard, 10 * shard + 10)
         write_parquet(shards / f"train-{shard}.parquet", noise(10, 6, 5, 3), labels)
     for path in (shards, shards / "train-*.parquet"):
-        labels = parquet(heldout_path=str(shards / "train-0.parquet")).load("train", SHAPE, str(path)).labels
+        labels = parquet(heldout_fraction=0).load("train", SHAPE, str(path)).labels
         assert labels.tolist() == list(range(20))
 
 
@@ -77,6 +80,18 @@ def test_the_cache_notices_other_files_and_other_options(noise, write_parquet, p
     assert len(parquet(heldout_fraction=0.5).load("train", SHAPE, path)) == 5
     write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
     assert parquet().load("train", SHAPE, path).fingerprint != before
+
+
+def test_a_stated_range_and_a_background_reach_the_pixels(write_parquet, parquet, encode, tmp_path):
+    deep = encode(np.full((6, 5), 2048, np.uint16))
+    path = write_parquet(tmp_path / "a.parquet", [deep] * 10, range(10))
+    levels = [int(parquet(white=white).load("train", SHAPE, path).images.max()) for white in (None, 4095, 2048)]
+    assert levels == [8, 128, 255]
+    path = write_parquet(tmp_path / "b.parquet", [np.zeros((6, 5, 4), np.uint8)] * 10, range(10))
+    for background, level in (("white", 255), ([7, 7, 7], 7)):
+        assert int(parquet(background=background).load("train", SHAPE, path).images.min()) == level
+    with pytest.raises(UserError, match=r"partly transparent: .* or add data\.source\.background=white"):
+        parquet().load("train", SHAPE, path)
 
 
 LOAD_SLOWLY = """
@@ -132,8 +147,8 @@ def test_corrupt_rows_are_named_or_skipped(noise, write_parquet, parquet, tmp_pa
     images = [*noise(8, 6, 5, 3), b"no image", None]
     path = write_parquet(tmp_path / "a.parquet", images, range(10))
     with pytest.raises(UserError, match=r"row 8 of .*a\.parquet cannot be read.*data\.source\.skip_corrupt=true"):
-        parquet(heldout_path=path).load("train", SHAPE, path)
-    kept = parquet(heldout_path=path, skip_corrupt=True).load("train", SHAPE, path)
+        parquet(heldout_fraction=0).load("train", SHAPE, path)
+    kept = parquet(heldout_fraction=0, skip_corrupt=True).load("train", SHAPE, path)
     assert kept.labels.tolist() == list(range(8))
     assert torch.equal(kept.images, chw(np.stack(images[:8])))
 
@@ -154,7 +169,11 @@ def test_nothing_but_corrupt_rows_is_an_error(write_parquet, parquet, tmp_path):
         ("a.parquet", {"image_column": "label"}, r"data\.source\.image_column=label"),
         ("a.parquet", {"label_column": "image"}, r"data\.source\.label_column=image"),
         ("a.parquet", {"heldout_path": "nowhere"}, r"data\.source\.heldout_path=.*nowhere finds no file"),
-        ("a.parquet", {"heldout_fraction": 0.0}, r"data\.source\.heldout_fraction=0\.0 of 10 images"),
+        (
+            "a.parquet",
+            {"heldout_fraction": 1.0},
+            r"data\.source\.heldout_fraction=1\.0 must be at least 0 and less than 1",
+        ),
         ("a.parquet", {"cache_dir": "text.parquet/cache"}, r"data\.source\.cache_dir=.* cannot be written"),
     ],
 )
@@ -172,3 +191,38 @@ def test_a_full_disk_is_foreseen(noise, write_parquet, parquet, tmp_path, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
     with pytest.raises(UserError, match=r"data\.source\.cache_dir=.* has 0\.0 GB left"):
         parquet().load("train", SHAPE, path)
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_a_clone_with_both_splits_trains_on_one(source, noise, write_parquet, tmp_path):
+    # OpenRLHF#367: `huggingface-cli download` leaves train-* and test-* side by side.
+    pixels = noise(12, 6, 5, 3)
+    (tmp_path / "data").mkdir()
+    write_parquet(tmp_path / "data/train-00000-of-00001.parquet", pixels[:8], [0, 1] * 4)
+    write_parquet(tmp_path / "data/test-00000-of-00001.parquet", pixels[8:], [2] * 4)
+    read = source(cache_dir=str(tmp_path / "cache"))
+    train, heldout = (read.load(split, SHAPE, str(tmp_path)) for split in ("train", "heldout"))
+    assert torch.equal(train.__getitems__(list(range(8)))[0], chw(pixels[:8]))
+    assert torch.equal(heldout.__getitems__(list(range(4)))[0], chw(pixels[8:]))
+    assert (train.labels.tolist(), heldout.labels.tolist()) == ([0, 1] * 4, [2] * 4)
+    assert train.facts.origin == f"{tmp_path}/data/train-00000-of-00001.parquet"
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_names_of_both_splits_have_one_numbering(source, noise, encode, tmp_path):
+    for split, names in (("train", ["emu", "cat", None, "cat"]), ("test", ["dog", "cat"])):
+        table = pa.table({"image": [encode(noise(6, 5, 3)) for _ in names], "kind": names})
+        pq.write_table(table, tmp_path / f"{split}.parquet", row_group_size=2)
+    read = source(cache_dir=str(tmp_path / "cache"), label_column="kind")
+    train, heldout = (read.load(split, SHAPE, str(tmp_path)) for split in ("train", "heldout"))
+    assert train.facts.classes.names == heldout.facts.classes.names == ("cat", "dog", "emu")
+    assert (train.labels.tolist(), heldout.labels.tolist()) == ([2, 0, -1, 0], [1, 0])
+    assert train.__getitems__([0, 1])[1].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_each_class_is_held_out_in_proportion(source, noise, write_parquet, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", noise(40, 6, 5, 3), [0] * 30 + [1] * 10, row_group_size=7)
+    read = source(cache_dir=str(tmp_path / "cache"), heldout_fraction=0.2)
+    assert torch.bincount(read.load("heldout", SHAPE, path).labels).tolist() == [6, 2]
+    assert torch.bincount(read.load("train", SHAPE, path).labels).tolist() == [24, 8]

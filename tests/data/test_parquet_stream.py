@@ -16,7 +16,7 @@ def stream(tmp_path):
     """stream(path): all images in it."""
 
     def load(path, **options):
-        source = ParquetStream(cache_dir=str(tmp_path / "cache"), heldout_path=str(path), **options)
+        source = ParquetStream(cache_dir=str(tmp_path / "cache"), heldout_fraction=0, **options)
         return source.load("train", SHAPE, str(path))
 
     return load
@@ -41,14 +41,14 @@ def test_columns_may_have_other_names_and_labels_be_missing(noise, write_parquet
     assert stream(path).labels.tolist() == [3, -1, 0, 1]
     assert stream(path).__getitems__([1, 3])[1].tolist() == [-1, 1]
     assert set(stream(path, label_column=None).labels.tolist()) == {-1}
-    with pytest.raises(UserError, match=r"data\.source\.label_column=class is not a column of integers"):
+    with pytest.raises(UserError, match=r"data\.source\.label_column=class is not a column of numbers or names"):
         stream(path, label_column="class")
 
 
 @pytest.mark.parametrize(
     ("file", "size"),
     [("blocks.npy", 0), ("blocks.npy", 140), ("images", 0), ("images", 10), ("images", 80), ("columns", 0),
-     ("all.npy", 0), ("all.npy", 130), ("digests", None)],
+     ("train-0-stratified.npy", 0), ("train-0-stratified.npy", 130), ("digests", None)],
 )  # fmt: skip
 def test_a_damaged_index_is_named(file, size, noise, write_parquet, stream, tmp_path):
     path = write_parquet(tmp_path / "a.parquet", noise(20, 6, 5, 3), range(20))

@@ -97,7 +97,21 @@ def test_the_split_is_the_one_of_the_same_files_in_memory(write, noise, tmp_path
 def test_heldout_path_is_held_out_and_all_else_trained_on(write, noise, kind, tmp_path):
     source, path = write(kind, noise(60, 6, 5, 3), heldout_path=str(tmp_path / kind / "4.*"))
     labels = [source.load(split, SHAPE, path).labels.tolist() for split in ("train", "heldout")]
-    assert labels == [list(range(60)), list(range(48, 60))]
+    assert labels == [list(range(48)), list(range(48, 60))]
+
+
+@kinds
+def test_a_stated_range_and_a_background_reach_the_pixels(write, kind, encode):
+    images = [encode(np.full((6, 5), 100, np.uint16)), encode(np.zeros((6, 5, 4), np.uint8))] * 10
+    source, path = write(kind, images, (20,), white=200)
+    with pytest.raises(UserError, match=r"partly transparent: .* or add data\.source\.background=white"):
+        source.load("train", SHAPE, path).__getitems__(list(range(18)))
+    options = {"heldout_fraction": 0.1, "cache_dir": source.cache_dir}
+    source = type(source)(white=200, background="white", **options)
+    pixels, labels = (stream := source.load("train", SHAPE, path)).__getitems__(list(range(18)))
+    assert [int(image.unique()) for image in pixels] == [128 if label % 2 == 0 else 255 for label in labels]
+    others = [type(source)(**given, **options) for given in ({}, {"white": 200})]
+    assert len({stream.fingerprint, *(other.load("train", SHAPE, path).fingerprint for other in others)}) == 3
 
 
 # --- The order --------------------------------------------------------------------------------------------------------
@@ -306,7 +320,7 @@ def test_nothing_but_corrupt_images_is_an_error(write, kind):
         ("nowhere", {}, r"data\.path=.*nowhere finds no file: give a \.\w+ file"),
         (".", {"window": 0}, r"data\.source\.window=0 must be at least 1"),
         (".", {"heldout_path": "nowhere"}, r"data\.source\.heldout_path=.*nowhere finds no file"),
-        (".", {"heldout_fraction": 0.0}, r"data\.source\.heldout_fraction=0\.0 of 60 images"),
+        (".", {"heldout_fraction": 1.0}, r"data\.source\.heldout_fraction=1\.0 must be at least 0 and less than 1"),
         (".", {"cache_dir": "/proc/nowhere"}, r"data\.source\.cache_dir=/proc/nowhere cannot be written"),
     ],
 )

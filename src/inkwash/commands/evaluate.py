@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.commands.data import check_shape
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
@@ -29,9 +30,11 @@ from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.sweeps.plan import refuse_counts
 
+AUTO = "inkwash.metrics.extractors.auto.AutoFeatures"
+CLASSIFIER = "inkwash.metrics.extractors.classifier.ClassifierFeatures"
 SOURCES = ("run", "images", "pipeline")
 # Keys that may differ from one combination to the next.
-OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps")
+OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps", "labels")
 
 
 def combinations(overrides: list[str]) -> list[list[str]]:
@@ -60,6 +63,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         check_rank_env(env, config.trainer)
         configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
         for _, composed in configs:
+            check_shape(composed)
             check(composed)
         plans = [plan(composed, overrides) for overrides, composed in configs]
         names = names_of([overrides for overrides, _ in configs])
@@ -101,14 +105,15 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         plain["run"] = str(run.path.resolve())
         trained = run.config
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
-        for key in ("extractor", "data"):
-            plain[key] = plain[key] or trained[key]
+        plain["data"] = plain["data"] or trained["data"]
+        plain["extractor"] = plain["extractor"] or measured_with(run, trained["extractor"], plain["cache_dir"])
         if missing := OmegaConf.missing_keys(plain["data"]):
             raise UserError(f"run={run} was imported and has no data.{min(missing)}: pass data=... to compare with")
         if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
             raise UserError(f"data.shape={shape}, but run={run} draws images of shape {drawn}: pass data of that shape")
-        if plain["num_images"] is None:
-            plain["num_images"] = trained["callbacks"].get("evaluation", {}).get("num_images", 10_000)
+        measured = trained["callbacks"].get("evaluation", {})
+        for key, default in (("num_images", 10_000), ("labels", "reference")):
+            plain[key] = measured.get(key, default) if plain[key] is None else plain[key]
     else:
         check_foreign(plain)
         plain[given[0]] = str(Path(plain[given[0]]).resolve())
@@ -121,6 +126,17 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
             raise UserError(f"{key}={plain[key]} must be at least 2")
     del plain["spacing"], plain["out"]
     return plain, {key: plain.pop(key) for key in OF_A_CELL}
+
+
+def measured_with(run: RunDirectory, extractor: dict[str, Any], cache_dir: str) -> dict[str, Any]:
+    """Return the extractor of a run's own metrics, so that values compare: what extractor=auto has chosen.
+
+    Older versions took the classifier by default, which images without labels do not have: they get another.
+    """
+    if extractor["_target_"] not in (AUTO, CLASSIFIER):
+        return extractor
+    first = run.extractor_name if extractor["_target_"] == AUTO else "classifier"
+    return {"_target_": AUTO, "cache_dir": extractor.get("cache_dir", cache_dir), "first": first}
 
 
 def names_of(combined: list[list[str]]) -> list[str]:

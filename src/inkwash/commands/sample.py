@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def sample(config: DictConfig) -> None:
         out = out_directory(config.out) if config.out else new_directory(run.samples, name)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(run.path.resolve())
+        plain["label"] = label_of(config.label, run)
         write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:
         print(f"error: {user_error(error) or error}", file=sys.stderr)
@@ -60,6 +62,25 @@ def going_on(out: Path, rows: int) -> Iterator[None]:
             done = read_json(out / "unfinished" / "progress.json")["rows"]
             print(f"{out} has {done} of {rows} rows: the same command with out={out} goes on", file=sys.stderr)
         raise
+
+
+def label_of(typed: Any, run: RunDirectory) -> int | None:
+    """Return the label that a class's name or number means; a name counts first, also if it is a number.
+
+    Raises:
+        UserError: it is neither.
+    """
+    names = run.classes
+    if typed is None:
+        return None
+    if str(typed) in names:
+        return names.index(str(typed))
+    if isinstance(typed, int) and not isinstance(typed, bool):
+        return typed
+    if not names:
+        raise UserError(f"label={typed}: the classes of run={run} have no names: give a number, 0, 1, ...")
+    near = get_close_matches(str(typed), names, 1, 0) or names[:1]
+    raise UserError(f"label={typed} is not one of the {len(names)} classes of run={run}: did you mean {near[0]}?")
 
 
 def out_directory(name: str) -> Path:

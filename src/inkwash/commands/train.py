@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from inkwash.commands.data import check_shape
 from inkwash.config import cli
 from inkwash.config.renames import in_todays_names
 from inkwash.config.secrets import refuse_secrets
@@ -27,7 +28,7 @@ from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
 from inkwash.runs.directory import RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
 from inkwash.runs.lock import OccupiedError, alone
 from inkwash.runs.provenance import provenance
-from inkwash.runs.resume_check import check_files, check_resume, put_back, remembered
+from inkwash.runs.resume_check import check_files, check_resume, measured_as_before, put_back, remembered
 from inkwash.sweeps.trial import was_pruned
 
 FAILED = float("nan")  # for sweepers
@@ -135,6 +136,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     Args:
         stack: locks the directory for this process until it is closed.
     """
+    check_shape(config)
     check_training(config)
     check_rank_env(env, config.trainer)
     run = job_directory() if is_multirun() else named_directory(config, env)
@@ -157,6 +159,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
         stack.enter_context(alone(run))
         check_resume(run, config.resume, plain)
     if run.checkpoints.newest_first():
+        plain = measured_as_before(run.config, plain, typed())
         stack.callback(put_back, run, is_multirun(), remembered(run))
         run.write_next_config(plain)
     else:
@@ -201,7 +204,7 @@ def write_record(run: RunDirectory, resume: str, config_hash: str | None) -> Non
     run.write_record(
         {
             "id": before["id"] if same else new_id(),
-            **{key: before[key] for key in ("imported",) if key in before},
+            **{key: before[key] for key in ("imported", "data") if key in before},
             "overrides": typed(),
             "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},
             "sweep": Path(settings.sweep.dir).name if is_multirun() else None,

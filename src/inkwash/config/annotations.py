@@ -29,7 +29,7 @@ def fits(annotation: ast.expr | None, value: Any) -> bool:
         case ast.Name(id="str"):
             return isinstance(value, str)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            return value in ast.literal_eval(choices)
+            return value in _choices(choices)
         case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
             return isinstance(value, list) and all(fits(kind, item) for item in value)
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
@@ -41,6 +41,12 @@ def fits(annotation: ast.expr | None, value: Any) -> bool:
         case ast.Name(id=name) | ast.Attribute(attr=name) if name[:1].isupper() and name != "Any":
             return is_node(value)
     return True
+
+
+def _choices(choices: ast.expr) -> tuple[Any, ...]:
+    """Return the values of a Literal, which is no tuple if there is only one."""
+    values = ast.literal_eval(choices)
+    return values if isinstance(values, tuple) else (values,)
 
 
 def is_node(value: Any) -> bool:
@@ -58,7 +64,7 @@ def described(annotation: ast.expr | None) -> str:
         case ast.Name(id=name) if name in NAMES:
             return NAMES[name]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            return " or ".join(ast.literal_eval(choices))
+            return " or ".join(_choices(choices))
         case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
             return f"a list, each {described(kind)}"
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):

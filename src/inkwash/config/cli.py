@@ -16,6 +16,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.config.home import complete_environment
+from inkwash.config.hydra_settings import checked, refuse_settings
 from inkwash.config.paths import config_dir
 from inkwash.config.renames import refuse_old_key
 from inkwash.config.secrets import refuse_secrets
@@ -48,6 +50,7 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
 
     What cannot be composed ends in one sentence, where Hydra would write a page; HYDRA_FULL_ERROR=1 shows that page.
     """
+    complete_environment()
     try:
         _check_arguments(sys.argv[1:], name)
     except UserError as error:
@@ -79,9 +82,12 @@ def _check_arguments(arguments: list[str], name: str) -> None:
     refuse_secrets(arguments)
     for argument in arguments:
         refuse_old_key(argument)
+        refuse_settings(argument, name)
         if name != "train" and argument.startswith(("-m", "--m", "hydra.mode=")):
             lists = "which takes lists of values without it" if name == "evaluate" else "which runs once for each value"
             raise UserError(f"{argument} is for train only: leave it out of {name}, {lists}")
+        if argument.startswith("--e"):  # --experimental-rerun, which unpickles a file
+            raise UserError(f"{argument.partition('=')[0]} is Hydra's: pass --config-dir RUN --config-name config")
         if any("\ud800" <= letter <= "\udfff" for letter in argument):  # stand for bytes that are not UTF-8
             raise UserError(f"{argument!a} is not UTF-8 text: rename the file that it names")
 
@@ -95,7 +101,8 @@ def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
-    hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)(task)()
+    with checked():
+        hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)(task)()
 
 
 def sentence(error: BaseException, name: str) -> str:

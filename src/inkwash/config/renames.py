@@ -37,6 +37,21 @@ TARGETS = {
 }
 # Keys of the configuration.
 KEYS = {"callbacks.fid": "callbacks.evaluation"}
+# Former defaults and today's, which do what the former ones did: a resume does not report them as changed.
+DEFAULTS = {
+    "trainer.num_nodes": (1, "auto"),
+    "logger.wandb.project": ("inkwash", None),
+    "logger.wandb.job_type": ("train", None),
+    "logger.wandb.tags": ([], None),
+}
+# Arguments of classes that older versions did not have, with the values that mean what those versions did.
+BEFORE: dict[str, dict[str, Any]] = {
+    "inkwash.data.folder.Folder": {"splits": "none", "stratified": False, "class_order": "alphabetical"},
+    "inkwash.data.parquet.Parquet": {"splits": "none", "stratified": False},
+    "inkwash.data.parquet_stream.ParquetStream": {"splits": "none", "stratified": False},
+    "inkwash.data.webdataset.WebDataset": {"splits": "none", "stratified": False},
+    "inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"},
+}
 
 
 def todays_target(target: str) -> str:
@@ -64,7 +79,10 @@ def refuse_old_keys(node: Any, key: str = "") -> None:
 
 
 def in_todays_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Copy a configuration with every `_target_` and key of an older version replaced by today's, order unchanged."""
+    """Copy a stored configuration with every `_target_` and key of an older version replaced by today's.
+
+    The order is unchanged; arguments that it lacks get their meaning from before (BEFORE).
+    """
     return _renamed(config, "")
 
 
@@ -80,4 +98,5 @@ def _renamed(node: Any, key: str) -> Any:
             renamed[name] = todays_target(value)
         else:
             renamed[KEYS[path].rpartition(".")[2] if path in KEYS else name] = _renamed(value, path)
-    return renamed
+    target = renamed.get("_target_")
+    return renamed | {k: v for k, v in BEFORE.get(str(target), {}).items() if k not in renamed}

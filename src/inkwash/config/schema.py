@@ -63,7 +63,7 @@ class Sample:
     num_images: int = 64
     columns: int | None = None
     folder_size: int | None = 10_000
-    label: int | None = None
+    label: Any = None
     guidance: float | None = None
     seed: int = 0
     batch_size: int | None = None
@@ -91,6 +91,7 @@ class Evaluate:
     batch_size: int | None = None
     reference: str = "heldout"
     reference_file: str | None = None
+    labels: str | None = None
     cache_dir: str = MISSING
     out: str | None = None
     data: Any = None
@@ -102,6 +103,15 @@ class Evaluate:
     sampler: Any = None
     spacing: Any = MISSING
     trainer: EvaluateTrainer = field(default_factory=EvaluateTrainer)
+
+
+@dataclass
+class Data:
+    """conf/data.yaml."""
+
+    seed: int = 0
+    out: str | None = None
+    data: Any = MISSING
 
 
 @dataclass
@@ -147,6 +157,7 @@ SCHEMAS = {
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
+    "data": Data,
     "export": Export,
     "import": Import,
     "dashboard": Dashboard,

@@ -12,7 +12,10 @@ from inkwash.config.signatures import definitions_of
 from inkwash.errors import UserError
 
 # Modules whose classes a configuration may name beside ours.
-TRUSTED = ("torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "optuna.pruners")
+TRUSTED = (
+    "torch.optim", "torch.nn", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "optuna.pruners",
+    "optuna.samplers",
+)  # fmt: skip
 
 
 def refuse_strangers(node: Any, key: str = "") -> None:

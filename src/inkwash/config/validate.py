@@ -10,6 +10,7 @@ from inkwash.config.annotations import is_node
 from inkwash.config.renames import refuse_old_keys
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.signatures import check_arguments, shown
+from inkwash.config.trainer_options import check_options
 from inkwash.config.trust import refuse_strangers
 from inkwash.errors import UserError
 
@@ -46,6 +47,11 @@ def check(config: DictConfig) -> None:
     if "callbacks" in plain:
         check_parts(plain)
         _check_trainer(plain["trainer"])
+        check_options(
+            plain["trainer"].get("options") or {},
+            plain["trainer"].get("accumulate_grad_batches", 1),
+            plain["callbacks"],
+        )
         _check_batch(plain)
         _check_classes(plain)
 
@@ -123,8 +129,8 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
             f"trainer.accumulate_grad_batches={accumulate} must be a whole number, or auto for as few parts as fit"
         )
     nodes = trainer.get("num_nodes")
-    if not (isinstance(nodes, int) and nodes >= 1):
-        raise UserError(f"trainer.num_nodes={nodes} must be a number of machines")
+    if nodes != "auto" and not (type(nodes) is int and nodes >= 1):
+        raise UserError(f"trainer.num_nodes={shown(nodes)} must be a number of machines, or auto for those there are")
 
 
 def _check_classes(config: dict[str, Any]) -> None:
@@ -137,6 +143,7 @@ def _check_batch(config: dict[str, Any]) -> None:
     """Raise UserError unless the global batch can be divided evenly, if the number of devices is a number."""
     trainer, batch = config["trainer"], config["data"].get("batch_size")
     parts = [trainer.get("devices"), trainer.get("num_nodes"), trainer.get("accumulate_grad_batches")]
+    parts[1] = 1 if parts[1] == "auto" else parts[1]  # whatever it is, it divides what is left
     if not isinstance(batch, int) or not all(isinstance(part, int) for part in parts):
         return
     devices, nodes, accumulate = parts

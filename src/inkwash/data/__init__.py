@@ -21,7 +21,8 @@ Two kinds of sources:
 Caches are named by a hash of all that their content depends on: names, sizes and times of the files, the shape, the
 options, and DECODER, which changes with decode.py. Deleting one only costs the time to make it again.
 
-files.py reads the images that a user names for editing. module.py is the LightningDataModule around any source; open
+readers.py is about the processes that read ahead: how a split gets to them, and how batches come back. files.py reads
+the images that a user names for editing. module.py is the LightningDataModule around any source; open
 images.py first, then batches.py.
 
 A new source is one class with `load(split, shape, path) -> ImageSplit` and a YAML in conf/data/. For encoded images

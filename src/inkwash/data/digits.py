@@ -5,6 +5,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from inkwash.data.facts import Facts
 from inkwash.data.images import Images
 from inkwash.errors import UserError
 
@@ -33,4 +34,5 @@ class Digits:
         )
         rows = np.sort(heldout if split == "heldout" else train)
         images = np.round(pixels[rows] * (255 / 16)).astype(np.uint8)
-        return Images(torch.from_numpy(images).view(-1, 1, 8, 8), torch.from_numpy(labels[rows]).long())
+        pictures, y = torch.from_numpy(images).view(-1, 1, 8, 8), torch.from_numpy(labels[rows]).long()
+        return Images(pictures, y, facts=Facts("sklearn.datasets.load_digits, each digit divided alike"))

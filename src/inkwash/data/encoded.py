@@ -1,31 +1,30 @@
 """Base class of sources of encoded images, which are decoded once into a memory-mapped cache."""
 
 import hashlib
-import logging
-import os
+import json
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from glob import glob
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
-from inkwash.data.decode import CorruptImageError, decode
-from inkwash.data.images import Images, fingerprint_of
+from inkwash.data.caches import ensure
+from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, size_of
+from inkwash.data.facts import Facts, Tally
+from inkwash.data.images import Images, fingerprint_of, map_file
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
-from inkwash.files import filling
-from inkwash.random import generator
+from inkwash.files import NAMES
 
-DECODER = 1  # part of every cache key: raise it if `decode` gives other pixels
-log = logging.getLogger(__name__)
+DECODER = 2  # part of every cache key: raise it if `decode` gives other pixels
+LOOKED_AT = 256  # images whose sizes are noted
 
 
 class Entry(NamedTuple):
@@ -37,11 +36,18 @@ class Entry(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """The encoded images of a split; `version` changes if the files or the choice among them do."""
+    """The encoded images of a split.
+
+    version: changes if the files, the labels or the choice among them do.
+    total: their number.
+    stream: the images.
+    facts: what was found beside them.
+    """
 
     version: object
     total: int
     stream: Iterable[Entry]
+    facts: Facts
 
 
 class EncodedSource(ABC):
@@ -51,11 +57,13 @@ class EncodedSource(ABC):
         resize: scale images to cover H x W and crop the centre; if false, every image must be H x W.
         skip_corrupt: leave out images that cannot be read instead of stopping.
         cache_dir: folder for decoded images, C * H * W bytes each. Anything in it may be deleted.
+        rendering: what black, white and background say (rendering.py).
     """
 
-    def __init__(self, resize: bool, skip_corrupt: bool, cache_dir: str):
+    def __init__(self, resize: bool, skip_corrupt: bool, cache_dir: str, rendering: Rendering = AS_IT_IS):
         self.resize = resize
         self.skip_corrupt = skip_corrupt
+        self.rendering = rendering
         self.cache_dir = Path(cache_dir).expanduser()
 
     @abstractmethod
@@ -65,18 +73,20 @@ class EncodedSource(ABC):
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Images:
         """Load the decoded images of a split (see `Source.load`)."""
         entries = self.find(split, given(path))
-        key = repr((DECODER, entries.version, shape, self.resize, self.skip_corrupt))
+        key = repr((DECODER, entries.version, shape, self.resize, self.skip_corrupt, self.rendering))
         directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
-        make_cache_dir(self.cache_dir)
-        with FileLock(f"{directory}.lock"):  # the first rank or job decodes, the others wait for it
-            if not directory.exists():
-                self._fill(directory, entries, shape, f"Decoding {split} images")
+        ensure(directory, lambda partial: self._fill(partial, entries, shape, f"Decoding {split} images"))
         with undamaged(directory):
             labels = torch.from_numpy(np.load(directory / "labels.npy"))
-            return Images(_mapped(directory, len(labels), shape), labels, (directory / "fingerprint").read_text())
+            mapped = map_file(directory / "images", (len(labels), *shape))
+            fingerprint = (directory / "fingerprint").read_text()
+            found = json.loads((directory / "found.json").read_text("utf-8"))
+        skipped = {reason: Tally(*tally) for reason, tally in found["skipped"].items()}
+        facts = entries.facts.without(skipped, found["sizes"])
+        return Images(mapped, labels, fingerprint, facts, directory / "images")
 
-    def _fill(self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
-        """Decode the images of a split into a new cache directory.
+    def _fill(self, partial: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
+        """Decode the images of a split into a new folder of the cache.
 
         Raises:
             UserError: the disk has no room for them.
@@ -87,30 +97,49 @@ class EncodedSource(ABC):
                 f"{entries.total} decoded images take {needed / 1e9:.1f} GB, but data.source.cache_dir="
                 f"{self.cache_dir} has {free / 1e9:.1f} GB left: choose another folder"
             )
-        with filling(directory) as partial:
-            labels = torch.tensor(self._decode_all(partial, entries, shape, title))
-            np.save(partial / "labels.npy", labels.numpy())
-            (partial / "fingerprint").write_text(fingerprint_of(_mapped(partial, len(labels), shape), labels))
+        labels, found = self._decode_all(partial, entries, shape, title)
+        np.save(partial / "labels.npy", labels.numpy())
+        (partial / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
+        images = map_file(partial / "images", (len(labels), *shape))
+        (partial / "fingerprint").write_text(fingerprint_of(images, labels))
 
-    def _decode_all(self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> list[int]:
-        """Write the readable images and return their labels."""
-        labels, skipped = [], []
+    def _decode_all(
+        self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Write the readable images; return their labels, and what found.json holds."""
+        labels, skipped, sizes = [], Tally(), []
+        every = max(1, entries.total // LOOKED_AT)
         with open(directory / "images", "wb") as file:
-            for entry in tqdm(entries.stream, title, entries.total, unit=" images", disable=None):
+            bar = tqdm(entries.stream, title, entries.total, unit=" images", disable=None)
+            for number, entry in enumerate(bar):
                 try:
-                    image = decode(entry.encoded, shape, self.resize, entry.name)
+                    image = decode(entry.encoded, shape, self.resize, entry.name, self.rendering)
                 except CorruptImageError:
                     if not self.skip_corrupt:
                         raise
-                    skipped.append(entry.name)
+                    skipped.add(entry.name)
                     continue
                 file.write(image.numpy().tobytes())
                 labels.append(entry.label)
-        if skipped:
-            log.warning("skipped %d of %d unreadable images, %s first", len(skipped), entries.total, skipped[0])
-        if not labels:
-            raise UserError(f"none of the {entries.total} images can be read, {skipped[0]} first: check data.path")
-        return labels
+                if number % every == 0:
+                    sizes.append(size_of(entry.encoded))
+        if entries.total and not labels:
+            raise UserError(
+                f"none of the {entries.total} images can be read, {skipped.first[0]} first: check data.path"
+            )
+        found = {
+            "skipped": {"unreadable": [skipped.count, skipped.first]} if skipped.count else {},
+            "sizes": extremes(sizes),
+        }
+        return torch.tensor(labels, dtype=torch.int64), found
+
+
+def extremes(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return the smallest and the largest height and width of sizes (height, width); None without any."""
+    if not sizes:
+        return None
+    heights, widths = zip(*sizes, strict=True)
+    return (min(heights), min(widths)), (max(heights), max(widths))
 
 
 @contextmanager
@@ -120,17 +149,6 @@ def undamaged(directory: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, EOFError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(f"{directory} is damaged ({str(error).partition(chr(10))[0]}): delete it") from error
-
-
-def make_cache_dir(path: Path) -> None:
-    """Create the cache folder. Raises UserError if it cannot be written to."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise UserError(f"data.source.cache_dir={path} cannot be written to: choose another folder")
 
 
 def absolute(path: str | None) -> Path | None:
@@ -143,37 +161,6 @@ def given(path: str | None) -> Path:
     if (place := absolute(path)) is None:
         raise UserError("data.path is missing: add data.path=... (a file, a folder or a quoted glob)")
     return place
-
-
-def place_of(split: str, path: Path, heldout_path: Path | None) -> tuple[Path, str]:
-    """Return the path of a split's images, and the configuration key that it comes from."""
-    if split == "heldout" and heldout_path:
-        return heldout_path, "data.source.heldout_path"
-    return path, "data.path"
-
-
-def find_files(path: Path, pattern: str, key: str) -> list[Path]:
-    """Return the file at a path, all files of a folder that match the pattern ("*.parquet"), or of a glob; sorted.
-
-    Raises:
-        UserError: no file matches.
-    """
-    files = [path] if path.is_file() else sorted(map(Path, glob(str(path / pattern if path.is_dir() else path))))
-    if not files:
-        raise UserError(f"{key}={path} finds no file: give a {pattern[1:]} file, a folder of them or a quoted glob")
-    return files
-
-
-def rows_of(split: str, count: int, heldout_fraction: float) -> Tensor:
-    """Select the images of a split among `count`: bool (count,), a function of the two numbers alone."""
-    heldout = round(count * heldout_fraction)
-    if not 0 < heldout < count:
-        raise UserError(
-            f"data.source.heldout_fraction={heldout_fraction} of {count} images leaves a split empty: change it"
-        )
-    chosen = torch.zeros(count, dtype=torch.bool)
-    chosen[torch.randperm(count, generator=generator("heldout"))[:heldout]] = True
-    return chosen if split == "heldout" else ~chosen
 
 
 def version_of(file: Path) -> tuple[str, int, int]:
@@ -189,9 +176,3 @@ def version_of(file: Path) -> tuple[str, int, int]:
     if not stat.S_ISREG(state.st_mode):  # reading from a pipe may never end
         raise UserError(f"{file} is a pipe, a socket or a device: remove it from data.path")
     return str(file), state.st_size, state.st_mtime_ns
-
-
-def _mapped(directory: Path, count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Map the decoded images, uint8 (count, C, H, W), which are read from disk page by page as they are used."""
-    size = count * shape[0] * shape[1] * shape[2]
-    return torch.from_file(str(directory / "images"), shared=False, size=size, dtype=torch.uint8).view(count, *shape)

@@ -1,58 +1,185 @@
 """Source of the image files in a folder."""
 
-import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from inkwash.data.encoded import EncodedSource, Entries, Entry, rows_of, version_of
+import numpy as np
+import torch
+
+from inkwash.data.archive import archive_of, forget, top_of, zip_of
+from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
+from inkwash.data.labels import Classes, from_words, joined, recoded
+from inkwash.data.listing import Listing, children, images_below, listed_labels, suffixes
+from inkwash.data.rendering import Rendering
+from inkwash.data.splits import AUTO, Division, check_splits, divided, rows_of, split_of_folder
 from inkwash.errors import UserError
+
+OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset"}
+
+
+class Labelled(NamedTuple):
+    """Image files with labels, int64 (N,), and the names of these."""
+
+    listing: Listing
+    labels: np.ndarray
+    classes: Classes
 
 
 class Folder(EncodedSource):
-    """All files below `data.path` without hidden ones; every one must be an image unless skip_corrupt.
+    """The image files below `data.path`, without hidden ones, each real file once however many links lead there.
 
-    The first level of subfolders, in alphabetical order, makes classes 0, 1, ...; files outside them have no label.
+    In place of a folder there may be a zip file of it, as EDM's and StyleGAN's dataset_tool.py makes them.
+
+    Splits: if all subfolders are named like splits (train, val, test, ...), they are. Labels: from dataset.json of EDM
+    and StyleGAN if the folder has one ({"labels": [["00000/img.png", 3], ...]}), else the first level of subfolders
+    makes classes 0, 1, ..., and files outside them have no label.
 
     Args:
-        heldout_fraction: fraction of the files that is held out, the same ones for every seed.
+        heldout_path: a folder of held-out images, with the same classes; null to hold out a part of `data.path`.
+        heldout_fraction: fraction of the files that is held out without a folder for that, the same ones for every
+            seed; 0 for none.
+        splits: auto, or none if folders with such names are classes.
+        stratified: hold out the same fraction of each class; false draws from all files together.
+        class_order: natural (2 before 10), or alphabetical, as torchvision has it.
         resize, skip_corrupt, cache_dir: see EncodedSource.
+        black, white, background: see Rendering.
     """
 
     def __init__(
         self,
+        heldout_path: str | None = None,
         heldout_fraction: float = 0.1,
+        splits: str = AUTO,
+        stratified: bool = True,
+        class_order: str = "natural",
         resize: bool = True,
         skip_corrupt: bool = False,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(resize, skip_corrupt, cache_dir)
+        super().__init__(resize, skip_corrupt, cache_dir, Rendering(black, white, background))
+        check_splits(splits, heldout_fraction)
+        if class_order not in ("natural", "alphabetical"):
+            raise UserError(f"data.source.class_order={class_order} must be natural or alphabetical")
+        self.heldout_path = absolute(heldout_path)
         self.heldout_fraction = heldout_fraction
+        self.splits = splits
+        self.stratified = stratified
+        self.class_order = class_order
 
     def find(self, split: str, path: Path) -> Entries:
         """Find the files of a split."""
-        if not path.is_dir():
-            raise UserError(f"data.path={path} is not a folder: give one that holds the images")
-        files = _visible_files(path)
-        if not files:
-            raise UserError(f"data.path={path} holds no files: give a folder of images")
-        wanted = rows_of(split, len(files), self.heldout_fraction)
-        classes = sorted({_class_of(file, path) for file in files} - {""})
-        labels = {name: label for label, name in enumerate(classes)}
-        chosen = [file for file, take in zip(files, wanted.tolist(), strict=True) if take]
-        stream = (Entry(str(file), file, labels.get(_class_of(file, path), -1)) for file in chosen)
-        return Entries((split, len(chosen), [version_of(file) for file in files]), len(chosen), stream)
+        division = self._division(top_of(path))
+        roots = {"train": division.train[0], "heldout": (division.heldout or division.train)[0]}
+        found = {root: self._labelled(root) for root in dict.fromkeys(roots.values())}
+        classes = joined(part.classes for part in found.values())
+        if self.class_order == "alphabetical" and not classes.fixed:
+            classes = Classes(tuple(sorted(classes.names)))
+        here = found[roots[split]]
+        files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
+        folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
+        if division.heldout is None:
+            rows = rows_of(split, labels, self.heldout_fraction, self.stratified)
+            files, labels = [files[i] for i in rows.nonzero()[:, 0].tolist()], labels[rows]
+        passed_over = here.listing.passed_over
+        facts = division.facts(split, classes, len(files), len(here.listing.files), folders, passed_over)
+        facts = replace(facts, suspicious=(*facts.suspicious, *here.listing.suspicious))
+        version = (split, _versions(files, roots[split]), labels.tolist())
+        contents = _contents(files, roots[split])
+        pairs = zip(files, contents, labels.tolist(), strict=True)
+        stream = (Entry(str(file), content, label) for file, content, label in pairs)
+        forget()
+        return Entries(version, len(files), stream, facts)
+
+    def _division(self, path: Path) -> Division:
+        """Return the folders of both splits."""
+        _check_folder(path, "data.path")
+        if self.heldout_path is not None:
+            _check_folder(self.heldout_path, "data.source.heldout_path")
+            heldout = top_of(self.heldout_path)
+            train = (_split_folders(path) or {}).get("train", path) if self.splits == AUTO else path
+            if heldout.is_relative_to(train) or train.is_relative_to(heldout):
+                raise UserError(
+                    f"data.source.heldout_path={heldout} and data.path={train} lie within each other, but held-out "
+                    "images are not trained on: give the folder of the training images alone as data.path"
+                )
+            origins = {"train": f"data.path={train}", "heldout": f"data.source.heldout_path={heldout}"}
+            return Division([train], [heldout], origins, [])
+        folders = _split_folders(path) if self.splits == AUTO else None
+        groups: dict[str | None, list[Path]] = {name: [folder] for name, folder in (folders or {}).items()}
+        return divided(groups or {None: [path]}, [path], path)
+
+    def _labelled(self, root: Path) -> Labelled:
+        """List the images of a folder with their labels: by dataset.json, else by subfolder."""
+        listing = images_below(root)
+        if not listing.files:
+            raise UserError(f"{root} holds no images: give a folder of images as data.path ({_seen(listing)})")
+        labels = listed_labels(root, listing.files)
+        if labels is not None:
+            return Labelled(listing, labels, Classes())
+        words = [_class_of(file, root) for file in listing.files]
+        return Labelled(listing, *from_words(words))
 
 
-def _visible_files(path: Path) -> list[Path]:
-    """Return the files, sorted so that the split does not depend on the file system; links to folders are followed."""
-    return sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(path, followlinks=True)
-        for name in names
-        if not any(part.startswith(".") for part in Path(folder, name).relative_to(path).parts)
-    )
+def _versions(files: Sequence[Path], root: Path) -> list[object]:
+    """Return what tells one state of the files from another: of a zip file, its own state, and their names."""
+    if (packed := zip_of(root)) is not None:
+        return [version_of(packed), *map(str, files)]
+    return [version_of(file) for file in files]
 
 
-def _class_of(file: Path, path: Path) -> str:
-    """Return the first-level subfolder of a file, "" if it lies in none."""
+def _contents(files: Sequence[Path], root: Path) -> Iterator[bytes] | Sequence[Path]:
+    archive = archive_of(root)
+    return archive.contents(files) if archive else files
+
+
+def _check_folder(path: Path, key: str) -> None:
+    if not path.is_dir() and zip_of(path) is None:
+        other = OTHER_SOURCES.get(path.suffix.lower()) if path.is_file() else None
+        advice = f"use data={other} for it" if other else "give one that holds the images, or a zip file of it"
+        raise UserError(f"{key}={path} is not a folder: {advice}")
+
+
+def _split_folders(path: Path) -> dict[str, Path] | None:
+    """Return the subfolders that are splits, by split; None if the subfolders are something else, classes for example.
+
+    Raises:
+        UserError: there are several of a split, or there are images beside folders for training and for holding out.
+    """
+    folders, files = children(path)
+    splits: dict[str, Path] = {}
+    others = [file for file in files if file.suffix.lower() in suffixes()]
+    for folder in folders:
+        split = split_of_folder(folder.name)
+        if split is None:
+            others.append(folder)
+        elif split in splits:
+            raise UserError(
+                f"data.path={path} has {splits[split].name} and {folder.name}, both for {split}: remove one, or take "
+                "folders as classes with data.source.splits=none"
+            )
+        else:
+            splits[split] = folder
+    if "train" not in splits or (len(splits) == 1 and others):
+        return None
+    for other in others:
+        if other in files or images_below(other).files:
+            raise UserError(
+                f"data.path={path} has folders for {' and '.join(splits)}, and images in {other.name}, whose name "
+                "tells no split: move it elsewhere, or take folders as classes with data.source.splits=none"
+            )
+    return splits
+
+
+def _class_of(file: Path, path: Path) -> str | None:
+    """Return the first-level subfolder of a file, None if it lies in none."""
     parts = file.relative_to(path).parts
-    return parts[0] if len(parts) > 1 else ""
+    return parts[0] if len(parts) > 1 else None
+
+
+def _seen(listing: Listing) -> str:
+    return "; ".join(f"{reason}: {tally}" for reason, tally in listing.passed_over.items()) or "it is empty"

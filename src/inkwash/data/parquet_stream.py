@@ -6,12 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inkwash.data.parquet import DAMAGE, columns_of, open_parquet
+from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
+from inkwash.data.parquet import SUFFIXES
+from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened
+from inkwash.data.reading import content_of, patiently
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.splits import AUTO
 from inkwash.data.streamed import StreamedSource
 from inkwash.errors import UserError
 
@@ -22,25 +25,34 @@ class ParquetStream(StreamedSource):
     A row group is read whole, so its size decides how much memory is needed: about 1000 images are a good size.
 
     Args:
-        image_column: column of images; null for the only one, found by its type.
-        label_column: a column of integers; null for images without labels.
-        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        image_column, label_column: see Parquet.
+        heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
+            StreamedSource.
+        black, white, background: see Rendering.
     """
 
-    pattern = "*.parquet"
+    suffixes = SUFFIXES
 
     def __init__(
         self,
         heldout_path: str | None = None,
         heldout_fraction: float = 0.1,
+        splits: str = AUTO,
+        stratified: bool = True,
         image_column: str | None = None,
         label_column: str | None = "label",
         resize: bool = False,
         skip_corrupt: bool = False,
         window: int = 8192,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        super().__init__(
+            heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir,
+            Rendering(black, white, background),
+        )  # fmt: skip
         self.image_column, self.label_column = image_column, label_column
 
     def options(self) -> tuple[str | None, ...]:
@@ -48,23 +60,20 @@ class ParquetStream(StreamedSource):
 
     def scan(self, file: Path) -> Scanned:
         """Read row groups and labels; of the images only their sizes in the footer."""
-        shard = open_parquet(file)[1]
-        metadata, size = shard.metadata, file.stat().st_size
-        image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
-        if not 0 <= metadata.num_rows <= size:  # an image takes at least a byte
-            raise _damaged(f"{file}, which declares {metadata.num_rows} rows,")
-        labels = np.full(metadata.num_rows, -1)
-        try:
-            groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-            blocks = [(i, group.num_rows, _bytes(group, image)) for i, group in enumerate(groups) if group.num_rows]
-            if label is not None:
-                column = shard.read([label], use_threads=False).column(0)
-                labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()
-        except DAMAGE as error:
-            raise _damaged(f"the column {label} of {file}") from error
+        with opened(file) as shard:
+            metadata = shard.metadata
+            image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
+            labels, classes = labels_of(file, shard, label)
+            try:
+                groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+                blocks = [(i, group.num_rows, bytes_of(group, image)) for i, group in enumerate(groups)]
+            except DAMAGE as error:
+                raise _damaged(f"the row groups of {file}") from error
+        blocks = [block for block in blocks if block[1]]
         if sum(rows for _, rows, _ in blocks) != len(labels) or min((rows for _, rows, _ in blocks), default=1) < 0:
             raise _damaged(f"{file}, whose row groups do not add up,")
-        return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], _digest(file, metadata.serialized_size))
+        digest = patiently(lambda: _digest(file, metadata.serialized_size), str(file))
+        return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], digest, classes)
 
     def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
         return ParquetShards(files, index, self.image_column, self.label_column)
@@ -80,18 +89,23 @@ class ParquetShards(Shards):
     def read(self, block: int) -> list[bytes]:
         """Read the images of a row group; a missing one becomes b"", which cannot be decoded."""
         file, group = self.file(block), int(self.index.blocks[block, 1])
+        name = f"row group {group} of {file}"
         try:
-            state = file.stat()
-            shard = _opened(file, state.st_size, state.st_mtime_ns)
-            image = columns_of(file, shard.schema_arrow, *self.columns)[0]
-            # Threads of a pool would not survive the fork into a reader's process.
-            table = shard.read_row_group(group, [image], use_threads=False).flatten()
+            encoded = patiently(lambda: self._images(file, group), name)
         except DAMAGE as error:
-            raise _damaged(f"row group {group} of {file}") from error
-        encoded = table[f"{image}.bytes" if f"{image}.bytes" in table.column_names else image]
+            raise _damaged(name) from error
         if len(encoded) != self.firsts[block + 1] - self.firsts[block]:
             raise UserError(f"{file} was replaced after the job began: start the job again")
-        return [value or b"" for value in encoded.to_pylist()]
+        return [_content(image, name) for image in encoded]
+
+    def _images(self, file: Path, group: int) -> list[bytes | Path]:
+        state = file.stat()
+        shard = _opened(file, state.st_size, state.st_mtime_ns)
+        image = columns_of(file, shard.schema_arrow, *self.columns)[0]
+        rows = rows_at_once(shard.metadata, image)
+        # Threads of a pool would not survive the fork into a reader's process.
+        batches = shard.iter_batches(rows, [group], [image], use_threads=False)
+        return [encoded for batch in batches for encoded in images_of(batch.column(0), file.parent)]
 
     def name(self, number: int) -> str:
         """Return "row R of FILE", as `Parquet` names it."""
@@ -103,12 +117,17 @@ class ParquetShards(Shards):
 @lru_cache(16)
 def _opened(file: Path, *_version: int) -> pq.ParquetFile:
     """Open a file; the last few stay open, because a footer may take as long to read as a row group."""
-    return open_parquet(file)[1]
+    return open_parquet(file)
 
 
-def _bytes(group: pq.RowGroupMetaData, image: str) -> int:
-    columns = (group.column(i) for i in range(group.num_columns))
-    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == image)
+def _content(image: bytes | Path, name: str) -> bytes:
+    """Return an image's file. Raises UserError if it cannot be read."""
+    if isinstance(image, bytes):
+        return image
+    try:
+        return patiently(lambda: content_of(image), f"{image}, named by {name},")
+    except ValueError:  # too large for an image
+        return b""
 
 
 def _digest(file: Path, footer: int) -> str:

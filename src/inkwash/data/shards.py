@@ -1,11 +1,16 @@
 """Shards: files of many encoded images in blocks that are read at once, and their memory-mapped index."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from inkwash.data.facts import PassedOver, Tally, merged
+from inkwash.data.labels import Classes, joined, recoded
+from inkwash.files import NAMES
 
 
 class Scanned(NamedTuple):
@@ -14,11 +19,15 @@ class Scanned(NamedTuple):
     blocks: int64 (n, 3): the source's number of the block, its number of images, their bytes.
     images: int64 (images, k): the label, -1 if there is none, and k - 1 values that the source needs.
     digest: a hash of the file that is computed without reading the images.
+    classes: names of the labels.
+    passed_over: members that are not used.
     """
 
     blocks: np.ndarray
     images: np.ndarray
     digest: str
+    classes: Classes = Classes()
+    passed_over: PassedOver = {}  # noqa: RUF012 - never changed
 
 
 class Index:
@@ -28,6 +37,8 @@ class Index:
         blocks: int64 (n, 4): number of the file, the source's number of the block, number of its first image, bytes.
         images: int64 (N, k), a memory map: see Scanned.
         digests: hashes of the files.
+        classes: names of the labels, of all files.
+        passed_over: what is not used in them.
     """
 
     def __init__(self, directory: Path):
@@ -35,15 +46,22 @@ class Index:
         self.digests = (directory / "digests").read_text().split()
         columns = int((directory / "columns").read_text())
         self.images = np.memmap(directory / "images", np.int64, "r").reshape(-1, columns)
+        found = json.loads((directory / "found.json").read_text("utf-8"))
+        self.classes = Classes(tuple(found["classes"]), found["fixed"])
+        self.passed_over = {reason: Tally(*tally) for reason, tally in found["passed_over"].items()}
 
     @staticmethod
     def write(directory: Path, files: Iterable[Scanned]) -> int:
         """Write the entries of each file, one after another; return the number of images."""
         blocks, digests, total, columns = [], [], 0, 1
+        parts: list[tuple[int, Classes]] = []  # the first image of each file, and its classes
+        tallies: list[PassedOver] = []
         with open(directory / "images", "wb") as output:
             for number, file in enumerate(files):
                 output.write(file.images.tobytes())
                 digests.append(file.digest)
+                tallies.append(file.passed_over)
+                parts.append((total, file.classes))
                 for part, rows, size in file.blocks:
                     blocks.append((number, part, total, size))
                     total += rows
@@ -51,7 +69,24 @@ class Index:
         np.save(directory / "blocks.npy", np.array(blocks, dtype=np.int64).reshape(-1, 4))
         (directory / "digests").write_text("\n".join(digests))
         (directory / "columns").write_text(str(columns))
+        classes = joined(part for _, part in parts)
+        _recode(directory / "images", columns, parts, classes)
+        passed_over = {reason: (tally.count, tally.first) for reason, tally in merged(tallies).items()}
+        found = {"classes": classes.names, "fixed": classes.fixed, "passed_over": passed_over}
+        (directory / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
         return total
+
+
+def _recode(path: Path, columns: int, parts: Sequence[tuple[int, Classes]], classes: Classes) -> None:
+    """Change the labels of each file into those of the classes of all."""
+    if all(part.names == classes.names[: len(part.names)] for _, part in parts):
+        return
+    mapped = np.memmap(path, np.int64, "r+")
+    images = mapped.reshape(-1, columns)
+    ends = [*(first for first, _ in parts[1:]), len(images)]
+    for (first, part), end in zip(parts, ends, strict=True):
+        images[first:end, 0] = recoded(images[first:end, 0], part, classes)
+    mapped.flush()
 
 
 class Shards(ABC):
@@ -69,6 +104,10 @@ class Shards(ABC):
         self.files, self.index = files, index
         self.firsts = np.append(index.blocks[:, 2], len(index.images))
         self.sizes, self.labels = index.blocks[:, 3], index.images[:, 0]
+
+    def relabel(self, classes: Classes) -> None:
+        """Use the labels of classes that have those of the index among them."""
+        self.labels = recoded(self.labels, self.index.classes, classes)
 
     def block_of(self, number: int) -> int:
         return int(np.searchsorted(self.firsts, number, side="right")) - 1

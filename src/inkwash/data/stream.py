@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inkwash.data.decode import CorruptImageError, decode
+from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode
+from inkwash.data.facts import Facts
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Shards
 from inkwash.errors import UserError
 from inkwash.random import generator
@@ -32,6 +34,8 @@ class Stream(Dataset):
         skip_corrupt: an image that cannot be read is replaced by the next one of its block.
         window: number of images that are mixed with each other.
         fingerprint: hash of the split.
+        rendering: range of levels and background: see `decode`.
+        facts: what the source found, for the report of the data set.
     """
 
     def __init__(
@@ -43,9 +47,12 @@ class Stream(Dataset):
         skip_corrupt: bool,
         window: int,
         fingerprint: str,
+        rendering: Rendering = AS_IT_IS,
+        facts: Facts | None = None,
     ):
         self.shards, self.chosen, self.shape = shards, chosen, shape
         self.resize, self.skip_corrupt, self.fingerprint = resize, skip_corrupt, fingerprint
+        self.rendering, self.facts = rendering, facts or Facts()
         self.firsts = np.searchsorted(chosen, shards.firsts)  # those of the shards, counting the split's images alone
         rows_per_block = shards.firsts[-1] / len(shards.sizes)
         self.window = min(max(MIN_WINDOW, math.ceil(window / rows_per_block)), len(shards.sizes))
@@ -125,12 +132,12 @@ class Stream(Dataset):
 
     def _decode(self, encoded: bytes, number: int) -> Tensor:
         try:
-            return decode(encoded, self.shape, self.resize, "an image")
+            return decode(encoded, self.shape, self.resize, "an image", self.rendering)
         except UserError as error:
             if self._warned and isinstance(error, CorruptImageError):
                 raise  # its message is not shown
             # Decode again for an error with the image's name, which may take a while to find.
-            return decode(encoded, self.shape, self.resize, self.shards.name(number))
+            return decode(encoded, self.shape, self.resize, self.shards.name(number), self.rendering)
 
     def _warn(self, error: CorruptImageError) -> None:
         if not self._warned:

@@ -2,31 +2,27 @@
 
 import hashlib
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+import torch
 from tqdm import tqdm
 
-from inkwash.data.encoded import (
-    DECODER,
-    absolute,
-    find_files,
-    given,
-    make_cache_dir,
-    place_of,
-    rows_of,
-    undamaged,
-    version_of,
-)
+from inkwash.data.caches import ensure, locked
+from inkwash.data.encoded import DECODER, absolute, given, undamaged, version_of
+from inkwash.data.facts import Facts
+from inkwash.data.labels import joined
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.splits import Division, check_splits, divide_files, rows_of
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
-from inkwash.files import filling, replacing
+from inkwash.files import replacing
 
-FORMAT = 1  # of an index: raise it if its content changes
+FORMAT = 2  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
 
 
@@ -34,32 +30,42 @@ class StreamedSource(ABC):
     """Base class of sources that read images from shards while they are used; a subclass knows the format.
 
     Args:
-        heldout_path: file, folder or glob of the held-out images; null to split `data.path`.
-        heldout_fraction: fraction of the images held out if there is no heldout_path, the same ones for every seed.
+        heldout_path: file, folder or glob of the held-out images; null for the test files in `data.path`, told by
+            their names, or a part of it.
+        heldout_fraction: fraction of the images held out if no files are, the same ones for every seed; 0 for none.
+        splits: auto tells files for training and testing apart by their names (splits.py); none takes all as one set.
+        stratified: hold out the same fraction of each class; false draws from all images together.
         resize: scale images to cover H x W and crop the centre; if false, every image must be H x W.
         skip_corrupt: replace an image that cannot be read by another one, instead of stopping.
         window: number of images that are mixed with each other, in whole blocks, at least four of them. Every process
             that reads holds their encoded bytes in memory.
         cache_dir: folder for the index, 40 bytes an image at most. Anything in it may be deleted.
+        rendering: what black, white and background say (rendering.py).
     """
 
-    pattern: str  # of the files in a folder
+    suffixes: tuple[str, ...]  # of the files in a folder
 
     def __init__(
         self,
         heldout_path: str | None,
         heldout_fraction: float,
+        splits: str,
+        stratified: bool,
         resize: bool,
         skip_corrupt: bool,
         window: int,
         cache_dir: str,
+        rendering: Rendering,
     ):
         if window < 1:
             raise UserError(f"data.source.window={window} must be at least 1")
+        check_splits(splits, heldout_fraction)
         self.heldout_path = absolute(heldout_path)
         self.heldout_fraction = heldout_fraction
+        self.splits, self.stratified = splits, stratified
         self.resize, self.skip_corrupt, self.window = resize, skip_corrupt, window
         self.cache_dir = Path(cache_dir).expanduser()
+        self.rendering = rendering
 
     @abstractmethod
     def options(self) -> tuple[str | None, ...]:
@@ -75,24 +81,21 @@ class StreamedSource(ABC):
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
         """Load the images of a split (see `Source.load`)."""
-        place, key = place_of(split, given(path), self.heldout_path)
-        files = find_files(place, self.pattern, key)
-        directory = self._indexed(files, f"{key}={place}")
-        part = ("all",) if self.heldout_path else (split, str(self.heldout_fraction))
+        division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
+        files = division.heldout or division.train if split == "heldout" else division.train
+        directory = self._indexed(files, division.origins[split])
         with undamaged(directory):
             index = Index(directory)
-            chosen = self._chosen(directory, split, len(index.images))
-            index.images[chosen[-1]]  # raises an error now if the file is cut short
+            chosen = self._chosen(directory, split, index, whole=division.heldout is not None)
+            if len(chosen):
+                index.images[chosen[-1]]  # raises an error now if the file is cut short
+        shards, facts = self.shards(files, index), self._facts(split, division, files, index, len(chosen))
+        shards.relabel(facts.classes)
+        part = ("all",) if division.heldout is not None else (split, str(self.heldout_fraction), self.stratified)
+        key = [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
+        fingerprint = _hash([*key, self.rendering, facts.classes])
         stream = Stream(
-            self.shards(files, index),
-            chosen,
-            shape,
-            self.resize,
-            self.skip_corrupt,
-            self.window,
-            fingerprint=_hash(
-                [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
-            ),
+            shards, chosen, shape, self.resize, self.skip_corrupt, self.window, fingerprint, self.rendering, facts
         )
         if split == "train":
             log.info(
@@ -101,28 +104,43 @@ class StreamedSource(ABC):
             )  # fmt: skip
         return stream
 
+    def _facts(self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int) -> Facts:
+        """Return what was found; the classes are those of both splits."""
+        classes = index.classes
+        if division.heldout is not None and classes.names:
+            theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
+            directory = self._indexed(theirs, division.origins[other])
+            with undamaged(directory):
+                more = Index(directory).classes
+            classes = joined([classes, more] if split == "train" else [more, classes])
+        names = (file.name for file in files)
+        return division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
+
     def _indexed(self, files: Sequence[Path], place: str) -> Path:
         """Return the folder of the files' index, which the first rank or job makes while the others wait."""
         key = [FORMAT, type(self).__name__, [version_of(file) for file in files], self.options()]
         directory = self.cache_dir / f"index-{_hash(key)}"
-        make_cache_dir(self.cache_dir)
-        with FileLock(f"{directory}.lock"):
-            if not directory.exists():
-                bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
-                with filling(directory) as partial:
-                    if not Index.write(partial, (self.scan(file) for file in bar)):
-                        raise UserError(f"{place} holds no images in its {len(files)} files: give others")
+
+        def fill(partial: Path) -> None:
+            bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
+            if not Index.write(partial, (self.scan(file) for file in bar)):
+                raise UserError(f"{place} holds no images in its {len(files)} files: give others")
+
+        ensure(directory, fill)
         return directory
 
-    def _chosen(self, directory: Path, split: str, count: int) -> np.ndarray:
+    def _chosen(self, directory: Path, split: str, index: Index, whole: bool) -> np.ndarray:
         """Return the numbers of the split's images, int64, mapped: the same split as that of a cached source."""
-        path = directory / ("all.npy" if self.heldout_path else f"{split}-{self.heldout_fraction}.npy")
-        with FileLock(f"{directory}.lock"):
-            if not path.exists():
-                part = not self.heldout_path
-                rows = np.flatnonzero(rows_of(split, count, self.heldout_fraction)) if part else np.arange(count)
-                with replacing(path) as partial, open(partial, "wb") as file:
-                    np.save(file, rows)
+        drawn = f"{split}-{self.heldout_fraction}{'-stratified' if self.stratified else ''}.npy"
+        path = directory / ("all.npy" if whole else drawn)
+        if not path.exists():
+            labels = torch.from_numpy(np.array(index.images[:, 0]))
+            part = rows_of(split, labels, self.heldout_fraction, self.stratified)
+            rows = np.arange(len(labels)) if whole else np.flatnonzero(part)
+            if not os.access(directory, os.W_OK):  # another user's, or on a read-only disk
+                return rows
+            with locked(directory), replacing(path) as partial, open(partial, "wb") as file:
+                np.save(file, rows)
         return np.load(path, mmap_mode="r")
 
 

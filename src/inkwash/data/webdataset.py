@@ -1,50 +1,68 @@
 """Source of tar files in the WebDataset format: a sample is a run of files with the same name up to the first dot."""
 
 import hashlib
-import json
-import os
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
+from inkwash.data import tar
+from inkwash.data.facts import PassedOver, note
+from inkwash.data.labels import Classes
+from inkwash.data.reading import patiently
+from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
+from inkwash.data.splits import AUTO
 from inkwash.data.streamed import StreamedSource
+from inkwash.data.tar import Member
+from inkwash.data.tar_labels import Labels, Sample
 from inkwash.errors import UserError
 
 ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of about 100 kB
-# Exceptions of tarfile for damaged files.
-DAMAGE = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, KeyError)
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")
+EXTENSIONS = (
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff", "avif", "jp2", "tga", "qoi",
+)  # fmt: skip
 
 
 class WebDataset(StreamedSource):
     """Shards of samples: an image KEY.jpg (or .png, .webp, ...), its label in KEY.cls or KEY.json, in any order.
 
-    Other files and samples without an image are ignored.
+    Other files and samples without an image are passed over. Files of the operating system and of hidden names are no
+    part of a sample. The files of a sample must follow each other.
 
     Args:
-        image: extension of the images; null for the only image of each sample, found by its extension.
-        label: cls for files that hold a number; else the key of a number in .json files; null for no labels.
-        heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir: see StreamedSource.
+        image: extension of the images, or several of which the first is taken ("jpg;png"); null for the only image of
+            each sample, found by its extension.
+        label: cls for files that hold a number or a name, cls, class or label with or without .txt, else for such a
+            key of the .json files; an extension or a key of one's own; null for no labels.
+        heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
+            StreamedSource.
+        black, white, background: see Rendering.
     """
 
-    pattern = "*.tar"
+    suffixes = (".tar",)
 
     def __init__(
         self,
         heldout_path: str | None = None,
         heldout_fraction: float = 0.1,
+        splits: str = AUTO,
+        stratified: bool = True,
         image: str | None = None,
         label: str | None = "cls",
         resize: bool = False,
         skip_corrupt: bool = False,
         window: int = 8192,
         cache_dir: str = "data/cache",
+        black: float | None = None,
+        white: float | None = None,
+        background: str | Sequence[int] | None = None,
     ):
-        super().__init__(heldout_path, heldout_fraction, resize, skip_corrupt, window, cache_dir)
+        super().__init__(
+            heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir,
+            Rendering(black, white, background),
+        )  # fmt: skip
         self.image, self.label = image, label
 
     def options(self) -> tuple[str | None, ...]:
@@ -52,43 +70,46 @@ class WebDataset(StreamedSource):
 
     def scan(self, file: Path) -> Scanned:
         """Find offset, size and label of each image, from the headers and the labels' files."""
-        found, names = [], []
-        with _opened(file) as tar:
-            for key, members in groupby(_members(tar, file), lambda member: _parts(member.name)[0]):
-                sample = {_parts(member.name)[1]: member for member in members}
-                if image := self._image_of(sample, f"{key} in {file}"):
-                    found.append((self._label_of(tar, sample, f"{key} in {file}"), image.offset_data, image.size))
-                    names.append(f"{image.name} {image.mtime}")
-        images = np.array(found, dtype=np.int64).reshape(-1, 3)
-        starts = np.arange(0, len(images), ROWS)
-        rows = np.minimum(ROWS, len(images) - starts)
-        sizes = [images[start : start + ROWS, 2].sum() for start in starts]
-        # Names and times stand for the content of the images, of which a tar file holds no checksum.
-        header = "\n".join([str(file.stat().st_size), *names]).encode(errors="surrogateescape")
-        digest = hashlib.sha256(header + images.tobytes()).hexdigest()
-        return Scanned(np.array([starts, rows, sizes], dtype=np.int64).T, images, digest)
+        return patiently(lambda: self._scan(file), str(file))
 
     def shards(self, files: Sequence[Path], index: Index) -> "TarShards":
         return TarShards(files, index)
 
-    def _image_of(self, sample: dict[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo | None:
-        images = [extension for extension in sample if extension in ((self.image,) if self.image else EXTENSIONS)]
-        if len(images) > 1:
-            raise UserError(f"{name} has several images, {images}: name the one to use with data.source.image=...")
-        return sample[images[0]] if images else None
+    def _scan(self, file: Path) -> Scanned:
+        passed_over: PassedOver = {}
+        labels, seen = Labels(self.label, file), set()
+        images: list[Member] = []
+        for sample in _samples(tar.members(file, passed_over), file):
+            image = self._image_of(sample, file)
+            if not labels.add(sample, image is not None) and image is None:
+                for member in sample.files.values():
+                    note(passed_over, "without an image", member.name)
+                continue
+            if sample.key in seen:
+                raise UserError(
+                    f"the files of {sample.key} in {file} do not follow each other: pack it again in the order of "
+                    f"their names, `tar --sort=name -cf {file.name} FOLDER`"
+                )
+            seen.add(sample.key)
+            images += [image] if image else []
+        for key in labels.lonely:
+            note(passed_over, "labels without an image", key)
+        return _scanned(file, images, *labels.numbered(), passed_over)
 
-    def _label_of(self, tar: tarfile.TarFile, sample: dict[str, tarfile.TarInfo], name: str) -> int:
-        if self.label is None or (member := sample.get("cls" if self.label == "cls" else "json")) is None:
-            return -1
-        text = tar.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
-        try:
-            return int(np.int64(int(text) if self.label == "cls" else _whole(json.loads(text)[self.label])))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            wanted = "a number" if self.label == "cls" else f"{self.label} with a number"
+    def _image_of(self, sample: Sample, file: Path) -> Member | None:
+        """Return the image of a sample, None if it has none."""
+        if self.image:
+            wanted = self.image.lower().replace(" ", "").split(";")
+            return next((sample.files[extension] for extension in wanted if extension in sample.files), None)
+        images = [extension for extension in sample.files if extension in EXTENSIONS]
+        longer = [extension for extension in sample.files if extension.rpartition(".")[2] in EXTENSIONS]
+        if len(images or longer) > 1:
+            shown = [sample.files[extension].name for extension in images or longer]
             raise UserError(
-                f"the label of {name} is not {wanted}: set data.source.label=cls, to a key of the .json files, or to "
-                "null to train without labels"
-            ) from error
+                f"{sample.key} in {file} has several images, {shown[:3]}, as a sample is all files of the same name up "
+                "to the first dot: name the extension of the one to use with data.source.image=..."
+            )
+        return sample.files[(images or longer)[0]] if images or longer else None
 
 
 class TarShards(Shards):
@@ -96,46 +117,38 @@ class TarShards(Shards):
 
     def read(self, block: int) -> list[bytes]:
         """Read the images of a block, which lie side by side, in one read, with the labels between them."""
-        file, spans = self.file(block), self.index.images[self.firsts[block] : self.firsts[block + 1], 1:]
-        begin, end = int(spans[0, 0]), int(spans[-1].sum())
-        try:
-            with open(file, "rb", buffering=0) as stream:
-                content = os.pread(stream.fileno(), end - begin, begin)
-        except OSError as error:
-            raise UserError(f"{file} cannot be read ({error.strerror}): fetch it again") from error
-        if len(content) < end - begin:
-            raise UserError(f"{file} was cut short after the job began: fetch it again")
-        return [content[start - begin : start - begin + size] for start, size in spans.tolist()]
+        return tar.read_spans(self.file(block), self.index.images[self.firsts[block] : self.firsts[block + 1], 1:])
 
     def name(self, number: int) -> str:
-        file, begin = self.file(self.block_of(number)), self.index.images[number, 1]
-        with _opened(file) as tar:
-            name = next((member.name for member in tar if member.offset_data == begin), f"the image at byte {begin}")
-        return f"{name} in {file}"
+        file = self.file(self.block_of(number))
+        return f"{tar.name_at(file, int(self.index.images[number, 1]))} in {file}"
 
 
-def _opened(file: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(file, "r:")
-    except DAMAGE as error:
-        raise UserError(f"{file} cannot be read as a tar file without compression: unpack or fetch it again") from error
+def _samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
+    """Yield the samples: runs of files with the same key. Raises UserError if one has two files of a name."""
+    for key, group in groupby(members, lambda member: _parts(member.name)[0]):
+        files: dict[str, Member] = {}
+        for member in group:
+            if (extension := _parts(member.name)[1]) in files:
+                raise UserError(f"{file} holds {member.name} twice: pack it again, `tar -cf`, not `tar -rf`")
+            files[extension] = member
+        yield Sample(key, files)
 
 
-def _members(tar: tarfile.TarFile, file: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the files of a shard up to its end mark, which is checked: tarfile takes damage for the end."""
-    try:
-        while (member := tar.next()) is not None:
-            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # tarfile keeps every one
-            if member.size < 0:
-                raise tarfile.ReadError("a negative size, which would make tarfile loop forever")
-            if member.isfile():
-                yield member
-        tar.fileobj.seek(tar.offset)  # pyright: ignore[reportOptionalMemberAccess]
-        mark = tar.fileobj.read(tarfile.BLOCKSIZE)  # pyright: ignore[reportOptionalMemberAccess]
-    except DAMAGE as error:
-        raise UserError(f"{file} is damaged or cut short: fetch it again") from error
-    if mark != bytes(tarfile.BLOCKSIZE):
-        raise UserError(f"{file} is damaged or cut short at byte {tar.offset}: fetch it again")
+def _scanned(
+    file: Path, images: list[Member], labels: np.ndarray, classes: Classes, passed_over: PassedOver
+) -> Scanned:
+    places = np.array([(image.offset, image.size) for image in images], dtype=np.int64).reshape(-1, 2)
+    starts = np.arange(0, len(images), ROWS)
+    rows = np.minimum(ROWS, len(images) - starts)
+    sizes = [places[start : start + ROWS, 1].sum() for start in starts]
+    entries = np.column_stack([labels, places])
+    # Names and times stand for the content of the images, of which a tar file holds no checksum.
+    names = [f"{image.stored} {image.mtime}" for image in images]
+    header = "\n".join([str(file.stat().st_size), *names]).encode(errors="surrogateescape")
+    digest = hashlib.sha256(header + entries.tobytes()).hexdigest()
+    blocks = np.array([starts, rows, sizes], dtype=np.int64).T
+    return Scanned(blocks, entries, digest, classes, passed_over)
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -143,9 +156,3 @@ def _parts(name: str) -> tuple[str, str]:
     last = name.rpartition("/")[2]
     extension = last.partition(".")[2]
     return name.removesuffix(last) + last.partition(".")[0], extension.lower()
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(value)
-    return value

@@ -20,13 +20,13 @@ from inkwash.jobs.image_sources import ImageSource, from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
-from inkwash.metrics.extractors.base import NotApplicableError
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
+from inkwash.samplers.generate import ClassLabels, labels_to_measure
 from inkwash.training.micro_batches import enough_memory
 from inkwash.training.trainer import resolve_device, set_threads
 
@@ -113,15 +113,11 @@ class Evaluation:
         config = self.config
         metrics = [build(node) for node in config["metrics"].values()]
         suite = Suite(build(config["extractor"]), metrics, num_images)
-        try:
-            suite.prepare(
-                self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
-                labelled=classes_of(config) is not None, device=self.device,
-            )  # fmt: skip
-        except NotApplicableError as error:
-            if config["likelihood"] is None:
-                raise
-            log.warning("no metrics: %s", error)
+        suite.prepare(
+            self.data.train, self.data.heldout, config["cache_dir"], config["reference"], config["reference_file"],
+            labelled=classes_of(config) is not None, flip=self.data.flip, classes=self.data.num_classes is not None,
+            device=self.device,
+        )  # fmt: skip
         if not suite.metrics and config["likelihood"] is None:
             raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
         return suite
@@ -132,7 +128,10 @@ class Evaluation:
         indices = range(self.rank, cell["num_images"], self.world)
         start = time.perf_counter()
         run = load_run(config["run"], cell["checkpoint"], cell["weights"]) if config["run"] is not None else None
-        source = from_run(run, config, cell, indices, self.device) if run else from_elsewhere(config, cell, indices)
+        if run:
+            source = from_run(run, config, cell, indices, self.device, self.labels(run, cell))
+        else:
+            source = from_elsewhere(config, cell, indices)
         with enough_memory(source.batch_size):
             values, records = self._metrics(cell, suite, source, len(indices))
         if run and config["data"] == run.config["data"] and run.images not in (None, self.data.train.fingerprint):
@@ -154,6 +153,11 @@ class Evaluation:
             with enough_memory(config["batch_size"] or run.micro_batch):
                 result["metrics"] |= self.likelihood(run, cell)
         return result
+
+    def labels(self, run: Run, cell: dict[str, Any]) -> ClassLabels:
+        """Return the classes that the images of a cell are drawn for."""
+        real = self.data.train if self.config["reference"] == "train" else self.data.heldout
+        return labels_to_measure(cell["labels"], real.labels, cell["num_images"], run.num_classes, "labels")
 
     def _metrics(self, cell: dict[str, Any], suite: Suite, source: ImageSource, total: int) -> tuple[dict, dict]:
         """Return the values of all metrics by name, and their records."""

@@ -17,7 +17,7 @@ from inkwash.guidance import ClassifierFree, at_a_time
 from inkwash.random import generator
 from inkwash.run import Run
 from inkwash.runs.provenance import version
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import ClassLabels, generate
 from inkwash.training.precision import autocast, resolve_precision
 
 Batches = Iterator[tuple[Sequence[int], Tensor, Tensor | None]]
@@ -32,7 +32,7 @@ class ImageSource:
 
     Attributes:
         batches: (indices, uint8 images (n, C, H, W), labels (n,) that were asked for, or None).
-        facts: weights, sampler, steps, guidance, seed and commit of MetricRecord.
+        facts: weights, sampler, steps, guidance, seed, labels and commit of MetricRecord.
         batch_size: images at a time.
         evaluations: counts the network evaluations; None if they cannot be counted.
     """
@@ -60,12 +60,16 @@ class Counter:
 
 
 def from_run(
-    run: Run, config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int], device: torch.device
+    run: Run,
+    config: dict[str, Any],
+    cell: dict[str, Any],
+    indices: Sequence[int],
+    device: torch.device,
+    labels: ClassLabels,
 ) -> ImageSource:
-    """Return samples of a run, in the precision of its training."""
+    """Return samples of a run for these classes, in the precision of its training."""
     sampler = build(cell["sampler"])
     precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
-    labels = labels_for(indices, run.num_classes)
     guidance = cell["guidance"]
     guide, size = build(config["guide"]), run.micro_batch
     if guide.func is ClassifierFree:
@@ -78,10 +82,10 @@ def from_run(
     def batches() -> Batches:
         with autocast(precision, device):
             for index, images in generate(
-                denoiser.to(device), sampler, run.shape, indices, labels, 1.0, cell["seed"],
+                denoiser.to(device), sampler, run.shape, indices, labels.of(indices), 1.0, cell["seed"],
                 size, device,
             ):  # fmt: skip
-                yield index, images, labels_for(index, run.num_classes)
+                yield index, images, labels.of(index)
 
     facts = {
         "weights": cell["weights"],
@@ -89,6 +93,7 @@ def from_run(
         "steps": len(sampler.spacing(run.denoiser.schedule)) - 1,
         "guidance": guidance,
         "seed": cell["seed"],
+        "labels": labels.choice,
         "commit": version(),
     }
     return ImageSource(batches(), facts, size, counter)

@@ -22,8 +22,10 @@ from torch import Tensor
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_json
+from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, most_images, save_png, usual_columns
 from inkwash.run import Run
+from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import version
 
 # Keys of sample.yaml on which no image depends.
@@ -46,6 +48,8 @@ class SampleResults:
     def __init__(self, directory: Path, config: dict[str, Any], run: Run, task: Task):
         self.directory, self.task, self.run, self.count = directory, task, run, config["num_images"]
         self.columns, self.folder_size = config["columns"], config["folder_size"]
+        one_each = config["label"] is None and task.inputs == 0 and run.num_classes is not None
+        self.classes = RunDirectory(config["run"]).classes if one_each else []  # of the grid's columns
         self.images, self.array, self.unfinished = (directory / n for n in ("images", "images.npy", "unfinished"))
         self.key = _key(config, run)
         progress = self._progress()
@@ -119,7 +123,7 @@ class SampleResults:
         """Write the grid; returns the rows in it."""
         rows = torch.cat(self.shown)
         rows = rows[: self._most_rows(rows)]
-        save_png(sheet(rows, self.columns, self.run.num_classes), self.directory / "grid.png")
+        save_png(sheet(rows, self.columns, self.run.num_classes, self.classes), self.directory / "grid.png")
         return rows
 
     def _progress(self) -> dict[str, Any]:
@@ -144,11 +148,16 @@ class SampleResults:
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
 
-def sheet(rows: Tensor, columns: int | None, num_classes: int | None) -> Tensor:
-    """Return one image of rows uint8 (n, k, C, H, W), each of them k images side by side."""
+def sheet(rows: Tensor, columns: int | None, num_classes: int | None, classes: Sequence[str] = ()) -> Tensor:
+    """Return one image of rows uint8 (n, k, C, H, W), each of them k images side by side.
+
+    Args:
+        classes: names of the classes if image i is of class i mod num_classes: they stand above columns of one class.
+    """
     count, width = rows.shape[:2]
     if width == 1:
-        return grid(rows[:, 0], columns or usual_columns(count, num_classes))
+        columns = columns or usual_columns(count, num_classes)
+        return headed(grid(rows[:, 0], columns), columns, classes)
     strips = torch.stack([grid(row, width, gap=1) for row in rows])
     columns = columns or max(1, round((count * strips.shape[2] / strips.shape[3]) ** 0.5))
     return grid(strips, columns, min_side=1, gap=10)

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 
 from inkwash.config.instantiate import build
+from inkwash.data.module import ImageDataModule
+from inkwash.data.report import log_report, report_of
 from inkwash.errors import UserError, no_room
 from inkwash.jobs.summary import describe, summarize, summarize_again
 from inkwash.launch.environment import RankEnv
@@ -62,6 +64,8 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         if rank == 0:
             summarize_again(run, plan.step, loggers, facts)
         return trainer, module
+    if rank == 0:
+        facts["data"] = describe_data(run, data)
     for logger in loggers:
         logger.log_hyperparams({**config, "run": facts})
     with _ending(stop), _exhaustion(trainer, module):
@@ -69,6 +73,16 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     if rank == 0:
         summarize(run, trainer, module, facts, time.perf_counter() - started)
     return trainer, module
+
+
+def describe_data(run: RunDirectory, data: ImageDataModule) -> dict[str, Any]:
+    """Load both splits, log what they are and write it to run.json; return it. The other ranks wait in `fit`."""
+    data.setup()
+    report = report_of(data)
+    log_report(report)
+    plain = report.plain()
+    run.write_record({**run.record, "data": plain})
+    return plain
 
 
 def seed_process(seed: int, rank: int) -> None:

@@ -1,8 +1,8 @@
 """Read the rank of this process and the number of ranks from environment variables. Without torch.
 
 Ranks read torchrun's variables: RANK, LOCAL_RANK, GROUP_RANK (the node), WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and
-MASTER_PORT. Those of srun are translated into them here; no other module reads SLURM's. A command that was started
-neither by torchrun nor by srun starts its ranks itself (start.py).
+MASTER_PORT. Those of srun are translated into them here; no other module reads SLURM's. variables.py reads those that
+other launchers, and people, set. A command that none of them has started starts its ranks itself (start.py).
 """
 
 import os
@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inkwash.errors import UserError
+from inkwash.launch.variables import numbers
 
 
 class RankEnv(NamedTuple):
     """One rank of a job.
 
     Attributes:
-        rank, world_size: among all processes; local_rank, local_world_size: among those of this node.
+        rank, world_size: among all processes; local_rank, local_world_size: among those of this node. A
+            local_world_size of 0 is not known yet: the ranks tell each other when they meet (heartbeat.py).
         node: which node, from 0.
         main_address, main_port: where rank 0 listens.
-        launcher: torchrun or srun if one of them has started this process, "" if the command did.
+        launcher: what has started this process: torchrun, srun, mpirun; "" if the command did.
         job: a name for what was launched, the same after a requeue; None if the launcher gives none.
     """
 
@@ -51,21 +53,28 @@ class RankEnv(NamedTuple):
 
     @classmethod
     def given(cls, environment: Mapping[str, str] = os.environ) -> "RankEnv | None":
-        """Read what torchrun or srun has set for this command; None if the command starts its ranks itself.
+        """Read what a launcher has set for this command; None if the command starts its ranks itself.
 
         Raises:
-            UserError: srun has not placed its tasks node by node with as many on each.
+            UserError: srun has not placed its tasks node by node with as many on each, or variables are missing.
         """
         if "TORCHELASTIC_RUN_ID" in environment and "RANK" in environment:
             return cls.current(environment)._replace(launcher="torchrun")
         # Only srun sets this: an sbatch script or the shell of an salloc is one process whatever --ntasks says.
         if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
             return _of_slurm_step(environment)
-        return None
+        if (found := numbers(environment)) is None:
+            return None
+        local = found.local_world_size or 0
+        node = found.node if found.node is not None else (found.rank - found.local_rank) // local if local else 0
+        return cls(
+            found.rank, found.local_rank, node, found.world_size, local, found.main_address, found.main_port,
+            found.launcher,
+        )  # fmt: skip
 
     @property
     def num_nodes(self) -> int:
-        return self.world_size // self.local_world_size
+        return self.world_size // max(self.local_world_size, 1)
 
     def variables(self) -> dict[str, str]:
         """torchrun's environment variables for this rank."""
@@ -94,16 +103,23 @@ def slurm_run_name(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def check_rank_env(env: RankEnv | None, trainer: Mapping[str, Any]) -> None:
-    """Raise UserError unless torchrun or srun has started as many processes as the configuration says."""
+    """Raise UserError unless as many processes have been started as the configuration says, where it does."""
     nodes, devices = trainer.get("num_nodes"), trainer["devices"]
     if env is None or nodes is None:
-        if nodes is not None and nodes > 1:
+        if isinstance(nodes, int) and nodes > 1:
             raise UserError(
                 f"trainer.num_nodes={nodes} needs the same command on every node: start it there with torchrun or srun "
                 "(README, From laptop to cluster)"
             )
         return
-    if nodes != env.num_nodes:
+    if env.local_world_size == 0:
+        if isinstance(nodes, int) and isinstance(devices, int) and nodes * devices != env.world_size:
+            raise UserError(
+                f"trainer.num_nodes={nodes} with trainer.devices={devices} each, but {env.launcher} says that there "
+                f"are {env.world_size} processes: pass trainer.num_nodes=auto trainer.devices=auto"
+            )
+        return
+    if nodes not in ("auto", env.num_nodes):
         raise UserError(
             f"trainer.num_nodes={nodes}, but {env.launcher} started processes on {env.num_nodes}: "
             f"pass trainer=multi_node trainer.num_nodes={env.num_nodes}"

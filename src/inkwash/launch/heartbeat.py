@@ -1,4 +1,4 @@
-"""Startup barrier and heartbeat between ranks that torchrun or srun has started, perhaps on several machines.
+"""Startup barrier and heartbeat between ranks that a launcher has started, perhaps on several machines.
 
 gloo and NCCL wait half an hour for a machine that has lost its power or its network. Here every rank writes a counter
 to the key-value store of rank 0 every few seconds, and watches its neighbour's.
@@ -39,8 +39,10 @@ def heartbeat(config: Path, command_line: str) -> Iterator[None]:
     env = RankEnv.current()
     store = _store(env)
     _compare(store, env.rank, command_line)
+    if env.local_world_size == 0:
+        os.environ.update(_layout(store, env))
     _wait_for(config, env.rank)
-    watch = Watch(config.parent, env)
+    watch = Watch(config.parent, RankEnv.current())
     watch.start()
     try:
         yield
@@ -126,6 +128,23 @@ def _compare(store: dist.Store, rank: int, command_line: str) -> None:
         raise UserError(
             f"rank {rank} was started with `{command_line}`, but rank 0 with `{first}`: give all the same command"
         )
+
+
+def _layout(store: dist.Store, env: RankEnv) -> dict[str, str]:
+    """Return the variables that say how many ranks there are on each node, from the LOCAL_RANK of all.
+
+    Raises:
+        UserError: there are more on one node than on another, or ranks are not numbered node by node.
+    """
+    store.set(f"inkwash/local/{env.rank}", str(env.local_rank))
+    locals_ = [int(store.get(f"inkwash/local/{rank}")) for rank in range(env.world_size)]
+    per_node = max(locals_) + 1
+    if env.world_size % per_node or locals_ != [rank % per_node for rank in range(env.world_size)]:
+        raise UserError(
+            f"LOCAL_RANK is {', '.join(map(str, locals_[:16]))} for ranks 0, 1, ...: number them node by node, with as "
+            "many on each"
+        )
+    return {"LOCAL_WORLD_SIZE": str(per_node), "GROUP_RANK": str(env.rank // per_node)}
 
 
 def _wait_for(config: Path, rank: int) -> None:

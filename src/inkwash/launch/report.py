@@ -22,7 +22,7 @@ from inkwash.launch.signals import SIGNALS, STOPPED, die_with_parent
 from inkwash.runs.directory import RunDirectory
 
 # Exit status of a rank that has printed its report because it could not write it.
-PRINTED = os.EX_IOERR
+PRINTED = 74  # EX_IOERR of sysexits.h
 LOST = "another process of the job is gone"
 GO_ON = "the same command goes on from the last checkpoint"
 

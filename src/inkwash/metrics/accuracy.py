@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from inkwash.metrics.base import Batch, Measure, RealImages
-from inkwash.metrics.extractors.base import NotApplicableError
+from inkwash.metrics.base import Batch, Counts, Measure, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 
 
 class ClassAccuracy(Measure):
@@ -21,9 +21,11 @@ class ClassAccuracy(Measure):
         self.add_state("correct", torch.tensor(0), "sum")
         self.add_state("count", torch.tensor(0), "sum")
 
-    def prepare(self, real: RealImages, num_images: int) -> None:  # no reference: its `origin` stays unknown
-        if real.extractor.heldout_accuracy is None:
-            raise NotApplicableError(f"no accuracy: {real.extractor.name} does not know the data set's classes")
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        if not extractor.knows_classes:
+            raise NotApplicableError(f"no accuracy: {extractor.name} does not know the data set's classes")
+
+    def prepare(self, real: RealImages, num_images: int) -> None: ...  # no reference: its `origin` stays unknown
 
     def observe(self, batch: Batch) -> None:
         logits = batch.extractor.logits(batch.features)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from inkwash.metrics.extractors.base import FeatureExtractor
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.moments import ExactStates, Moments
 from inkwash.metrics.npz import Provenance
 
@@ -16,6 +16,7 @@ class RealImages(Protocol):
     """Features and moments of the real images for one extractor, cached on disk (metrics/reference.py)."""
 
     extractor: FeatureExtractor
+    flip: bool  # the training mirrors its images
 
     def provenance(self, split: str | None = None) -> Provenance:
         """Return the origin of a split, "train" or "heldout", by default the reference's."""
@@ -25,13 +26,45 @@ class RealImages(Protocol):
         """Return the moments of the reference's features, and their origin, which a file may know in part only."""
         ...
 
-    def features(self, split: str | None = None) -> Tensor:
-        """Return the features (n, d) of a split, by default the reference's, in the images' order."""
+    def features(self, split: str | None = None, mirrored: bool = False) -> Tensor:
+        """Return the features (n, d) of a split, by default the reference's, in the images' order.
+
+        Args:
+            mirrored: of the images' mirror images, left for right.
+        """
         ...
 
     def for_extractor(self, extractor: FeatureExtractor) -> "RealImages":
         """Return the same images for another feature extractor."""
         ...
+
+
+class Counts(NamedTuple):
+    """Numbers of images, which are known before anything is trained or generated."""
+
+    generated: int
+    train: int
+    heldout: int
+    reference: str = "heldout"  # the split that distances compare with
+    from_file: bool = False  # its moments come from a file, whatever the split has
+
+    @property
+    def real(self) -> int:
+        """Number of images of the reference."""
+        return self.train if self.reference == "train" else self.heldout
+
+    def need(self, title: str, generated: int = 0, real: int = 0, train: int = 0, heldout: int = 0) -> None:
+        """Raise NotApplicableError, with the metric's title, unless there are at least so many images of each kind."""
+        wanted = {
+            "generated": (generated, self.generated, "pass num_images"),
+            self.reference: (real, self.real, "or compare with the training images: reference=train"),
+        }
+        for kind, (least, there, remedy) in wanted.items():
+            if there < least:
+                raise NotApplicableError(f"no {title}: it needs {least} {kind} images, there are {there}; {remedy}")
+        for kind, least, there in (("train", train, self.train), ("heldout", heldout, self.heldout)):
+            if there < least:
+                raise NotApplicableError(f"no {title}: it needs {least} {kind} images, there are {there}")
 
 
 class Batch:
@@ -53,6 +86,11 @@ class Batch:
     def features(self) -> Tensor:
         """The features, float32 (B, d)."""
         return self.extractor(self.images)
+
+    @cached_property
+    def mirrored(self) -> Tensor:
+        """The features of the mirror images, left for right, float32 (B, d)."""
+        return self.extractor(self.images.flip(-1))
 
 
 class Measure(ExactStates):
@@ -85,6 +123,17 @@ class Measure(ExactStates):
     def extractor_or(self, default: FeatureExtractor) -> FeatureExtractor:
         """Return the metric's own feature extractor, if it has one, else the suite's."""
         return default
+
+    @property
+    def title(self) -> str:
+        """Its values' names, for a line of the log."""
+        return ", ".join(self.keys)
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        """Raise NotApplicableError if there are too few images, or of an extractor that knows too little.
+
+        It is called before anything is trained, the extractor's weights included.
+        """
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         """Compute or load what the metric needs of the real images.

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.metrics.base import RealImages
+from inkwash.metrics.base import Counts, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.neighbours import blocks, neighbour_radii
 from inkwash.metrics.per_image import FeatureMetric
 from inkwash.metrics.precision_recall import check_neighbours
@@ -30,6 +31,9 @@ class DensityCoverage(FeatureMetric):
     def __init__(self, real: Tensor | None = None, k: int = 5):
         super().__init__(None if real is None else real.shape[1])
         self.real, self.k = real, k
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        check_neighbours("density and coverage", self.k, counts.real)
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         super().prepare(real, num_images)

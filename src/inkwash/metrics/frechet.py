@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import Measure, RealImages
+from inkwash.metrics.base import Counts, Measure, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.moments import FeatureSums, Moments, as_float64
 
 
@@ -81,6 +82,9 @@ class FrechetDistance(Measure, FeatureSums):
         if reference is not None:
             self._expect(reference)
 
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        check_moments(self.title, counts)
+
     def prepare(self, real: RealImages, num_images: int) -> None:
         self._expect(self.moments_of(real))
 
@@ -97,6 +101,11 @@ class FrechetDistance(Measure, FeatureSums):
     def _expect(self, reference: Moments) -> None:
         self.reference = reference
         self.allocate(len(reference.mean))
+
+
+def check_moments(title: str, counts: Counts, generated: int = 2) -> None:
+    """Raise NotApplicableError unless both sides have a covariance: of 2 images or more, or from a file."""
+    counts.need(title, generated=generated, real=0 if counts.from_file else 2)
 
 
 def rank_note(n: int, dim: int, side: str) -> str | None:

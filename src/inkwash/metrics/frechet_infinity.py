@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import RealImages
+from inkwash.metrics.base import Counts, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor
+from inkwash.metrics.frechet import check_moments
 from inkwash.metrics.frechet_reweighted import Reweighted
 from inkwash.metrics.moments import Moments
 from inkwash.metrics.per_image import FeatureMetric
@@ -36,6 +38,9 @@ class FrechetInfinity(FeatureMetric):
         if points < 2 or smallest < 2:
             raise UserError(f"FrechetInfinity: points={points} and smallest={smallest} must be at least 2")
         self.reference, self.points, self.smallest, self.seed = reference, points, smallest, seed
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        check_moments(self.title, counts, generated=4)
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         super().prepare(real, num_images)

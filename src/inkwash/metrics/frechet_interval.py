@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import RealImages
+from inkwash.metrics.base import Counts, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor
+from inkwash.metrics.frechet import check_moments
 from inkwash.metrics.frechet_reweighted import Reweighted
 from inkwash.metrics.moments import Moments
 from inkwash.metrics.per_image import FeatureMetric
@@ -37,6 +39,9 @@ class FrechetInterval(FeatureMetric):
         if resamples < 2 or not 0 < level < 1:
             raise UserError(f"FrechetInterval: resamples={resamples} must be at least 2, level={level} between 0 and 1")
         self.reference, self.resamples, self.level, self.seed = reference, resamples, level, seed
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        check_moments(self.title, counts)
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         super().prepare(real, num_images)

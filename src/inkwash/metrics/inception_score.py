@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import Batch, Measure, RealImages
-from inkwash.metrics.extractors.base import NotApplicableError
+from inkwash.metrics.base import Batch, Counts, Measure, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.moments import as_float64, check_finite
 
 
@@ -40,6 +40,14 @@ class InceptionScore(Measure):
         self.splits, self.seed = splits, seed
         if num_images is not None and num_classes is not None:
             self._allocate(num_images, num_classes)
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        if not extractor.scores_classes:
+            raise NotApplicableError(f"no Inception Score: {extractor.name} knows no classes")
+        if not 1 <= self.splits <= counts.generated:
+            raise NotApplicableError(
+                f"no Inception Score: {counts.generated} images cannot be cut into {self.splits} parts"
+            )
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         scores = real.extractor.class_scores(torch.zeros(1, real.extractor.dim, device=_device(real.extractor)))

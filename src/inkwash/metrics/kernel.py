@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.metrics.base import RealImages
+from inkwash.metrics.base import Counts, RealImages
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.moments import as_float64
 from inkwash.metrics.per_image import FeatureMetric
 
@@ -46,6 +47,9 @@ class KernelDistance(FeatureMetric):
             raise UserError(f"KernelDistance: subsets={subsets} must be at least 1, subset_size={subset_size} 2")
         self.real, self.subsets, self.subset_size, self.seed = real, subsets, subset_size, seed
         self.used_size = subset_size
+
+    def check(self, counts: Counts, extractor: FeatureExtractor) -> None:
+        counts.need(self.title, generated=4, real=4)
 
     def prepare(self, real: RealImages, num_images: int) -> None:
         super().prepare(real, num_images)

@@ -23,14 +23,22 @@ def neighbour_radii(x: Tensor, k: int) -> Tensor:
     return torch.cat([distances.kthvalue(k + 1, dim=1).values for distances in blocks(x, x)])  # it is its own nearest
 
 
-def two_nearest(x: Tensor, y: Tensor) -> Tensor:
+def two_nearest(x: Tensor, y: Tensor, mirrored: Tensor | None = None) -> Tensor:
     """Return the distances of each x_i to its nearest and second nearest y_j, (n, 2): exactly 0 for equal points.
 
     Distances by matrix products are fast but lose digits of small ones, so those of the two nearest are computed again.
+
+    Args:
+        mirrored: another view of each x_i, (n, d): the distance to y_j is then that of the nearer view.
     """
-    y = as_float64(y)
-    nearest = torch.cat([distances.topk(2, largest=False).indices for distances in blocks(x, y)])  # (n, 2)
-    return (as_float64(x)[:, None] - y[nearest]).norm(dim=2).sort(dim=1).values
+    y, views = as_float64(y), [as_float64(view) for view in (x, mirrored) if view is not None]
+    nearest = torch.cat(
+        [
+            torch.stack(distances).amin(dim=0).topk(2, largest=False).indices
+            for distances in zip(*(blocks(view, y) for view in views), strict=True)
+        ]
+    )  # (n, 2)
+    return torch.stack([(view[:, None] - y[nearest]).norm(dim=2) for view in views]).amin(dim=0).sort(dim=1).values
 
 
 def nearest_images(images: Tensor, split: ImageSplit, flip: bool = False, batch_size: int | None = None) -> Tensor:

@@ -28,6 +28,7 @@ class MetricRecord:
     protocol: dict[str, Any] = field(default_factory=dict)  # the metric's own settings
     notes: list[str] = field(default_factory=list)  # why the value may mislead
     lower_is_better: bool | None = None  # None: the value has no best
+    labels: str | None = None  # of generated images: reference (its proportions), balanced; None if not drawn by class
 
 
 def metric_name(key: str, extractor: FeatureExtractor, n: int) -> str:

@@ -29,6 +29,7 @@ class Reference:
         cache_dir: folder for features and moments.
         split: "train" or "heldout", the reference of distances.
         file: .npz with the statistics of that split, instead of computing them.
+        flip: the training mirrors its images.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Reference:
         cache_dir: str | Path,
         split: str = "heldout",
         file: str | Path | None = None,
+        flip: bool = False,
     ):
+        self.flip = flip
         self.extractor, self.cache_dir, self.split, self.file = extractor, cache_dir, split, file
         self.splits = {"train": train, "heldout": heldout}
         if split not in self.splits:
             raise UserError(f"reference={split} must be {' or '.join(self.splits)}")
-        self._features: dict[str, Tensor] = {}  # one copy for all metrics
+        self._features: dict[tuple[str, bool], Tensor] = {}  # one copy for all metrics
 
     def provenance(self, split: str | None = None) -> Provenance:
         split, extractor = split or self.split, self.extractor
@@ -66,16 +69,16 @@ class Reference:
             raise UserError(f"{self.file} has {len(moments.mean)} features, {self.extractor.name} {self.extractor.dim}")
         return moments, origin
 
-    def features(self, split: str | None = None) -> Tensor:
-        split = split or self.split
-        if split not in self._features:
-            self._features[split] = reference_features(self.extractor, self.splits[split], self.cache_dir)
-        return self._features[split]
+    def features(self, split: str | None = None, mirrored: bool = False) -> Tensor:
+        key = (split or self.split, mirrored)
+        if key not in self._features:
+            self._features[key] = reference_features(self.extractor, self.splits[key[0]], self.cache_dir, mirrored)
+        return self._features[key]
 
     def for_extractor(self, extractor: FeatureExtractor) -> "Reference":
         train, heldout = self.splits["train"], self.splits["heldout"]
         extractor.prepare(train, heldout)
-        return Reference(extractor, train, heldout, self.cache_dir, self.split)
+        return Reference(extractor, train, heldout, self.cache_dir, self.split, flip=self.flip)
 
     def write(self, path: str | Path) -> None:
         """Write the reference's moments in the format of `file`, which pytorch-fid and EDM read, too."""
@@ -99,15 +102,23 @@ def reference_statistics(
     return Moments(**cached(path, lambda: _moments(extractor, images, n)._asdict()))
 
 
-def reference_features(extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path) -> Tensor:
-    """Return the features of a split, float32 (n, d), on the CPU, cached as `<cache_dir>/features-<key>.pt`."""
+def reference_features(
+    extractor: FeatureExtractor, images: ImageSplit, cache_dir: str | Path, mirrored: bool = False
+) -> Tensor:
+    """Return the features of a split, float32 (n, d), on the CPU, cached as `<cache_dir>/features-<key>.pt`.
+
+    Args:
+        mirrored: of the images' mirror images, left for right.
+    """
 
     def compute() -> dict[str, Tensor]:
-        return {"features": torch.cat([x.cpu() for x in _features(extractor, images, torch.arange(len(images)))])}
+        batches = _features(extractor, images, torch.arange(len(images)), mirrored)
+        return {"features": torch.cat([torch.empty(0, extractor.dim), *(x.cpu() for x in batches)])}
 
     if next(extractor.parameters(), None) is None:  # pixels: faster to compute than to read
         return compute()["features"]
-    return cached(_cache_path("features", extractor, images, cache_dir, len(images)), compute)["features"]
+    kind = "mirrored" if mirrored else "features"
+    return cached(_cache_path(kind, extractor, images, cache_dir, len(images)), compute)["features"]
 
 
 def frechet_floor(
@@ -131,11 +142,12 @@ def _cache_path(kind: str, extractor: FeatureExtractor, images: ImageSplit, cach
 
 
 def _features(
-    extractor: FeatureExtractor, images: ImageSplit, indices: Tensor, batch_size: int = 256
+    extractor: FeatureExtractor, images: ImageSplit, indices: Tensor, mirrored: bool = False, batch_size: int = 256
 ) -> Iterator[Tensor]:
     device = next((p.device for p in extractor.parameters()), torch.device("cpu"))
     for batch in indices.split(batch_size):
-        yield extractor(images.__getitems__(batch.tolist())[0].to(device))
+        real = images.__getitems__(batch.tolist())[0].to(device)
+        yield extractor(real.flip(-1) if mirrored else real)
 
 
 def _moments(extractor: FeatureExtractor, images: ImageSplit, n: int) -> Moments:

@@ -1,7 +1,7 @@
 """Many metrics of the same generated images in one pass: features are computed once for each image."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
-from inkwash.metrics.base import Batch, Measure
+from inkwash.metrics.base import Batch, Counts, Measure
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.precision import full_precision
 from inkwash.metrics.per_image import FeatureMetric, gather
+from inkwash.metrics.ranks import rank_0_first
 from inkwash.metrics.record import MetricRecord, metric_name
 from inkwash.metrics.reference import Reference
 
@@ -25,7 +27,7 @@ class Suite:
 
     Every rank calls each of them and gets the same values, whichever of the images 0 .. num_images - 1 it generated.
     Metrics that have no meaning for the data set, the extractor or images without labels are left out with one line in
-    the log.
+    the log, before anything is trained for them.
 
     Args:
         extractor: the extractor of all metrics that have none of their own.
@@ -50,6 +52,8 @@ class Suite:
         split: str = "heldout",
         file: str | Path | None = None,
         labelled: bool = False,
+        flip: bool = False,
+        classes: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
         """Load the extractors' weights and the statistics of the real images, before any image is generated.
@@ -57,38 +61,64 @@ class Suite:
         Args:
             cache_dir, split, file: as in Reference.
             labelled: True if `update` gets the classes that images were generated for.
+            flip: True if the training mirrors its images.
+            classes: False if the labels of the data set are not in use (data.num_classes=null), for extractor=auto.
 
         Raises:
-            NotApplicableError: the extractor cannot be applied to these images.
             UserError: weights or reference statistics cannot be loaded, or two metrics have the same name.
         """
-        self.extractor.prepare(train, heldout)
-        self.real = Reference(self.extractor, train, heldout, cache_dir, split, file)
+        self.left_out = []
+        counts = Counts(self.num_images, len(train), len(heldout), split, file is not None)
+        self.extractor = self.extractor.chosen(train, heldout, classes)
+        possible = [metric for metric in self.given if self._kept(metric, self._check, counts, labelled)]
+        if any(self.extractor_of(metric) is self.extractor for metric in possible):
+            possible = self._with_extractor(possible, train, heldout)
+        self.real = Reference(self.extractor, train, heldout, cache_dir, split, file, flip)
         self.to(device)
         # One store of features for all metrics with the same extractor.
         self.stores: dict[FeatureExtractor, FeatureMetric] = {}
-        self.left_out = []
-        self.metrics = [metric for metric in self.given if self._prepared(metric, labelled)]
+        self.metrics = [metric for metric in possible if self._kept(metric, self._prepare)]
         if twice := {name for name in self.names if self.names.count(name) > 1}:
             raise UserError(f"the metrics give {', '.join(sorted(twice))} twice: leave one of them out")
         self.reset()
         self.to(device)
 
-    def _prepared(self, metric: Measure, labelled: bool) -> bool:
-        extractor = self.extractor_of(metric)
+    def _kept(self, metric: Measure, step: Callable[..., None], *arguments: Any) -> bool:
+        """Take a step with a metric; log and return False if it has no meaning here."""
         try:
-            if metric.needs_labels and not labelled:
-                keys = ", ".join(metric.keys)
-                raise NotApplicableError(f"no {keys}: the images are drawn without class labels, which it needs")
-            real = self.real if extractor is self.extractor else self.real.for_extractor(extractor.to(self.device))
-            metric.prepare(real, self.num_images)
+            step(metric, *arguments)
         except NotApplicableError as error:
             log.warning("%s", error)
             self.left_out.append(str(error))
             return False
+        return True
+
+    def _check(self, metric: Measure, counts: Counts, labelled: bool) -> None:
+        if metric.needs_labels and not labelled:
+            raise NotApplicableError(f"no {metric.title}: the images are drawn without class labels, which it needs")
+        metric.check(counts, self.extractor_of(metric))
+
+    def _with_extractor(self, metrics: list[Measure], train: ImageSplit, heldout: ImageSplit) -> list[Measure]:
+        """Prepare the suite's extractor; return the metrics without those that use it if it cannot be applied."""
+        try:
+            with rank_0_first():
+                self.extractor.prepare(train, heldout)
+        except NotApplicableError as error:
+            reason = error
+
+            def refuse(metric: Measure) -> None:
+                if self.extractor_of(metric) is self.extractor:
+                    raise NotApplicableError(f"no {metric.title}: {reason}")
+
+            return [metric for metric in metrics if self._kept(metric, refuse)]
+        return metrics
+
+    def _prepare(self, metric: Measure) -> None:
+        extractor = self.extractor_of(metric)
+        real = self.real if extractor is self.extractor else self.real.for_extractor(extractor.to(self.device))
+        metric.prepare(real, self.num_images)
         if isinstance(metric, FeatureMetric):
             self.stores.setdefault(extractor, FeatureMetric(extractor.dim))
-        return True
 
     def extractor_of(self, metric: Measure) -> FeatureExtractor:
         return metric.extractor_or(self.extractor)
@@ -121,7 +151,7 @@ class Suite:
         images = images.to(self.device)
         extractors = {self.extractor_of(metric) for metric in self.metrics}
         batches = {extractor: Batch(extractor, index, images, labels) for extractor in extractors}
-        with torch.autocast(self.device.type, enabled=False):  # it is meant for the network that generates
+        with full_precision(self.device):  # autocast is meant for the network that generates
             for metric in self.metrics:
                 if not isinstance(metric, FeatureMetric):
                     metric.observe(batches[self.extractor_of(metric)])

@@ -18,6 +18,7 @@ from inkwash.runs.checkpoint_files import CheckpointFolder
 
 RUNS = Path("runs")
 SAFE = re.compile(r"[A-Za-z0-9._-]+")
+AUTOMATIC = ("inception", "classifier", "random")  # the extractors that extractor=auto chooses from
 DONE = ("finished", "pruned")  # states of a job that is not run again
 
 
@@ -127,6 +128,21 @@ class RunDirectory:
             raise UserError(f"{self.record_path} is damaged: delete it, and the run is a new one to W&B")
         return record
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes 0, 1, ... of the images it was trained on; [] if they have no names."""
+        return self._of_data("classes") if self._of_data("named") else []
+
+    @property
+    def data_report(self) -> list[str]:
+        """Lines of the report of the data set; [] before it was loaded."""
+        return self._of_data("text")
+
+    def _of_data(self, key: str) -> Any:
+        data = self.record.get("data")
+        value = data.get(key) if isinstance(data, dict) else None
+        return list(map(str, value)) if isinstance(value, list) else value is True or []
+
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json."""
         write_json(self.record_path, record)
@@ -155,6 +171,13 @@ class RunDirectory:
         if not self.metrics_jsonl.exists():
             return []
         return [json.loads(line) for line in self.metrics_jsonl.read_text("utf-8").splitlines()]
+
+    @property
+    def extractor_name(self) -> str | None:
+        """Name of the extractor that the run's own metrics began with; None before the first, or of a damaged file."""
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            return next((r["extractor"] for r in self.metric_records if r["extractor"] in AUTOMATIC), None)
+        return None
 
     def rank_error_path(self, rank: int) -> Path:
         """The error report of a rank."""

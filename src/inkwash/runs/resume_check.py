@@ -8,6 +8,7 @@ import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inkwash.config.renames import DEFAULTS
 from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.runs.directory import DONE, RunDirectory
@@ -61,6 +62,43 @@ def put_back(run: RunDirectory, multirun: bool, texts: dict[Path, str]) -> None:
                     write_text(path, text)
 
 
+# --- Defaults that changed --------------------------------------------------------------------------------------------
+
+# How a run is measured where today's default is not that of older versions: the key, its new default (a `_target_` if
+# it is a node), and the key that is typed to choose another.
+AUTO = "inkwash.metrics.extractors.auto.AutoFeatures"
+MEASURED = (
+    ("extractor", AUTO, "extractor"),
+    ("callbacks.evaluation.extractor", AUTO, "extractor"),
+    ("callbacks.evaluation.labels", "reference", "callbacks.evaluation.labels"),
+)
+
+
+def measured_as_before(stored: dict[str, Any], config: dict[str, Any], typed: list[str]) -> dict[str, Any]:
+    """Return the configuration that a run goes on with: measured as it has been, so that its values still compare.
+
+    A default that is newer than the run does not apply to it; what was typed does.
+    """
+    names = {override.partition("=")[0].lstrip("+~") for override in typed}
+    for key, default, choice in MEASURED:
+        new, old = _at(config, key), _at(stored, key)
+        chosen = any(name in (key, choice) or name.startswith((f"{key}.", f"{choice}.")) for name in names)
+        if (new.get("_target_") if isinstance(new, dict) else new) == default and old is not None and not chosen:
+            config = _with(config, key.split("."), old)
+    return config
+
+
+def _at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _with(node: dict[str, Any], parts: list[str], value: Any) -> dict[str, Any]:
+    first, *rest = parts
+    return {**node, first: _with(node[first], rest, value) if rest else value}
+
+
 # --- Changed keys -----------------------------------------------------------------------------------------------------
 
 APPLIED, IGNORED, FORBIDDEN = "applied", "ignored", "forbidden"
@@ -106,7 +144,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [
         Change(key, before.get(key), after.get(key), *_rule(key))
         for key in dict.fromkeys([*after, *before])
-        if before.get(key) != after.get(key)
+        if before.get(key) != after.get(key) and (before.get(key), after.get(key)) != DEFAULTS.get(key)
     ]
 
 

@@ -1,6 +1,7 @@
 """Generate many images: batches, labels and quantisation, the same for grids, metrics and `make sample`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,62 @@ from inkwash.samplers.base import ImageNoise, Sampler
 def labels_for(indices: Sequence[int], num_classes: int | None) -> Tensor | None:
     """Return labels i mod num_classes of images i, (n,), or None: a grid num_classes wide has a class a column."""
     return None if num_classes is None else torch.tensor([i % num_classes for i in indices])
+
+
+LABEL_CHOICES = ("reference", "balanced")
+
+
+class ClassLabels(NamedTuple):
+    """The classes that the images of an evaluation are drawn for, and where their proportions come from.
+
+    Attributes:
+        values: int64 (num_images,); None for a network without classes.
+        choice: "reference" or "balanced", for the record of a metric; None without classes.
+    """
+
+    values: Tensor | None
+    choice: str | None
+
+    def of(self, indices: Sequence[int]) -> Tensor | None:
+        """Return the labels (n,) of images i; None without classes."""
+        return None if self.values is None else self.values[torch.as_tensor(indices, dtype=torch.int64)]
+
+
+def labels_to_measure(choice: str, real: Tensor, num_images: int, num_classes: int | None, key: str) -> ClassLabels:
+    """Return the labels of all images of an evaluation, which depend on nothing but these arguments.
+
+    Args:
+        choice: "reference" for the proportions of real images' labels, which a distance to them takes for granted;
+            "balanced" for labels i mod num_classes.
+        real: int64 (N,), the labels of the reference; those outside 0 .. num_classes - 1 (no label) do not count.
+        num_images: number of images over all ranks.
+        num_classes: of the network; None without classes.
+        key: of the configuration, for the error.
+
+    Raises:
+        UserError: there is no such choice.
+    """
+    if choice not in LABEL_CHOICES:
+        raise UserError(f"{key}={choice} must be {' or '.join(LABEL_CHOICES)}")
+    if num_classes is None:
+        return ClassLabels(None, None)
+    counts = torch.bincount(real[(real >= 0) & (real < num_classes)], minlength=num_classes)
+    if choice == "reference" and counts.sum() > 0:
+        return ClassLabels(_in_proportion(counts, num_images), choice)
+    return ClassLabels(labels_for(range(num_images), num_classes), "balanced")
+
+
+def _in_proportion(counts: Tensor, n: int) -> Tensor:
+    """Return n labels with the proportions of `counts` (K,), well mixed; i mod K if all counts are equal.
+
+    Class k gets n * counts[k] / N images, rounded by the largest remainders (ties: the lower class). They are in the
+    order of (2 j + 1) / counts[k], j = 0, 1, ..., so that every beginning of the series has about the proportions.
+    """
+    total = int(counts.sum())
+    quotas, remainders = n * counts // total, n * counts % total
+    quotas[remainders.argsort(descending=True, stable=True)[: n - int(quotas.sum())]] += 1
+    places = [(2 * torch.arange(int(q)) + 1) / c.double() for q, c in zip(quotas, counts, strict=True)]
+    return torch.arange(len(counts)).repeat_interleave(quotas)[torch.cat(places).argsort(stable=True)]
 
 
 def generate(

@@ -147,9 +147,12 @@ class DiffusionModule(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the gradient's norm, and keep what it was before for the log."""
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or math.inf)
-        self.grad_norm = whole([norm])[0]
+        """Clip the gradient's norm, or each of its values, and keep its norm from before for the log."""
+        by_value = gradient_clip_algorithm == "value" and gradient_clip_val
+        most = math.inf if by_value else gradient_clip_val or math.inf
+        self.grad_norm = whole([nn.utils.clip_grad_norm_(self.denoiser.parameters(), most)])[0]
+        if by_value:
+            nn.utils.clip_grad_value_(self.denoiser.parameters(), by_value)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the weights, then their averages: once for all micro-batches of a step."""

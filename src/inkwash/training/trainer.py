@@ -7,22 +7,25 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from inkwash.checkpoints.io import AtomicCheckpointIO
+from inkwash.config.trainer_options import check_options
 from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv
 from inkwash.training.fsdp import ShardedStrategy
 from inkwash.training.precision import resolve_precision
 
 log = logging.getLogger(__name__)
+PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def build_trainer(
     max_steps: int,
     accelerator: str = "auto",
     devices: int | str = "auto",
-    num_nodes: int = 1,
+    num_nodes: int | str = 1,
     strategy: str = "auto",
     precision: str = "auto",
     accumulate_grad_batches: int | str = 1,
@@ -37,20 +40,23 @@ def build_trainer(
         max_steps: optimizer steps; epochs mean nothing here.
         accelerator: auto, cpu or gpu.
         devices: processes on each node, checked against those that were started; `auto` for one on each GPU.
-        num_nodes: machines, checked against the processes that were started.
+        num_nodes: machines, checked against the processes that were started; `auto` for those that there are.
         strategy: ddp, fsdp (fsdp.py), or auto: ddp for more than one process.
         precision: one of Lightning's, or auto: bf16-mixed if the hardware has it, else 32-true.
         accumulate_grad_batches: number of micro-batches of a step; `auto` for as few as fit in memory
             (micro_batches.py).
         gradient_clip_val: greatest norm of the gradient; None to clip nothing.
         threads: CPU threads of each process; None for torch's own number divided by the processes.
-        options: any other arguments of Lightning's Trainer.
+        options: other arguments of Lightning's Trainer, those of config/trainer_options.py. A profiler, `simple`,
+            `advanced` or `pytorch`, writes fit-profile.txt to the run directory.
         wiring: callbacks, logger and default_root_dir, from the caller.
 
     Raises:
         UserError: a value is invalid, or the processes are not those of the configuration.
     """
-    local = check_processes(devices, num_nodes)
+    options = dict(options or {})
+    check_options(options, accumulate_grad_batches)
+    local, nodes = check_processes(devices, num_nodes)
     if max_steps < 1:
         raise UserError(f"trainer.max_steps={max_steps} must be at least 1")
     if gradient_clip_val is not None and gradient_clip_val < 0:
@@ -60,6 +66,10 @@ def build_trainer(
     if device.type == "cuda":
         check_gpus(local)
         torch.set_float32_matmul_precision("high")
+    elif options.get("sync_batchnorm") and local * nodes > 1:
+        raise UserError("trainer.options.sync_batchnorm=true works on GPUs alone: leave it out on the CPU")
+    if options.get("profiler"):  # else Lightning writes it to its log, which is off
+        options["profiler"] = PROFILERS[options["profiler"]](wiring.get("default_root_dir"), "profile")
     plugins: list[Any] = [AtomicCheckpointIO()]
     if "RANK" in os.environ:
         # Explicit, because within a SLURM job Lightning would read the ranks from SLURM, and requeue the job itself.
@@ -69,8 +79,8 @@ def build_trainer(
         max_epochs=-1,
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=local,
-        num_nodes=num_nodes,
-        strategy=choose_strategy(strategy, local * num_nodes),
+        num_nodes=nodes,
+        strategy=choose_strategy(strategy, local * nodes),
         precision=resolve_precision(precision, device),  # pyright: ignore[reportArgumentType]
         accumulate_grad_batches=1 if accumulate_grad_batches == "auto" else int(accumulate_grad_batches),
         gradient_clip_val=gradient_clip_val,
@@ -82,24 +92,25 @@ def build_trainer(
         enable_model_summary=False,
         plugins=plugins,
         **wiring,
-        **(options or {}),
+        **options,
     )
 
 
-def check_processes(devices: int | str, num_nodes: int) -> int:
-    """Return the number of processes on this node. Raises UserError if the configuration asks for others."""
+def check_processes(devices: int | str, num_nodes: int | str) -> tuple[int, int]:
+    """Return the number of processes on this node, and that of nodes. Raises UserError if others are asked for."""
     env = RankEnv.current()
     local, world = env.local_world_size, env.world_size
     if devices != "auto" and int(devices) != local:
         raise UserError(
             f"trainer.devices={devices}, but {local} processes were started on this node: pass auto, or {local}"
         )
-    if local * num_nodes != world:
+    nodes = env.num_nodes if num_nodes == "auto" else int(num_nodes)
+    if local * nodes != world:
         raise UserError(
             f"trainer.num_nodes={num_nodes} with {local} processes each, but {world} were started in all: pass the "
             "number of machines"
         )
-    return local
+    return local, nodes
 
 
 def check_gpus(processes: int) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
+from inkwash.metrics.extractors.precision import full_precision
 from inkwash.metrics.extractors.weights import Published, find_weights
 
 
@@ -42,9 +43,27 @@ class FeatureExtractor(nn.Module):
         return f"{self.name}_{self.hash[:4]}"
 
     @property
+    def knows_classes(self) -> bool:
+        """True if it has `logits` of the data set's own classes."""
+        return type(self).logits is not FeatureExtractor.logits
+
+    @property
+    def scores_classes(self) -> bool:
+        """True if it has `class_scores`, of whatever classes."""
+        return self.knows_classes or type(self).class_scores is not FeatureExtractor.class_scores
+
+    @property
     def earns_fid(self) -> bool:
         """True if a Frechet distance in these features is the FID of the papers."""
         return False
+
+    def chosen(self, train: ImageSplit, heldout: ImageSplit, classes: bool) -> "FeatureExtractor":
+        """Return the extractor to prepare and use, itself but for extractor=auto. Every rank calls it.
+
+        Args:
+            classes: the labels of the data set are in use.
+        """
+        return self
 
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Find, download or train the weights. Every rank calls it first; a second call does nothing."""
@@ -63,10 +82,10 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features of uint8 images (B, C, H, W), float32 (B, d), in full precision under any autocast."""
+        """Return the features of uint8 images (B, C, H, W), float32 (B, d), in full precision under any settings."""
         if images.dtype != torch.uint8:
             raise TypeError(f"extractors take uint8 images, got {images.dtype}")  # [-1, 1] would look all black
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             return self.features(images)
 
 
@@ -113,5 +132,6 @@ class PublishedFeatures(FeatureExtractor):
     def _check_channels(self, channels: int) -> None:
         if channels not in (1, 3):
             raise NotApplicableError(
-                f"{self.published.title} sees 1 or 3 channels, not {channels}: use extractor=classifier"
+                f"{self.published.title} sees 1 or 3 channels, not {channels}: use extractor=classifier, or "
+                "extractor=auto"
             )

@@ -1,7 +1,6 @@
 """Features of a small classifier that is trained on the data set itself."""
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, count, islice
@@ -14,27 +13,30 @@ from torch import Tensor, nn
 from inkwash.images import ImageSplit, InBlocks, to_float
 from inkwash.metrics.cache import cached
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.progress import Progress
+from inkwash.metrics.extractors.view import Copy, View, scaled_copy, some_of
 from inkwash.random import generator, seed_of
 
-log = logging.getLogger(__name__)
-
-RECIPE = 1  # raise it with any change to the network or its training: it names the cached file
+RECIPE, FOLDED = 1, 2  # raise one with any change to its network or training: it names the cached file
 STEPS = 1000
 BATCH_SIZE = 64
 LEARNING_RATE = 4e-3
+ACCURACY_IMAGES = 10_000  # of the held-out images, at most
 
 
 class ClassifierFeatures(FeatureExtractor):
     """The 64 penultimate features of a convolutional classifier of the training labels.
 
     `prepare` trains it once for a data set: on one CPU thread and from a fixed seed, so that jobs on any device get the
-    same network, and in a fixed number of steps, so that its cost does not grow with the data set.
+    same network, and in a fixed number of steps, so that its cost does not grow with the data set. Nor does it grow
+    with the images: those of more than 12 x 12 are seen through a View, which costs as much as one of 8 x 8. If it is
+    interrupted, the next one goes on from where it was a few seconds before.
 
     Args:
         cache_dir: folder for the weights, `classifier-<key>.pt`.
 
     Attributes:
-        heldout_accuracy: fraction of the held-out images that it classifies correctly.
+        heldout_accuracy: fraction of the held-out images that it classifies correctly; None without held-out images.
         num_classes: K; the labels are 0 .. K - 1.
     """
 
@@ -56,11 +58,14 @@ class ClassifierFeatures(FeatureExtractor):
         if self.network is not None:
             return
         shape = train.shape
-        _check(train, shape)
+        check_data(train)
         self.num_classes = int(train.labels.max()) + 1
-        identity = (RECIPE, train.fingerprint, heldout.fingerprint)
+        view = View(shape)
+        self.preprocessing = view.preprocessing
+        identity = (RECIPE if view.as_it_is else FOLDED, train.fingerprint, heldout.fingerprint)
         key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
-        stored = cached(self.cache_dir / f"classifier-{key}.pt", lambda: _train(train, heldout, self.num_classes))
+        path = self.cache_dir / f"classifier-{key}.pt"
+        stored = cached(path, lambda: _train(train, heldout, self.num_classes, path.with_suffix(".partial")))
         with torch.device("meta"):  # weights that are about to be replaced need no random numbers
             network = Classifier(shape, self.num_classes)
         network.load_state_dict(stored["weights"], assign=True)
@@ -80,11 +85,16 @@ class ClassifierFeatures(FeatureExtractor):
 
 
 class Classifier(nn.Module):
-    """Pairs of 3x3 convolutions and pooling until the shorter side is below 8; mean over pixels; linear layer."""
+    """Pairs of 3x3 convolutions and pooling until the shorter side is below 8; mean over pixels; linear layer.
+
+    It takes uint8 images of `shape`, or those that its View has scaled already.
+    """
 
     def __init__(self, shape: tuple[int, ...], num_classes: int):
         super().__init__()
-        channels, side, width = shape[0], min(shape[1:]), 32
+        self.view = View(shape)
+        channels, *sides = self.view.folded
+        side, width = min(sides), 32
         layers: list[nn.Module] = []
         while side >= 8:
             layers += [*_convolution(channels, width), *_convolution(width, width), nn.MaxPool2d(2)]
@@ -94,7 +104,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        return self.body(to_float(images)).mean(dim=(2, 3))
+        return self.body(to_float(self.view.fold(self.view.scale(images)))).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
@@ -104,15 +114,18 @@ def _convolution(channels: int, width: int) -> list[nn.Module]:
     return [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
 
 
-def _check(train: ImageSplit, shape: tuple[int, ...]) -> None:
-    if int(train.labels.min()) < 0 or int(train.labels.max()) < 1:
+def check_data(train: ImageSplit) -> None:
+    """Raise NotApplicableError for images that are too small, or without labels of two classes."""
+    shape = train.shape
+    if len(train.labels) == 0 or int(train.labels.min()) < 0 or int(train.labels.max()) < 1:
         raise NotApplicableError(
             "extractor=classifier needs labels of at least two classes, which this data set does not have: "
-            "use extractor=inception"
+            "use extractor=inception, or extractor=auto"
         )
     if min(shape[1:]) < 8:
         raise NotApplicableError(
-            f"extractor=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}: use extractor=inception"
+            f"extractor=classifier needs images of at least 8 x 8, not {shape[1]} x {shape[2]}: "
+            "use extractor=inception, or extractor=auto"
         )
 
 
@@ -131,29 +144,37 @@ def _one_thread() -> Iterator[None]:
 @_one_thread()
 @torch.inference_mode(False)
 @torch.enable_grad()
-def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int) -> dict[str, Any]:
-    """Train the classifier; return its weights and its accuracy on the held-out images."""
-    log.info("training the metrics' classifier once for this data set, %d steps on one CPU thread", STEPS)
+def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int, partial: Path) -> dict[str, Any]:
+    """Train the classifier; return its weights and its accuracy on the held-out images.
+
+    Args:
+        partial: file of the state that an interrupted training leaves behind, and starts from.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of("classifier", "weights"))  # torch.manual_seed would reseed GPUs too
         network = Classifier(train.shape, num_classes)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     draws = generator("classifier", "batches")
-    for batch in islice(_batches(train, draws), STEPS):
-        images, labels = train.__getitems__(batch)
-        loss = nn.functional.cross_entropy(network(_shift(images, draws)), labels)
+    progress = Progress(partial, "the metrics' classifier", STEPS, network, optimizer, schedule, draws)
+    images = train if network.view.as_it_is else scaled_copy(train, network.view, "classifier")
+    for batch in islice(_batches(images, draws, progress.step), STEPS - progress.step):
+        x, labels = images.__getitems__(batch)
+        loss = nn.functional.cross_entropy(network(_shift(x, draws)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
+        progress.advance()
+    partial.unlink(missing_ok=True)
     return {"weights": network.state_dict(), "heldout_accuracy": _accuracy(network.eval(), heldout)}
 
 
-def _batches(train: ImageSplit, draws: torch.Generator) -> Iterator[list[int]]:
-    """Yield batches of random indices without end."""
-    if isinstance(train, InBlocks):
+def _batches(train: ImageSplit | Copy, draws: torch.Generator, step: int) -> Iterator[list[int]]:
+    """Yield the batches of random indices from a step on, without end."""
+    if isinstance(train, InBlocks) and not isinstance(train, Copy):
         shuffled = chain.from_iterable(train.order("classifier", epoch) for epoch in count())
+        next(islice(shuffled, step * BATCH_SIZE, step * BATCH_SIZE), None)
         while True:
             yield list(islice(shuffled, BATCH_SIZE))
     while True:
@@ -171,12 +192,12 @@ def _shift(images: Tensor, draws: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _accuracy(network: Classifier, images: ImageSplit, batch_size: int = 256) -> float:
-    correct = 0
-    for start in range(0, len(images), batch_size):
-        x, labels = images.__getitems__(list(range(start, min(start + batch_size, len(images)))))
+def _accuracy(network: Classifier, images: ImageSplit, batch_size: int = 256) -> float | None:
+    chosen, correct = some_of(images, ACCURACY_IMAGES, "accuracy"), 0
+    for start in range(0, len(chosen), batch_size):
+        x, labels = images.__getitems__(chosen[start : start + batch_size])
         correct += int((network(x).argmax(dim=1) == labels).sum())
-    return correct / len(images)
+    return correct / len(chosen) if chosen else None
 
 
 def _hash(weights: dict[str, Tensor]) -> str:

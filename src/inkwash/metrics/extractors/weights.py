@@ -1,8 +1,12 @@
 """Weights of published networks: downloaded once for a machine, and compared with their sha256 before each use."""
 
+import contextlib
 import hashlib
+import threading
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import Request, urlopen
 
 import torch
 from filelock import FileLock
@@ -17,6 +21,11 @@ class Published(NamedTuple):
     url: str
     sha256: str  # hexadecimal, at least its first 8 digits
     filename: str  # in torch hub's cache
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, once it was downloaded."""
+        return Path(torch.hub.get_dir(), "checkpoints", self.filename)
 
     def has_hash(self, digest: str) -> bool:
         """Return True if a file whose sha256 begins with `digest` is this one, as far as both are known."""
@@ -52,9 +61,25 @@ def find_weights(published: Published, path: str | None = None, sha256: str | No
     return file, digest
 
 
+def reachable(url: str, seconds: float = 3.0) -> bool:
+    """Tell whether a server answers to a request for a file's headers within so many seconds."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, ValueError, HTTPException):  # a URLError is an OSError
+            urlopen(Request(url, method="HEAD"), timeout=seconds).close()
+            answered.set()
+
+    # In a thread of its own, because the search for a name's address knows no time limit.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
 def _downloaded(published: Published) -> Path:
     """Return the path in torch hub's cache, after one process of this machine has downloaded and checked the file."""
-    path = Path(torch.hub.get_dir(), "checkpoints", published.filename)
+    path = published.path
     if path.exists():  # whole, because it appears by a rename; the folder may be read-only
         return path
     try:

@@ -11,11 +11,12 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.metrics.base import Measure
-from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.auto import AutoFeatures
+from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import labels_for
+from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
 from inkwash.training.callbacks.generation import generate_local, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
@@ -43,6 +44,8 @@ class Evaluation(Periodic):
         reference: the split to compare with, heldout or train.
         reference_file: an .npz file with mu and sigma to compare with instead.
         batch_size: images generated at a time; None for what a micro-batch of the training allows.
+        labels: of the generated images: `reference` for the proportions of the split they are compared with, exactly;
+            `balanced` for equally many of each class.
     """
 
     def __init__(
@@ -59,12 +62,15 @@ class Evaluation(Periodic):
         reference: str = "heldout",
         reference_file: str | None = None,
         batch_size: int | None = None,
+        labels: str = "reference",
     ):
         super().__init__(every_n_steps)
         if batch_size is not None and batch_size < 1:
             raise UserError(f"callbacks.evaluation.batch_size={batch_size} must be at least 1")
         if num_images < MIN_IMAGES:
             raise UserError(f"callbacks.evaluation.num_images={num_images} must be at least {MIN_IMAGES}")
+        if labels not in LABEL_CHOICES:
+            raise UserError(f"callbacks.evaluation.labels={labels} must be {' or '.join(LABEL_CHOICES)}")
         if not metrics:
             raise UserError(
                 "metrics=[] measures nothing: list some, or leave the evaluation out with ~callbacks.evaluation"
@@ -73,7 +79,7 @@ class Evaluation(Periodic):
         if not weights:
             raise UserError("callbacks.evaluation.weights=[] measures nothing: list ema, raw or further averages")
         self.guidance, self.seed, self.batch_size, self.weights = guidance, seed, batch_size, list(weights)
-        self.reference, self.reference_file = reference, reference_file
+        self.reference, self.reference_file, self.labels = reference, reference_file, labels
         self.suite = Suite(extractor, list(metrics.values()), num_images)
         self.meaningful = False  # until on_fit_start, and if the extractor does not apply to this data
 
@@ -84,15 +90,19 @@ class Evaluation(Periodic):
         for name in self.weights:
             pl_module.weights_of(name)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        try:
-            self.suite.prepare(
-                data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
-                labelled=pl_module.num_classes is not None, device=pl_module.device,
-            )  # fmt: skip
-        except NotApplicableError as error:
-            log.warning("no metrics: %s", error)
-            return
+        eyes = self.suite.extractor
+        if isinstance(eyes, AutoFeatures) and eyes.first is None:  # a run that goes on is measured as before
+            eyes.first = run_directory(trainer).extractor_name
+        self.suite.prepare(
+            data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
+            labelled=pl_module.num_classes is not None, flip=data.flip, classes=data.num_classes is not None,
+            device=pl_module.device,
+        )  # fmt: skip
         self.meaningful = bool(self.suite.names)
+        real = data.train if self.reference == "train" else data.heldout
+        self.drawn = labels_to_measure(
+            self.labels, real.labels, self.num_images, pl_module.num_classes, "callbacks.evaluation.labels"
+        )
         directions = self.suite.directions.items()
         pl_module.lower_is_better |= {self._named(name, w): lower for w in self.weights for name, lower in directions}
         context = self._context(data)
@@ -110,9 +120,9 @@ class Evaluation(Periodic):
             self.suite.reset()
             for indices, images in generate_local(
                 trainer, module, self.num_images, self.sampler, self.guidance, self.seed, weights,
-                batch_size=self.batch_size,
+                batch_size=self.batch_size, labels=self.drawn,
             ):  # fmt: skip
-                self.suite.update(indices, images, labels_for(indices, module.num_classes))
+                self.suite.update(indices, images, self.drawn.of(indices))
             scores |= {self._named(name, weights): value for name, value in self.suite.compute().items()}
             if trainer.is_global_zero:
                 self._record(trainer, module, weights)
@@ -130,7 +140,8 @@ class Evaluation(Periodic):
     def _context(self, data: Any) -> dict[str, float]:
         """Return reference values: the distance of real images (the floor), and the classifier's accuracy."""
         extractor, context = self.suite.extractor, {}
-        if (first := self.suite.names[:1]) and first[0].startswith(("fd_", "fid_")):
+        first = self.suite.names[:1]
+        if first and first[0].startswith(("fd_", "fid_")) and len(data.train) >= MIN_IMAGES:
             moments, _ = self.suite.real.moments()
             floor = frechet_floor(extractor, data.train, moments, self.cache_dir, self.num_images)
             context[f"{first[0]}_of_train_images"] = floor
@@ -148,6 +159,7 @@ class Evaluation(Periodic):
             steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
             guidance=scale_for(module, self.guidance),
             seed=self.seed,
+            labels=self.drawn.choice,
             commit=f"{record.get('commit')}-dirty" if record.get("dirty") else record.get("commit"),
         )
         named = ({**asdict(value), "name": self._named(name, weights)} for name, value in records.items())

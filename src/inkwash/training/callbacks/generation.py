@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inkwash.guidance import at_a_time, scale_of
 from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import ClassLabels, generate, labels_for
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
 
@@ -59,6 +59,7 @@ def generate_local(
     guidance: float | None,
     seed: int,
     weights: str = "ema",
+    labels: ClassLabels | None = None,
     batch_size: int | None = None,
     **options: Any,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
@@ -68,6 +69,7 @@ def generate_local(
 
     Args:
         weights: `ema`, `raw` or the name of a further average (DiffusionModule.weights_of).
+        labels: of all images; None for i mod num_classes.
         batch_size: images at a time; None for what a micro-batch of the training allows.
         options: of samplers.generate.generate.
     """
@@ -79,7 +81,7 @@ def generate_local(
             sampler,
             image_shape(trainer),
             indices,
-            labels_for(indices, module.num_classes),
+            labels_for(indices, module.num_classes) if labels is None else labels.of(indices),
             guidance=scale,
             seed=seed,
             batch_size=images_at_a_time(trainer, batch_size, scale),

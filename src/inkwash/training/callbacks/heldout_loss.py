@@ -1,5 +1,6 @@
 """Measure the loss on held-out images, always at the same times and noise."""
 
+import logging
 from typing import Any
 
 import lightning as L
@@ -13,6 +14,8 @@ from inkwash.training.callbacks.generation import images_at_a_time
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
+
+log = logging.getLogger(__name__)
 
 
 class HeldoutLoss(Periodic):
@@ -39,6 +42,8 @@ class HeldoutLoss(Periodic):
     @torch.no_grad()
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         images = trainer.datamodule.heldout  # pyright: ignore[reportAttributeAccessIssue]
+        if not len(images):
+            return
         n = len(images) if self.num_images is None else min(self.num_images, len(images))
         local = range(trainer.global_rank, n, trainer.world_size)
         size = images_at_a_time(trainer, self.batch_size)
@@ -51,6 +56,9 @@ class HeldoutLoss(Periodic):
         module.add_scores({HELDOUT_LOSS: loss})
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if not len(trainer.datamodule.heldout):  # pyright: ignore[reportAttributeAccessIssue]
+            log.info("heldout      no images are held out, so their loss is not measured")
+            return
         pl_module.lower_is_better[HELDOUT_LOSS] = True
 
     def _losses(self, module: DiffusionModule, images: Any, indices: range, n: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.metrics.neighbours import nearest_images
+from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
@@ -91,7 +92,8 @@ class SampleGrid(Periodic):
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
         trackers = [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
-        sheet = grid(images, self.columns)
+        classes = run_directory(trainer).classes if module.num_classes is not None else []
+        sheet = headed(grid(images, self.columns), self.columns, classes)
         save_png(sheet, folder / f"step-{step:08d}.png")
         if early:
             log.info("samples      first %d images: %s", len(images), folder / f"step-{step:08d}.png")

@@ -1,0 +1,211 @@
+"""Which images are for training and which are held out: by the names of folders and files, or drawn by class."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from inkwash.data.facts import Facts, PassedOver, merged, tally_of
+from inkwash.data.labels import Classes
+from inkwash.data.paths import find_files, root_of
+from inkwash.errors import UserError
+from inkwash.random import generator
+
+# Names of splits in the names of folders and files, as Hugging Face, torchvision and ImageNet use them.
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev", "heldout"),
+    "test": ("test", "testing", "eval"),
+}
+SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
+FILLERS = ("image", "images", "img", "imgs", "set", "data", "split")  # words beside a split's in a folder's name
+AUTO, NONE = "auto", "none"  # values of data.source.splits
+
+
+def mixed(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence for the report if the names of one set's files or folders tell training and other splits."""
+    told = {SPLIT_OF[word] for name in names for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_OF}
+    if "train" not in told or len(told) == 1:
+        return ()
+    return (
+        f"names in data.path tell {' and '.join(sorted(told))}, but all are taken as one set: images to test with may "
+        "be trained on",
+    )
+
+
+class Division(NamedTuple):
+    """Files or folders of both splits.
+
+    train, heldout: their paths; heldout is None if a fraction of the training's is held out.
+    origins: where each split comes from, in words.
+    unused: the paths of a third split.
+    """
+
+    train: list[Path]
+    heldout: list[Path] | None
+    origins: dict[str, str]
+    unused: list[Path]
+
+    def facts(
+        self, split: str, classes: Classes, drawn: int, total: int, names: Iterable[str], passed_over: PassedOver
+    ) -> Facts:
+        """Return the facts of a split.
+
+        Args:
+            drawn, total: numbers of the split's images, and of those that it was drawn from.
+            names: of the set's folders or files.
+            passed_over: what is not used among them.
+        """
+        origin, suspicious = self.origins[split], ()
+        if self.heldout is None:
+            origin, suspicious = f"{origin}, {drawn:,} of {total:,} images", mixed(names)
+        unused = {"of a split that is not used": tally_of(map(str, self.unused))} if self.unused else {}
+        return Facts(origin, classes, merged([passed_over, unused]), suspicious=suspicious)
+
+
+def check_splits(splits: str, heldout_fraction: float) -> None:
+    """Raise UserError for arguments of a source that are not `auto` or `none`, or not a fraction."""
+    if splits not in (AUTO, NONE):
+        raise UserError(f"data.source.splits={splits} must be auto (names of folders and files tell) or none")
+    if not 0 <= heldout_fraction < 1:
+        raise UserError(f"data.source.heldout_fraction={heldout_fraction} must be at least 0 and less than 1")
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a name contains as a word: train-00000.parquet -> train; None without one.
+
+    Raises:
+        UserError: it contains several.
+    """
+    found = {SPLIT_OF[word] for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_OF}
+    if len(found) > 1:
+        raise UserError(
+            f"{name} names several splits, {' and '.join(sorted(found))}: rename it, or ignore such names with "
+            "data.source.splits=none"
+        )
+    return found.pop() if found else None
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return the split that a folder's whole name tells: train2017, val_images; None for `steam train`."""
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word and word not in FILLERS]
+    return SPLIT_OF.get(words[0]) if len(words) == 1 else None
+
+
+def divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ...], splits: str) -> Division:
+    """Find the files of both splits; those that heldout_path finds are not trained on.
+
+    Args:
+        path, heldout_path: data.path and data.source.heldout_path: a file, a folder or a glob.
+        suffixes: of the files in a folder.
+        splits: auto or none.
+
+    Raises:
+        UserError: some files name a split and others do not, or all files are held out.
+    """
+    files = find_files(path, suffixes, "data.path")
+    if heldout_path is not None:
+        heldout = find_files(heldout_path, suffixes, "data.source.heldout_path")
+        if splits == AUTO and path.is_dir():
+            files = by_name(files, path).get("train", files)
+        if splits == AUTO and heldout_path.is_dir():
+            named = by_name(heldout, heldout_path)
+            heldout = named.get("test") or named.get("validation") or heldout
+        files = [file for file in files if file not in {*heldout}]
+        if not files:
+            raise UserError(
+                f"data.source.heldout_path={heldout_path} finds all files of data.path={path}, and leaves none for "
+                "training: held-out images are not trained on, so give other files"
+            )
+        origins = {"train": f"data.path={path}", "heldout": f"data.source.heldout_path={heldout_path}"}
+        return Division(files, heldout, origins, [])
+    if splits == NONE or path.is_file():
+        return Division(files, None, {"train": f"data.path={path}", "heldout": f"data.path={path}"}, [])
+    root = path if path.is_dir() else root_of(path)
+    return divided(by_name(files, root), files, root)
+
+
+def by_name(files: Sequence[Path], root: Path) -> dict[str | None, list[Path]]:
+    """Group files by the split that the topmost part of their names below `root` tells."""
+    groups: dict[str | None, list[Path]] = {}
+    for file in files:
+        parts = file.relative_to(root).parts if file.is_relative_to(root) else (file.name,)
+        split = next(filter(None, map(split_of, parts)), None)
+        groups.setdefault(split, []).append(file)
+    return groups
+
+
+def divided(groups: dict[str | None, list[Path]], files: list[Path], root: Path) -> Division:
+    """Return the division that names tell; without a split for training, or only that, a fraction is held out.
+
+    With validation and test images, those of validation are held out; test images are not used at all.
+
+    Raises:
+        UserError: some files name a split and others do not.
+    """
+    whole = {"train": f"data.path={root}", "heldout": f"data.path={root}"}
+    named = {name: found for name, found in groups.items() if name is not None}
+    if "train" not in named or (len(named) == 1 and None not in groups):
+        return Division(files, None, whole, [])
+    if None in groups:
+        other = groups[None][0].relative_to(root)
+        raise UserError(
+            f"data.path={root} has {named['train'][0].relative_to(root)} for training, and {other}, whose name tells "
+            "no split: move one of them, name the training's alone with data.path=... and the others with "
+            "data.source.heldout_path=..., or take all as one set with data.source.splits=none"
+        )
+    heldout = "validation" if "validation" in named else "test"
+    unused = [file for name, found in named.items() if name not in ("train", heldout) for file in found]
+    origins = {split: _origin(root, named[name]) for split, name in (("train", "train"), ("heldout", heldout))}
+    return Division(named["train"], named[heldout], origins, unused)
+
+
+def rows_of(split: str, labels: Tensor, heldout_fraction: float, stratified: bool = True) -> Tensor:
+    """Select the images of a split: bool (N,), a function of the labels and the fraction alone.
+
+    round(N * heldout_fraction) images are held out, at least one and at most N - 1 of them; none if N = 1 or the
+    fraction is 0. Stratified, each class (the unlabelled images are one) gives its part of them, rounded by largest
+    remainders; of a set with one class the same images are drawn either way.
+
+    Args:
+        labels: int64 (N,), -1 where an image has none.
+    """
+    count = len(labels)
+    chosen = torch.zeros(count, dtype=torch.bool)
+    heldout = min(max(1, round(count * heldout_fraction)), count - 1) if heldout_fraction else 0
+    order = torch.randperm(count, generator=generator("heldout"))
+    if heldout and stratified:
+        _, codes, sizes = labels.unique(return_inverse=True, return_counts=True)
+        codes = codes[order]
+        drawn = torch.full_like(sizes, count).scatter_reduce_(0, codes, torch.arange(count), "amin")  # first positions
+        quotas = heldout_of_each(sizes, heldout, drawn)
+        by_class, inside = codes.sort(stable=True)
+        starts = sizes.cumsum(0) - sizes
+        rank = torch.arange(count) - starts[by_class]  # of an image within its class, in the order drawn
+        chosen[order[inside[rank < quotas[by_class]]]] = True
+    else:
+        chosen[order[:heldout]] = True
+    return chosen if split == "heldout" else ~chosen
+
+
+def heldout_of_each(sizes: Tensor, total: int, turn: Tensor) -> Tensor:
+    """Divide `total` held-out images among classes of the given sizes, int64 (K,), by largest remainders.
+
+    A class gives its only image away when no class has another to give. Of equal remainders that of the class with the
+    smaller `turn` counts first.
+    """
+    exact = sizes.double() * total / sizes.sum()
+    quotas = exact.floor().long()
+    preference = exact - quotas + (quotas + 1 < sizes)
+    first = turn.argsort()
+    first = first[preference[first].argsort(descending=True, stable=True)]
+    quotas[first[: total - int(quotas.sum())]] += 1
+    return quotas
+
+
+def _origin(root: Path, files: Sequence[Path]) -> str:
+    first = files[0].relative_to(root)
+    return f"{root}/{first}" if len(files) == 1 else f"{root}: {first} and {len(files) - 1} more"

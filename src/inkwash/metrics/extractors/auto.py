@@ -1,0 +1,97 @@
+"""extractor=auto: the best features that these images, this machine and these labels allow."""
+
+import logging
+from collections.abc import Callable
+
+from inkwash.errors import UserError
+from inkwash.images import ImageSplit
+from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
+from inkwash.metrics.extractors.classifier import ClassifierFeatures, check_data
+from inkwash.metrics.extractors.random_network import RandomFeatures
+from inkwash.metrics.extractors.weights import find_weights, reachable
+from inkwash.metrics.ranks import largest
+
+log = logging.getLogger(__name__)
+
+NAMES = ("inception", "classifier", "random")  # runs/directory.py finds the choice by them
+SMALLEST = 32  # side of an image that Inception, which sees 299 x 299 pixels, is shown
+
+
+class AutoFeatures(FeatureExtractor):
+    """Chooses one of three extractors, which takes its place; one line of the log says which, and why no other.
+
+    1. Inception, if its weights are on this machine or can be downloaded, for images of 1 or 3 channels and 32 x 32 or
+       more: below that most of what it sees would be interpolation.
+    2. The classifier, if the labels are in use (data.num_classes) and the images 8 x 8 or more.
+    3. A network of random weights, which needs neither: experiments/extractors compares it with others.
+
+    All ranks take the same one, the first that every rank can have. Without a network the attempt to reach the weights'
+    server ends after 3 seconds.
+
+    Args:
+        cache_dir: folder for the classifier's weights.
+        first: name of the extractor to try before the others, with which a run has been measured so far; or None.
+    """
+
+    name = "auto"
+
+    def __init__(self, cache_dir: str, first: str | None = None):
+        super().__init__()
+        if first not in (None, *NAMES):
+            raise UserError(f"extractor.first={first} must be null or one of {', '.join(NAMES)}")
+        self.cache_dir, self.first = cache_dir, first
+
+    def chosen(self, train: ImageSplit, heldout: ImageSplit, classes: bool) -> FeatureExtractor:
+        """Return the extractor to use."""
+        # A number that ranks agree on: they may read the records of a run, where a choice stands, at different times.
+        first = largest(-1 if self.first is None else NAMES.index(self.first))
+        options = self._options(train, classes or first == 1)
+        options = sorted(options, key=lambda option: option[0].name != NAMES[first]) if first >= 0 else options
+        reasons: list[str] = []
+        agreed, start = False, 0
+        while not agreed:
+            mine = next(i for i in range(start, len(options)) if self._possible(options[i], reasons))
+            start = largest(mine)
+            agreed = start == -largest(-mine)  # the largest is the smallest
+        extractor = options[start][0]
+        log.info("extractor=auto: %s%s", extractor.name, "".join(f"; {reason}" for reason in reasons))
+        return extractor
+
+    def _options(self, train: ImageSplit, classes: bool) -> list[tuple[FeatureExtractor, Callable[[], None]]]:
+        """List the extractors in order, each with what raises a UserError if it cannot be had."""
+        # Published networks import slowly.
+        from inkwash.metrics.extractors.inception import InceptionFeatures
+
+        inception, classifier, other = InceptionFeatures(), ClassifierFeatures(self.cache_dir), RandomFeatures()
+        return [
+            (inception, lambda: _check_inception(inception, train.shape)),
+            (classifier, lambda: _check_classifier(train, classes)),
+            (other, lambda: None),
+        ]
+
+    def _possible(self, option: tuple[FeatureExtractor, Callable[[], None]], reasons: list[str]) -> bool:
+        extractor, check = option
+        try:
+            check()
+        except UserError as error:
+            reasons.append(f"not {extractor.name}: {error}")
+            return False
+        return True
+
+
+def _check_inception(inception: FeatureExtractor, shape: tuple[int, ...]) -> None:
+    channels, *sides = shape
+    if channels not in (1, 3):
+        raise NotApplicableError(f"it sees 1 or 3 channels, not {channels}")
+    if min(sides) < SMALLEST:
+        raise NotApplicableError(f"the images are smaller than {SMALLEST} x {SMALLEST}")
+    assert inception.published is not None
+    if not inception.published.path.exists() and not reachable(inception.published.url):
+        raise NotApplicableError(f"its weights are not here, and {inception.published.url} cannot be reached")
+    find_weights(inception.published)
+
+
+def _check_classifier(train: ImageSplit, classes: bool) -> None:
+    if not classes:
+        raise NotApplicableError("no classes are asked for (data.num_classes)")
+    check_data(train)

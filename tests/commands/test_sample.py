@@ -1,0 +1,32 @@
+import pytest
+
+from inkwash.commands.sample import label_of
+from inkwash.errors import UserError
+from inkwash.files import write_json
+from inkwash.runs.directory import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    def with_names(*names):
+        run = RunDirectory(tmp_path)
+        write_json(run.record_path, {"id": "x", "data": {"classes": names, "named": True}})
+        return run
+
+    return with_names
+
+
+def test_a_class_is_named_or_numbered(run):
+    animals = run("cat", "dog")
+    assert [label_of(typed, animals) for typed in (None, "dog", 0)] == [None, 1, 0]
+
+
+def test_a_name_that_is_a_number_is_a_name(run):
+    assert [label_of(typed, run("0", "1", "10")) for typed in (10, "10", 1)] == [2, 2, 1]
+
+
+def test_an_unknown_name_is_answered_by_the_nearest(run):
+    with pytest.raises(UserError, match=r"label=dgo is not one of the 2 classes .* did you mean dog\?"):
+        label_of("dgo", run("cat", "dog"))
+    with pytest.raises(UserError, match="the classes of run=.* have no names: give a number"):
+        label_of("dog", run())

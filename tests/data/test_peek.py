@@ -1,0 +1,59 @@
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from PIL import Image
+
+from inkwash.data.peek import advice
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(name, mode, *sizes):
+        folder = tmp_path / name
+        folder.mkdir()
+        for i, (height, width) in enumerate(sizes):
+            Image.new(mode, (width, height)).save(folder / f"{i}.png")
+        return str(folder)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("mode", "sizes", "shape"),
+    [
+        ("L", [(28, 28)] * 3, "[1,28,28]"),
+        ("RGB", [(40, 24)] * 3, "[3,40,24]"),
+        ("RGBA", [(16, 16)], "[4,16,16]"),
+        ("RGB", [(500, 375), (1024, 768)], "[3,64,64], scaled and cropped"),
+        ("RGB", [(300, 300)], "[3,64,64], scaled and cropped"),
+        ("P", [(20, 40), (33, 33)], "[3,16,16], scaled and cropped"),
+    ],
+)
+def test_a_shape_is_suggested_by_the_images(save, mode, sizes, shape):
+    text = advice(save("x", mode, *sizes))
+    assert text.endswith(f"pass data.shape={shape}")
+    assert text.startswith(f"the {len(sizes)} images looked at are {sizes[0][0]} x {sizes[0][1]}")
+
+
+def test_images_in_files_are_looked_at_too(save, noise, write_parquet, write_tar, tmp_path):
+    pixels = noise(3, 6, 5, 3)
+    for path in (write_parquet(tmp_path / "a.parquet", pixels), write_tar(tmp_path / "a.tar", pixels, range(3))):
+        assert advice(path).endswith("data.shape=[3,6,5]")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(f"{save('x', 'L', (8, 8))}/0.png", "0.png")
+    assert advice(str(tmp_path / "a.zip")).endswith("data.shape=[1,8,8]")
+
+
+def test_nothing_is_suggested_where_there_is_no_image(tmp_path):
+    (tmp_path / "a.parquet").write_text("no Parquet")
+    (tmp_path / "a.png").write_text("no image")
+    assert advice(str(tmp_path)) == advice(str(tmp_path / "nowhere")) == ""
+
+
+def test_no_torch_is_imported(save):
+    folder = save("x", "L", (8, 8))
+    code = f"import sys; from inkwash.data.peek import advice; print(advice({folder!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["data.shape=[1,8,8]", "False"]
