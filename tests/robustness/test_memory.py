@@ -1,12 +1,15 @@
 """Out of memory: the sentence names what would fit, `auto` finds it, and what is trained is the same batch."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from support.run_diff import checkpoint, differences, rows
+from support.runs import environment
 
 STEPS = (
     "trainer.max_steps=2", "callbacks.checkpoint.every_n_steps=1", "callbacks.log.every_n_steps=1",
@@ -97,3 +100,22 @@ def test_two_processes_take_what_fits_on_both(new_run, jobs):
 def test_other_words_for_it_are_refused(compose_config):
     with pytest.raises(UserError, match="accumulate_grad_batches=all must be a whole number, or auto"):
         compose_config("trainer.accumulate_grad_batches=all")
+
+
+@pytest.mark.slow
+def test_grids_and_metrics_need_no_more_memory_than_training(new_run, tmp_path):
+    """Peak memory of whole trainings, with micro-batches of two images (denoising-diffusion-pytorch#74)."""
+    peaks = {}
+    for name, options in {"without": ("~callbacks.samples", "~callbacks.heldout"), "with": ()}.items():
+        large = (
+            "model.channels=32", "spacing.steps=1", "data.batch_size=2", "data.shape=[3,64,64]", "~data.source",
+            "+data.source={_target_: support.parts.Pictures, n: 100}", "trainer.max_steps=1",
+            "callbacks.samples.num_images=80", "callbacks.samples.guidance=1.5", "callbacks.heldout.num_images=80",
+        )  # fmt: skip
+        directory = new_run(name, *large, *options, "~callbacks.best")
+        code = "import resource; from pathlib import Path; from inkwash.jobs.train import train; "
+        code += f"train(Path({str(directory)!r})); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+        assert done.returncode == 0, done.stderr
+        peaks[name] = int(done.stdout.split()[-1])
+    assert peaks["with"] < 1.05 * peaks["without"], peaks

@@ -140,12 +140,17 @@ class DrawRaw(L.Callback):
             json.dump(self.drawn, file)
 
 
-class NotANumber(L.Callback):
-    """Make the images of a step NaN, on every rank."""
+class Widest(L.Callback):
+    """Write down the most images that the network and its average were given at a time."""
 
-    def __init__(self, step: int):
-        self.step = step
+    def setup(self, trainer, module, stage):
+        self.most = {"raw": 0, "ema": 0}
+        for name in self.most:
+            module.weights_of(name).net.register_forward_pre_hook(lambda net, x, name=name: self.note(name, len(x[0])))
 
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        if trainer.global_step == self.step - 1:
-            batch[0].fill_(float("nan"))
+    def note(self, name, images):
+        self.most[name] = max(self.most[name], images)
+
+    def on_train_end(self, trainer, module):
+        with open(f"{trainer.default_root_dir}/widest.json", "w") as file:
+            json.dump(self.most, file)

@@ -98,7 +98,7 @@ def test_a_trial_of_micro_batches_leaves_them(quick_run, whole):
 
 
 def test_a_step_that_is_left_out_leaves_them(quick_run):
-    nan = "+callbacks.nan={_target_: support.parts.NotANumber, step: 2}"
+    nan = "+callbacks.nan={_target_: support.faults.NanImage, step: 1}"
     directory = quick_run("nan", *OPTIONS, nan, "callbacks.guard.skip=1", "trainer.max_steps=3")
     train(directory)
     found = buffers(checkpoint(directory), "ema_denoiser")

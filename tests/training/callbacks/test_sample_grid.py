@@ -1,9 +1,14 @@
 """Grids of samples."""
 
+import json
+
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from inkwash.errors import UserError
+from inkwash.training.callbacks.sample_grid import SampleGrid
 from support.training import NO_METRIC
 
 
@@ -28,3 +33,48 @@ def test_grids_start_from_the_same_noise(fit_run):
     directory, _, _ = fit_run("run", NO_METRIC, "optimizer.lr=0.0")
     first, second = ((directory / "samples" / f"step-0000000{k}.png").read_bytes() for k in (2, 4))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ((), {"raw": 16, "ema": 16}),
+        (("trainer.accumulate_grad_batches=4",), {"raw": 4, "ema": 4}),
+        (("data.batch_size=1",), {"raw": 1, "ema": 2}),  # guidance needs two
+        (("trainer.accumulate_grad_batches=4", "callbacks.samples.batch_size=20"), {"raw": 4, "ema": 40}),
+    ],
+)
+def test_no_more_images_at_a_time_than_in_training(options, most, fit_run):
+    """Grids are guided, which gives the network each image twice (denoising-diffusion-pytorch#74)."""
+    many = ("callbacks.samples.num_images=40", "callbacks.samples.guidance=1.5", "callbacks.heldout.num_images=64")
+    spy = "+callbacks.spy._target_=support.parts.Widest"
+    directory, _, _ = fit_run("run", NO_METRIC, "~callbacks.best", *many, spy, "trainer.max_steps=2", *options)
+    assert json.loads((directory / "widest.json").read_text()) == most
+
+
+EARLY = (NO_METRIC, "~callbacks.heldout", "~callbacks.best", "callbacks.samples.num_images=6", "trainer.max_steps=12")
+
+
+def test_a_first_row_comes_early(fit_run):
+    """It proves that sampling works before hours of training, and leaves the training as it is."""
+    found = {}
+    for name, options in {
+        "usual": ("callbacks.samples.every_n_steps=1000",),
+        "soon": ("callbacks.samples.every_n_steps=10",),
+        "last": ("callbacks.samples.every_n_steps=null",),
+        "none": ("callbacks.samples.every_n_steps=1000", "+callbacks.samples.first_step=null"),
+    }.items():
+        directory, _, module = fit_run(name, *EARLY, *options)
+        files = {p.name: Image.open(p).size for p in sorted((directory / "samples").iterdir())}
+        found[name] = (files, torch.cat([p.flatten() for p in module.denoiser.parameters()]))
+    row, grid = (2 * 66 + 2, 66 + 2), (2 * 66 + 2, 3 * 66 + 2)
+    assert found["usual"][0] == {"step-00000001.png": row, "step-00000012.png": grid}
+    assert found["soon"][0] == {"step-00000010.png": grid, "step-00000012.png": grid}
+    assert found["last"][0] == found["none"][0] == {"step-00000012.png": grid}
+    assert all(torch.equal(weights, found["usual"][1]) for _, weights in found.values())
+
+
+def test_numbers_that_cannot_be_are_named():
+    for key in ("num_images", "columns", "batch_size", "first_step"):
+        with pytest.raises(UserError, match=f"callbacks.samples.{key}=0 must be at least 1"):
+            SampleGrid(1, **{"num_images": 1, "columns": 1, "sampler": None} | {key: 0})
