@@ -320,6 +320,7 @@ def test_sampling_from_what_is_no_run(first, workplace, tmp_path):
     assert "is not a run directory" in result.stderr
 
 
+@pytest.mark.slow
 def test_mistakes_that_only_the_ranks_see(first, workplace, tmp_path):
     """A checkpoint that does not fit its config.yaml; the sentence comes alone, without a traceback."""
     broken = tmp_path / "broken"

@@ -131,6 +131,7 @@ def test_mistakes_end_in_a_sentence(arguments, sentence, workplace):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_evaluation(workplace):
     """SIGKILL in the middle: the job ends by itself, with the reason, and leaves no process behind."""
     import os

@@ -13,6 +13,7 @@ STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbac
 BOMB = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 5}"
 SMALL = ("~data.source", "+data.source={_target_: support.parts.Pictures}")
 IMPORTANCE = ("times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
+MORE = ("importance", "flow")  # tests/training/test_resume.py resumes them too
 CASES = {
     "accumulation": ("trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL, "data.flip=true"),
     "importance": ("loss=vlb", *IMPORTANCE, "trainer.accumulate_grad_batches=2"),
@@ -31,7 +32,10 @@ def died_and_resumed(new_run, name, *options):
     return directory
 
 
-@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in MORE)) for name, case in CASES.items()],
+)
 def test_a_resume_is_exact(new_run, options):
     options = (*STEPS, WITNESS, *options)
     whole = new_run("whole", *options)

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,7 @@ IMAGES = {
     "eps.png": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     "script.png": b"#!/bin/sh\ntouch mark\n", "xpm.png": b"/* XPM */",
 }  # fmt: skip
+PNG = encoded("PNG")
 COLOUR = {"colour.png": encoded("PNG")}
 
 
@@ -308,6 +310,36 @@ def folder(files):
             (work / "images" / name).write_bytes(content)
 
     return make
+
+
+# What a folder may hold that makes no set of images; the first word of the name stands in the sentence.
+LAYOUTS: dict[str, dict[str, bytes]] = {
+    "dataset.json without labels": {"a/0.png": PNG, "a/1.png": PNG, "dataset.json": b"{}"},
+    "dataset.json cut short": {"a/0.png": PNG, "a/1.png": PNG, "dataset.json": b'{"labels": [["a/0'},
+    "dataset.json of numbers": {"a/0.png": PNG, "a/1.png": PNG, "dataset.json": b'{"labels": [1, 2]}'},
+    "dataset.json with a half": {"a/0.png": PNG, "a/1.png": PNG, "dataset.json": b'{"labels": [["a/0.png", 0.5]]}'},
+    "dataset.json with words": {"a/0.png": PNG, "a/1.png": PNG, "dataset.json": b'{"labels": [["a/0.png", "cat"]]}'},
+    "dataset.json below zero": {"a/0.png": PNG, "a/1.png": PNG, "dataset.json": b'{"labels": [["a/0.png", -3]]}'},
+    "data.source.splits=none two of one": {"train/a/0.png": PNG, "val/a/0.png": PNG, "valid/a/0.png": PNG},
+    "data.source.splits=none and more": {"train/a/0.png": PNG, "test/a/0.png": PNG, "more/a/0.png": PNG},
+    "no images": {"train/notes.txt": b"x", "test/a/0.png": PNG},
+    "data.num_classes of three": {f"{c}/{i}.png": PNG for c in "abc" for i in range(4)},
+    "data.num_classes of none": {f"{i}.png": PNG for i in range(4)},
+    "holds nothing but text": {"a/0.txt": b"x", "b/1.txt": b"x"},
+}
+
+
+def laid(files, work):
+    for name, content in files.items():
+        path = work / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def put(files, work):
+    (work / "shards").mkdir()
+    for name, content in files.items():
+        (work / name).write_bytes(content)
 
 
 def special(work, name, how):
@@ -348,14 +380,18 @@ def images():
         ("enormous", (*data, "data.shape=[3,1000000,1000000]"), "decoded images"),
         ("fraction", (*data, "data.source.heldout_fraction=1"), "heldout_fraction"),
         ("negative", (*data, "data.source.heldout_fraction=-1"), "heldout_fraction"),
-        ("none left", (*data, "data.source.heldout_fraction=0"), "heldout_fraction"),
+        ("splits", (*data, "data.source.splits=yes"), "data.source.splits"),
+        ("order", (*data, "data.source.class_order=random"), "class_order"),
+        ("heldout", (*data, "data.source.heldout_path=nowhere"), "heldout_path"),
+        ("same", (*data, "data.source.heldout_path=images"), "heldout_path"),
+        ("no shape", (*data, "data.shape=???"), "data.shape=[3,8,8]"),
         ("cache", (*data, "data.source.cache_dir=/proc/nope"), "cache_dir"),
         ("cache file", (*data, "data.source.cache_dir=/etc/passwd"), "cache_dir"),
     ):  # fmt: skip
         yield Case(f"images/{name}", "train", arguments, says, folder({}))
     yield Case("images/nothing", "train", data, "data.path", lambda work: (work / "images").mkdir())
-    yield Case("images/one", "train", data, "heldout_fraction", lambda work: (
-        (work / "images").mkdir(), (work / "images" / "a.png").write_bytes(encoded("PNG"))))  # fmt: skip
+    for name, files in LAYOUTS.items():
+        yield Case(f"images/{name}", "train", (*data, "data.num_classes=2"), name.split()[0], partial(laid, files))
     skip = (*data, "data.source.skip_corrupt=true")
     yield Case("images/none readable", "train", skip, "data.path", lambda work: (
         (work / "images").mkdir(), [(work / "images" / f"{i}.png").write_bytes(b"x") for i in range(20)]))  # fmt: skip
@@ -395,7 +431,7 @@ def parquets():
         "lengths": whole[:-8] + b"\x05\x00\x00\x00PAR1",
         "no rows": parquet_bytes(table([], [])) , "no images": parquet_bytes(pa.table({"a": [1, 2], "label": [0, 1]})),
         "two": parquet_bytes(table(labels=[0] * 20, other=[{"bytes": b"x", "path": None}] * 20)),
-        "text labels": parquet_bytes(table(labels=["a"] * 20)), "no labels": parquet_bytes(table()),
+        "many names": parquet_bytes(table(labels=["a", "b", "c", "d"] * 5)), "no labels": parquet_bytes(table()),
         "float labels": parquet_bytes(table(labels=[0.5] * 20)),
         "null labels": parquet_bytes(table(labels=[0] * 19 + [None])),
         "negative": parquet_bytes(table(labels=[-5] * 20)), "large": parquet_bytes(table(labels=[10**15] * 20)),
@@ -427,6 +463,14 @@ def parquets():
         make = (lambda work: None) if name == "folder" else (lambda work: (work / "x.parquet").write_bytes(whole))
         yield Case(f"parquet/{name}", "train", (*data, *options), says, make)
     mixed = {"a.parquet": whole, "b.parquet": parquet_bytes(pa.table({"other": [1, 2]}))}
+    for name, names, says in (
+        ("two in one name", ("train-test.parquet", "a.parquet"), "train-test.parquet"),
+        ("a third kind", ("train-0.parquet", "extra-0.parquet"), "extra-0.parquet"),
+        ("braces", ("a-{0..3}.parquet",), "a-0.parquet"),
+    ):  # fmt: skip
+        place = "data.path='shards/a-{0..3}.parquet'" if name == "braces" else "data.path=shards"
+        files = {f"shards/{file}": whole for file in names}
+        yield Case(f"parquet/{name}", "train", (*data, place), says, partial(put, files))
     yield Case("parquet/mixed", "train", (*data, "data.path=shards"), "", lambda work: (
         (work / "shards").mkdir(), [(work / "shards" / name).write_bytes(c) for name, c in mixed.items()]))  # fmt: skip
 

@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from support.sweeps import ROOT, jobs, run
 
 
+@pytest.mark.slow
 def test_no_two_jobs_share_a_gpu_and_a_crash_frees_it(tmp_path):
     arguments = ("sweep=mine", "optimizer.lr=1,2,3,4,5,6", "launcher=gpus", "hydra.launcher.gpus_per_job=2")
     result = run(*arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES="2,3,5,7,8,9", SECONDS="2", DIE="2")
