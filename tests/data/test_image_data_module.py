@@ -5,6 +5,7 @@ from lightning import LightningModule, Trainer
 from inkwash.data.digits import Digits
 from inkwash.data.images import Images
 from inkwash.data.module import ImageDataModule
+from inkwash.data.parquet import Parquet
 from inkwash.errors import UserError
 
 
@@ -124,3 +125,10 @@ def test_without_classes_labels_are_kept_but_not_checked(noise):
     data = ImageDataModule(Memory(noise(2, 1, 4, 4), [-1, 7]), [1, 4, 4], None, batch_size=2)
     data.setup()
     assert data.train.labels.tolist() == [-1, 7]
+
+
+def test_a_set_of_one_labelled_image_holds_nothing_out(noise, write_parquet, tmp_path):
+    path = write_parquet(tmp_path / "one.parquet", noise(1, 6, 5, 3), [2])
+    data = ImageDataModule(Parquet(cache_dir=str(tmp_path / "cache")), (3, 6, 5), 3, 4, path)
+    data.setup()
+    assert [len(data.train), len(data.heldout)] == [1, 0]

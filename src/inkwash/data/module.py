@@ -129,7 +129,7 @@ class ImageDataModule(LightningDataModule):
 
 
 def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
-    unlabelled, largest = int((labels < 0).sum()), int(labels.max())
+    unlabelled, largest = int((labels < 0).sum()), int(labels.max()) if len(labels) else -1
     if unlabelled:
         raise UserError(
             f"{unlabelled} of {len(labels)} {split} images have no label: "
