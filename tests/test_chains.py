@@ -119,12 +119,12 @@ FEW: dict[str, tuple[Data, tuple[str, ...]]] = {
         Data(parquet, (3, 8, 12)),
         ("schedule=linear", "prediction=eps", "loss=hybrid", "model.learn_variance=true", "times=importance"),
     ),
+}  # fmt: skip
+MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     "two-channels-edm": (
         Data(arrays, (2, 8, 8)),
         ("schedule=edm", "prediction=edm", "weighting=edm", "times=log_normal", "model.patch_size=2"),
     ),
-}  # fmt: skip
-MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     "rgba-flow": (
         Data(parquet_stream, (4, 8, 8), labelled=False), ("schedule=flow", "prediction=flow", "times=logit_normal"),
     ),

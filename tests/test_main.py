@@ -82,7 +82,9 @@ def test_sweep_refuses_what_train_takes_for_one_value(tmp_path):
     assert "multirun" in train.stderr
 
 
-@pytest.mark.parametrize("module", ALIASES)
+@pytest.mark.parametrize(
+    "module", [*(m if m != "importing" else pytest.param(m, marks=pytest.mark.slow) for m in ALIASES)]
+)
 def test_older_module_names_work(module, tmp_path):
     arguments, status, text = ALIASES[module]
     result = python(f"inkwash.{module}", *arguments, cwd=tmp_path)
@@ -111,3 +113,54 @@ def test_the_script_runs_the_command(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["inkwash"])
     main()
     assert capsys.readouterr().out == f"{usage()}\n"
+
+
+# --- Windows ----------------------------------------------------------------------------------------------------------
+
+WINDOWS = """
+import os, signal, sys
+import hydra.main, multiprocessing.connection, tempfile, wandb
+for name in ("fcntl", "pwd", "grp", "resource", "termios"):
+    sys.modules[name] = None
+for module, names in (
+    (signal, ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGKILL", "SIGHUP", "SIGQUIT", "alarm", "pthread_sigmask")),
+    (os, ("getuid", "getloadavg", "killpg", "setpgid", "fork", "EX_IOERR")),
+):
+    for name in names:
+        delattr(module, name)
+sys.platform = "win32"
+from inkwash.__main__ import main
+sys.argv = ["inkwash", *sys.argv[1:]]
+main()
+"""
+
+
+def windows(*arguments, cwd):
+    """Run the command without what Python does not have on Windows."""
+    (cwd / "windows.py").write_text(WINDOWS)
+    command = [sys.executable, str(cwd / "windows.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", ["data", "train", "sweep", "sample", "evaluate"])
+def test_a_command_that_windows_cannot_run_says_so(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr("sys.argv", ["inkwash", name, "run=x"])
+    monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit, match=f"^error: {name} needs Linux or macOS: on Windows run it in WSL 2"):
+        main()
+
+
+def test_it_says_so_before_it_imports_what_is_not_there(tmp_path):
+    result = windows("train", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "error: train needs Linux or macOS: on Windows run it in WSL 2, which `wsl --install` sets up"
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["export", "run=nowhere", "out=x"], ["dashboard", "run=nowhere"], ["sync"]])
+def test_the_others_start_there(arguments, tmp_path):
+    result = windows(*arguments, cwd=tmp_path)
+    assert "Traceback" not in result.stderr
+    assert re.search("error: run=nowhere is not a run directory|nothing to upload", result.stderr + result.stdout)

@@ -17,6 +17,9 @@ COMMANDS = {
     "sync": ("sync", "upload offline runs to W&B", "inkwash sync dry=true"),
 }
 
+# Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
+OF_UNIX = ("data", "train", "sweep", "sample", "evaluate")
+
 
 def usage() -> str:
     """Return the list of commands with examples."""
@@ -47,6 +50,8 @@ def main(name: str | None = None) -> None:
         if name not in COMMANDS:
             sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
+    if sys.platform == "win32" and name in OF_UNIX:
+        sys.exit(f"error: {name} needs Linux or macOS: on Windows run it in WSL 2, which `wsl --install` sets up")
     importlib.import_module(f"inkwash.commands.{COMMANDS[name][0]}").main()
 
 

@@ -1,18 +1,39 @@
 """Write files and folders whole or not at all, read JSON files back, and check archives of torch.save."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from inkwash.errors import UserError
 
 # Error handler of the codec for all text we write: a file's name may have bytes that are not UTF-8.
 NAMES = "backslashreplace"
+# Errors of a network file system that has lost its server for a while, and the waits in seconds before other tries.
+PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EREMOTEIO) if os.name == "posix" else ()
+WAITS = (0.2, 1.0, 5.0)
+T = TypeVar("T")
+
+
+def insisting(action: Callable[[], T]) -> T:
+    """Return the value of an action on files, which is tried again if a network file system fails for a moment.
+
+    The action must begin anew at each call. What still fails after WAITS is raised.
+    """
+    for seconds in WAITS:
+        try:
+            return action()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+            time.sleep(seconds)
+    return action()
 
 
 @contextlib.contextmanager
@@ -44,8 +65,12 @@ def filling(folder: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(text, "utf-8", NAMES)
+
+    def write() -> None:
+        with replacing(path) as partial:
+            partial.write_text(text, "utf-8", NAMES)
+
+    insisting(write)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -58,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing, or not a regular file: restore it from a copy")
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(insisting(lambda: path.read_text("utf-8")))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a copy") from error
     if not isinstance(found, dict):

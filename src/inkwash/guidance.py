@@ -152,6 +152,11 @@ def scale_of(asked: float | None, num_classes: int | None, label_dropout: float)
     return asked
 
 
+def at_a_time(images: int, scale: float) -> int:
+    """Return how many images may be sampled at a time if the network may be given `images`: half of them if guided."""
+    return images if scale == 1 else max(1, images // 2)
+
+
 def guided(denoiser: nn.Module, scale: float) -> nn.Module:
     """Return the denoiser with classifier-free guidance, or itself at scale 1, where guidance changes nothing."""
     return denoiser if scale == 1 else ClassifierFree(denoiser, scale)

@@ -10,7 +10,7 @@ from torch import Tensor
 from inkwash.checkpoints.io import read_checkpoint
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import scale_of
+from inkwash.guidance import at_a_time, scale_of
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
@@ -26,12 +26,14 @@ class Run:
         denoiser: in evaluation mode, on the CPU until moved.
         step: optimizer steps of the checkpoint.
         images: fingerprint of the images it was trained on; None if that is unknown.
+        micro_batch: how many images each process of the training took at a time.
     """
 
     config: dict[str, Any]
     denoiser: Denoiser
     step: int
     images: str | None = None
+    micro_batch: int = 256
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,7 +57,8 @@ class Run:
         device = next(self.denoiser.parameters()).device
         labels = labels_for(indices, self.num_classes)
         scale = self.scale(guidance)
-        batches = generate(self.denoiser, sampler, self.shape, indices, labels, scale, seed, device=device)
+        size = at_a_time(self.micro_batch, scale)
+        batches = generate(self.denoiser, sampler, self.shape, indices, labels, scale, seed, size, device)
         return torch.cat([images for _, images in batches])
 
 
@@ -89,7 +92,15 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
         denoiser.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
-    return Run(config, denoiser.eval().requires_grad_(False), stored["global_step"], stored.get("images"))
+    denoiser = denoiser.eval().requires_grad_(False)
+    return Run(config, denoiser, stored["global_step"], stored.get("images"), _micro_batch(config, stored))
+
+
+def _micro_batch(config: dict[str, Any], stored: dict[str, Any]) -> int:
+    """Return how many images each process of the training of a checkpoint took at a time."""
+    layout, parts = stored.get("layout") or {}, config["trainer"]["accumulate_grad_batches"]
+    parts = layout.get("micro_batches") or (parts if isinstance(parts, int) else 1)
+    return max(1, config["data"]["batch_size"] // (layout.get("processes", 1) * parts))
 
 
 def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoiser:

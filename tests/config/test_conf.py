@@ -64,7 +64,7 @@ def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
     along = (*COMMANDS[command], *ALONG.get((group, choice), ()))
     config = compose_config(f"{group}={choice}", *along, config_name=command)
     devices, nodes = (config["trainer"].get(key, 1) for key in ("devices", "num_nodes"))
-    local = 1 if devices == "auto" else devices
+    local, nodes = 1 if devices == "auto" else devices, 1 if nodes == "auto" else nodes
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
     monkeypatch.setenv("WORLD_SIZE", str(local * nodes))
     if group == "trainer":

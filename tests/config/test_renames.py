@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from inkwash.commands import train
 from inkwash.config import cli
-from inkwash.config.renames import KEYS, TARGETS, todays_target
+from inkwash.config.renames import KEYS, TARGETS, in_todays_names, todays_target
 from inkwash.config.signatures import definitions_of
 from inkwash.errors import UserError
 
@@ -87,3 +87,13 @@ def test_every_renamed_target_is_there():
         definitions_of(today)
     for key in KEYS.values():
         assert "_target_" in OmegaConf.select(cli.compose(), key)
+
+
+def test_an_older_run_keeps_the_meaning_of_its_data():
+    folder = {"_target_": "inkwash.data.folder.Folder", "heldout_fraction": 0.1}
+    stored = in_todays_names({"data": {"source": dict(folder)}})
+    assert stored["data"]["source"] == {
+        **folder, "splits": "none", "stratified": False, "class_order": "alphabetical",
+    }  # fmt: skip
+    todays = {**folder, "splits": "auto", "stratified": True, "class_order": "natural"}
+    assert in_todays_names({"data": {"source": dict(todays)}})["data"]["source"] == todays

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, PngImagePlugin
 
-from inkwash.data.decode import CorruptImageError, decode
+from inkwash.data.decode import CorruptImageError, decode, is_image, size_of
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
@@ -253,6 +253,16 @@ def test_rotation_is_read_from_xmp_beside_large_text(noise):
     assert torch.equal(decode(png, (3, 4, 4), False, "a"), chw(np.rot90(pixels, 2).copy()))
 
 
+def test_size_and_kind_are_told_beside_large_text(noise, tmp_path):
+    info, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    info.add_text("workflow", "x" * 2_000_000, zip=True)
+    exif[0x0112] = 6
+    (file := tmp_path / "a").write_bytes(png := saved(Image.fromarray(noise(4, 6, 3)), "PNG", pnginfo=info, exif=exif))
+    assert [is_image(file), size_of(file), size_of(png)] == [True, (6, 4), (6, 4)]
+    file.write_bytes(b"hello")
+    assert not is_image(file)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_damaged_exif_does_not_cost_the_image(kind, noise):
     options = {"quality": 100} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
@@ -288,6 +298,8 @@ def test_a_disk_that_stays_ill_is_no_corrupt_image(at_once, tmp_path):
     ) as error:
         decode(tmp_path / "a.png", (3, 4, 4), False, "a.png")
     assert not isinstance(error.value, CorruptImageError)
+    with pytest.raises(UserError, match=r"a\.png cannot be read \(Input/output error\)"):
+        is_image(tmp_path / "a.png")
 
 
 def test_a_file_that_went_away_is_no_corrupt_image(tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from inkwash.data.folder import Folder
 from inkwash.errors import UserError
@@ -79,6 +81,31 @@ def test_a_new_file_is_noticed(encode, noise, fill, folder, tmp_path):
     assert len(folder().load("train", SHAPE, str(tmp_path / "grows"))) == 9
     (tmp_path / "grows/a.png").write_bytes(encode(noise(6, 5, 3)))
     assert len(folder().load("train", SHAPE, str(tmp_path / "grows"))) == 10
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_disk_that_fails_now_and_then_costs_no_image(noise, fill, folder, tmp_path, monkeypatch, every):
+    """A read error is not corruption, and nothing of it is kept in the cache (lbann#123, libnfs#614)."""
+    fill(tmp_path / "flat", noise(12, 6, 5, 3))
+    monkeypatch.setattr("inkwash.data.reading.PAUSES", (0.0,) * 4)
+    opened, calls = Image.open, []
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    def ill(*args, **options):
+        calls.append(args)
+        return fail() if len(calls) % every == 0 else opened(*args, **options)
+
+    monkeypatch.setattr(Image, "open", ill)
+    first = folder(skip_corrupt=True).load("train", SHAPE, str(tmp_path / "flat"))
+    assert (len(first), first.facts.passed_over) == (11, {})
+    monkeypatch.setattr(Image, "open", fail)
+    (tmp_path / "flat/z.png").write_bytes((tmp_path / "flat/0.png").read_bytes())
+    with pytest.raises(UserError, match=r"flat/.*\.png cannot be read \(Input/output error\): it was tried 5 times"):
+        folder(skip_corrupt=True).load("train", SHAPE, str(tmp_path / "flat"))
+    monkeypatch.setattr(Image, "open", opened)
+    assert len(folder(skip_corrupt=True).load("train", SHAPE, str(tmp_path / "flat"))) == 12
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of maps")

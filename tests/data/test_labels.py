@@ -38,7 +38,8 @@ def test_labels_of_any_column(values, kind, labels, names):
     [
         ([1.5], pa.float32(), r"label_column=y in f holds numbers that are not whole"),
         ([2**63], pa.uint64(), r"not whole, or too large"),
-        ([b"x"], pa.binary(), r"label_column=y in f holds binary"),
+        ([b"\xff"], pa.binary(), r"label_column=y in f holds bytes that are no text"),
+        ([[1]], pa.list_(pa.int64()), r"label_column=y in f holds list"),
     ],
 )
 def test_columns_that_hold_no_labels_are_named(values, kind, message):

@@ -2,11 +2,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from inkwash.data.decode import decode
 from inkwash.data.parquet import Parquet
+from inkwash.data.parquet_stream import ParquetStream
 from inkwash.errors import UserError
 
 SHAPE = (3, 6, 5)
@@ -188,3 +191,38 @@ def test_a_full_disk_is_foreseen(noise, write_parquet, parquet, tmp_path, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
     with pytest.raises(UserError, match=r"data\.source\.cache_dir=.* has 0\.0 GB left"):
         parquet().load("train", SHAPE, path)
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_a_clone_with_both_splits_trains_on_one(source, noise, write_parquet, tmp_path):
+    # OpenRLHF#367: `huggingface-cli download` leaves train-* and test-* side by side.
+    pixels = noise(12, 6, 5, 3)
+    (tmp_path / "data").mkdir()
+    write_parquet(tmp_path / "data/train-00000-of-00001.parquet", pixels[:8], [0, 1] * 4)
+    write_parquet(tmp_path / "data/test-00000-of-00001.parquet", pixels[8:], [2] * 4)
+    read = source(cache_dir=str(tmp_path / "cache"))
+    train, heldout = (read.load(split, SHAPE, str(tmp_path)) for split in ("train", "heldout"))
+    assert torch.equal(train.__getitems__(list(range(8)))[0], chw(pixels[:8]))
+    assert torch.equal(heldout.__getitems__(list(range(4)))[0], chw(pixels[8:]))
+    assert (train.labels.tolist(), heldout.labels.tolist()) == ([0, 1] * 4, [2] * 4)
+    assert train.facts.origin == f"{tmp_path}/data/train-00000-of-00001.parquet"
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_names_of_both_splits_have_one_numbering(source, noise, encode, tmp_path):
+    for split, names in (("train", ["emu", "cat", None, "cat"]), ("test", ["dog", "cat"])):
+        table = pa.table({"image": [encode(noise(6, 5, 3)) for _ in names], "kind": names})
+        pq.write_table(table, tmp_path / f"{split}.parquet", row_group_size=2)
+    read = source(cache_dir=str(tmp_path / "cache"), label_column="kind")
+    train, heldout = (read.load(split, SHAPE, str(tmp_path)) for split in ("train", "heldout"))
+    assert train.facts.classes.names == heldout.facts.classes.names == ("cat", "dog", "emu")
+    assert (train.labels.tolist(), heldout.labels.tolist()) == ([2, 0, -1, 0], [1, 0])
+    assert train.__getitems__([0, 1])[1].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_each_class_is_held_out_in_proportion(source, noise, write_parquet, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", noise(40, 6, 5, 3), [0] * 30 + [1] * 10, row_group_size=7)
+    read = source(cache_dir=str(tmp_path / "cache"), heldout_fraction=0.2)
+    assert torch.bincount(read.load("heldout", SHAPE, path).labels).tolist() == [6, 2]
+    assert torch.bincount(read.load("train", SHAPE, path).labels).tolist() == [24, 8]

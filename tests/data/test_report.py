@@ -54,8 +54,8 @@ def test_a_set_without_labels_has_no_classes():
 @pytest.mark.parametrize(
     ("labels", "names", "num_classes", "options", "sentence"),
     [
-        ([0, 2] * 20, "abc", 3, {}, "b of 3 classes: no training image, so that samples of it are of nothing seen"),
-        ([0] * 20 + [1] * 3, "ab", 2, {}, "b (3): fewer than 10 training images"),
+        ([0, 2] * 20, "abc", 3, {}, "classes without a training image: b (of 3), so their samples mean nothing"),
+        ([0] * 20 + [1] * 3, "ab", 2, {}, "classes with fewer than 10 training images: b (3)"),
         ([1] * 20, "ab", None, {}, "all labels are the same, b: check the labels, or the folder that data.path names"),
         ([0, -1] * 20, "", None, {}, "20 of 40 training images have no label"),
         ([-1] * 20, "", None, {"high": 16}, "all levels lie between 0 and 15 of 0..255"),

@@ -16,17 +16,29 @@ def write_idx(path, array):
     path.write_bytes(header + array.tobytes())
 
 
-def test_grey_sets_get_their_channel(noise, tmp_path):
+@pytest.fixture
+def mnist(noise, tmp_path):
+    """Pixels of five training and two test images."""
     raw = tmp_path / "MNIST/raw"
     raw.mkdir(parents=True)
     pixels = noise(7, 28, 28)
     for split, rows in (("train", slice(0, 5)), ("t10k", slice(5, 7))):
         write_idx(raw / f"{split}-images-idx3-ubyte", pixels[rows])
         write_idx(raw / f"{split}-labels-idx1-ubyte", np.arange(7, dtype=np.uint8)[rows])
+    return pixels
+
+
+def test_grey_sets_get_their_channel(mnist, tmp_path):
     train, heldout = (TorchvisionSet("MNIST").load(s, (1, 28, 28), str(tmp_path)) for s in ("train", "heldout"))
-    assert torch.equal(train.images[:, 0], torch.from_numpy(pixels[:5]))
-    assert torch.equal(heldout.images[:, 0], torch.from_numpy(pixels[5:]))
+    assert torch.equal(train.images[:, 0], torch.from_numpy(mnist[:5]))
+    assert torch.equal(heldout.images[:, 0], torch.from_numpy(mnist[5:]))
     assert heldout.labels.tolist() == [5, 6]
+
+
+def test_a_folder_that_cannot_be_written_is_read(mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert len(TorchvisionSet("MNIST").load("train", (1, 28, 28), str(tmp_path))) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]  # without a lock
 
 
 def test_colour_sets_become_channels_first(noise, tmp_path, monkeypatch):

@@ -179,11 +179,11 @@ def test_with_more_steps_its_ends_come_to_the_images():
 
 def test_the_report_is_the_error_in_levels():
     found = torch.full((2, 3, *SHAPE), 100, dtype=torch.uint8)
-    assert Reconstruct(1.0).report(found) == {"rmse_levels": 0.0}
+    assert Reconstruct(1.0).report(Reconstruct(1.0).sums(found)) == {"rmse_levels": 0.0}
     found[0, 2] += 3
     found[1, 2] -= 1
-    assert Reconstruct(1.0).report(found) == {"rmse_levels": pytest.approx(5**0.5)}
-    assert ImageToImage(0.5).report(found) == {}
+    assert Reconstruct(1.0).report(Reconstruct(1.0).sums(found)) == {"rmse_levels": pytest.approx(5**0.5)}
+    assert ImageToImage(0.5).report(ImageToImage(0.5).sums(found)) == {}
 
 
 def test_a_rows_frames_share_their_noise():

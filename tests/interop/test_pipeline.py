@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from hydra.core.global_hydra import GlobalHydra
 from safetensors import safe_open
 
@@ -20,7 +20,7 @@ from inkwash.run import load_run
 from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.resume_check import forbidden
-from support.interop import LEARNED, SCHEDULER, UNCONDITIONAL, UNET_FILE, edit, images, one_step
+from support.interop import EXAMPLE, LEARNED, SCHEDULER, UNCONDITIONAL, UNET_FILE, edit, images, one_step
 
 
 def networks_differ_by(run, unet, t=(3, 900), **labels):
@@ -59,7 +59,6 @@ def test_learned_variances_need_twice_the_channels(untrained, tmp_path):
     ("overrides", "message"),
     [
         (("schedule=flow",), "schedule: FlowSchedule has no counterpart"),
-        (("schedule.betas.T=500",), "schedule.betas.T=500 has no counterpart"),
         (("prediction=edm",), "prediction=edm has no counterpart"),
         (("model.patch_size=2",), "model.patch_size=2 has no counterpart"),
     ],
@@ -140,12 +139,31 @@ def test_num_classes_must_be_given_for_files_of_others(untrained, pipeline, tmp_
     ours = import_diffusers(export_diffusers(untrained(), tmp_path / "out"), tmp_path / "back")
     assert load_run(ours).num_classes == RunDirectory(ours).config["data"]["num_classes"] == 10
     folder, pipe = pipeline(num_class_embeds=6)
-    with pytest.raises(UserError, match="num_class_embeds=6: if the last one stands for no label, pass num_classes=5"):
+    either = "num_class_embeds=6: if the last one stands for no label, pass num_classes=5; if it is a class .*=6"
+    with pytest.raises(UserError, match=either):
         import_diffusers(folder, tmp_path / "a")
-    with pytest.raises(UserError, match="num_classes=6 does not fit num_class_embeds=6"):
-        import_diffusers(folder, tmp_path / "a", num_classes=6)
+    for wrong in (4, 7):
+        with pytest.raises(UserError, match=f"num_classes={wrong} does not fit num_class_embeds=6"):
+            import_diffusers(folder, tmp_path / "a", num_classes=wrong)
     run = load_run(import_diffusers(folder, tmp_path / "a", num_classes=5))
     assert networks_differ_by(run, pipe.unet, class_labels=torch.tensor([2, 5])) < 1e-5
+
+
+def test_classes_without_one_for_no_label(pipeline, tmp_path):
+    """All embeddings are classes: there is no guidance, and no label may be missing, in sampling or in training."""
+    folder, pipe = pipeline(num_class_embeds=6)
+    directory = import_diffusers(folder, tmp_path / "a", num_classes=6)
+    run = load_run(directory)
+    assert networks_differ_by(run, pipe.unet, class_labels=torch.tensor([2, 5])) < 1e-5
+    assert (run.num_classes, run.scale(None)) == (6, 1.0)
+    with pytest.raises(UserError, match="guidance=2 needs a network that was also trained without labels"):
+        run.scale(2.0)
+    with pytest.raises(UserError, match="has no embedding for images without a label"):
+        run.denoiser.net(images(), torch.tensor([3.0, 4.0]), torch.tensor([1, -1]))
+    out = export_diffusers(directory, tmp_path / "out")
+    unet = UNet2DModel.from_pretrained(out, subfolder="unet")
+    assert networks_differ_by(run, unet, class_labels=torch.tensor([2, 5])) < 1e-5
+    assert load_run(import_diffusers(out, tmp_path / "b")).num_classes == 6
 
 
 def test_folders_without_subfolders_and_pickled_weights(pipeline, tmp_path):
@@ -185,7 +203,7 @@ def test_an_import_trains_on(untrained, tmp_path, compose_config):
     [
         (SCHEDULER, {"steps_offset": 1}),
         (SCHEDULER, {"_class_name": "PNDMScheduler"}),
-        (UNET_FILE, {"freq_shift": 0}),
+        (UNET_FILE, {"center_input_sample": True}),
         (UNET_FILE, {"act_fn": "mish"}),
     ],
 )
@@ -247,3 +265,94 @@ def test_mistakes_end_in_one_sentence(module, arguments, message, tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1
+
+
+# --- What diffusers' own example trains -------------------------------------------------------------------------------
+
+
+def pipeline_of(folder, scheduler=(), **unet):
+    """A folder written by save_pretrained, and the pipeline, of a network that is nowhere zero."""
+    torch.manual_seed(0)
+    net = UNet2DModel(**unet).eval()
+    for p in net.parameters():
+        p.data += 0.02 * torch.randn(p.shape)
+    pipe = DDPMPipeline(net, DDPMScheduler(**dict(scheduler)))
+    pipe.save_pretrained(folder)
+    return pipe
+
+
+def assert_equal_steps(run, pipe, side):
+    """One step of both samplers at some times, from the same images and noise, is the same to 1e-5.
+
+    Their tables are taken in float64: in float32 the first steps of a long chain are only right to 1e-3.
+    """
+    sampler, last = build(run.config["sampler"]), pipe.scheduler.config.num_train_timesteps - 1
+    pipe.scheduler.set_timesteps(last + 1)
+    pipe.scheduler.alphas_cumprod = torch.cumprod(1 - pipe.scheduler.betas.double(), 0)
+    x, z = (torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    for t in (last, last // 2, max(1, last // 10)):
+        with torch.no_grad():
+            output = pipe.unet(x, torch.tensor(t)).sample
+            ours = run.denoiser.net(x, run.denoiser.schedule.time_input(torch.tensor([t + 1.0, t + 1.0])))
+            assert (ours - output).abs().max() < 1e-5
+            theirs = pipe.scheduler.step(output, t, x, generator=torch.Generator().manual_seed(2)).prev_sample
+        torch.testing.assert_close(one_step(sampler, run.denoiser, x, t + 1, z), theirs, rtol=1e-5, atol=1e-5)
+
+
+SCHEDULERS = {
+    "the example": {},
+    "50 steps (diffusers#2263)": {"num_train_timesteps": 50, "beta_schedule": "squaredcos_cap_v2"},
+    "4000 steps": {"num_train_timesteps": 4000, "beta_schedule": "linear", "prediction_type": "sample"},
+    "500 steps, v": {"num_train_timesteps": 500, "prediction_type": "v_prediction", "beta_schedule": "scaled_linear"},
+    "sigmoid": {"num_train_timesteps": 100, "beta_schedule": "sigmoid", "beta_end": 0.2},
+    "laplace": {"beta_schedule": "laplace", "timestep_spacing": "trailing"},
+    "listed": {"num_train_timesteps": 3, "trained_betas": [0.1, 0.5, 0.9], "rescale_betas_zero_snr": True,
+               "prediction_type": "v_prediction"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_what_the_example_trains_comes_in_and_goes_out(scheduler, tmp_path):
+    """train_unconditional.py of diffusers with its --ddpm_num_steps, --ddpm_beta_schedule and --prediction_type."""
+    small = EXAMPLE | {"sample_size": 8, "block_out_channels": (32, 64), "layers_per_block": 1}
+    small |= {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+    pipe = pipeline_of(tmp_path / "theirs", scheduler, **small)
+    directory = import_diffusers(tmp_path / "theirs", tmp_path / "run")
+    assert_equal_steps(load_run(directory), pipe, 8)
+    back = DDPMPipeline.from_pretrained(export_diffusers(directory, tmp_path / "back"))
+    for name, value in pipe.unet.state_dict().items():
+        assert torch.equal(back.unet.state_dict()[name], value), name
+    torch.testing.assert_close(back.scheduler.betas, pipe.scheduler.betas, rtol=1e-5, atol=1e-7)
+    assert back.scheduler.config.num_train_timesteps == pipe.scheduler.config.num_train_timesteps
+    assert back(num_inference_steps=2, output_type="np").images.shape == (1, 8, 8, 3)
+
+
+def test_the_example_as_deep_as_it_is(tmp_path):
+    pipe = pipeline_of(tmp_path / "theirs", **EXAMPLE)
+    assert_equal_steps(load_run(import_diffusers(tmp_path / "theirs", tmp_path / "run")), pipe, 64)
+
+
+@pytest.mark.slow
+def test_the_example_as_wide_as_it_is(tmp_path):
+    """113,673,219 parameters."""
+    pipe = pipeline_of(tmp_path / "theirs", **EXAMPLE | {"block_out_channels": (128, 128, 256, 256, 512, 512)})
+    assert sum(p.numel() for p in pipe.unet.parameters()) == 113_673_219
+    assert_equal_steps(load_run(import_diffusers(tmp_path / "theirs", tmp_path / "run")), pipe, 64)
+
+
+@pytest.mark.parametrize("steps", [100, 4000])
+def test_a_run_of_ours_of_other_than_1000_steps_goes_out(steps, untrained, tmp_path):
+    """Its network is given the index stretched to 0..1000, so the pipeline has a table of its time embeddings."""
+    directory = untrained(*UNCONDITIONAL, f"schedule.betas.T={steps}", "spacing.steps=null")
+    run, out = load_run(directory), export_diffusers(directory, tmp_path / "out")
+    pipe = DDPMPipeline.from_pretrained(out)
+    assert_equal_steps(run, pipe, 8)
+    assert pipe(num_inference_steps=2, output_type="np").images.shape == (1, 8, 8, 3)
+    back = load_run(import_diffusers(out, tmp_path / "back"))
+    assert back.config["model"] == run.config["model"]
+    assert back.config["schedule"] == run.config["schedule"]
+    edit(out / UNET_FILE, freq_shift=0)
+    with pytest.raises(
+        UserError, match=r"time_proj.weight cannot be represented: time_embedding_type=learned is known"
+    ):
+        import_diffusers(out, tmp_path / "other")

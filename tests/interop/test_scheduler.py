@@ -20,6 +20,7 @@ STEPS = {
     "v": ("schedule=quadratic", "prediction=v", "sampler.variance._target_=inkwash.process.variances.FixedSmall"),
     "zero terminal SNR": ("schedule=linear", "schedule.zero_terminal_snr=true", "prediction=v"),
     "listed betas": ("schedule=cosine", "schedule.betas.s=0.02", "prediction=v", "sampler.clip=0.8"),
+    "a longer chain": ("schedule=linear", "schedule.betas.T=1200", "prediction=eps"),
     "learned variance": (*LEARNED, "schedule=cosine", "prediction=eps"),
 }
 
@@ -31,7 +32,7 @@ def test_a_step_is_the_same_there_and_back(overrides, untrained, tmp_path):
     run, out = load_run(directory), export_diffusers(directory, tmp_path / "out")
     pipe, sampler = DDPMPipeline.from_pretrained(out), build(run.config["sampler"])
     x, z = images(), images(seed=2)
-    for t in (999, 500, 100):
+    for t in (pipe.scheduler.config.num_train_timesteps - 1, 500, 100):
         output = pipe.unet(x, t).sample.detach()
         theirs = pipe.scheduler.step(output, t, x, generator=torch.Generator().manual_seed(2)).prev_sample
         torch.testing.assert_close(one_step(sampler, run.denoiser, x, t + 1, z), theirs, rtol=1e-5, atol=1e-5)
@@ -72,7 +73,7 @@ def test_names_of_theirs_are_used_where_they_exist(overrides, fields, untrained,
 @pytest.mark.parametrize(
     "change",
     [
-        {"num_train_timesteps": 100}, {"beta_schedule": "sigmoid"}, {"prediction_type": "flow"}, {"thresholding": True},
+        {"beta_schedule": "exp"}, {"prediction_type": "flow"}, {"thresholding": True},
         {"variance_type": "fixed_large_log"}, {"variance_type": "learned_range"}, {"timestep_spacing": "log"},
         {"steps_offset": 1}, {"trained_betas": [0.1, 0.2]}, {"novelty": True},
     ],

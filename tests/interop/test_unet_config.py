@@ -7,7 +7,7 @@ from diffusers import UNet2DModel
 
 from inkwash.errors import UserError
 from inkwash.interop.unet_config import DEFAULTS, FIXED, unet2d_config, unet_arguments
-from support.interop import CIFAR10, SMALL
+from support.interop import CIFAR10, EXAMPLE, SMALL
 
 
 def test_cifar10_is_the_published_configuration():
@@ -32,6 +32,7 @@ def test_our_cifar10_network_is_that_one(compose_config):
 
 
 def test_we_know_what_a_missing_field_means():
+    """Of every argument of UNet2DModel, in the version that is installed."""
     theirs = {name: p.default for name, p in inspect.signature(UNet2DModel).parameters.items()}
     ours = {name: tuple(value) if isinstance(value, list) else value for name, value in (FIXED | DEFAULTS).items()}
     assert ours == theirs
@@ -53,14 +54,13 @@ def test_what_they_cannot_express_is_refused(change, message):
 @pytest.mark.parametrize(
     "change",
     [
-        {"freq_shift": 0}, {"flip_sin_to_cos": True}, {"norm_eps": 1e-5}, {"act_fn": "gelu"}, {"norm_num_groups": 16},
-        {"attn_norm_num_groups": 8}, {"add_attention": False}, {"resnet_time_scale_shift": "scale_shift"},
+        {"act_fn": "gelu"}, {"resnet_time_scale_shift": "spatial"}, {"resnet_time_scale_shift": "ada_group"},
         {"downsample_type": "resnet"}, {"upsample_type": "resnet"}, {"mid_block_type": None}, {"out_channels": 3},
         {"time_embedding_type": "fourier"}, {"center_input_sample": True}, {"class_embed_type": "timestep"},
         {"down_block_types": ["DownBlock2D", "SkipDownBlock2D"]}, {"up_block_types": ["AttnUpBlock2D", "UpBlock2D"]},
-        {"down_block_types": ["DownBlock2D"] * 3}, {"downsample_padding": 2}, {"block_out_channels": [32, 48]},
+        {"down_block_types": ["DownBlock2D"] * 3}, {"downsample_padding": 2}, {"block_out_channels": [32, 36]},
         {"sample_size": None}, {"attention_head_dim": 48}, {"mid_block_scale_factor": 2}, {"novelty": 1},
-        {"time_embedding_dim": 64},
+        {"time_embedding_dim": 64}, {"class_embed_type": "identity"}, {"block_out_channels": [64, 32]},
     ],
     ids=str,
 )  # fmt: skip
@@ -71,5 +71,24 @@ def test_what_we_cannot_represent_is_refused_by_name(change):
 
 def test_heads_by_their_width():
     assert unet_arguments(unet2d_config(**SMALL) | {"attention_head_dim": 8})["num_heads"] == 8
-    with pytest.raises(UserError, match="attention_head_dim=8 cannot be represented"):
-        unet_arguments(unet2d_config(**SMALL | {"attention_resolutions": [8]}) | {"attention_head_dim": 8})
+    several = unet_arguments(unet2d_config(**SMALL | {"attention_resolutions": [8]}) | {"attention_head_dim": 8})
+    assert (several["num_heads"], several["head_dim"]) == (1, 8)
+    with pytest.raises(UserError, match="attention_head_dim=24 cannot be represented: it does not divide"):
+        unet_arguments(unet2d_config(**SMALL) | {"attention_head_dim": 24})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"act_fn": "swish"}, {"attn_norm_num_groups": 8}, {"time_embedding_dim": 128}, {"num_train_timesteps": 5}],
+)
+def test_other_words_for_the_same_network(change):
+    assert unet_arguments(unet2d_config(**SMALL) | change) == unet_arguments(unet2d_config(**SMALL))
+
+
+def test_the_arguments_of_our_own_networks_stay_few():
+    """So that the configuration of an imported run is that of a recipe, which may go on from it."""
+    assert "freq_shift" not in unet_arguments(unet2d_config(**SMALL))
+    theirs = dict(UNet2DModel(**EXAMPLE).config)
+    assert {"freq_shift": 0, "cos_first": True, "norm_eps": 1e-5, "groups": 32}.items() <= unet_arguments(
+        theirs
+    ).items()

@@ -22,7 +22,26 @@ CASES = {
     "oblong, heads, three levels": SMALL
     | {"shape": [2, 16, 24], "channel_mult": [1, 1, 2], "attention_resolutions": [4], "num_heads": 4},
     "attention everywhere": SMALL | {"shape": [1, 16, 16], "attention_resolutions": [16, 8], "pad_all_sides": False},
+    "from elsewhere": SMALL
+    | {
+        "freq_shift": 0,
+        "cos_first": True,
+        "norm_eps": 1e-5,
+        "groups": 16,
+        "head_dim": 16,
+        "attention_resolutions": [8],
+    },
+    "scale and shift": SMALL | {"scale_shift": True, "middle_groups": 0, "channel_mult": [1, 1.5]},
+    "scale and shift, norms": SMALL | {"scale_shift": True, "middle_groups": 4, "num_classes": 3, "no_label": False},
+    "no attention": SMALL | {"middle_attention": False, "groups": 32},
 }
+
+
+def complete(arguments):
+    """The arguments of a UNet with those that are left out."""
+    call = inspect.signature(UNet).bind(**arguments)
+    call.apply_defaults()
+    return call.arguments
 
 
 def shaken(net, seed):
@@ -47,9 +66,11 @@ def difference(arguments, ours, theirs, times, dtype):
     """Largest absolute difference of the outputs for two images at two times, with class 3 and no label."""
     classes = arguments.get("num_classes")
     x = torch.randn(2, *arguments["shape"], generator=torch.Generator().manual_seed(1), dtype=dtype)
-    labels = {} if classes is None else {"class_labels": torch.tensor([3, classes])}
+    last = (classes or 0) - (not arguments.get("no_label", True))
+    labels = {} if classes is None else {"class_labels": torch.tensor([1, last])}
+    y = None if classes is None else torch.tensor([1, -1 if last == classes else last])
     with torch.no_grad():
-        a = ours.to(dtype)(x, torch.tensor(times).float(), None if classes is None else torch.tensor([3, -1]))
+        a = ours.to(dtype)(x, torch.tensor(times).float(), y)
         b = theirs.to(dtype)(x, torch.tensor(times), **labels).sample
     assert a.std() > 0.03
     return (a - b).abs().max().item()
@@ -84,15 +105,16 @@ def test_every_weight_has_one_place(pair):
 
 def test_the_configuration_comes_back(pair):
     arguments, _, theirs = pair
-    call = inspect.signature(UNet).bind(**arguments)
-    call.apply_defaults()
-    assert unet_arguments(dict(theirs.config)) == call.arguments
+    last = {} if arguments.get("no_label", True) else {"num_classes": arguments["num_classes"] - 1, "no_label": True}
+    assert complete(unet_arguments(dict(theirs.config))) == complete(arguments | last)  # import sets what is missing
 
 
 @pytest.mark.parametrize("dim", [32, 33, 128])
-def test_time_embeddings_are_equal_to_the_last_bit(dim):
+@pytest.mark.parametrize(("shift", "flip"), [(1, False), (0, True)])
+def test_time_embeddings_are_equal_to_the_last_bit(dim, shift, flip):
     t = torch.arange(1000)
-    assert torch.equal(sinusoidal_embedding(t.float(), dim), get_timestep_embedding(t, dim, False, 1))
+    ours = sinusoidal_embedding(t.float(), dim, freq_shift=shift, cos_first=flip)
+    assert torch.equal(ours, get_timestep_embedding(t, dim, flip, shift))
 
 
 def test_early_names_of_attention_layers():

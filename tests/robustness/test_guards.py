@@ -87,7 +87,8 @@ def test_no_more_steps_are_left_out_than_told(new_run):
         train(new_run("other", "callbacks.guard.skip=-1"))
 
 
-@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_ranks_leave_out_the_same_step(new_run, jobs, accumulate):
     """The image that is spoilt is rank 1's."""
     options = (*STEPS, *TWO, "callbacks.guard.skip=1", f"trainer.accumulate_grad_batches={accumulate}")
@@ -135,14 +136,23 @@ def test_a_sound_training_reaches_every_parameter(new_run, options):
 
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
-KEYS = "a training step by itself fits: lower the batch_size of callbacks that draw or measure, or data.batch_size"
+FITS = "a training step by itself fits, not with what callbacks draw and measure: "
+SMALLER = "pass trainer.accumulate_grad_batches=2, with which they take 8 images at a time, too"
 
 
-@pytest.mark.parametrize("kind", ["torch.OutOfMemoryError", "MemoryError", "RuntimeError"])
-def test_out_of_memory_ends_in_a_sentence(new_run, kind):
-    directory = new_run("run", *STEPS, f"+callbacks.memory={{_target_: support.faults.Exhausted, kind: {kind}}}")
-    with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {KEYS}") as error:
-        train(directory)
+@pytest.mark.parametrize(
+    ("kind", "option", "advice"),
+    [
+        ("torch.OutOfMemoryError", "callbacks.heldout.batch_size=null", SMALLER),
+        ("MemoryError", "callbacks.samples.batch_size=80", "leave out callbacks.samples.batch_size=80; without"),
+        ("RuntimeError", "data.batch_size=1", r"choose a smaller network with model.\*"),
+    ],
+)
+def test_out_of_memory_ends_in_a_sentence(new_run, kind, option, advice):
+    """With keys that are there (denoising-diffusion-pytorch#74)."""
+    full = f"+callbacks.memory={{_target_: support.faults.Exhausted, kind: {kind}}}"
+    with pytest.raises(UserError, match=rf"out of memory \(.*allocate.*\): {FITS}{advice}") as error:
+        train(new_run("run", *STEPS, full, option))
     assert "\n" not in str(error.value)
 
 

@@ -1,4 +1,4 @@
-"""A run that goes on is measured as it has been, unless the command says otherwise."""
+"""Which keys a resume reports as changed, and that a run that goes on is measured as it has been."""
 
 import pytest
 
@@ -47,3 +47,12 @@ def test_a_run_that_has_not_been_measured_takes_the_defaults(stored):
     new = config(TODAY, "reference")
     assert measured_as_before(stored, new, []) == new
     assert measured_as_before(OLD, {"seed": 0, "callbacks": {}}, []) == {"seed": 0, "callbacks": {}}
+
+
+def test_another_default_that_does_the_same_is_no_change():
+    old = {"trainer": {"num_nodes": 1}, "logger": {"wandb": {"project": "inkwash", "tags": []}}}
+    new = {"trainer": {"num_nodes": "auto"}, "logger": {"wandb": {"project": None, "tags": None}}}
+    assert changes(old, new) == []
+    assert [str(change) for change in changes(new, old)] != []
+    new["logger"]["wandb"]["project"] = "thesis"
+    assert [str(change) for change in changes(old, new)] == ["logger.wandb.project: inkwash -> thesis (applied)"]

@@ -16,6 +16,16 @@ LEARNED = (
 )
 
 
+# Of the network that diffusers' examples/unconditional_image_generation/train_unconditional.py trains: everything but
+# its width, which is 128, 128, 256, 256, 512, 512 there.
+EXAMPLE = {
+    "sample_size": 64, "in_channels": 3, "out_channels": 3, "layers_per_block": 2,
+    "block_out_channels": (32, 32, 64, 64, 128, 128),
+    "down_block_types": (*["DownBlock2D"] * 4, "AttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", *["UpBlock2D"] * 4),
+}  # fmt: skip
+
+
 UNET_FILE = "unet/config.json"
 
 

@@ -38,7 +38,8 @@ def write_run(directory: Path, *overrides: str) -> Path:
     config = {key: value for key, value in composed(*overrides).items() if key not in ("run", "sweep", "resume")}
     RunDirectory(directory).write_config(config)
     record = {"id": "testrun1", "overrides": list(overrides), "sweep": None, "resume": "auto", **provenance()}
-    (directory / "run.json").write_text(json.dumps(record))
+    record |= {key: value for key, value in RunDirectory(directory).record.items() if key == "data"}
+    (directory / "run.json").write_text(json.dumps(record, indent=2) + "\n")
     return directory
 
 

@@ -6,21 +6,26 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
 import pytest
+import wandb
 from PIL import Image
 
 from inkwash.commands.dashboard import names_of
+from inkwash.config.instantiate import build
 from inkwash.jobs.train import train
 from inkwash.run import load_run
 from inkwash.runs.directory import RunDirectory
+from inkwash.runs.provenance import commit
 from inkwash.tracking import wandb_logger
 from inkwash.tracking.wandb_jobs import JobTracker
 from inkwash.tracking.wandb_logger import Tracker
 from inkwash.tracking.wandb_offline import records, sync_command
-from inkwash.tracking.wandb_workspace import Logged, build, to_json
+from inkwash.tracking.wandb_workspace import Logged, to_json
+from inkwash.tracking.wandb_workspace import build as build_workspace
 from support import runs
 from support.wandb_panels import shown_by
 from support.wandb_server import Server
@@ -149,7 +154,7 @@ def test_every_panel_shows_something_that_was_logged(tracked):
     config = {}
     for update in of(lines, "config"):
         config |= update["update"]
-    view = build(Logged(**names_of(RunDirectory(directory))), "", "inkwash", "Inkwash")
+    view = build_workspace(Logged(**names_of(RunDirectory(directory))), "", "inkwash", "Inkwash")
     shown = shown_by(json.loads(to_json(view)))
     media = {name.removesuffix("._type") for name in history(directory) if name.endswith("._type")}
     assert shown["media"] == media == {"samples", "samples_by_class", "neighbours"}
@@ -253,6 +258,119 @@ def test_the_best_of_steps_that_are_done_again_counts(quick_run):
         wandb_logger.finish(failed=False)
     assert [step for step, _ in history(directory)["heldout/loss"]] == [1, 2, 3, 4]
     assert summary(directory)["best/heldout_loss"] == 1
+
+
+# --- A server that is not there, and W&B's own variables --------------------------------------------------------------
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """A stand-in for the server, which the variables name."""
+    wandb.teardown()  # its settings are of the server before
+    server = Server()
+    for name, value in {**server.environment, "WANDB_MODE": "online"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    yield server
+    wandb_logger.finish(failed=False)
+    wandb.teardown()
+    server.close()
+
+
+def logged_by(tracker, loss=1.0, step=1):
+    tracker.log_metrics({"heldout/loss": loss}, step)
+    wandb_logger.finish(failed=False)
+
+
+def test_an_online_run_goes_on_offline_without_a_route(quick_run, online, monkeypatch, caplog):
+    """wandb#9865, wandb#7671: it died of the server after 99 s. It is the same run as with the route."""
+    directory = quick_run("run")
+    logged_by(Tracker(str(directory)))
+    assert [row["heldout/loss"] for row in online.rows["testrun1"]] == [1.0]
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    wandb.teardown()
+    tracker = Tracker(str(directory))
+    tracker.log_metrics({"heldout/loss": 1.0}, 1)  # a step that is made again
+    logged_by(tracker, 0.5, 2)
+    assert "http://127.0.0.1:9 cannot be reached" in caplog.text
+    assert history(directory)["heldout/loss"] == [(2, 0.5)]
+    (record,) = records(directory)
+    assert of(read(record), "run")[0]["run_id"] == "testrun1"
+
+
+def test_a_server_that_refuses_the_key_costs_no_training(quick_run, online, monkeypatch, caplog):
+    monkeypatch.setattr(online, "answer", lambda *_: {"data": {"viewer": None}, "errors": [{"message": "no access"}]})
+    directory = quick_run("run")
+    logged_by(Tracker(str(directory)))
+    assert re.search(r"the server refuses the run \(.*\): it is logged offline", caplog.text)
+    assert history(directory)["heldout/loss"] == [(1, 1.0)]
+
+
+def test_a_job_without_a_route_is_logged_offline(tracked, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    monkeypatch.setenv("WANDB_TAGS", "d,e")
+    JobTracker()(tmp_path, "sampling", {}, tracked[0], [], [])
+    assert "cannot be reached" in caplog.text
+    (record,) = tmp_path.glob("wandb/offline-run-*")
+    assert of(read(record), "run")[0]["tags"] == ["d", "e"]
+
+
+def test_a_server_that_goes_away_does_not_hold_the_end(quick_run, online, monkeypatch, caplog):
+    """By default W&B waits for it without end."""
+    monkeypatch.setattr(wandb_logger, "FINISH_SECONDS", 1.0)
+    directory = quick_run("run")
+    tracker = Tracker(str(directory))
+    tracker.log_metrics({"heldout/loss": 1.0}, 1)
+    online.close()
+    start = time.monotonic()
+    logged_by(tracker, 0.5, 2)
+    assert time.monotonic() - start < 30
+    assert re.search(r"cannot be reached any more \(.*upload the rest with: wandb sync \S+/wandb/run-", caplog.text)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_wandb_has_our_commit_or_none(quick_run, tmp_path, monkeypatch, installed):
+    """Not that of the repository where the command was started."""
+    commands = (
+        ("init", "-q"),
+        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"),
+    )
+    for command in commands:
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    if installed:
+        monkeypatch.setattr(wandb_logger, "checkout", lambda: None)
+    directory = quick_run("run")
+    logged_by(Tracker(str(directory), mode="offline"))
+    (record,) = records(directory)
+    git = of(read(record), "run")[0].get("git", {})
+    assert git.get("commit") == (None if installed else commit())
+
+
+def test_null_is_wandbs_variable_and_a_typed_value_wins(quick_run, monkeypatch):
+    """pytorch-lightning#16028."""
+    directory = quick_run("run", "logger=wandb")
+    variables = {
+        "PROJECT": "thesis", "NAME": "n", "TAGS": "a,b", "NOTES": "why", "RUN_GROUP": "g", "JOB_TYPE": "study",
+        "ENTITY": "us", "MODE": "dryrun",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    node = RunDirectory(directory).config["logger"]["wandb"]
+    arguments = build(node, directory=str(directory))._wandb_init
+    names = ("project", "name", "tags", "notes", "group", "job_type", "entity", "mode")
+    assert [arguments[name] for name in names] == ["thesis", "n", ["a", "b"], "why", "g", "study", "us", "offline"]
+    typed = {"project": "inkwash", "name": "x", "tags": [], "notes": "y", "group": "z", "job_type": "train"}
+    typed |= {"entity": "me", "mode": "disabled"}
+    arguments = build({**node, **typed}, directory=str(directory))._wandb_init
+    assert {name: arguments[name] for name in names} == typed
+    for name in variables:
+        monkeypatch.delenv(f"WANDB_{name}")
+    arguments = build(node, directory=str(directory))._wandb_init
+    assert [arguments[name] for name in names[:6]] == ["inkwash", "run", None, None, None, "train"]
 
 
 @pytest.mark.slow

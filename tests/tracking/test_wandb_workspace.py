@@ -18,6 +18,7 @@ LOGGED = Logged(
     tables=["samples_by_class"],
     settings=["run.choices.schedule", "optimizer.lr"],
     directions={"metrics/fd_classifier_1350": True, "metrics/accuracy_classifier_1350": False, "heldout/loss": True},
+    data=["train    1,347 images", "classes  2: cat 7, dog 8"],
 )  # fmt: skip
 
 
@@ -25,7 +26,8 @@ def test_the_workspace_survives_the_librarys_model():
     text = to_json(build(LOGGED, "us", "inkwash", "Inkwash"))
     again = Workspace._from_model(View.model_validate_json(text))
     assert to_json(again) == text
-    assert [section.name for section in again.sections] == ["Quality", "Samples", "Training", "Sweeps"]
+    assert [section.name for section in again.sections] == ["Quality", "Samples", "Training", "Sweeps", "Data"]
+    assert "classes  2: cat 7, dog 8" in text
 
 
 def test_every_value_has_a_panel_against_the_step():

@@ -122,3 +122,11 @@ def test_the_own_network_has_none(compose_config):
     with restored(net):
         net.norm.running_mean += 1
     assert not net.norm.running_mean.any()
+
+
+def test_a_network_without_buffers_is_left_alone():
+    net = torch.nn.Linear(1, 1)
+    with restored(net):
+        pass
+    copy_buffers(net, net, [])
+    assert buffer_names(net) == []

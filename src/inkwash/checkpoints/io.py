@@ -11,6 +11,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from inkwash.config.renames import in_todays_names
 from inkwash.errors import UserError, chain
+from inkwash.files import insisting
 from inkwash.runs.checkpoint_files import damage
 
 
@@ -24,7 +25,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint. Raises UserError if the disk refuses it; a file that was there stays as it was."""
         path = Path(path)
         partial = path.with_name(f"{path.name}.partial")
-        try:
+
+        def write() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(partial, "wb") as file:
                 torch.save(checkpoint, file)
@@ -32,6 +34,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             os.replace(partial, path)
             _sync(path.parent)
+
+        try:
+            insisting(write)
         except Exception as error:
             partial.unlink(missing_ok=True)
             # torch's writer raises an error of its own from the disk's.
@@ -74,7 +79,7 @@ def read_plain(path: Path) -> Any:
     reason = damage(path)
     if reason is None or (path.is_file() and not _is_zip(path)):  # an older format of torch's, perhaps
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return insisting(lambda: torch.load(path, map_location="cpu", weights_only=True))
         except pickle.UnpicklingError:
             reason = reason or "it holds other things than text, numbers and tensors, which are not loaded"
         except Exception as error:  # a damaged pickle raises anything, a KeyError for one

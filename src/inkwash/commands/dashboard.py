@@ -13,7 +13,10 @@ from inkwash.errors import UserError
 from inkwash.files import make_folder, read_json, write_text
 from inkwash.runs.best import logged_directions
 from inkwash.runs.directory import RUNS, RunDirectory
-from inkwash.tracking.wandb_offline import default_entity, has_api_key, reach
+from inkwash.tracking import wandb_settings
+from inkwash.tracking.wandb_offline import default_entity
+from inkwash.tracking.wandb_reach import reach
+from inkwash.tracking.wandb_settings import has_api_key
 
 # Groups that sweeps choose from, and numbers that they vary.
 GROUPS = ("model", "schedule", "prediction", "weighting", "times", "loss")
@@ -34,7 +37,9 @@ def dashboard(config: DictConfig) -> None:
         except ImportError as error:
             raise UserError("dashboards need wandb-workspaces: pip install 'inkwash[dashboard]'") from error
         online = config.out is None and has_api_key()
-        entity, project = (config[key] or where.get(key) for key in ("entity", "project"))
+        entity, project = (
+            config[key] or where.get(key) or wandb_settings.setting(key) for key in ("entity", "project")
+        )
         if online:
             reach()
             entity = entity or default_entity()
@@ -73,6 +78,7 @@ def names_of(run: RunDirectory) -> dict[str, Any]:
         "tables": ["samples_by_class"] if drawn and labelled else [],
         "settings": [*(f"run.choices.{group}" for group in GROUPS if group in choices), *numbers],
         "directions": logged_directions(run),
+        "data": run.data_report,
     }
 
 

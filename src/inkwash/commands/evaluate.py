@@ -121,8 +121,9 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         raise UserError("metrics=[] measures nothing: list some, or pass likelihood=bound or likelihood=flow")
     if not math.isfinite(plain["guidance"]):
         raise UserError(f"guidance={plain['guidance']} must be a finite number")
-    if min(plain["num_images"], plain["batch_size"]) < 2:
-        raise UserError(f"num_images={plain['num_images']} and batch_size={plain['batch_size']} must be at least 2")
+    for key in ("num_images", "batch_size"):
+        if plain[key] is not None and plain[key] < 2:
+            raise UserError(f"{key}={plain[key]} must be at least 2")
     del plain["spacing"], plain["out"]
     return plain, {key: plain.pop(key) for key in OF_A_CELL}
 

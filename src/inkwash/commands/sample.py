@@ -2,6 +2,8 @@
 
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
-from inkwash.files import make_folder, write_text
+from inkwash.files import make_folder, read_json, write_text
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RunDirectory, new_directory
@@ -25,10 +27,11 @@ def sample(config: DictConfig) -> None:
         if RankEnv.given() is not None:
             raise UserError("sample draws in a process of its own: run it once, without torchrun or srun")
         run = RunDirectory.find(config.run)
-        if min(config.num_images, config.batch_size) < 1:
-            raise UserError(f"num_images={config.num_images} and batch_size={config.batch_size} must be at least 1")
-        if config.columns is not None and config.columns < 1:
-            raise UserError(f"columns={config.columns} must be at least 1, or null")
+        if config.num_images < 1:
+            raise UserError(f"num_images={config.num_images} must be at least 1")
+        for key in ("batch_size", "columns", "folder_size"):
+            if config[key] is not None and config[key] < 1:
+                raise UserError(f"{key}={config[key]} must be at least 1, or null")
         if config.guidance is not None and not math.isfinite(config.guidance):
             raise UserError(f"guidance={config.guidance} must be a finite number")
         choices = HydraConfig.get().runtime.choices
@@ -41,9 +44,24 @@ def sample(config: DictConfig) -> None:
     except (UserError, OSError) as error:
         print(f"error: {user_error(error) or error}", file=sys.stderr)
         sys.exit(1)
-    if status := start("inkwash.jobs.sample:sample", out / "sample.yaml", config.trainer.accelerator, 1):
-        sys.exit(exit_code(status))
-    print(f"{out}/grid.png    and {len(list((out / 'images').iterdir()))} images in {out}/images")
+    with going_on(out, config.num_images):
+        if status := start("inkwash.jobs.sample:sample", out / "sample.yaml", config.trainer.accelerator, 1):
+            sys.exit(exit_code(status))
+    drawn = read_json(out / "summary.json")
+    part = f" (the first {drawn['rows_in_grid']} of {drawn['rows']})" if drawn["rows_in_grid"] < drawn["rows"] else ""
+    print(f"{out}/grid.png{part}    and {drawn['images']} images in {out}/images")
+
+
+@contextmanager
+def going_on(out: Path, rows: int) -> Iterator[None]:
+    """Say how to go on if the job ends early, with an error or by a signal."""
+    try:
+        yield
+    except SystemExit:
+        with suppress(UserError, LookupError):
+            done = read_json(out / "unfinished" / "progress.json")["rows"]
+            print(f"{out} has {done} of {rows} rows: the same command with out={out} goes on", file=sys.stderr)
+        raise
 
 
 def label_of(typed: Any, run: RunDirectory) -> int | None:
@@ -66,7 +84,9 @@ def label_of(typed: Any, run: RunDirectory) -> int | None:
 
 
 def out_directory(name: str) -> Path:
-    """Make the folder `out`, which may exist if an earlier `inkwash sample` has made it: its images are replaced.
+    """Make the folder `out`, which may exist if an earlier `inkwash sample` has made it.
+
+    Its images are replaced, unless they are of the same command, which was interrupted and goes on.
 
     Raises:
         UserError: it has other images.

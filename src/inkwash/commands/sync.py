@@ -13,7 +13,9 @@ from inkwash.config.validate import check
 from inkwash.errors import UserError
 from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.runs.lock import claim
-from inkwash.tracking.wandb_offline import has_api_key, reach, records
+from inkwash.tracking.wandb_offline import records
+from inkwash.tracking.wandb_reach import reach
+from inkwash.tracking.wandb_settings import has_api_key
 
 
 def sync(config: DictConfig) -> None:

@@ -3,8 +3,9 @@ torch.
 
 The way of a command line:
 
-    sys.argv -> cli.run             refuses secrets, old names and bytes that are not UTF-8
+    sys.argv -> cli.run             refuses secrets, old names, bytes that are not UTF-8, settings of Hydra's own
              -> Hydra               composes conf/COMMAND.yaml with the overrides; schema.py closes the top level
+             -> hydra_settings      checks the node `hydra` before Hydra makes anything of it
              -> validate.check      every value there, of the right type, from a trusted target: before any torch import
              -> a file              config.yaml, sample.yaml or evaluate.yaml, resolved (runs/config_file.py)
              -> config_file.load    in each rank: today's names, the same check of trust and arguments
@@ -16,7 +17,8 @@ Read first: cli.py, then validate.py. A node's arguments are compared with the c
 source (signatures.py, annotations.py). What a configuration may call is decided in trust.py: classes of ours, functions
 that conf/ names, optimizers and modules of torch, callbacks of Lightning, and the user's packages in INKWASH_TRUST.
 class_attributes.py reads an attribute of a class from its source. suggest.py finds "did you mean"; renames.py maps
-names of older versions to today's; secrets.py finds API keys; paths.py finds conf/.
+names of older versions to today's; secrets.py finds API keys; paths.py finds conf/; home.py names a home where there
+is none; trainer_options.py has the table of Lightning's arguments.
 
 A new command: a dataclass in schema.py, conf/COMMAND.yaml, a module in commands/, a line in __main__.py.
 A class that moves: its old name in renames.py, so that the config.yaml of older runs goes on working.

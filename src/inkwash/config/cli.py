@@ -16,6 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.config.home import complete_environment
 from inkwash.config.hydra_settings import checked, refuse_settings
 from inkwash.config.paths import config_dir
 from inkwash.config.renames import refuse_old_key
@@ -49,6 +50,7 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
 
     What cannot be composed ends in one sentence, where Hydra would write a page; HYDRA_FULL_ERROR=1 shows that page.
     """
+    complete_environment()
     try:
         _check_arguments(sys.argv[1:], name)
     except UserError as error:

@@ -52,7 +52,7 @@ def refuse_settings(argument: str, command: str) -> None:
         return
     dotted = key.replace("/", ".")
     hint = next((hint for name, hint in INSTEAD.items() if dotted == name or dotted.startswith(f"{name}.")), None)
-    if hint == PLACE and command in ("sample", "evaluate", "export", "dashboard"):
+    if hint == PLACE and command in ("data", "sample", "evaluate", "export", "dashboard"):
         hint = OUT
     raise UserError(f"{argument.partition('=')[0]} has no effect here: {hint or 'leave it out'}")
 

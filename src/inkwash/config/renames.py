@@ -37,6 +37,13 @@ TARGETS = {
 }
 # Keys of the configuration.
 KEYS = {"callbacks.fid": "callbacks.evaluation"}
+# Former defaults and today's, which do what the former ones did: a resume does not report them as changed.
+DEFAULTS = {
+    "trainer.num_nodes": (1, "auto"),
+    "logger.wandb.project": ("inkwash", None),
+    "logger.wandb.job_type": ("train", None),
+    "logger.wandb.tags": ([], None),
+}
 # Arguments of classes that older versions did not have, with the values that mean what those versions did.
 BEFORE: dict[str, dict[str, Any]] = {
     "inkwash.data.folder.Folder": {"splits": "none", "stratified": False, "class_order": "alphabetical"},

@@ -62,10 +62,11 @@ class Sample:
     weights: str = "ema"
     num_images: int = 64
     columns: int | None = None
+    folder_size: int | None = 10_000
     label: Any = None
     guidance: float | None = None
     seed: int = 0
-    batch_size: int = 256
+    batch_size: int | None = None
     out: str | None = None
     tracking: Any = None
     task: Any = MISSING
@@ -87,7 +88,7 @@ class Evaluate:
     num_images: int | None = None
     seed: int = 0
     guidance: float = 1.0
-    batch_size: int = 256
+    batch_size: int | None = None
     reference: str = "heldout"
     reference_file: str | None = None
     labels: str | None = None

@@ -1,36 +1,23 @@
 """Decode image files to uint8 tensors, without any loss that the configuration does not ask for."""
 
 import io
-import warnings
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from inkwash.data.png import SIGNATURE, without_metadata
+from inkwash.data.opening import FORMATS as FORMATS
+from inkwash.data.opening import is_image as is_image
+from inkwash.data.opening import loaded, upright
+from inkwash.data.opening import size_of as size_of
 from inkwash.data.reading import CorruptImageError as CorruptImageError
 from inkwash.data.reading import content_of, patiently, stranger
 from inkwash.data.rendering import Rendering, colour_levels
 from inkwash.errors import UserError
 
-# Raster formats. Pillow reads more: EPS by running Ghostscript, and some formats only with a plug-in.
-FORMATS = (
-    "AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
-    "TIFF", "WEBP",
-)  # fmt: skip
-# Pillow raises DecompressionBombError at twice the number of pixels that it warns at; a photograph may have so many.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# What undoes each EXIF orientation.
-TURNS = dict(enumerate(
-    (
-        Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
-        Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
-    ), 2,
-))  # fmt: skip
 AS_IT_IS = Rendering()
 
 
@@ -78,29 +65,13 @@ def _decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, nam
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def is_image(file: Path) -> bool:
-    """Tell by its first bytes whether a file is an image of a format that `decode` reads."""
-    try:
-        with Image.open(file, formats=_formats()):
-            return True
-    except Exception:  # see _read
-        return False
-
-
-def size_of(source: bytes | Path) -> tuple[int, int]:
-    """Return height and width of an image that can be decoded, from its header, upright as `decode` turns it."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as file:
-        turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (file.width, file.height) if turned else (file.height, file.width)
-
-
 def _read(source: bytes | Path, name: str, rendering: Rendering) -> Image.Image:
     """Read the image, rotated upright, in the smallest of the modes L, RGB and RGBA that holds it."""
     content = b""
     try:
         content = source if isinstance(source, bytes) else content_of(source)
-        file, content = _loaded(content)
-        return _upright(_with_levels(file, content, name, rendering), file)
+        file, content = loaded(content)
+        return upright(_with_levels(file, content, name, rendering), file)
     except (UserError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -112,34 +83,6 @@ def _read(source: bytes | Path, name: str, rendering: Rendering) -> Image.Image:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise CorruptImageError(f"{name} cannot be read as an image: {_advice(content, error)}") from error
-
-
-def _loaded(content: bytes) -> tuple[Image.Image, bytes]:
-    """Open and decode a file; return it and its content, of a PNG without the metadata if they are in the way."""
-    try:
-        return _opened(content), content
-    except ValueError:
-        if not content.startswith(SIGNATURE):
-            raise
-        plain = without_metadata(content)
-        return _opened(plain), plain
-
-
-def _opened(content: bytes) -> Image.Image:
-    file = Image.open(io.BytesIO(content), formats=_formats())
-    file.load()
-    # Pillow reads 16-bit samples of channels apart as 8-bit ones, without a word, if they are not compressed.
-    tags = getattr(file, "tag_v2", {})
-    if tags.get(284) == 2 and tags.get(259, 1) == 1 and max(tags[258]) > 8:
-        raise ValueError("a TIFF file of 16 bits with its channels apart: Pillow misreads it")
-    return file
-
-
-@cache
-def _formats() -> list[str]:
-    """Return those of FORMATS that this Pillow can read."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _with_levels(file: Image.Image, content: bytes, name: str, rendering: Rendering) -> Image.Image:
@@ -186,15 +129,6 @@ def _from_deep_grey(file: Image.Image, name: str, rendering: Rendering) -> Image
     image = grey.convert("RGBA")
     image.putalpha(Image.fromarray(np.where(levels == hidden, 0, 255).astype(np.uint8)))
     return image
-
-
-def _upright(image: Image.Image, file: Image.Image) -> Image.Image:
-    """Undo the rotation that the file's EXIF or XMP names; none if they are damaged."""
-    try:
-        turn = TURNS.get(file.getexif().get(0x0112, 1))
-    except Exception:  # as many kinds as for an image
-        return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _advice(content: bytes, error: Exception) -> str:

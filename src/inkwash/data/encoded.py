@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
@@ -13,16 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
+from inkwash.data.caches import ensure
 from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, size_of
 from inkwash.data.facts import Facts, Tally
-from inkwash.data.images import Images, fingerprint_of
+from inkwash.data.images import Images, fingerprint_of, map_file
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
-from inkwash.files import NAMES, filling
+from inkwash.files import NAMES
 
 DECODER = 2  # part of every cache key: raise it if `decode` gives other pixels
 LOOKED_AT = 256  # images whose sizes are noted
@@ -76,19 +75,18 @@ class EncodedSource(ABC):
         entries = self.find(split, given(path))
         key = repr((DECODER, entries.version, shape, self.resize, self.skip_corrupt, self.rendering))
         directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
-        make_cache_dir(self.cache_dir)
-        with FileLock(f"{directory}.lock"):  # the first rank or job decodes, the others wait for it
-            if not directory.exists():
-                self._fill(directory, entries, shape, f"Decoding {split} images")
+        ensure(directory, lambda partial: self._fill(partial, entries, shape, f"Decoding {split} images"))
         with undamaged(directory):
             labels = torch.from_numpy(np.load(directory / "labels.npy"))
-            mapped, fingerprint = _mapped(directory, len(labels), shape), (directory / "fingerprint").read_text()
+            mapped = map_file(directory / "images", (len(labels), *shape))
+            fingerprint = (directory / "fingerprint").read_text()
             found = json.loads((directory / "found.json").read_text("utf-8"))
         skipped = {reason: Tally(*tally) for reason, tally in found["skipped"].items()}
-        return Images(mapped, labels, fingerprint, entries.facts.without(skipped, found["sizes"]))
+        facts = entries.facts.without(skipped, found["sizes"])
+        return Images(mapped, labels, fingerprint, facts, directory / "images")
 
-    def _fill(self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
-        """Decode the images of a split into a new cache directory.
+    def _fill(self, partial: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
+        """Decode the images of a split into a new folder of the cache.
 
         Raises:
             UserError: the disk has no room for them.
@@ -99,11 +97,11 @@ class EncodedSource(ABC):
                 f"{entries.total} decoded images take {needed / 1e9:.1f} GB, but data.source.cache_dir="
                 f"{self.cache_dir} has {free / 1e9:.1f} GB left: choose another folder"
             )
-        with filling(directory) as partial:
-            labels, found = self._decode_all(partial, entries, shape, title)
-            np.save(partial / "labels.npy", labels.numpy())
-            (partial / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
-            (partial / "fingerprint").write_text(fingerprint_of(_mapped(partial, len(labels), shape), labels))
+        labels, found = self._decode_all(partial, entries, shape, title)
+        np.save(partial / "labels.npy", labels.numpy())
+        (partial / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
+        images = map_file(partial / "images", (len(labels), *shape))
+        (partial / "fingerprint").write_text(fingerprint_of(images, labels))
 
     def _decode_all(
         self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str
@@ -153,17 +151,6 @@ def undamaged(directory: Path) -> Iterator[None]:
         raise UserError(f"{directory} is damaged ({str(error).partition(chr(10))[0]}): delete it") from error
 
 
-def make_cache_dir(path: Path) -> None:
-    """Create the cache folder. Raises UserError if it cannot be written to."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise UserError(f"data.source.cache_dir={path} cannot be written to: choose another folder")
-
-
 def absolute(path: str | None) -> Path | None:
     """Return the absolute path; None for None."""
     return Path(path).expanduser().absolute() if path else None
@@ -189,11 +176,3 @@ def version_of(file: Path) -> tuple[str, int, int]:
     if not stat.S_ISREG(state.st_mode):  # reading from a pipe may never end
         raise UserError(f"{file} is a pipe, a socket or a device: remove it from data.path")
     return str(file), state.st_size, state.st_mtime_ns
-
-
-def _mapped(directory: Path, count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Map the decoded images, uint8 (count, C, H, W), which are read from disk page by page as they are used."""
-    size = count * shape[0] * shape[1] * shape[2]
-    if count == 0:
-        return torch.empty(0, *shape, dtype=torch.uint8)
-    return torch.from_file(str(directory / "images"), shared=False, size=size, dtype=torch.uint8).view(count, *shape)

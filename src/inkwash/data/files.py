@@ -1,15 +1,16 @@
 """Images that a user names for editing, without splits and without a cache."""
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 
 from inkwash.data.decode import decode
 from inkwash.data.encoded import Entry
 from inkwash.data.images import Images
 from inkwash.data.parquet import Parquet
+from inkwash.data.parquet_files import opened
 from inkwash.errors import UserError
 
 
@@ -42,8 +43,9 @@ def read_images(name: str, shape: tuple[int, int, int], limit: int) -> Images:
     return Images(images, torch.tensor([entry.label for entry in chosen]))
 
 
-def _rows(path: Path):
-    labelled = "label" in pq.read_schema(path).names
+def _rows(path: Path) -> Iterator[Entry]:
+    with opened(path) as shard:
+        labelled = "label" in shard.schema_arrow.names
     source = Parquet(heldout_fraction=0, label_column="label" if labelled else None)
     return iter(source.find("train", path).stream)
 

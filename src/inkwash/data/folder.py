@@ -1,6 +1,6 @@
 """Source of the image files in a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from inkwash.data.archive import archive_of, forget, top_of, zip_of
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
 from inkwash.data.labels import Classes, from_words, joined, recoded
-from inkwash.data.listing import Listing, images_below, listed_labels, suffixes
+from inkwash.data.listing import Listing, children, images_below, listed_labels, suffixes
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, Division, check_splits, divided, rows_of, split_of_folder
 from inkwash.errors import UserError
+
+OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset"}
 
 
 class Labelled(NamedTuple):
@@ -26,6 +29,8 @@ class Labelled(NamedTuple):
 
 class Folder(EncodedSource):
     """The image files below `data.path`, without hidden ones, each real file once however many links lead there.
+
+    In place of a folder there may be a zip file of it, as EDM's and StyleGAN's dataset_tool.py makes them.
 
     Splits: if all subfolders are named like splits (train, val, test, ...), they are. Labels: from dataset.json of EDM
     and StyleGAN if the folder has one ({"labels": [["00000/img.png", 3], ...]}), else the first level of subfolders
@@ -68,7 +73,7 @@ class Folder(EncodedSource):
 
     def find(self, split: str, path: Path) -> Entries:
         """Find the files of a split."""
-        division = self._division(path)
+        division = self._division(top_of(path))
         roots = {"train": division.train[0], "heldout": (division.heldout or division.train)[0]}
         found = {root: self._labelled(root) for root in dict.fromkeys(roots.values())}
         classes = joined(part.classes for part in found.values())
@@ -77,14 +82,18 @@ class Folder(EncodedSource):
         here = found[roots[split]]
         files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
         folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
+        versions = _versions(files, roots[split])  # of both splits: a pipe in either is refused at once
         if division.heldout is None:
             rows = rows_of(split, labels, self.heldout_fraction, self.stratified)
             files, labels = [files[i] for i in rows.nonzero()[:, 0].tolist()], labels[rows]
         passed_over = here.listing.passed_over
         facts = division.facts(split, classes, len(files), len(here.listing.files), folders, passed_over)
         facts = replace(facts, suspicious=(*facts.suspicious, *here.listing.suspicious))
-        version = (split, [version_of(file) for file in files], labels.tolist())
-        stream = (Entry(str(file), file, label) for file, label in zip(files, labels.tolist(), strict=True))
+        version = (split, versions, labels.tolist())
+        contents = _contents(files, roots[split])
+        pairs = zip(files, contents, labels.tolist(), strict=True)
+        stream = (Entry(str(file), content, label) for file, content, label in pairs)
+        forget()
         return Entries(version, len(files), stream, facts)
 
     def _division(self, path: Path) -> Division:
@@ -92,7 +101,7 @@ class Folder(EncodedSource):
         _check_folder(path, "data.path")
         if self.heldout_path is not None:
             _check_folder(self.heldout_path, "data.source.heldout_path")
-            heldout = self.heldout_path
+            heldout = top_of(self.heldout_path)
             train = (_split_folders(path) or {}).get("train", path) if self.splits == AUTO else path
             if heldout.is_relative_to(train) or train.is_relative_to(heldout):
                 raise UserError(
@@ -117,9 +126,23 @@ class Folder(EncodedSource):
         return Labelled(listing, *from_words(words))
 
 
+def _versions(files: Sequence[Path], root: Path) -> list[object]:
+    """Return what tells one state of the files from another: of a zip file, its own state, and their names."""
+    if (packed := zip_of(root)) is not None:
+        return [version_of(packed), *map(str, files)]
+    return [version_of(file) for file in files]
+
+
+def _contents(files: Sequence[Path], root: Path) -> Iterator[bytes] | Sequence[Path]:
+    archive = archive_of(root)
+    return archive.contents(files) if archive else files
+
+
 def _check_folder(path: Path, key: str) -> None:
-    if not path.is_dir():
-        raise UserError(f"{key}={path} is not a folder: give one that holds the images")
+    if not path.is_dir() and zip_of(path) is None:
+        other = OTHER_SOURCES.get(path.suffix.lower()) if path.is_file() else None
+        advice = f"use data={other} for it" if other else "give one that holds the images, or a zip file of it"
+        raise UserError(f"{key}={path} is not a folder: {advice}")
 
 
 def _split_folders(path: Path) -> dict[str, Path] | None:
@@ -128,9 +151,9 @@ def _split_folders(path: Path) -> dict[str, Path] | None:
     Raises:
         UserError: there are several of a split, or there are images beside folders for training and for holding out.
     """
-    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    folders, files = children(path)
     splits: dict[str, Path] = {}
-    others = [file for file in sorted(path.iterdir()) if file.suffix.lower() in suffixes()]
+    others = [file for file in files if file.suffix.lower() in suffixes()]
     for folder in folders:
         split = split_of_folder(folder.name)
         if split is None:
@@ -145,7 +168,7 @@ def _split_folders(path: Path) -> dict[str, Path] | None:
     if "train" not in splits or (len(splits) == 1 and others):
         return None
     for other in others:
-        if other.is_file() or images_below(other).files:
+        if other in files or images_below(other).files:
             raise UserError(
                 f"data.path={path} has folders for {' and '.join(splits)}, and images in {other.name}, whose name "
                 "tells no split: move it elsewhere, or take folders as classes with data.source.splits=none"

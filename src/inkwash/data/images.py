@@ -1,7 +1,9 @@
 """A split as one uint8 tensor, its mirror images, and the interface of a source of images."""
 
 import hashlib
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -22,10 +24,18 @@ class Images(Dataset):
         labels: int64 (N,), -1 if an image has none.
         fingerprint: a hash of images and labels.
         facts: what the source found, for the report of the data set.
+        file: the file that the images are mapped from; None if they are in memory.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, fingerprint: str | None = None, facts: Facts | None = None):
-        self.images = images
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        fingerprint: str | None = None,
+        facts: Facts | None = None,
+        file: Path | None = None,
+    ):
+        self.images, self.file = images, file
         self.labels = labels
         self.fingerprint = fingerprint or fingerprint_of(images, labels)
         self.facts = facts or Facts()
@@ -85,6 +95,13 @@ class Source(Protocol):
             UserError: the images cannot be loaded; the sentence names the file or key.
         """
         ...
+
+
+def map_file(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Map a file of images, uint8 (N, C, H, W), which are read from disk page by page as they are used."""
+    if shape[0] == 0:
+        return torch.empty(shape, dtype=torch.uint8)
+    return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=torch.uint8).view(shape)
 
 
 def fingerprint_of(images: Tensor, labels: Tensor) -> str:

@@ -64,6 +64,11 @@ def from_column(column: pa.ChunkedArray, names: Sequence[str], place: str) -> tu
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if is_bytes(column.type):  # text, as some databases write it
+        try:
+            column = column.cast(pa.binary()).cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise _unusable(place, "holds bytes that are no text") from error
     kind = column.type
     if pa.types.is_boolean(kind):
         return _integers(column.cast(pa.int8())), Classes(("false", "true"), fixed=True)
@@ -71,7 +76,7 @@ def from_column(column: pa.ChunkedArray, names: Sequence[str], place: str) -> tu
         return from_words(column.to_pylist())
     if pa.types.is_floating(kind):  # as pandas stores integers with missing values
         column = pa.chunked_array([pa.array(column.to_numpy(), from_pandas=True)], kind)  # NaN becomes null
-    elif not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
+    elif not (pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
         raise _unusable(place, f"holds {kind}")
     try:
         labels = _integers(column)
@@ -89,12 +94,19 @@ def is_label(kind: pa.DataType) -> bool:
     return (
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or is_bytes(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
         or pa.types.is_null(kind)
         or str(kind) == "string_view"
     )
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Tell whether a column holds bytes of any length."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or str(kind) == "binary_view"
 
 
 def names_in_metadata(schema: pa.Schema, column: str) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from inkwash.data.archive import Archive, archive_of
 from inkwash.data.decode import FORMATS, is_image
-from inkwash.data.facts import PassedOver, note
+from inkwash.data.facts import PassedOver, merged, note
 from inkwash.errors import UserError
 
 DATASET_JSON = "dataset.json"
@@ -37,14 +38,21 @@ class Listing(NamedTuple):
 
 
 def images_below(root: Path) -> Listing:
-    """List the image files below a folder, without hidden ones; links are followed, to each real path once."""
+    """List the image files below a folder, or a zip file or folder in it, without hidden ones.
+
+    Links are followed, to each real path once.
+    """
     files: list[Path] = []
     passed_over: PassedOver = {}
-    unread = None
-    for file in sorted(_Walk(root, passed_over).files):
+    unread, archive = None, archive_of(root)
+    if archive:
+        passed_over = merged([archive.passed_over])
+    for file in archive.files if archive else sorted(_Walk(root, passed_over).files):
         suffix = file.suffix.lower()
-        if suffix in suffixes() or (suffix not in OTHER | PICTURES and is_image(file)):
+        if suffix in suffixes() or (suffix not in OTHER | PICTURES and _is_image(file, archive)):
             files.append(file)
+            continue
+        if file == root / DATASET_JSON:
             continue
         name = str(file.relative_to(root))
         note(passed_over, "not images" if suffix not in PICTURES else "of a format that is not read", name)
@@ -55,6 +63,21 @@ def images_below(root: Path) -> Listing:
     return Listing(files, passed_over, suspicious)
 
 
+def _is_image(file: Path, archive: Archive | None) -> bool:
+    if archive is None:
+        # A pipe, which must not be opened, and a link to nothing are refused by name, once their turn comes.
+        return not file.is_file() or is_image(file)
+    return is_image(next(archive.contents([file])))
+
+
+def children(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the visible folders and the files in a folder or zip file, not deeper, sorted."""
+    if archive := archive_of(folder):
+        return archive.children(folder)
+    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return [path for path in found if path.is_dir()], [path for path in found if not path.is_dir()]
+
+
 def listed_labels(root: Path, files: list[Path]) -> np.ndarray | None:
     """Return the labels of files by the folder's dataset.json, as EDM and StyleGAN write it; None if it has none.
 
@@ -63,11 +86,12 @@ def listed_labels(root: Path, files: list[Path]) -> np.ndarray | None:
     Raises:
         UserError: it cannot be read, or labels are not whole numbers.
     """
-    path = root / DATASET_JSON
-    if not path.is_file():
+    path, archive = root / DATASET_JSON, archive_of(root)
+    if path not in archive.files if archive else not path.is_file():
         return None
     try:
-        listed = json.loads(path.read_text("utf-8"))["labels"]
+        content = archive.read(path) if archive else path.read_bytes()
+        listed = json.loads(content.decode("utf-8-sig"))["labels"]
         pairs = listed if isinstance(listed, dict) else dict(listed or [])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(

@@ -1,15 +1,17 @@
 """LightningDataModule of any source: uint8 images inside, float32 in [-1, 1] for the network."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Source
+from inkwash.data.readers import Read, plan
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit, to_float
 from inkwash.launch.signals import serve
@@ -88,12 +90,16 @@ class ImageDataModule(LightningDataModule):
             # Lightning's overfit_batches means the same batches in each of its epochs
             start_step=lambda: 0 if trainer.overfit_batches else trainer.global_step,
         )
+        size = self.batch_size // (trainer.world_size * trainer.accumulate_grad_batches)
+        readers, by_pipe = plan(
+            self.num_workers, size * (math.prod(self.shape) + 8), trainer.world_size // trainer.num_nodes
+        )
         return DataLoader(
-            _Reported(images),
+            Read(images, by_pipe),
             batch_sampler=batches,
             collate_fn=_as_it_is,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=readers,
+            persistent_workers=readers > 0,
             worker_init_fn=serve,
             pin_memory=trainer.strategy.root_device.type == "cuda",
         )
@@ -134,22 +140,6 @@ def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
             f"data.num_classes={num_classes}, but the {split} labels go up to {largest}: "
             f"set data.num_classes={largest + 1}, or null to train without classes"
         )
-
-
-class _Reported(Dataset):
-    """Dataset that returns a UserError in place of a batch, because an exception would lose its type on the way.
-
-    A reader's process hands the text of its traceback to the training, and nothing else.
-    """
-
-    def __init__(self, images: ImageSplit | Flipped):
-        self.images = images
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor] | UserError:
-        try:
-            return self.images.__getitems__(indices)
-        except UserError as error:
-            return error
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,24 +1,22 @@
-"""Source of Parquet files in the Hugging Face layout: a column of struct<bytes, path>, integer labels."""
+"""Source of Parquet files of encoded images and labels, whatever wrote them."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from inkwash.data.columns import columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.labels import Classes, from_column, is_label, joined, names_in_metadata, recoded
+from inkwash.data.labels import Classes, joined, recoded
+from inkwash.data.parquet_files import images_in, labels_of, opened
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
-from inkwash.errors import UserError
 
 SUFFIXES = (".parquet", ".pq", ".parq")
-# Exceptions of pyarrow for damaged files.
-DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
 
 
 class Parquet(EncodedSource):
@@ -30,8 +28,10 @@ class Parquet(EncodedSource):
         heldout_fraction: fraction of the rows held out if no files are, the same ones for every seed; 0 for none.
         splits: auto tells files for training and testing apart by their names (splits.py); none takes all as one set.
         stratified: hold out the same fraction of each class; false draws from all rows together.
-        image_column: column of images; null for the only one, found by its type.
-        label_column: a column of numbers or names; null for images without labels.
+        image_column: column of images; null for the only one, found by its type: files in bytes, struct<bytes, path>
+            as Hugging Face writes them, lists of bytes, arrays of pixels, or paths relative to the Parquet file.
+        label_column: a column of numbers or names; `label` stands for the only column of a similar name too; null for
+            images without labels.
         resize, skip_corrupt, cache_dir: see EncodedSource.
         black, white, background: see Rendering.
     """
@@ -64,114 +64,69 @@ class Parquet(EncodedSource):
         """Find the rows of a split; both splits are parts of the same files unless there are files of their own."""
         division = divide_files(path, self.heldout_path, SUFFIXES, self.splits)
         places = {"train": division.train, "heldout": division.heldout or division.train}
-        opened = {name: [open_parquet(file) for file in files] for name, files in places.items()}
-        image, label = self._columns([*opened["train"], *opened["heldout"]])
-        parts = {name: _labels(shards, label) for name, shards in opened.items()}
+        columns = self._columns(division.train[0])
+        tables = {name: [_table(file, *columns) for file in files] for name, files in places.items()}
+        parts = {name: _labels(found) for name, found in tables.items()}
         classes = joined(part[1] for part in parts.values())
         labels = torch.from_numpy(recoded(*parts[split], classes))
-        wanted, shards = torch.ones(len(labels), dtype=torch.bool), opened[split]
+        wanted = torch.ones(len(labels), dtype=torch.bool)
         if division.heldout is None:
             wanted = rows_of(split, labels, self.heldout_fraction, self.stratified)
-        names = (file.name for file, _ in shards)
+        names = (table.file.name for table in tables[split])
         facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
-        version = ([version_of(file) for file, _ in shards], image, label, wanted.sum().item(), split, _hash(labels))
-        stream = _rows(shards, image, wanted, labels)
-        return Entries(version, int(wanted.sum()), stream, facts)
+        version = ([_version(table) for table in tables[split]], wanted.sum().item(), split, _hash(labels))
+        return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels), facts)
 
-    def _columns(self, shards: list[tuple[Path, pq.ParquetFile]]) -> tuple[str, str | None]:
+    def _columns(self, file: Path) -> tuple[str, str | None]:
         """Return the columns of images and labels, the same ones in all files."""
-        image, label = columns_of(shards[0][0], shards[0][1].schema_arrow, self.image_column, self.label_column)
-        for file, shard in shards[1:]:
-            columns_of(file, shard.schema_arrow, image, label)
-        return image, label
+        with opened(file) as shard:
+            return columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
 
 
-def labels_of(file: Path, shard: pq.ParquetFile, label: str | None) -> tuple[np.ndarray, Classes]:
-    """Return the labels of a file's rows, int64, -1 where there is none, and their classes.
+class Table(NamedTuple):
+    """What a file holds beside its images, so that it need not stay open.
 
-    Raises:
-        UserError: the file is damaged, or the values are no labels.
+    image: the column of images.
+    labels, classes: see `labels_of`.
+    names_files: whether images are files of their own.
     """
-    rows = shard.metadata.num_rows
-    if not 0 <= rows <= file.stat().st_size:  # an image takes at least a byte
-        raise UserError(f"{file} is damaged: it declares {rows} rows, more than fit in its bytes: fetch it again")
-    if label is None:
-        return np.full(rows, -1), Classes()
-    try:
-        column = shard.read([label], use_threads=False).column(0)
-    except DAMAGE as error:
-        raise UserError(f"the column {label} of {file} cannot be read: fetch the file again") from error
-    return from_column(column, names_in_metadata(shard.schema_arrow, label), f"{label} in {file}")
+
+    file: Path
+    image: str
+    labels: np.ndarray
+    classes: Classes
+    names_files: bool
 
 
-def _labels(shards: list[tuple[Path, pq.ParquetFile]], label: str | None) -> tuple[np.ndarray, Classes]:
+def _table(file: Path, image: str, label: str | None) -> Table:
+    with opened(file) as shard:
+        columns_of(file, shard.schema_arrow, image, label)
+        return Table(file, image, *labels_of(file, shard, label), names_files(shard, image))
+
+
+def _version(table: Table) -> tuple[object, ...]:
+    """Return what tells one state of a file from another, and of the image files that it names."""
+    named = images_in(table.file, table.image) if table.names_files else ()
+    states = [version_of(path) for path in named if isinstance(path, Path)]
+    return version_of(table.file), table.image, hashlib.sha256(repr(states).encode()).hexdigest()
+
+
+def _labels(tables: Sequence[Table]) -> tuple[np.ndarray, Classes]:
     """Return the labels of all rows of some files, and the classes of all."""
-    parts = [labels_of(file, shard, label) for file, shard in shards]
-    classes = joined(part[1] for part in parts)
-    return np.concatenate([recoded(*part, classes) for part in parts]), classes
+    classes = joined(table.classes for table in tables)
+    return np.concatenate([recoded(table.labels, table.classes, classes) for table in tables]), classes
 
 
 def _hash(labels: Tensor) -> str:
     return hashlib.sha256(labels.numpy().tobytes()).hexdigest()
 
 
-def columns_of(
-    file: Path, schema: pa.Schema, image_column: str | None, label_column: str | None
-) -> tuple[str, str | None]:
-    """Return the names of the columns of images and labels; image_column=None finds it by its type.
-
-    Raises:
-        UserError: there is no such column, or there are several.
-    """
-    images = [field.name for field in schema if _holds_images(field.type)]
-    if image_column is None and len(images) != 1:
-        raise UserError(
-            f"{file} has {len(images)} columns of images among {schema.names}: "
-            "name the one to use with data.source.image_column=..."
-        )
-    image = image_column or images[0]
-    if image not in images:
-        raise UserError(
-            f"data.source.image_column={image} is not one of the columns of images in {file}, which are {images}"
-        )
-    label = label_column
-    if label is not None and (label not in schema.names or not is_label(schema.field(label).type)):
-        raise UserError(
-            f"data.source.label_column={label} is not a column of numbers or names in {file}, which has "
-            f"{schema.names}: name another one, or null for images without labels"
-        )
-    return image, label
-
-
-def open_parquet(file: Path) -> tuple[Path, pq.ParquetFile]:
-    """Open a Parquet file; return its path and the file. Raises UserError if it is not one."""
-    try:
-        opened = pq.ParquetFile(file)
-        _ = opened.schema_arrow  # is read only now
-        return file, opened
-    except DAMAGE as error:
-        raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    """Return True for struct<bytes, ...>, as Hugging Face writes images, and for binary."""
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _holds_images(field.type) for field in kind)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _rows(shards: list[tuple[Path, pq.ParquetFile]], image: str, wanted: Tensor, labels: Tensor) -> Iterator[Entry]:
-    """Yield the wanted rows of all shards, in order; a missing image becomes b"", which cannot be decoded."""
+def _rows(tables: Sequence[Table], wanted: Tensor, labels: Tensor) -> Iterator[Entry]:
+    """Yield the wanted rows of all files, in order."""
     rows = zip(wanted.tolist(), labels.tolist(), strict=True)
-    for file, shard in shards:
-        row = 0
-        try:
-            for batch in shard.iter_batches(1024, columns=[image]):
-                for value in batch.column(image).to_pylist():
-                    chosen, label = next(rows, (False, -1))
-                    if chosen:
-                        encoded = value["bytes"] if isinstance(value, dict) else value
-                        yield Entry(f"row {row} of {file}", encoded or b"", label)
-                    row += 1
-        except DAMAGE as error:
-            raise UserError(f"{file} is damaged at row {row} or after it: fetch it again") from error
+    for table in tables:
+        for row, encoded in enumerate(images_in(table.file, table.image)):
+            chosen, label = next(rows, (False, -1))
+            if chosen:
+                named = f"{encoded}, named by row" if isinstance(encoded, Path) else "row"
+                yield Entry(f"{named} {row} of {table.file}", encoded, label)

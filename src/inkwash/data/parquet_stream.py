@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from inkwash.data.parquet import DAMAGE, SUFFIXES, columns_of, labels_of, open_parquet
+from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
+from inkwash.data.parquet import SUFFIXES
+from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened
+from inkwash.data.reading import content_of, patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import AUTO
@@ -22,8 +25,7 @@ class ParquetStream(StreamedSource):
     A row group is read whole, so its size decides how much memory is needed: about 1000 images are a good size.
 
     Args:
-        image_column: column of images; null for the only one, found by its type.
-        label_column: a column of numbers or names; null for images without labels.
+        image_column, label_column: see Parquet.
         heldout_path, heldout_fraction, splits, stratified, resize, skip_corrupt, window, cache_dir: see
             StreamedSource.
         black, white, background: see Rendering.
@@ -58,18 +60,19 @@ class ParquetStream(StreamedSource):
 
     def scan(self, file: Path) -> Scanned:
         """Read row groups and labels; of the images only their sizes in the footer."""
-        shard = open_parquet(file)[1]
-        metadata = shard.metadata
-        image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
-        labels, classes = labels_of(file, shard, label)
-        try:
-            groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-            blocks = [(i, group.num_rows, _bytes(group, image)) for i, group in enumerate(groups) if group.num_rows]
-        except DAMAGE as error:
-            raise _damaged(f"the row groups of {file}") from error
+        with opened(file) as shard:
+            metadata = shard.metadata
+            image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
+            labels, classes = labels_of(file, shard, label)
+            try:
+                groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+                blocks = [(i, group.num_rows, bytes_of(group, image)) for i, group in enumerate(groups)]
+            except DAMAGE as error:
+                raise _damaged(f"the row groups of {file}") from error
+        blocks = [block for block in blocks if block[1]]
         if sum(rows for _, rows, _ in blocks) != len(labels) or min((rows for _, rows, _ in blocks), default=1) < 0:
             raise _damaged(f"{file}, whose row groups do not add up,")
-        digest = _digest(file, metadata.serialized_size)
+        digest = patiently(lambda: _digest(file, metadata.serialized_size), str(file))
         return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], digest, classes)
 
     def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
@@ -86,18 +89,23 @@ class ParquetShards(Shards):
     def read(self, block: int) -> list[bytes]:
         """Read the images of a row group; a missing one becomes b"", which cannot be decoded."""
         file, group = self.file(block), int(self.index.blocks[block, 1])
+        name = f"row group {group} of {file}"
         try:
-            state = file.stat()
-            shard = _opened(file, state.st_size, state.st_mtime_ns)
-            image = columns_of(file, shard.schema_arrow, *self.columns)[0]
-            # Threads of a pool would not survive the fork into a reader's process.
-            table = shard.read_row_group(group, [image], use_threads=False).flatten()
+            encoded = patiently(lambda: self._images(file, group), name)
         except DAMAGE as error:
-            raise _damaged(f"row group {group} of {file}") from error
-        encoded = table[f"{image}.bytes" if f"{image}.bytes" in table.column_names else image]
+            raise _damaged(name) from error
         if len(encoded) != self.firsts[block + 1] - self.firsts[block]:
             raise UserError(f"{file} was replaced after the job began: start the job again")
-        return [value or b"" for value in encoded.to_pylist()]
+        return [_content(image, name) for image in encoded]
+
+    def _images(self, file: Path, group: int) -> list[bytes | Path]:
+        state = file.stat()
+        shard = _opened(file, state.st_size, state.st_mtime_ns)
+        image = columns_of(file, shard.schema_arrow, *self.columns)[0]
+        rows = rows_at_once(shard.metadata, image)
+        # Threads of a pool would not survive the fork into a reader's process.
+        batches = shard.iter_batches(rows, [group], [image], use_threads=False)
+        return [encoded for batch in batches for encoded in images_of(batch.column(0), file.parent)]
 
     def name(self, number: int) -> str:
         """Return "row R of FILE", as `Parquet` names it."""
@@ -109,12 +117,17 @@ class ParquetShards(Shards):
 @lru_cache(16)
 def _opened(file: Path, *_version: int) -> pq.ParquetFile:
     """Open a file; the last few stay open, because a footer may take as long to read as a row group."""
-    return open_parquet(file)[1]
+    return open_parquet(file)
 
 
-def _bytes(group: pq.RowGroupMetaData, image: str) -> int:
-    columns = (group.column(i) for i in range(group.num_columns))
-    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == image)
+def _content(image: bytes | Path, name: str) -> bytes:
+    """Return an image's file. Raises UserError if it cannot be read."""
+    if isinstance(image, bytes):
+        return image
+    try:
+        return patiently(lambda: content_of(image), f"{image}, named by {name},")
+    except ValueError:  # too large for an image
+        return b""
 
 
 def _digest(file: Path, footer: int) -> str:

@@ -53,8 +53,9 @@ class Report:
     suspicious: list[str]
 
     def plain(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
-        return asdict(self)
+        """Return the report as JSON has it, with its text, for pages that show it."""
+        text = [*lines(self), *(f"warning  {sentence}" for sentence in self.suspicious)]
+        return {**asdict(self), "text": text}
 
 
 def report_of(data: ImageDataModule) -> Report:
@@ -119,10 +120,10 @@ def suspicions(report: Report, num_classes: int | None, sample: Tensor) -> Itera
         return
     missing = [name for name, count in zip(report.classes, counts, strict=True) if count == 0]
     if missing and labelled:
-        yield f"{_list(missing)} of {len(counts)} classes: no training image, so that samples of it are of nothing seen"
+        yield f"classes without a training image: {_list(missing)} (of {len(counts)}), so their samples mean nothing"
     few = [f"{n} ({c})" for n, c in zip(report.classes, counts, strict=True) if 0 < c < FEW]
     if few and len(few) < len(counts):
-        yield f"{_list(few)}: fewer than {FEW} training images"
+        yield f"classes with fewer than {FEW} training images: {_list(few)}"
 
 
 def lines(report: Report) -> Iterator[str]:

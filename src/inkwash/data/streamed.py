@@ -2,16 +2,17 @@
 
 import hashlib
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
-from inkwash.data.encoded import DECODER, absolute, given, make_cache_dir, undamaged, version_of
+from inkwash.data.caches import ensure, locked
+from inkwash.data.encoded import DECODER, absolute, given, undamaged, version_of
 from inkwash.data.facts import Facts
 from inkwash.data.labels import joined
 from inkwash.data.rendering import Rendering
@@ -19,7 +20,7 @@ from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import Division, check_splits, divide_files, rows_of
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
-from inkwash.files import filling, replacing
+from inkwash.files import replacing
 
 FORMAT = 2  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
@@ -119,26 +120,27 @@ class StreamedSource(ABC):
         """Return the folder of the files' index, which the first rank or job makes while the others wait."""
         key = [FORMAT, type(self).__name__, [version_of(file) for file in files], self.options()]
         directory = self.cache_dir / f"index-{_hash(key)}"
-        make_cache_dir(self.cache_dir)
-        with FileLock(f"{directory}.lock"):
-            if not directory.exists():
-                bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
-                with filling(directory) as partial:
-                    if not Index.write(partial, (self.scan(file) for file in bar)):
-                        raise UserError(f"{place} holds no images in its {len(files)} files: give others")
+
+        def fill(partial: Path) -> None:
+            bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
+            if not Index.write(partial, (self.scan(file) for file in bar)):
+                raise UserError(f"{place} holds no images in its {len(files)} files: give others")
+
+        ensure(directory, fill)
         return directory
 
     def _chosen(self, directory: Path, split: str, index: Index, whole: bool) -> np.ndarray:
         """Return the numbers of the split's images, int64, mapped: the same split as that of a cached source."""
         drawn = f"{split}-{self.heldout_fraction}{'-stratified' if self.stratified else ''}.npy"
         path = directory / ("all.npy" if whole else drawn)
-        with FileLock(f"{directory}.lock"):
-            if not path.exists():
-                labels = torch.from_numpy(np.array(index.images[:, 0]))
-                part = rows_of(split, labels, self.heldout_fraction, self.stratified)
-                rows = np.arange(len(labels)) if whole else np.flatnonzero(part)
-                with replacing(path) as partial, open(partial, "wb") as file:
-                    np.save(file, rows)
+        if not path.exists():
+            labels = torch.from_numpy(np.array(index.images[:, 0]))
+            part = rows_of(split, labels, self.heldout_fraction, self.stratified)
+            rows = np.arange(len(labels)) if whole else np.flatnonzero(part)
+            if not os.access(directory, os.W_OK):  # another user's, or on a read-only disk
+                return rows
+            with locked(directory), replacing(path) as partial, open(partial, "wb") as file:
+                np.save(file, rows)
         return np.load(path, mmap_mode="r")
 
 

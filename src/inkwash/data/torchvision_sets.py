@@ -1,13 +1,15 @@
 """Source of data sets that torchvision downloads: CIFAR10, MNIST, FashionMNIST and others."""
 
 import inspect
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
-from filelock import FileLock
 
+from inkwash.data.caches import locked
 from inkwash.data.facts import Facts
 from inkwash.data.images import Images
 from inkwash.data.labels import Classes
@@ -39,8 +41,10 @@ class TorchvisionSet:
         root = Path(path or ".").expanduser().absolute()
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f"{self.name}.lock"):  # one rank downloads, the others wait and find the files
-                data = self.dataset(root, train=split == "train", download=True)
+            writable = os.access(root, os.W_OK)  # a shared folder may be read-only, and have the files
+            # One rank downloads, the others wait and find the files.
+            with locked(root / self.name) if writable else nullcontext():
+                data = self.dataset(root, train=split == "train", download=writable)
         except (OSError, RuntimeError) as error:  # no network, no space, no right to write, or a damaged file
             raise UserError(
                 f"{self.name} could neither be found nor downloaded ({_first_line(error)}): put {self._files()} "

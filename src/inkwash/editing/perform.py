@@ -1,10 +1,12 @@
 """Perform a task: batches, noise and quantisation of its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.denoiser import Estimate
 from inkwash.editing.codecs import Painter
 from inkwash.editing.tasks import Task
 from inkwash.images import to_float
@@ -16,28 +18,31 @@ def perform(
     task: Task,
     denoiser: nn.Module,
     sampler: Sampler,
-    x_0: Tensor,
+    x_0: Any,
     y: Tensor | None = None,
     seed: int = 0,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     on_step: Callable[[], object] = lambda: None,
+    first: int = 0,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, rows uint8 (n, columns, C, H, W)) a batch of at most batch_size drawn images at a time.
 
-    Row i is a function of its inputs, (seed, i) and the task, whatever the batch size.
+    Row i is a function of its inputs, (seed, i) and the task, whatever the batch size. A row of more images than that
+    goes through the denoiser in parts.
 
     Args:
         denoiser: on `device`.
-        x_0: uint8 (N, task.inputs, C, H, W), the inputs of all rows.
+        x_0: uint8 (N, task.inputs, C, H, W), the inputs of all rows: a tensor, or what gives slices of one.
         y: see Task.row.
         on_step: called after every step of every batch.
+        first: the row to begin with.
 
     Raises:
         UserError: an image has NaN or infinite pixels.
     """
-    painter = Painter(denoiser, sampler, on_step)
-    for indices in batches(task, len(x_0), batch_size):
+    painter = Painter(denoiser if task.width <= batch_size else InParts(denoiser, batch_size), sampler, on_step)
+    for indices in batches(task, len(x_0), batch_size, first):
         part = slice(indices[0], indices[-1] + 1)
         channels, height, width = x_0.shape[2:]
         noise = ImageNoise(seed, indices, (channels, height, width), device)
@@ -45,7 +50,22 @@ def perform(
         yield indices, quantized(task.row(painter, to_float(x_0[part].to(device)), noise, labels))
 
 
-def batches(task: Task, count: int, batch_size: int) -> list[range]:
-    """Cut rows 0 .. count - 1 into batches of as many as sample batch_size images, at least one."""
+class InParts(nn.Module):
+    """A denoiser that is called for at most `size` images at a time."""
+
+    def __init__(self, denoiser: nn.Module, size: int):
+        super().__init__()
+        self.denoiser, self.size = denoiser, size
+        self.schedule: Any = denoiser.schedule
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
+        ys = [None] * len(x_t) if y is None else y.split(self.size)
+        parts = [self.denoiser(*part) for part in zip(x_t.split(self.size), t.split(self.size), ys, strict=False)]
+        v = None if parts[0].v is None else torch.cat([part.v for part in parts])
+        return Estimate(torch.cat([part.x_0 for part in parts]), torch.cat([part.eps for part in parts]), v)
+
+
+def batches(task: Task, count: int, batch_size: int, first: int = 0) -> list[range]:
+    """Cut rows first .. count - 1 into batches of as many as sample batch_size images, at least one."""
     size = max(1, batch_size // task.width)
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+    return [range(start, min(start + size, count)) for start in range(first, count, size)]

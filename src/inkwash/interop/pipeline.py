@@ -26,9 +26,9 @@ from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
 from inkwash.files import write_json
 from inkwash.interop.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
-from inkwash.interop.scheduler import listed_betas, overrides, scheduler_config
+from inkwash.interop.scheduler import T, listed_betas, overrides, scheduler_config
 from inkwash.interop.unet_config import unet2d_config, unet_arguments
-from inkwash.interop.unet_weights import from_unet2d, to_unet2d
+from inkwash.interop.unet_weights import TIME_TABLE, check_time_table, from_unet2d, time_table, to_unet2d
 from inkwash.nets.unet import UNet
 from inkwash.run import load_run
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
@@ -38,7 +38,8 @@ from inkwash.training.build import build_module
 from inkwash.training.module import DiffusionModule
 
 OLDEST_DIFFUSERS = "0.35.0"  # the version whose file format is written
-NO_LABEL = {"last_class": "no label"}
+# What the last class embedding stands for: by UNet.no_label, in the metadata of weights.
+LAST_CLASS = {True: {"last_class": "no label"}, False: {"last_class": "a class"}}
 
 # --- Out --------------------------------------------------------------------------------------------------------------
 
@@ -68,12 +69,16 @@ def export_diffusers(
     net: Any = run.denoiser.net
     if not isinstance(net, UNet):
         raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
-    unet = unet2d_config(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
-    scheduler = scheduler_config(run.config, run.denoiser)
-    labels = {} if run.num_classes is None else NO_LABEL
+    scheduler, schedule = scheduler_config(run.config, run.denoiser), run.denoiser.schedule
+    times = int(schedule.t_max) if schedule.t_max != T and getattr(schedule, "stretch_time", False) else None
+    unet = unet2d_config(times, **{key: value for key, value in run.config["model"].items() if key != "_target_"})
+    state = to_unet2d(net, net.state_dict())
+    if times is not None:
+        state[TIME_TABLE] = time_table(net, schedule)
+    labels = {} if run.num_classes is None else LAST_CLASS[net.no_label]
     parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
     with _whole(out) as folder:
-        _save(to_unet2d(net, net.state_dict()), folder / "unet" / f"{WEIGHTS}.safetensors", labels)
+        _save(state, folder / "unet" / f"{WEIGHTS}.safetensors", labels)
         _write_json(folder / "unet" / "config.json", "UNet2DModel", unet)
         _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
         _write_json(folder / "model_index.json", "DDPMPipeline", parts)
@@ -122,7 +127,7 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
 
     Args:
         num_classes: only for a network with class embeddings that is not our own export: how many classes it has, one
-            less than embeddings, if the last of these stands for no label.
+            less than embeddings if the last of these stands for no label, else as many.
 
     Raises:
         UserError: the folder holds something that cannot be represented; the sentence names file and field.
@@ -137,15 +142,18 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
     with _blaming(unet_file):
         check_kinds(unet, OF_UNET)
         model = unet_arguments(unet)
-        _check_classes(model["num_classes"], num_classes, metadata)
+        model |= _classes(model["num_classes"], num_classes, metadata)
+        stretched = unet.get("time_embedding_type") == "learned"
     with _blaming(scheduler_file):
         check_kinds(scheduler, OF_SCHEDULER)
-        config = _run_config(model, scheduler)
+        config = _run_config(model, scheduler, stretched)
         build(config["schedule"])  # an error here is of the scheduler's file, one below is of the network's
     with _blaming(unet_file):
         module = build_module(config)
     nets: list[Any] = [module.denoiser.net, module.ema_denoiser.net]
     with _blaming(unet_file.parent):
+        if stretched:
+            check_time_table(state.pop(TIME_TABLE, None), nets[0], module.denoiser.schedule)
         weights = from_unet2d(nets[0], state)
     for net in nets:
         net.load_state_dict(weights)
@@ -162,27 +170,45 @@ def _blaming(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from error
 
 
-def _check_classes(found: int | None, given: int | None, metadata: dict[str, str]) -> None:
-    """Raise UserError unless the number of classes is certain.
+def _classes(found: int | None, given: int | None, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the network's arguments num_classes, and no_label if it is False.
 
-    Only a file of ours says that the last class embedding stands for "no label".
+    Only a file of ours says whether the last class embedding stands for "no label".
+
+    Args:
+        found: one less than there are class embeddings; None for a network without.
+        given: number of classes that the user gives, or None.
+
+    Raises:
+        UserError: the number of classes is not certain.
     """
-    if given is None and found is not None and not metadata.items() >= NO_LABEL.items():
-        raise UserError(f"num_class_embeds={found + 1}: if the last one stands for no label, pass num_classes={found}")
-    if given not in (None, found):
+    last = [no_label for no_label, said in LAST_CLASS.items() if metadata.items() >= said.items()]
+    if found is None or (given is None and last):
+        known = None if found is None else found + 1 - last[0]
+    elif given is None:
+        raise UserError(
+            f"num_class_embeds={found + 1}: if the last one stands for no label, pass num_classes={found}; if it is a "
+            f"class like the others, pass num_classes={found + 1}"
+        )
+    else:
+        known = given
+    if given not in (None, known) or (found is not None and known not in (found, found + 1)):
         raise UserError(
             f"num_classes={given} does not fit num_class_embeds={None if found is None else found + 1}: there must be "
-            "one embedding more than classes, the last for no label"
+            "as many embeddings as classes, or one more for no label"
         )
+    return {"num_classes": known, **({"no_label": False} if found is not None and known == found + 1 else {})}
 
 
-def _run_config(model: dict[str, Any], scheduler: dict[str, Any]) -> dict[str, Any]:
+def _run_config(model: dict[str, Any], scheduler: dict[str, Any], stretch_time: bool) -> dict[str, Any]:
     """Return the default configuration with this network, path, prediction and sampler; the data are not known."""
     channels, height, width = model["shape"]
     data = ["data=folder", f"data.shape=[{channels},{height},{width}]", "model=unet_cifar10", "spacing.steps=null"]
     loss = ["loss=hybrid"] if model["learn_variance"] else []
-    config = _compose([*data, *loss, *overrides(scheduler, model["learn_variance"])])
+    config = _compose([*data, *loss, *overrides(scheduler, model["learn_variance"], stretch_time)])
     config["model"].update(model)
+    if not model.get("no_label", True):
+        config["loss"]["label_dropout"] = 0.0  # there is no embedding for a hidden label
     config["data"]["num_classes"] = model["num_classes"]
     if node := listed_betas(scheduler):
         config["schedule"]["betas"] = node

@@ -26,9 +26,19 @@ OF_UNET = {
     "dropout": "float",
     "attention_head_dim": "int | None",
     "norm_num_groups": "int",
+    "attn_norm_num_groups": "int | None",
+    "norm_eps": "float",
+    "freq_shift": "int",
+    "flip_sin_to_cos": "bool",
+    "resnet_time_scale_shift": "str",
+    "add_attention": "bool",
+    "time_embedding_type": "str",
+    "num_train_timesteps": "int | None",
     "num_class_embeds": "int | None",
 }
 OF_SCHEDULER = {
+    "num_train_timesteps": "int",
+    "beta_schedule": "str",
     "beta_start": "float",
     "beta_end": "float",
     "trained_betas": "list[float] | None",
@@ -38,7 +48,7 @@ OF_SCHEDULER = {
 }
 SIZES = (
     *("sample_size", "in_channels", "out_channels", "block_out_channels", "layers_per_block"),
-    *("attention_head_dim", "norm_num_groups"),
+    *("attention_head_dim", "norm_num_groups", "attn_norm_num_groups", "num_train_timesteps"),
 )
 
 

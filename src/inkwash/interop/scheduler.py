@@ -11,7 +11,7 @@ from inkwash.errors import UserError
 from inkwash.process import betas
 from inkwash.process.schedules import BetaSchedule
 
-T = 1000  # networks of diffusers take the index of the step, ours that index scaled to 0..1000: equal for T = 1000
+T = 1000  # for which the index of the step, which their networks take, is also what ours take by default
 # Defaults of DDPMScheduler for fields that its file leaves out.
 DEFAULTS: dict[str, Any] = {
     "num_train_timesteps": T,
@@ -29,6 +29,11 @@ DEFAULTS: dict[str, Any] = {
     "sample_max_value": 1.0,
     "timestep_spacing": "leading",
     "steps_offset": 0,
+}
+# Schedules of theirs whose betas we list one by one, which need not be all in one YAML of ours.
+LISTED: dict[str, Callable[[int, float, float], Tensor]] = {
+    "sigmoid": lambda t, start, end: _linspace(-6, 6, t).sigmoid() * (end - start) + start,  # Xu et al. 2022, GeoDiff
+    "laplace": lambda t, *_: betas.from_alpha_bar(_laplace, t),
 }
 # Values of diffusers, and our names of YAMLs or classes. Of several with the same meaning the last one is written.
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
@@ -55,11 +60,10 @@ def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, An
         raise UserError(f"prediction={prediction} has no counterpart in diffusers, only eps, x0 and v have")
     if not isinstance(schedule, BetaSchedule):
         raise UserError(f"schedule: {type(schedule).__name__} has no counterpart in diffusers' DDPM, which takes betas")
-    if schedule.t_max != T:
-        raise UserError(f"schedule.betas.T={schedule.t_max} has no counterpart in diffusers: the time must be 1 to {T}")
     clip = sampler.get("clip")
     return {
         **DEFAULTS,
+        "num_train_timesteps": int(schedule.t_max),
         **_beta_fields(config["schedule"]["betas"], schedule),
         "prediction_type": _theirs(PREDICTIONS, prediction),
         "variance_type": _variance(config),
@@ -71,17 +75,26 @@ def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, An
 
 def _beta_fields(node: Mapping[str, Any], schedule: BetaSchedule) -> dict[str, Any]:
     """Return the fields of these betas: diffusers' name if one of its schedules equals them, else all values."""
+    steps = int(schedule.t_max)
     ends = {key: node.get(key, DEFAULTS[key]) for key in ("beta_start", "beta_end")}
     named: dict[str, Callable[[], Tensor]] = {
-        "linear": lambda: betas.linear(T, **ends),
-        "scaled_linear": lambda: betas.quadratic(T, **ends),
-        "squaredcos_cap_v2": lambda: betas.cosine(T),
+        "linear": lambda: betas.linear(steps, **ends),
+        "scaled_linear": lambda: betas.quadratic(steps, **ends),
+        "squaredcos_cap_v2": lambda: betas.cosine(steps),
     }
     for name, make in named.items():
         for rescale in (False, True):
-            if torch.equal(betas.zero_terminal_snr(make()) if rescale else make(), schedule.betas.cpu()):
+            if _equal(make, rescale, schedule.betas.cpu()):
                 return {"beta_schedule": name, "rescale_betas_zero_snr": rescale, **ends}
     return {"trained_betas": schedule.betas.tolist()}
+
+
+def _equal(make: Callable[[], Tensor], rescale: bool, values: Tensor) -> bool:
+    """Return whether a schedule of theirs has these betas; a short chain may not allow its ends."""
+    try:
+        return torch.equal(betas.zero_terminal_snr(make()) if rescale else make(), values)
+    except UserError:
+        return False
 
 
 def _variance(config: Mapping[str, Any]) -> str:
@@ -100,10 +113,15 @@ def _class_of(node: Mapping[str, Any] | None) -> str:
     return "" if node is None else str(node["_target_"]).rpartition(".")[2]
 
 
-def overrides(config: Mapping[str, Any], learn_variance: bool) -> list[str]:
+def overrides(config: Mapping[str, Any], learn_variance: bool, stretch_time: bool = False) -> list[str]:
     """Return overrides of conf/train.yaml: the path, prediction and sampler of DDPMScheduler(**config).
 
     Betas that are listed one by one are not among them (`listed_betas`).
+
+    Args:
+        config: the fields of the scheduler.
+        learn_variance: whether the network learns a variance.
+        stretch_time: whether the network is given the index of the step stretched to 0..1000.
 
     Raises:
         UserError: something cannot be represented; the sentence names the field.
@@ -115,13 +133,14 @@ def overrides(config: Mapping[str, Any], learn_variance: bool) -> list[str]:
             f"variance_type={theirs['variance_type']} does not go with the network, which "
             f"{'learns' if learn_variance else 'does not learn'} a variance (its out_channels): only learned_range does"
         )
-    schedule = BETAS[theirs["beta_schedule"]]
+    schedule = "linear" if theirs["beta_schedule"] in LISTED else BETAS[theirs["beta_schedule"]]
     ends = [] if schedule == "cosine" else [f"schedule.betas.{key}={theirs[key]}" for key in ("beta_start", "beta_end")]
     return [
         f"schedule={schedule}",
-        f"schedule.betas.T={T}",
+        f"schedule.betas.T={theirs['num_train_timesteps']}",
         *ends,
         f"schedule.zero_terminal_snr={theirs['rescale_betas_zero_snr']}",
+        *([] if theirs["num_train_timesteps"] == T or stretch_time else ["+schedule.stretch_time=false"]),
         f"prediction={PREDICTIONS[theirs['prediction_type']]}",
         "sampler=ancestral",
         f"sampler.variance._target_=inkwash.process.variances.{variance}",
@@ -132,8 +151,21 @@ def overrides(config: Mapping[str, Any], learn_variance: bool) -> list[str]:
 
 def listed_betas(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a node for betas that are listed one by one, None if they are not."""
-    values = config.get("trained_betas")
+    theirs = DEFAULTS | {key: value for key, value in config.items() if value is not None}
+    values = theirs["trained_betas"]
+    if values is None and (make := LISTED.get(theirs["beta_schedule"])):
+        values = make(*(theirs[key] for key in ("num_train_timesteps", "beta_start", "beta_end"))).tolist()
     return None if values is None else {"_target_": "inkwash.process.betas.listed", "values": list(values)}
+
+
+def _linspace(start: float, end: float, steps: int) -> Tensor:
+    return torch.linspace(start, end, steps, dtype=torch.float64)
+
+
+def _laplace(u: Tensor) -> Tensor:
+    """Return alpha_bar(u) of their "laplace", u in [0, 1]."""
+    half_log_snr = torch.where(u <= 0.5, -0.5, 0.5) * torch.log(1 - 2 * (0.5 - u).abs() + 1e-6)
+    return torch.sigmoid(half_log_snr).sqrt()
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,11 +177,14 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     theirs = {key: config.get(key, default) for key, default in DEFAULTS.items()}
     if theirs["trained_betas"] is not None:
         theirs["beta_schedule"] = "linear"
-        if len(theirs["trained_betas"]) != T:
-            raise UserError(f"trained_betas must be {T} numbers, not {len(theirs['trained_betas'])}")
-    words = {"beta_schedule": BETAS, "prediction_type": PREDICTIONS, "variance_type": VARIANCES}
+        if len(theirs["trained_betas"]) != theirs["num_train_timesteps"]:
+            raise UserError(
+                f"trained_betas must be num_train_timesteps={theirs['num_train_timesteps']} numbers, not "
+                f"{len(theirs['trained_betas'])}"
+            )
+    words = {"beta_schedule": BETAS | LISTED, "prediction_type": PREDICTIONS, "variance_type": VARIANCES}
     allowed = {key: list(value) for key, value in {**words, "timestep_spacing": SPACINGS}.items()}
-    for key, values in {**allowed, "num_train_timesteps": [T], "thresholding": [False], "steps_offset": [0]}.items():
+    for key, values in {**allowed, "thresholding": [False], "steps_offset": [0]}.items():
         if theirs[key] not in values:
             raise UserError(f"{key}={theirs[key]} cannot be represented, only {' or '.join(map(str, values))}")
     return theirs

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
-from inkwash.nets.blocks import Attention, Downsample, ResBlock, Upsample
+from inkwash.nets.blocks import Attention, Downsample, ResBlock, Upsample, sinusoidal_embedding
 from inkwash.nets.unet import UNet
+from inkwash.process.schedules import Schedule
 
+TIME_TABLE = "time_proj.weight"
 TOP = {
     "time.0": "time_embedding.linear_1",
     "time.2": "time_embedding.linear_2",
@@ -65,6 +67,21 @@ def _blocks(net: UNet) -> Iterator[tuple[str, nn.Module, str]]:
                 seen[kind] += 1
             if isinstance(stage[-1], Downsample | Upsample):
                 level, seen = level + 1, Counter()
+
+
+def time_table(net: UNet, schedule: Schedule) -> Tensor:
+    """Return the time embeddings of steps 1 .. T as UNet2DModel's table, (T, channels)."""
+    time = schedule.time_input(torch.arange(1, int(schedule.t_max) + 1, dtype=torch.float64))
+    return sinusoidal_embedding(time, net.channels, freq_shift=net.freq_shift, cos_first=net.cos_first)
+
+
+def check_time_table(table: Tensor | None, net: UNet, schedule: Schedule) -> None:
+    """Raise UserError unless a table of theirs is the one that our network computes."""
+    ours = time_table(net, schedule)
+    if table is None or table.shape != ours.shape or not torch.allclose(table.float(), ours, rtol=0, atol=1e-5):
+        raise UserError(
+            f"{TIME_TABLE} cannot be represented: time_embedding_type=learned is known here only as Inkwash exports it"
+        )
 
 
 def to_unet2d(net: UNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

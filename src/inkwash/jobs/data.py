@@ -9,7 +9,7 @@ from torch import Tensor
 from inkwash.config.instantiate import build
 from inkwash.data.images import Flipped
 from inkwash.data.module import ImageDataModule
-from inkwash.data.report import Report, lines, report_of
+from inkwash.data.report import Report, report_of
 from inkwash.files import write_json
 from inkwash.reports.headings import with_headings
 from inkwash.reports.image_grid import grid, save_png
@@ -26,13 +26,11 @@ def describe(directory: Path) -> None:
     data = build(config["data"])
     data.setup()
     report = report_of(data)
-    for line in lines(report):
-        print(line)
-    for sentence in report.suspicious:
-        print(f"warning  {sentence}")
+    plain = report.plain()
+    print("\n".join(plain["text"]))
     if data.num_classes is None and sum(report.train.counts):
         print(f"classes are not used; to train with them: data.num_classes={len(report.classes)}")
-    write_json(directory / "report.json", report.plain())
+    write_json(directory / "report.json", plain)
     save_png(picture(data, report), directory / "grid.png")
 
 

@@ -27,6 +27,7 @@ from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import ClassLabels, labels_to_measure
+from inkwash.training.micro_batches import enough_memory
 from inkwash.training.trainer import resolve_device, set_threads
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,8 @@ class Evaluation:
             source = from_run(run, config, cell, indices, self.device, self.labels(run, cell))
         else:
             source = from_elsewhere(config, cell, indices)
-        values, records = self._metrics(cell, suite, source, len(indices))
+        with enough_memory(source.batch_size):
+            values, records = self._metrics(cell, suite, source, len(indices))
         if run and config["data"] == run.config["data"] and run.images not in (None, self.data.train.fingerprint):
             for record in records.values():
                 record["notes"].append(OTHER_IMAGES)
@@ -148,7 +150,8 @@ class Evaluation:
             "world_size": self.world,
         }
         if run and config["likelihood"] is not None:
-            result["metrics"] |= self.likelihood(run, cell)
+            with enough_memory(config["batch_size"] or run.micro_batch):
+                result["metrics"] |= self.likelihood(run, cell)
         return result
 
     def labels(self, run: Run, cell: dict[str, Any]) -> ClassLabels:
@@ -174,7 +177,7 @@ class Evaluation:
             log.warning("no bits per dimension: no images are held out")
             return {}
         bits = build(self.config["likelihood"])
-        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"]
+        meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"] or run.micro_batch
         denoiser, indices = run.denoiser.to(self.device), range(self.rank, len(self.data.heldout), self.world)
         for start in tqdm(range(0, len(indices), batch_size), desc="likelihood", disable=self.rank != 0):
             batch = indices[start : start + batch_size]

@@ -13,7 +13,7 @@ from inkwash.config.instantiate import build
 from inkwash.data.decode import decode
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import ClassifierFree
+from inkwash.guidance import ClassifierFree, at_a_time
 from inkwash.random import generator
 from inkwash.run import Run
 from inkwash.runs.provenance import version
@@ -21,6 +21,8 @@ from inkwash.samplers.generate import ClassLabels, generate
 from inkwash.training.precision import autocast, resolve_precision
 
 Batches = Iterator[tuple[Sequence[int], Tensor, Tensor | None]]
+# Images at a time where no training says how many fit: of a pipeline as many as diffusers' own example draws.
+FILES_AT_A_TIME, PIPELINE_BATCH = 256, 16
 Reader = Callable[[Sequence[int], int], Iterator[tuple[Sequence[int], Tensor]]]
 
 
@@ -31,11 +33,13 @@ class ImageSource:
     Attributes:
         batches: (indices, uint8 images (n, C, H, W), labels (n,) that were asked for, or None).
         facts: weights, sampler, steps, guidance, seed, labels and commit of MetricRecord.
+        batch_size: images at a time.
         evaluations: counts the network evaluations; None if they cannot be counted.
     """
 
     batches: Batches
     facts: dict[str, Any]
+    batch_size: int
     evaluations: "Counter | None" = None
 
 
@@ -67,9 +71,11 @@ def from_run(
     sampler = build(cell["sampler"])
     precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
     guidance = cell["guidance"]
-    guide = build(config["guide"])
+    guide, size = build(config["guide"]), run.micro_batch
     if guide.func is ClassifierFree:
         run.scale(guidance)  # raises UserError for a scale that does not fit the run
+        size = at_a_time(size, guidance)
+    size = config["batch_size"] or size
     denoiser = guide(run.denoiser, guidance) if guidance != 1 else run.denoiser
     counter = Counter(denoiser)
 
@@ -77,7 +83,7 @@ def from_run(
         with autocast(precision, device):
             for index, images in generate(
                 denoiser.to(device), sampler, run.shape, indices, labels.of(indices), 1.0, cell["seed"],
-                config["batch_size"], device,
+                size, device,
             ):  # fmt: skip
                 yield index, images, labels.of(index)
 
@@ -90,7 +96,7 @@ def from_run(
         "labels": labels.choice,
         "commit": version(),
     }
-    return ImageSource(batches(), facts, counter)
+    return ImageSource(batches(), facts, size, counter)
 
 
 def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequence[int]) -> ImageSource:
@@ -100,11 +106,13 @@ def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequen
     facts |= {"seed": cell["seed"], "commit": version()}
     if config["images"] is not None:
         files = image_files(Path(config["images"]), shape, cell["num_images"])
-        return ImageSource(((i, x, None) for i, x in files(indices, config["batch_size"])), facts)
+        size = config["batch_size"] or FILES_AT_A_TIME
+        return ImageSource(((i, x, None) for i, x in files(indices, size)), facts, size)
     steps = cell["steps"] or 50
     pipeline = pipeline_images(Path(config["pipeline"]), shape, steps, cell["seed"])
     facts |= {"sampler": "pipeline", "steps": steps}
-    return ImageSource(((i, x, None) for i, x in pipeline(indices, config["batch_size"])), facts)
+    size = config["batch_size"] or PIPELINE_BATCH
+    return ImageSource(((i, x, None) for i, x in pipeline(indices, size)), facts, size)
 
 
 def image_files(folder: Path, shape: tuple[int, int, int], num_images: int) -> Reader:

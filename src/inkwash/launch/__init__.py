@@ -5,8 +5,9 @@
            +- rank.py                     one for each device; calls a function of jobs/ with the job's directory
                 +- workers                of data loaders
 
-Under torchrun or srun, on one or several machines, these start the command once for each rank. It composes and checks
-as always, and start.py starts a single rank.py in place (environment.py reads torchrun's and SLURM's variables). Then
+Under torchrun, srun, mpirun, Kubeflow or AzureML, on one or several machines, these start the command once for each
+rank. It composes and checks as always, and start.py starts a single rank.py in place (environment.py reads torchrun's
+and SLURM's variables, variables.py those of the others and of people who set RANK and WORLD_SIZE themselves). Then
 heartbeat.py has the ranks wait for each other, and notices within about 30 s when a machine is gone.
 
 Down: a signal (SIGINT, SIGTERM, SIGUSR1, SIGUSR2) to the command is passed to its child, and by that to the ranks,

@@ -22,7 +22,7 @@ from inkwash.launch.signals import SIGNALS, STOPPED, die_with_parent
 from inkwash.runs.directory import RunDirectory
 
 # Exit status of a rank that has printed its report because it could not write it.
-PRINTED = os.EX_IOERR
+PRINTED = 74  # EX_IOERR of sysexits.h
 LOST = "another process of the job is gone"
 GO_ON = "the same command goes on from the last checkpoint"
 
@@ -87,7 +87,9 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     if code < 0:
         hint = ""
         if -code == signal.SIGKILL:
-            hint = " (out of memory? raise trainer.accumulate_grad_batches, or lower data.batch_size)"
+            trains = not any((directory / f"{job}.yaml").exists() for job in ("sample", "evaluate"))
+            advice = "raise trainer.accumulate_grad_batches, or lower data.batch_size" if trains else "lower batch_size"
+            hint = f" (out of memory? {advice})"
         return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}"
     return f"error: rank {rank} ended with status {code} and said nothing"
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 # Ctrl-C and the signals that schedulers send: a training saves and stops.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+if sys.platform != "win32":
+    SIGNALS += (signal.SIGUSR1, signal.SIGUSR2)
 # Exit statuses of a job that was stopped by one of them: 130, 143, 138 and 140.
 STOPPED = tuple(128 + number for number in SIGNALS)
 PR_SET_PDEATHSIG = 1

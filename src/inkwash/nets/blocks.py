@@ -10,16 +10,21 @@ from torch import Tensor, nn
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
-def sinusoidal_embedding(position: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+def sinusoidal_embedding(
+    position: Tensor, dim: int, max_period: float = 10_000.0, freq_shift: int = 1, cos_first: bool = False
+) -> Tensor:
     """Return sin(position * w_i) and then cos(position * w_i), w_i from 1 down to 1 / max_period: (n,) -> (n, dim).
 
-    The first half are sines and the exponents reach -1, as in Ho et al.'s code (divisor dim / 2 - 1).
+    Args:
+        freq_shift: the exponents of w_i are i / (dim / 2 - freq_shift): with 1 they reach -1, as in Ho et al.'s code.
+        cos_first: begin with the cosines.
     """
     half = dim // 2
     exponent = -math.log(max_period) * torch.arange(half, dtype=torch.float32, device=position.device)
     # In this order because diffusers rounds in it: at position 999 another one is 6e-5 away.
-    angle = position.float()[:, None] * torch.exp(exponent / max(half - 1, 1))
-    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, dim % 2))
+    angle = position.float()[:, None] * torch.exp(exponent / max(half - freq_shift, 1))
+    waves = [angle.cos(), angle.sin()] if cos_first else [angle.sin(), angle.cos()]
+    return F.pad(torch.cat(waves, dim=1), (0, dim % 2))
 
 
 def conv(
@@ -58,37 +63,61 @@ def norm_groups(channels: int) -> int:
     return max(g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels // g >= 4))
 
 
-def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(groups, channels, eps=1e-6)
+def group_norm(channels: int, groups: int, eps: float = 1e-6) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=eps)
 
 
 class ResBlock(nn.Module):
-    """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv, + input."""
+    """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv, + input.
 
-    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int, dropout: float, groups: int):
+    Args:
+        scale_shift: let the embedding scale and shift the output of the second norm instead, h (1 + scale) + shift
+            (Nichol & Dhariwal 2021; "adaptive group normalisation" of Dhariwal & Nichol 2021).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding_dim: int,
+        dropout: float,
+        groups: int,
+        norm_eps: float = 1e-6,
+        scale_shift: bool = False,
+    ):
         super().__init__()
-        self.norm_1 = group_norm(in_channels, groups)
+        self.scale_shift = scale_shift
+        self.norm_1 = group_norm(in_channels, groups, norm_eps)
         self.conv_1 = conv(in_channels, out_channels)
-        self.embedding = linear(embedding_dim, out_channels)
-        self.norm_2 = group_norm(out_channels, groups)
+        self.embedding = linear(embedding_dim, out_channels * (1 + scale_shift))
+        self.norm_2 = group_norm(out_channels, groups, norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.conv_2 = zeroed(conv(out_channels, out_channels))
         self.skip = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, kernel=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv_1(F.silu(self.norm_1(x)))
-        h = h + self.embedding(F.silu(embedding))[:, :, None, None]
-        h = self.conv_2(self.dropout(F.silu(self.norm_2(h))))
+        added = self.embedding(F.silu(embedding))[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = added.chunk(2, dim=1)
+            h = self.norm_2(h) * (1 + scale) + shift
+        else:
+            h = self.norm_2(h + added)
+        h = self.conv_2(self.dropout(F.silu(h)))
         return self.skip(x) + h
 
 
 class Attention(nn.Module):
-    """Self-attention over the H * W positions of a feature map, with a residual connection."""
+    """Self-attention over the H * W positions of a feature map, with a residual connection.
 
-    def __init__(self, channels: int, heads: int, groups: int):
+    Args:
+        groups: of the group norm before it; 0 for none.
+    """
+
+    def __init__(self, channels: int, heads: int, groups: int, norm_eps: float = 1e-6):
         super().__init__()
         self.heads = heads
-        self.norm = group_norm(channels, groups)
+        self.norm = group_norm(channels, groups, norm_eps) if groups else nn.Identity()
         self.qkv = linear(channels, 3 * channels)
         self.out = zeroed(linear(channels, channels))
 

@@ -22,6 +22,11 @@ from inkwash.nets.blocks import (
     zeroed,
 )
 
+NO_LABEL = (
+    "this network has no embedding for images without a label (model.no_label=false): give every image one, with "
+    "loss.label_dropout=0 and guidance=1"
+)
+
 
 class UNet(nn.Module):
     """U-Net that maps a noisy image, its time and perhaps its class to an output of the image's shape.
@@ -29,7 +34,7 @@ class UNet(nn.Module):
     Args:
         shape: (C, H, W) of the images.
         channels: feature channels of the first level.
-        channel_mult: channels of each level as multiples; every further level halves H and W.
+        channel_mult: channels of each level as multiples, 1.5 for one; every further level halves H and W.
         num_res_blocks: residual blocks of a level on the way down (one more on the way up).
         attention_resolutions: heights of the feature maps that get self-attention, besides the innermost.
         num_heads: attention heads.
@@ -41,6 +46,16 @@ class UNet(nn.Module):
         pad_all_sides: how maps are padded before they are halved (see blocks.Downsample).
         checkpointing: keep only what goes from stage to stage for the backward pass and compute the rest again, for
             less memory and about a third more time; gradients are the same (Chen et al. 2016).
+        freq_shift, cos_first: of the time embedding (see blocks.sinusoidal_embedding).
+        norm_eps: added to the variance in group norms.
+        groups: groups of the group norms; None for blocks.norm_groups(channels).
+        head_dim: channels of an attention head, in place of num_heads; wider maps have more heads.
+        scale_shift: how residual blocks take the embedding (see blocks.ResBlock).
+        middle_attention: whether the innermost maps have attention.
+        middle_groups: groups of the norm before that; None for as everywhere, 0 for no norm.
+        no_label: keep an embedding for images without a label; False if all have one.
+
+    Those after `checkpointing` are for networks from elsewhere, diffusers' for example.
 
     Raises:
         UserError: H or W cannot be halved often enough, or a resolution of the list does not occur.
@@ -50,7 +65,7 @@ class UNet(nn.Module):
         self,
         shape: Sequence[int],
         channels: int,
-        channel_mult: Sequence[int],
+        channel_mult: Sequence[float],
         num_res_blocks: int,
         attention_resolutions: Sequence[int],
         num_heads: int = 1,
@@ -60,6 +75,15 @@ class UNet(nn.Module):
         learn_variance: bool = False,
         pad_all_sides: bool = True,
         checkpointing: bool = False,
+        freq_shift: int = 1,
+        cos_first: bool = False,
+        norm_eps: float = 1e-6,
+        groups: int | None = None,
+        head_dim: int | None = None,
+        scale_shift: bool = False,
+        middle_attention: bool = True,
+        middle_groups: int | None = None,
+        no_label: bool = True,
     ):
         super().__init__()
         # Lists of OmegaConf, too, where Hydra instantiates without _convert_.
@@ -69,27 +93,32 @@ class UNet(nn.Module):
             if min(count, default=0) < 1 if isinstance(count, list) else count < 1:
                 raise UserError(f"model.{name}={count} must be at least 1")
         self.num_classes, self.patch_size, self.channels = num_classes, patch_size, channels
-        self.checkpointing = checkpointing
+        self.checkpointing, self.no_label = checkpointing, no_label
+        self.freq_shift, self.cos_first = freq_shift, cos_first
         heights = _heights(height, width, len(channel_mult), patch_size)
         if missing := set(attention_resolutions) - set(heights):
             raise UserError(
                 f"model.attention_resolutions lists {sorted(missing)}, but with data.shape={list(shape)} the maps are "
                 f"{heights} pixels high; choose among those or pass model.attention_resolutions=[]"
             )
-        levels = [(channels * mult, h in attention_resolutions) for mult, h in zip(channel_mult, heights, strict=True)]
-        if any(width % num_heads for width, _ in levels):
-            raise UserError(f"model.num_heads={num_heads} must divide the channels {[width for width, _ in levels]}")
+        widths = [round(channels * mult) for mult in channel_mult]
+        levels = [(width, h in attention_resolutions) for width, h in zip(widths, heights, strict=True)]
         pixels = image_channels * patch_size**2
-        embedding, groups = 4 * channels, norm_groups(channels)
+        embedding, groups = 4 * channels, norm_groups(channels) if groups is None else groups
+        for name, divisor in {"num_heads": num_heads, "head_dim": head_dim, "groups": groups}.items():
+            divided = [channels, *widths] if name == "groups" else widths
+            if divisor is not None and (divisor < 1 or any(width % divisor for width in divided)):
+                raise UserError(f"model.{name}={divisor} must divide the channels {divided}")
 
         self.time = nn.Sequential(linear(channels, embedding), nn.SiLU(), linear(embedding, embedding))
         # The last row stands for "no label".
-        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
+        self.label = None if num_classes is None else nn.Embedding(num_classes + no_label, embedding)
         self.input = conv(pixels, channels)
 
-        def stage(in_channels: int, out_channels: int, attention: bool) -> Stage:
-            block = ResBlock(in_channels, out_channels, embedding, dropout, groups)
-            return Stage([block, Attention(out_channels, num_heads, groups)] if attention else [block])
+        def stage(in_channels: int, out_channels: int, attention: bool, groups_there: int = groups) -> Stage:
+            block = ResBlock(in_channels, out_channels, embedding, dropout, groups, norm_eps, scale_shift)
+            heads = num_heads if head_dim is None else out_channels // head_dim
+            return Stage([block, Attention(out_channels, heads, groups_there, norm_eps)] if attention else [block])
 
         down: list[Stage] = []
         up: list[Stage] = []
@@ -103,7 +132,8 @@ class UNet(nn.Module):
                 down.append(Stage([Downsample(out, pad_all_sides)]))
                 skips.append(out)
 
-        self.middle = Stage([*stage(width_now, width_now, True), *stage(width_now, width_now, False)])
+        before = stage(width_now, width_now, middle_attention, groups if middle_groups is None else middle_groups)
+        self.middle = Stage([*before, *stage(width_now, width_now, False)])
 
         for i, (out, attention) in reversed(list(enumerate(levels))):
             for _ in range(num_res_blocks + 1):
@@ -114,14 +144,17 @@ class UNet(nn.Module):
 
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
         heads = zeroed(conv(width_now, pixels * (1 + learn_variance)))
-        self.output = nn.Sequential(group_norm(channels * channel_mult[0], groups), nn.SiLU(), heads)
+        self.output = nn.Sequential(group_norm(width_now, groups, norm_eps), nn.SiLU(), heads)
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label."""
         dtype = self.input.weight.dtype  # of the weights: a network cast to half takes float32 images all the same
-        embedding = self.time(sinusoidal_embedding(time, self.channels).to(dtype))
+        waves = sinusoidal_embedding(time, self.channels, freq_shift=self.freq_shift, cos_first=self.cos_first)
+        embedding = self.time(waves.to(dtype))
         if self.label is not None:
             y = torch.full_like(time, -1, dtype=torch.long) if y is None else y
+            if not self.no_label and bool((y < 0).any()):
+                raise UserError(NO_LABEL)
             embedding = embedding + self.label(torch.where(y < 0, self.label.num_embeddings - 1, y))
         h = self.input(F.pixel_unshuffle(x.to(dtype), self.patch_size))
         skips = [h]

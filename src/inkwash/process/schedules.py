@@ -79,6 +79,8 @@ class BetaSchedule(Schedule):
     Args:
         betas: float64, (T,), in (0, 1]; beta_T = 1 makes x_T pure noise.
         zero_terminal_snr: rescale them so that it is (betas.py).
+        stretch_time: give the network the index t - 1 stretched to 0..1000 if T is another number than 1000; False:
+            the index itself, as diffusers does.
     """
 
     discrete = True
@@ -86,8 +88,9 @@ class BetaSchedule(Schedule):
     sigma: Tensor
     betas: Tensor
 
-    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False):
+    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False, stretch_time: bool = True):
         super().__init__()
+        self.stretch_time = stretch_time
         if zero_terminal_snr:
             betas = rescale_to_zero_terminal_snr(betas)
         if betas.dim() != 1 or len(betas) < 1 or not bool(((betas > 0) & (betas <= 1)).all()):
@@ -123,8 +126,8 @@ class BetaSchedule(Schedule):
         return self.alpha[index], self.sigma[index]
 
     def time_input(self, t: Tensor) -> Tensor:
-        """DDPM's index t - 1, stretched to 0..1000 for T other than 1000, as improved-diffusion does."""
-        return ((t - 1) * (1000 / self.t_max)).float()
+        """DDPM's index t - 1, stretched to 0..1000 for T other than 1000, as improved-diffusion does, or itself."""
+        return ((t - 1) * (1000 / self.t_max)).float() if self.stretch_time else (t - 1).float()
 
     def time_at(self, u: Tensor) -> Tensor:
         return 1 + (u * self.t_max).floor()

@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from inkwash.files import archive_damage
+from inkwash.files import archive_damage, insisting
 
 STEP = re.compile(r"step-(\d+)\.ckpt")
 
@@ -68,6 +68,6 @@ def damage(path: Path) -> str | None:
     if not path.is_file():
         return "it is not a regular file"  # perhaps a pipe: reading it would wait for ever
     try:
-        return archive_damage(path)
+        return insisting(lambda: archive_damage(path))
     except OSError as error:
         return str(error)

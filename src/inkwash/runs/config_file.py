@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from inkwash.config.renames import in_todays_names
 from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
-from inkwash.files import write_text
+from inkwash.files import insisting, write_text
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # With this header `--config-dir RUN --config-name config` trains config.yaml again, as conf/train.yaml would.
@@ -44,11 +44,11 @@ def load(path: Path) -> dict[str, Any]:
         UserError: the file is damaged, or a node names something that a configuration may not call.
     """
     try:
-        text = path.read_text("utf-8")
+        text = insisting(lambda: path.read_text("utf-8"))
         # Nested aliases let a small file expand without bound.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
             raise UserError(f"{path} has YAML aliases, which Inkwash never writes: restore it from a copy")
-        config = OmegaConf.to_container(OmegaConf.load(path))
+        config = OmegaConf.to_container(insisting(lambda: OmegaConf.load(path)))
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it from a copy") from error
     if not isinstance(config, dict):

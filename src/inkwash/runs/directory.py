@@ -131,8 +131,17 @@ class RunDirectory:
     @property
     def classes(self) -> list[str]:
         """Names of the classes 0, 1, ... of the images it was trained on; [] if they have no names."""
-        data = self.record.get("data") or {}
-        return [str(name) for name in data.get("classes") or []] if data.get("named") else []
+        return self._of_data("classes") if self._of_data("named") else []
+
+    @property
+    def data_report(self) -> list[str]:
+        """Lines of the report of the data set; [] before it was loaded."""
+        return self._of_data("text")
+
+    def _of_data(self, key: str) -> Any:
+        data = self.record.get("data")
+        value = data.get(key) if isinstance(data, dict) else None
+        return list(map(str, value)) if isinstance(value, list) else value is True or []
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json."""

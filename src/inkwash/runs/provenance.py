@@ -1,5 +1,6 @@
 """Find out the commit and the package versions that a result was made with."""
 
+import os
 import subprocess
 import sys
 from functools import cache
@@ -13,26 +14,45 @@ def provenance() -> dict[str, Any]:
     packages = ("torch", "lightning", "hydra-core", "torchmetrics", "torch-fidelity", "wandb")
     return {
         "commit": commit(),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": commit() is not None and bool(_git("status", "--porcelain")),
         "versions": {name: metadata.version(name) for name in packages} | {"python": sys.version.split()[0]},
     }
 
 
 @cache
 def commit() -> str | None:
-    """Return the commit of the checkout, None in an installation."""
-    return _git("rev-parse", "HEAD")
+    """Return the commit of the checkout, None in an installation.
+
+    An environment often lies in the repository of somebody's project, which has another program's commits: it counts
+    only if this file is tracked there.
+    """
+    return commit_of(Path(__file__))
+
+
+def commit_of(source: Path) -> str | None:
+    """Return the commit of the repository that tracks a file, None if none does."""
+    tracked = _git("ls-files", "--error-unmatch", "--", source.name, where=source.parent)
+    return None if tracked is None else _git("rev-parse", "HEAD", where=source.parent)
+
+
+@cache
+def checkout() -> str | None:
+    """Return the root of the checkout, None in an installation."""
+    return _git("rev-parse", "--show-toplevel") if commit() else None
 
 
 @cache
 def version() -> str | None:
     """Return the commit, with -dirty if the checkout differs from it."""
-    return f"{commit()}-dirty" if _git("status", "--porcelain") else commit()
+    return f"{commit()}-dirty" if commit() and _git("status", "--porcelain") else commit()
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str, where: Path = Path(__file__).parent) -> str | None:
+    """Return the output of git in a folder, None if it fails. Its variables are left out: hooks set them for others."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", *arguments]
     try:
-        where = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(command, cwd=where, env=variables, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
         return None
+    return done.stdout.strip()

@@ -8,6 +8,7 @@ import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inkwash.config.renames import DEFAULTS
 from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.runs.directory import DONE, RunDirectory
@@ -70,6 +71,8 @@ MEASURED = (
     ("extractor", AUTO, "extractor"),
     ("callbacks.evaluation.extractor", AUTO, "extractor"),
     ("callbacks.evaluation.labels", "reference", "callbacks.evaluation.labels"),
+    ("callbacks.evaluation.batch_size", None, "callbacks.evaluation.batch_size"),
+    ("callbacks.heldout.batch_size", None, "callbacks.heldout.batch_size"),
 )
 
 
@@ -143,7 +146,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [
         Change(key, before.get(key), after.get(key), *_rule(key))
         for key in dict.fromkeys([*after, *before])
-        if before.get(key) != after.get(key)
+        if before.get(key) != after.get(key) and (before.get(key), after.get(key)) != DEFAULTS.get(key)
     ]
 
 

@@ -3,7 +3,9 @@
     csv_logger.py        metrics.csv in the run directory: every number that was logged
     wandb_logger.py      the W&B run of a training
     wandb_jobs.py        a W&B run for each evaluation or sampling job of a trained run
-    wandb_offline.py     records that have not been uploaded, the API key, the server; without importing wandb
+    wandb_offline.py     records that have not been uploaded
+    wandb_settings.py    W&B's own variables and file: server, API key, project, mode; without importing wandb
+    wandb_reach.py       whether the server can be reached, within seconds; if not, a run is logged offline
     wandb_workspace.py   the W&B workspace: which panel shows which value
 
 A training logs through Lightning's Logger interface (`log_metrics`, `log_hyperparams`), always with the optimizer step

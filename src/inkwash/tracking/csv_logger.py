@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from inkwash.errors import UserError
-from inkwash.files import write_text
+from inkwash.files import PASSING, insisting, write_text
 from inkwash.runs.directory import RunDirectory
 
 
@@ -33,7 +33,7 @@ class MetricsCsv(Logger):
         if self.path.is_file():
             # A kill may have cut the last line short.
             try:
-                text = self.path.read_text("utf-8")
+                text = insisting(lambda: self.path.read_text("utf-8"))
                 lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
                 self.rows = {int(row["step"]): row for row in csv.DictReader(lines, strict=True)}
                 for value in (value for row in self.rows.values() for value in row.values() if value != ""):
@@ -66,8 +66,13 @@ class MetricsCsv(Logger):
         columns = self._columns()
         row.update(metrics)
         if new and self.path.exists() and set(metrics) <= set(columns) and step == max(self.rows):
-            with open(self.path, "a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, columns).writerow(row)
+            try:
+                with open(self.path, "a", newline="", encoding="utf-8") as file:
+                    csv.DictWriter(file, columns).writerow(row)
+            except OSError as error:
+                if error.errno not in PASSING:
+                    raise
+                self._rewrite()  # a part of the row may be there
         else:
             self._rewrite()
 

@@ -1,5 +1,6 @@
 """Log evaluations and sampling jobs of a trained run to Weights & Biases (W&B)."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,14 +9,16 @@ import wandb
 from omegaconf import OmegaConf
 
 from inkwash.runs.directory import RunDirectory
-from inkwash.tracking.wandb_logger import checkpoint_artifact, chosen_mode, keep_files_in
+from inkwash.tracking import wandb_settings
+from inkwash.tracking.wandb_logger import begin, checkpoint_artifact, keep_files_in, settings_of_a_run
+from inkwash.tracking.wandb_reach import reachable_mode
 
 
 class JobTracker:
     """Logs a job of a trained run as a W&B run of its own, which uses the checkpoints as artifacts.
 
     Args:
-        project, entity: None for those of the trained run.
+        project, entity: None for those of the trained run, else those of W&B's variables.
         tags, notes, mode: as in Tracker.
     """
 
@@ -53,20 +56,23 @@ class JobTracker:
         of_run = OmegaConf.load(RunDirectory(trained).config_path) if trained else OmegaConf.create()
         record = RunDirectory(trained).record if trained else {}
         keep_files_in(directory)
-        run = wandb.init(
-            project=self.project or OmegaConf.select(of_run, "logger.wandb.project") or "inkwash",
-            entity=self.entity or OmegaConf.select(of_run, "logger.wandb.entity"),
-            id="-".join(filter(None, (record.get("id"), directory.name))),  # a repeated job continues its W&B run
-            name=directory.name,
-            group=record.get("sweep"),
-            job_type=job_type,
-            tags=self.tags,
-            notes=self.notes,
-            config=config,
-            dir=directory,
-            mode=chosen_mode(self.mode),  # pyright: ignore[reportArgumentType]
-            resume="allow",
-        )
+        arguments: dict[str, Any] = {
+            "project": self.project or OmegaConf.select(of_run, "logger.wandb.project") or wandb_settings.project(),
+            "entity": self.entity or OmegaConf.select(of_run, "logger.wandb.entity"),
+            # A repeated job continues its W&B run.
+            "id": "-".join(filter(None, (record.get("id"), directory.name))),
+            "name": os.environ.get("WANDB_NAME") or directory.name,
+            "group": os.environ.get("WANDB_RUN_GROUP") or record.get("sweep"),
+            "job_type": job_type,
+            "tags": wandb_settings.tags() if self.tags is None else self.tags,
+            "notes": self.notes,
+            "config": config,
+            "dir": directory,
+            "mode": reachable_mode(self.mode),
+            "resume": "allow",
+            "settings": settings_of_a_run(),
+        }
+        run = begin(lambda: wandb.init(**arguments), arguments)
         if trained is not None:
             for checkpoint in checkpoints:
                 use_artifact(run, checkpoint_artifact(RunDirectory(trained), checkpoint))

@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from inkwash.errors import UserError
+from inkwash.launch.environment import RankEnv
 from inkwash.reports.image_grid import grid
 from inkwash.runs.best import best_column, logged_directions, sign_of
 from inkwash.runs.directory import RunDirectory
-from inkwash.tracking.wandb_offline import has_api_key
+from inkwash.runs.provenance import checkout
+from inkwash.tracking import wandb_settings
+from inkwash.tracking.wandb_reach import problem, reachable_mode
 
 log = logging.getLogger(__name__)
 STEP = "trainer/global_step"
+FINISH_SECONDS = 600.0  # for what is left to upload at the end; it stays in the run directory
 
 
 def while_it_lives(method: Callable[..., None]) -> Callable[..., None]:
@@ -48,7 +52,7 @@ def while_it_lives(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class Tracker(WandbLogger):
-    """Logger of the W&B run of a run directory: online if there is an API key, offline otherwise.
+    """Logger of the W&B run of a run directory: online if there is an API key and a network, offline otherwise.
 
     Every row carries the optimizer step, the axis of every plot. W&B cannot drop points, so steps that a resumed run
     repeats are sent once: W&B's own records say which it has. The best values go to the summary as best/NAME, because
@@ -56,8 +60,9 @@ class Tracker(WandbLogger):
 
     Args:
         directory: the run directory; run.json holds the W&B run's id, so that a resumed run continues the same W&B run.
-        entity, project, name, group, job_type, tags, notes: as in W&B; name is the run directory's by default, group
-            the sweep's.
+        entity, project, name, group, job_type, tags, notes: as in W&B. None is W&B's variable (WANDB_PROJECT,
+            WANDB_NAME, WANDB_RUN_GROUP, WANDB_TAGS, ...), and without it the project is inkwash, the name the run
+            directory's, the group the sweep's, the type train.
         mode: online, offline or disabled; None decides by WANDB_MODE and then by the key.
         sample_table: with every grid, send a table of its images and the classes that were asked for.
         artifacts: at the end, send best.ckpt and last.ckpt, each with config.yaml, as versions `best` and `last` of an
@@ -67,11 +72,11 @@ class Tracker(WandbLogger):
     def __init__(
         self,
         directory: str,
-        project: str,
+        project: str | None = None,
         entity: str | None = None,
         name: str | None = None,
         group: str | None = None,
-        job_type: str | None = "train",
+        job_type: str | None = None,
         tags: list[str] | None = None,
         notes: str | None = None,
         mode: Literal["online", "offline", "disabled"] | None = None,
@@ -82,19 +87,18 @@ class Tracker(WandbLogger):
         record = self.directory.record
         keep_files_in(self.directory.path)
         super().__init__(
-            project=project,
-            entity=entity,
-            name=name or self.directory.path.name,
+            project=project or wandb_settings.project(),
+            entity=entity or wandb_settings.setting("entity"),
+            name=name or os.environ.get("WANDB_NAME") or self.directory.path.name,
             id=record["id"],
             save_dir=directory,
-            group=group or record["sweep"],
-            job_type=job_type,
-            tags=tags,
-            notes=notes,
-            mode=chosen_mode(mode),
+            group=group or os.environ.get("WANDB_RUN_GROUP") or record["sweep"],
+            job_type=job_type or os.environ.get("WANDB_JOB_TYPE") or "train",
+            tags=wandb_settings.tags() if tags is None else tags,
+            notes=notes or os.environ.get("WANDB_NOTES"),
+            mode=reachable_mode(mode) if RankEnv.current().rank == 0 else "offline",  # only rank 0 has a W&B run
             resume="allow",
-            # By default the values of the 15 s before a kill are lost, though a checkpoint may be younger.
-            settings=wandb.Settings(x_transaction_log_flush_interval=0.1),
+            settings=settings_of_a_run(),
         )
         self._wandb_init.pop("anonymous", None)  # WandbLogger always passes it, and W&B warns of it
         self._run_id: str = record["id"]
@@ -103,6 +107,14 @@ class Tracker(WandbLogger):
         self._directions: dict[str, bool | None] = {"heldout/loss": True}
         self._defined: set[str] = set()
         self.gone = False
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run: it begins here, offline if the server refuses it, so that no training waits for a dashboard."""
+        if self._experiment is None:
+            self._experiment = begin(lambda: super(Tracker, self).experiment, self._wandb_init)
+        return self._experiment
 
     @rank_zero_only
     @while_it_lives
@@ -177,12 +189,36 @@ def keep_files_in(directory: Path) -> None:
     os.environ.setdefault("WANDB_DATA_DIR", str((directory / "wandb").resolve()))
 
 
-def chosen_mode(mode: str | None) -> str:
-    """Return online, offline or disabled: the argument, else WANDB_MODE, else online if there is an API key."""
-    variable = os.environ.get("WANDB_MODE")
-    if variable and variable not in ("online", "offline", "disabled", "shared"):
-        raise UserError(f"WANDB_MODE={variable} in the environment must be online, offline or disabled")
-    return mode or variable or ("online" if has_api_key() else "offline")
+def settings_of_a_run() -> wandb.Settings:
+    """Return W&B's settings for a run that must not lose values nor wait for a network that is gone."""
+    settings = wandb.Settings(
+        # By default the values of the 15 s before a kill are lost, though a checkpoint may be younger.
+        x_transaction_log_flush_interval=0.1,
+    )
+    if not {"WANDB_DISABLE_GIT", "WANDB_GIT_ROOT", "WANDB_GIT_COMMIT"} & os.environ.keys():
+        # By default it is the commit of the folder where the command was started, which may be of another program.
+        settings.git_root, settings.disable_git = checkout(), checkout() is None
+    if not os.environ.get("WANDB_FINISH_TIMEOUT"):  # by default it waits for ever
+        settings.finish_timeout = FINISH_SECONDS
+    return settings
+
+
+def begin(start: Callable[[], Any], arguments: dict[str, Any]) -> Any:
+    """Begin a W&B run, offline if the server refuses it: the key is wrong, or there is no such entity.
+
+    Args:
+        start: calls wandb.init with the arguments, which are changed for a second call.
+    """
+    try:
+        return start()
+    except (wandb.Error, OSError, TimeoutError) as error:
+        if arguments["mode"] == "offline":
+            raise
+        reason = " ".join(str(error).split())[:300]
+        log.warning("W&B          the server refuses the run (%s): it is logged offline, for `make sync`", reason)
+        arguments["mode"] = "offline"
+        wandb.teardown()  # its process holds the id of the run that did not begin
+        return start()
 
 
 def steps_sent(run: RunDirectory, run_id: str) -> dict[str, int]:
@@ -216,6 +252,11 @@ def checkpoint_artifact(run: RunDirectory, checkpoint: str) -> wandb.Artifact:
 def finish(failed: bool) -> None:
     """Close the W&B run, if there is one, so that the next job of this process gets its own."""
     if wandb.run is not None:
+        if not (wandb.run.offline or wandb.run.disabled) and (reason := problem()):
+            log.warning(
+                "W&B          %s cannot be reached any more (%s): upload the rest with: wandb sync %s",
+                wandb_settings.server(), reason, Path(wandb.run.dir).parent,
+            )  # fmt: skip
         with contextlib.suppress(ConnectionError):  # Tracker has logged it
             wandb.finish(exit_code=int(failed))
 

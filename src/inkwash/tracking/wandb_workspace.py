@@ -24,6 +24,7 @@ class Logged:
         tables: names of tables.
         settings: dotted keys of the configuration that sweeps vary.
         directions: of values, whether less is better, None for those that have no best; the most important first.
+        data: lines of the report of the data set.
     """
 
     values: Sequence[str]
@@ -31,6 +32,7 @@ class Logged:
     tables: Sequence[str]
     settings: Sequence[str]
     directions: Mapping[str, bool | None]
+    data: Sequence[str] = ()
 
     def starting(self, *prefixes: str) -> list[str]:
         """Return the values whose names have one of these beginnings."""
@@ -43,12 +45,13 @@ class Logged:
 
 
 def build(logged: Logged, entity: str, project: str, name: str) -> ws.Workspace:
-    """Return a workspace with sections for quality, samples, training and sweeps, without empty ones."""
+    """Return a workspace with sections for quality, samples, training, sweeps and data, without empty ones."""
     sections = (
         ws.Section(name="Quality", panels=quality(logged), is_open=True),
         ws.Section(name="Samples", panels=samples(logged), is_open=True),
         ws.Section(name="Training", panels=training(logged), is_open=True),
         ws.Section(name="Sweeps", panels=sweeps(logged), is_open=False),
+        ws.Section(name="Data", panels=data(logged), is_open=False),
     )
     return ws.Workspace(
         entity=entity,
@@ -120,6 +123,12 @@ def sweeps(logged: Logged) -> list[Any]:
     if LR in logged.settings:
         panels.insert(2, wr.ScatterPlot(title=f"{best.name} against {LR}", x=wr.Config(LR), y=best, log_x=True))
     return panels
+
+
+def data(logged: Logged) -> list[Any]:
+    """Return the report of the data set as text."""
+    text = "\n".join(["```", *logged.data, "```"])
+    return [wr.MarkdownPanel(markdown=text)] if logged.data else []
 
 
 def line(title: str, names: Sequence[str], log_y: bool) -> Any:

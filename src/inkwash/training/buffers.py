@@ -29,7 +29,8 @@ def buffer_names(net: Any) -> list[str]:
 @torch.no_grad()
 def copy_buffers(source: nn.Module, target: nn.Module, names: Sequence[str]) -> None:
     """Copy named buffers; the target's keep their dtype."""
-    torch._foreach_copy_(_named(target, names), _named(source, names))
+    if names:
+        torch._foreach_copy_(_named(target, names), _named(source, names))
 
 
 @torch.no_grad()
@@ -60,7 +61,8 @@ def restored(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         # By name, because a forward pass may have put another tensor in a buffer's place.
-        torch._foreach_copy_(_named(net, [*kept]), [*kept.values()])
+        if kept:
+            torch._foreach_copy_(_named(net, [*kept]), [*kept.values()])
 
 
 def _named(net: nn.Module, names: Sequence[str]) -> list[Tensor]:

@@ -5,6 +5,8 @@ import itertools
 import logging
 import math
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -40,6 +42,19 @@ def is_exhaustion(error: BaseException) -> bool:
     # Messages of torch's CPU allocator, and of oneDNN.
     messages = ("can't allocate memory", "could not create a memory", "could not create a primitive")
     return type(error) is RuntimeError and any(text in str(error) for text in messages)
+
+
+@contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Raise UserError with advice if drawing or measuring so many images at a time takes more memory than there is."""
+    try:
+        yield
+    except Exception as error:
+        if not is_exhaustion(error):
+            raise
+        advice = f"pass batch_size={batch_size // 2}" if batch_size > 1 else "take a machine with more memory"
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"out of memory ({reason}) with {batch_size} images at a time: {advice}") from error
 
 
 class MicroBatches(L.Callback):
@@ -80,13 +95,25 @@ def advice(trainer: L.Trainer, module: Any) -> str:
     if parts is None:
         return "not even one image at a time fits: lower model.*"
     if parts <= trainer.accumulate_grad_batches:
-        return (
-            "a training step by itself fits: lower the batch_size of callbacks that draw or measure, or data.batch_size"
-        )
+        less = _less(trainer, module, images)
+        return f"a training step by itself fits, not with what callbacks draw and measure: {less}"
     return (
         f"{images // parts} images at a time fit: pass trainer.accumulate_grad_batches={parts} (auto finds it), which "
         f"trains on the same batch in {parts} parts, or lower data.batch_size"
     )
+
+
+def _less(trainer: L.Trainer, module: Any, images: int) -> str:
+    """Say how callbacks take less memory at a time: by a key of theirs that was set, else by smaller micro-batches."""
+    now = trainer.accumulate_grad_batches
+    nodes = module.config.get("callbacks", {}).items()
+    sizes = {f"callbacks.{name}.batch_size": (node or {}).get("batch_size") for name, node in nodes}
+    if large := [f"{key}={size}" for key, size in sizes.items() if size is not None and size > images // now]:
+        return f"leave out {' and '.join(large)}; without, they take as many images at a time as the training"
+    more = next((n for n in range(now + 1, images + 1) if images % n == 0), None)
+    if more is None:
+        return "choose a smaller network with model.*"
+    return f"pass trainer.accumulate_grad_batches={more}, with which they take {images // more} images at a time, too"
 
 
 def fitting(trainer: L.Trainer, module: Any, images: int) -> int | None:

@@ -170,8 +170,7 @@ class DiffusionModule(L.LightningModule):
         for name, decay in {"ema": self.decay, **self.decays}.items():
             average: Any = self.weights_of(name).net
             ema.update(average, net, decay(n))
-            if self.net_buffers:
-                copy_buffers(net, average, self.net_buffers)
+            copy_buffers(net, average, self.net_buffers)
 
     def _learn_times(self) -> None:
         """Fit a learned distribution of times to the losses of the global batch.

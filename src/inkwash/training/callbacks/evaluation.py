@@ -43,7 +43,7 @@ class Evaluation(Periodic):
             the first has their name at its end, fd_classifier_1350_raw.
         reference: the split to compare with, heldout or train.
         reference_file: an .npz file with mu and sigma to compare with instead.
-        batch_size: images generated at a time.
+        batch_size: images generated at a time; None for what a micro-batch of the training allows.
         labels: of the generated images: `reference` for the proportions of the split they are compared with, exactly;
             `balanced` for equally many of each class.
     """
@@ -61,11 +61,11 @@ class Evaluation(Periodic):
         weights: Sequence[str] = ("ema",),
         reference: str = "heldout",
         reference_file: str | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         labels: str = "reference",
     ):
         super().__init__(every_n_steps)
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise UserError(f"callbacks.evaluation.batch_size={batch_size} must be at least 1")
         if num_images < MIN_IMAGES:
             raise UserError(f"callbacks.evaluation.num_images={num_images} must be at least {MIN_IMAGES}")

@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from torch import Tensor, nn
 
-from inkwash.guidance import scale_of
+from inkwash.guidance import at_a_time, scale_of
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import ClassLabels, generate, labels_for
 from inkwash.training.module import DiffusionModule
@@ -22,6 +22,20 @@ def image_shape(trainer: L.Trainer) -> tuple[int, int, int]:
 def scale_for(module: DiffusionModule, guidance: float | None) -> float:
     """Return the guidance scale; see guidance.scale_of."""
     return scale_of(guidance, module.num_classes, module.loss.label_dropout)
+
+
+def micro_batch(trainer: L.Trainer) -> int:
+    """Return how many images a rank trains on at a time."""
+    data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    return max(1, data.batch_size // (trainer.world_size * trainer.accumulate_grad_batches))
+
+
+def images_at_a_time(trainer: L.Trainer, asked: int | None, guidance: float = 1.0) -> int:
+    """Return the number asked for, or else as many as give the network a micro-batch of the training at most.
+
+    So nothing that runs during a training needs more memory than the training itself.
+    """
+    return asked or at_a_time(micro_batch(trainer), guidance)
 
 
 @contextmanager
@@ -46,6 +60,7 @@ def generate_local(
     seed: int,
     weights: str = "ema",
     labels: ClassLabels | None = None,
+    batch_size: int | None = None,
     **options: Any,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, uint8 images (n, C, H, W)) of this rank's part of images 0 .. num_images - 1.
@@ -55,10 +70,11 @@ def generate_local(
     Args:
         weights: `ema`, `raw` or the name of a further average (DiffusionModule.weights_of).
         labels: of all images; None for i mod num_classes.
+        batch_size: images at a time; None for what a micro-batch of the training allows.
         options: of samplers.generate.generate.
     """
     indices = range(trainer.global_rank, num_images, trainer.world_size)
-    denoiser = module.weights_of(weights)
+    denoiser, scale = module.weights_of(weights), scale_for(module, guidance)
     with autocast(str(trainer.precision), module.device), evaluating(denoiser):
         yield from generate(
             denoiser,
@@ -66,8 +82,9 @@ def generate_local(
             image_shape(trainer),
             indices,
             labels_for(indices, module.num_classes) if labels is None else labels.of(indices),
-            guidance=scale_for(module, guidance),
+            guidance=scale,
             seed=seed,
+            batch_size=images_at_a_time(trainer, batch_size, scale),
             device=module.device,
             **options,
         )

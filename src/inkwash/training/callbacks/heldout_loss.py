@@ -10,6 +10,7 @@ from inkwash.errors import UserError
 from inkwash.images import to_float
 from inkwash.random import generator
 from inkwash.runs.best import HELDOUT_LOSS
+from inkwash.training.callbacks.generation import images_at_a_time
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
@@ -27,12 +28,14 @@ class HeldoutLoss(Periodic):
         every_n_steps: the cadence.
         num_images: number of held-out images, the first ones; None for all.
         seed: determines the noise.
-        batch_size: images at a time.
+        batch_size: images at a time; None for a micro-batch of the training.
     """
 
-    def __init__(self, every_n_steps: int | None, num_images: int | None = None, seed: int = 0, batch_size: int = 256):
+    def __init__(
+        self, every_n_steps: int | None, num_images: int | None = None, seed: int = 0, batch_size: int | None = None
+    ):
         super().__init__(every_n_steps)
-        if (num_images is not None and num_images < 1) or batch_size < 1:
+        if any(number is not None and number < 1 for number in (num_images, batch_size)):
             raise UserError(f"callbacks.heldout: num_images={num_images}, batch_size={batch_size} must be at least 1")
         self.num_images, self.seed, self.batch_size = num_images, seed, batch_size
 
@@ -43,10 +46,11 @@ class HeldoutLoss(Periodic):
             return
         n = len(images) if self.num_images is None else min(self.num_images, len(images))
         local = range(trainer.global_rank, n, trainer.world_size)
+        size = images_at_a_time(trainer, self.batch_size)
         total = torch.zeros((), dtype=torch.float64, device=module.device)
         with autocast(str(trainer.precision), module.device):
-            for start in range(0, len(local), self.batch_size):
-                total += self._losses(module, images, local[start : start + self.batch_size], n).double().sum()
+            for start in range(0, len(local), size):
+                total += self._losses(module, images, local[start : start + size], n).double().sum()
         loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
         log_metrics(trainer, {"heldout/loss": loss})
         module.add_scores({HELDOUT_LOSS: loss})

@@ -20,12 +20,16 @@ from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
 
+SOON = 10  # steps within which a grid of the cadence makes an early one needless
+
 
 class SampleGrid(Periodic):
     """Writes samples/step-<step>.png in the run directory and sends it to W&B, if that is used.
 
     The averaged weights generate it, on all ranks. Image i starts from the same noise in every grid, and is of class
     i mod num_classes, so that a grid num_classes wide has one column for each class.
+
+    One row is drawn early, after step `first_step`: it shows noise, and that sampling, files and W&B work.
 
     Args:
         every_n_steps: the cadence.
@@ -35,6 +39,9 @@ class SampleGrid(Periodic):
         seed: determines the noise.
         neighbours: write samples/neighbours-step-<step>.png too: each image beside the training image nearest to it in
             pixels, mirrored if training mirrors. This reads every training image.
+        batch_size: images generated at a time; None for what a micro-batch of the training allows.
+        first_step: the step of the early row; None for none. There is none either if a grid comes within SOON steps
+            anyway, or at the end only.
     """
 
     def __init__(
@@ -46,12 +53,17 @@ class SampleGrid(Periodic):
         guidance: float | None = None,
         seed: int = 0,
         neighbours: bool = False,
+        batch_size: int | None = None,
+        first_step: int | None = 1,
     ):
         super().__init__(every_n_steps)
-        if min(num_images, columns) < 1:
-            raise UserError(f"callbacks.samples: num_images={num_images} and columns={columns} must be at least 1")
+        counts = {"num_images": num_images, "columns": columns, "batch_size": batch_size, "first_step": first_step}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise UserError(f"callbacks.samples.{name}={count} must be at least 1")
         self.num_images, self.columns, self.sampler = num_images, columns, sampler
         self.guidance, self.seed, self.neighbours = guidance, seed, neighbours
+        self.batch_size, self.first_step = batch_size, first_step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Check the sampler and the guidance, before a failure costs anything."""
@@ -64,8 +76,18 @@ class SampleGrid(Periodic):
                 "sampler.variance._target_=inkwash.process.variances.LearnedRange uses it"
             )
 
+    def due(self, trainer: L.Trainer) -> bool:
+        return super().due(trainer) or self._early(trainer)
+
+    def _early(self, trainer: L.Trainer) -> bool:
+        """Return whether the early row, and no whole grid, is due after this step."""
+        if super().due(trainer) or trainer.global_step != self.first_step or self.every_n_steps is None:
+            return False
+        return min(self.every_n_steps, trainer.max_steps) > SOON
+
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        images = self._generate(trainer, module)
+        early = self._early(trainer)
+        images = self._generate(trainer, module, min(self.num_images, self.columns) if early else self.num_images)
         if not trainer.is_global_zero:
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
@@ -73,9 +95,11 @@ class SampleGrid(Periodic):
         classes = run_directory(trainer).classes if module.num_classes is not None else []
         sheet = headed(grid(images, self.columns), self.columns, classes)
         save_png(sheet, folder / f"step-{step:08d}.png")
+        if early:
+            log.info("samples      first %d images: %s", len(images), folder / f"step-{step:08d}.png")
         for tracker in trackers:
-            tracker.log_samples(sheet, images, labels_for(range(self.num_images), module.num_classes), step)
-        if self.neighbours:
+            tracker.log_samples(sheet, images, labels_for(range(len(images)), module.num_classes), step)
+        if self.neighbours and not early:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
             pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
             sheet = grid(pairs, 2 * self.columns)
@@ -83,10 +107,11 @@ class SampleGrid(Periodic):
             for tracker in trackers:
                 tracker.log_neighbours(sheet, step)
 
-    def _generate(self, trainer: L.Trainer, module: DiffusionModule) -> Tensor:
-        """Return all images on every rank, uint8 (n, C, H, W)."""
-        images = torch.zeros(self.num_images, *image_shape(trainer), dtype=torch.int32, device=module.device)
-        for indices, batch in generate_local(trainer, module, self.num_images, self.sampler, self.guidance, self.seed):
+    def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int) -> Tensor:
+        """Return images 0 .. n - 1 on every rank, uint8 (n, C, H, W)."""
+        images = torch.zeros(n, *image_shape(trainer), dtype=torch.int32, device=module.device)
+        options: Any = {"guidance": self.guidance, "seed": self.seed, "batch_size": self.batch_size}
+        for indices, batch in generate_local(trainer, module, n, self.sampler, **options):
             images[list(indices)] = batch.int()
         # Each rank fills its own images and leaves zeros elsewhere, so the sum gathers them in order.
         return trainer.strategy.reduce(images, reduce_op="sum").to("cpu", torch.uint8)

@@ -1,0 +1,116 @@
+"""Open Parquet files, and read labels and images from them; errors of disks and networks are no damage."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inkwash.data.columns import images_of, partition_of, rows_at_once
+from inkwash.data.labels import Classes, from_column, from_words, names_in_metadata
+from inkwash.data.reading import patiently, stranger
+from inkwash.errors import UserError
+
+# Exceptions of pyarrow for damaged files.
+DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, and close it again. Raises UserError if it is not one."""
+    shard = open_parquet(file)
+    try:
+        yield shard
+    finally:
+        shard.close()
+
+
+def open_parquet(file: Path) -> pq.ParquetFile:
+    """Open a Parquet file. Raises UserError if it is not one."""
+    try:
+        return patiently(lambda: _opened(file), str(file))
+    except DAMAGE as error:
+        with contextlib.suppress(OSError), open(file, "rb") as stream:
+            if known := stranger(stream.read(200)):
+                raise UserError(f"{file} cannot be read as a Parquet file: it is {known[0]}; {known[1]}") from error
+        raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    shard = pq.ParquetFile(file)
+    _ = shard.schema_arrow  # is read only now
+    return shard
+
+
+def labels_of(file: Path, shard: pq.ParquetFile, label: str | None) -> tuple[np.ndarray, Classes]:
+    """Return the labels of a file's rows, int64, -1 where there is none, and their classes.
+
+    Raises:
+        UserError: the file is damaged, or the values are no labels.
+    """
+    rows = shard.metadata.num_rows
+    if not 0 <= rows <= file.stat().st_size:  # an image takes at least a byte
+        raise UserError(f"{file} is damaged: it declares {rows} rows, more than fit in its bytes: fetch it again")
+    if label is None:
+        return np.full(rows, -1), Classes()
+    if label not in shard.schema_arrow.names:
+        return _of_partition(partition_of(file, label) or "", rows)
+    try:
+        column = patiently(lambda: shard.read([label], use_threads=False).column(0), f"the column {label} of {file}")
+    except DAMAGE as error:
+        raise UserError(f"the column {label} of {file} cannot be read: fetch the file again") from error
+    return from_column(column, names_in_metadata(shard.schema_arrow, label), f"{label} in {file}")
+
+
+def _of_partition(value: str, rows: int) -> tuple[np.ndarray, Classes]:
+    """Return the labels of a file in a folder label=VALUE."""
+    if value.isdecimal():
+        return np.full(rows, int(value)), Classes()
+    return from_words([None if value == "__HIVE_DEFAULT_PARTITION__" else value] * rows)
+
+
+def images_in(file: Path, image: str) -> Iterator[bytes | Path]:
+    """Yield the images of all rows; a missing one becomes b"", which cannot be decoded."""
+    row, batches = 0, _Batches(file, image)
+    try:
+        while (batch := patiently(batches.next, str(file))) is not None:
+            for encoded in images_of(batch.column(0), file.parent):
+                yield encoded
+                row += 1
+    except DAMAGE as error:
+        raise UserError(f"{file} is damaged at row {row} or after it: fetch it again") from error
+    finally:
+        batches.close()
+
+
+class _Batches:
+    """The batches of a column. After an error `next` opens the file again and goes on with the same batch."""
+
+    def __init__(self, file: Path, image: str):
+        self.file, self.image = file, image
+        self.shard: pq.ParquetFile | None = None
+        self.batches: Iterator[pa.RecordBatch] = iter(())
+        self.done = 0
+
+    def next(self) -> pa.RecordBatch | None:
+        try:
+            if self.shard is None:
+                self.shard = _opened(self.file)
+                rows = rows_at_once(self.shard.metadata, self.image)
+                self.batches = self.shard.iter_batches(rows, columns=[self.image], use_threads=False)
+                for _ in range(self.done):
+                    next(self.batches)
+            batch = next(self.batches, None)
+        except BaseException:
+            self.close()
+            raise
+        self.done += 1
+        return batch
+
+    def close(self) -> None:
+        if self.shard is not None:
+            self.shard.close()
+        self.shard = None
