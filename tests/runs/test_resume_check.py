@@ -1,6 +1,52 @@
-"""Which keys a resume reports as changed."""
+"""Which keys a resume reports as changed, and that a run that goes on is measured as it has been."""
 
-from inkwash.runs.resume_check import changes
+import pytest
+
+from inkwash.runs.resume_check import AUTO, changes, measured_as_before
+
+CLASSIFIER = {"_target_": "inkwash.metrics.extractors.classifier.ClassifierFeatures", "cache_dir": "old"}
+TODAY = {"_target_": AUTO, "cache_dir": "data", "first": None}
+
+
+def config(extractor, labels):
+    evaluation = {"every_n_steps": 3, "extractor": extractor, "labels": labels}
+    return {"seed": 0, "extractor": extractor, "callbacks": {"evaluation": evaluation}}
+
+
+OLD = config(CLASSIFIER, "balanced")
+
+
+def test_new_defaults_do_not_apply_to_a_run_that_is_older():
+    new = {**config(TODAY, "reference"), "seed": 1}
+    found = measured_as_before(OLD, new, ["seed=1", "run=old"])
+    assert [change.key for change in changes(OLD, found)] == ["seed"]
+    assert new["callbacks"]["evaluation"]["labels"] == "reference"  # a copy was changed
+
+
+@pytest.mark.parametrize(
+    ("typed", "labels", "extractor"),
+    [
+        (["callbacks.evaluation.labels=reference"], "reference", CLASSIFIER),
+        (["extractor=auto"], "balanced", TODAY),
+        (["+extractor.first=null"], "balanced", TODAY),
+    ],
+)
+def test_what_is_typed_applies(typed, labels, extractor):
+    found = measured_as_before(OLD, config(TODAY, "reference"), typed)
+    assert found == config(extractor, labels)
+
+
+def test_another_choice_than_todays_default_applies():
+    inception = {"_target_": "inkwash.metrics.extractors.inception.InceptionFeatures"}
+    new = config(inception, "balanced")
+    assert measured_as_before(OLD, new, ["experiment=cifar10"]) == new
+
+
+@pytest.mark.parametrize("stored", [{}, {"seed": 0, "callbacks": {}}], ids=["imported", "no evaluation"])
+def test_a_run_that_has_not_been_measured_takes_the_defaults(stored):
+    new = config(TODAY, "reference")
+    assert measured_as_before(stored, new, []) == new
+    assert measured_as_before(OLD, {"seed": 0, "callbacks": {}}, []) == {"seed": 0, "callbacks": {}}
 
 
 def test_another_default_that_does_the_same_is_no_change():
