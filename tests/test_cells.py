@@ -93,8 +93,14 @@ def sampled(denoiser, schedule: str, sampler: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+def pairs():
+    """Every schedule with every prediction; quick are some of them, in which each schedule and prediction occurs."""
+    for i, j in itertools.product(range(len(SCHEDULES)), range(len(PREDICTIONS))):
+        marks = [] if i % len(PREDICTIONS) == j else [pytest.mark.slow]
+        yield pytest.param(SCHEDULES[i], PREDICTIONS[j], marks=marks, id=f"{SCHEDULES[i]}-{PREDICTIONS[j]}")
+
+
+@pytest.mark.parametrize(("schedule", "prediction"), pairs())
 def test_every_weighting_trains_or_is_refused(schedule, prediction):
     for weighting in WEIGHTINGS:
         denoiser, found = trained(schedule, prediction, weighting)
@@ -104,8 +110,7 @@ def test_every_weighting_trains_or_is_refused(schedule, prediction):
             assert torch.isfinite(torch.tensor(found)), (schedule, prediction, weighting)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize(("schedule", "prediction"), pairs())
 def test_every_sampler_samples_or_is_refused(schedule, prediction):
     denoiser, _ = trained(schedule, prediction)
     if denoiser is None:
@@ -143,6 +148,7 @@ def test_every_cell_of_all_four():
                 sampled(denoiser, schedule, sampler)
 
 
+@pytest.mark.slow
 def test_the_table_is_what_was_found():
     assert TABLE.read_text("utf-8") == table(), "run: python tests/test_cells.py"
 

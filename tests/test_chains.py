@@ -119,12 +119,12 @@ FEW: dict[str, tuple[Data, tuple[str, ...]]] = {
         Data(parquet, (3, 8, 12)),
         ("schedule=linear", "prediction=eps", "loss=hybrid", "model.learn_variance=true", "times=importance"),
     ),
+}  # fmt: skip
+MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     "two-channels-edm": (
         Data(arrays, (2, 8, 8)),
         ("schedule=edm", "prediction=edm", "weighting=edm", "times=log_normal", "model.patch_size=2"),
     ),
-}  # fmt: skip
-MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     "rgba-flow": (
         Data(parquet_stream, (4, 8, 8), labelled=False), ("schedule=flow", "prediction=flow", "times=logit_normal"),
     ),
@@ -183,7 +183,7 @@ MEASURE = (
 HERE, STEPS = "run={run}", "spacing.steps=2"
 AUTO = ("guide=auto", "guide.bad.run={run}", "guide.bad.weights=raw", "guidance=2")
 BOUND = ("likelihood=bound", "likelihood.times=2")
-OWN_EXTRACTOR = "extractor=classifier"
+OWN_EXTRACTOR = "extractor=auto"
 
 # {run} is the name of the run, {data} its data, {settings} all of its training.
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -216,6 +216,7 @@ FURTHER: dict[str, tuple[str, ...]] = {
     "only accuracy": (*MEASURE, HERE, STEPS, "metrics=[accuracy]"),
     "only the bound": (*MEASURE, HERE, "metrics=[]", *BOUND),
     "no metrics": (*MEASURE, HERE, "metrics=[]"),
+    "by the classifier": (*MEASURE, HERE, STEPS, "extractor=classifier", "metrics=[fid,kid]"),
     "inception": (*MEASURE, HERE, "extractor=inception", "extractor.weights_path=nowhere.pth"),
     "guided": (*MEASURE, HERE, STEPS, "guidance=2", "metrics=[fid]"),
     "auto-guided": (*MEASURE, HERE, STEPS, *AUTO, "metrics=[fid,accuracy]"),
@@ -255,10 +256,6 @@ COLOURS = {name for name, (data, _) in RUNS.items() if data.shape[0] in (1, 3)}
 # An imported run has no state of a loss, and no further averages.
 STATEFUL = {"wide-hybrid", "vlb-learned", "uncertainty", "importance", "averages", "unconditional"}
 
-LOOKS = (
-    "evaluate", "only accuracy", "guided", "auto-guided", "reference", "two samplers", "tracked evaluation", "images",
-    "pipeline", "imported: evaluate",
-)  # fmt: skip
 REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     ({*RUNS}, ("no metrics",), r"metrics=\[\] measures nothing: list some, or pass likelihood=bound"),
     ({*RUNS}, ("other shape",), r"data.shape=\[1, 16, 16\], but run=runs/.* draws images of shape"),
@@ -268,8 +265,8 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     ({*RUNS} - ALIEN, ("imported: inpaint",), r"own images cannot be loaded .*: pass task.images="),
     (COLOURS, ("inception",), r"extractor.weights_path=nowhere.pth cannot be read"),
     ({*RUNS} - COLOURS, ("inception",), r"Inception sees 1 or 3 channels, not \d: use extractor=classifier"),
-    (UNLABELLED, LOOKS, r"extractor=classifier needs labels of at least two classes.*: use extractor=inception"),
-    ({"small"}, LOOKS, r"extractor=classifier needs images of at least 8 x 8, not 4 x 4: use extractor=inception"),
+    (UNLABELLED, ("by the classifier",), r"no fd: extractor=classifier needs labels of at least two classes.*=auto"),
+    ({"small"}, ("by the classifier",), r"extractor=classifier needs images of at least 8 x 8, not 4 x 4: use .*=auto"),
     (WITHOUT_CLASSES, ("guidance", "guided"), r"guidance needs class labels: train with model.num_classes"),
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),

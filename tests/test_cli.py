@@ -79,6 +79,7 @@ def test_wandb_has_one_complete_offline_run(first, workplace):
     assert all("trainer/global_step" in json.dumps(row) for row in rows)
 
 
+@pytest.mark.slow
 def test_sampling_needs_only_the_directory_and_repeats_itself(first, workplace, tmp_path):
     moved = tmp_path / "moved" / "elsewhere"
     shutil.copytree(workplace / "runs" / "first", moved)
@@ -95,6 +96,7 @@ def test_sampling_needs_only_the_directory_and_repeats_itself(first, workplace, 
         assert (image.mode, image.size) == ("L", (8, 8))
 
 
+@pytest.mark.slow
 def test_sample_draws_the_grid_that_training_logged(first, workplace, tmp_path):
     options = ("num_images=4", "columns=2", "sampler=ancestral_between", "spacing.steps=2", "seed=0", f"out={tmp_path}")
     assert inkwash("sample", "run=first", *options, cwd=workplace).returncode == 0
@@ -208,9 +210,8 @@ def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
     assert ours("runs/bombed") == []
 
 
-@pytest.mark.parametrize(
-    "sweep", [pytest.param(False, id="train", marks=pytest.mark.slow), pytest.param(True, id="sweep")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [False, True], ids=["train", "sweep"])
 def test_ctrl_c_leaves_nothing_behind(sweep, tmp_path):
     """Nor does it start a sweep's next job."""
     many = ("--multirun", "sweep=stopped", "seed=1,2") if sweep else ("run=stopped",)

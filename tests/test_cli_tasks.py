@@ -263,6 +263,7 @@ def test_guidance_without_label_dropout_is_refused(sample, tmp_path, compose_con
 # --- The command itself -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_edits_with_a_run(run, tmp_path):
     command = [sys.executable, "-m", "inkwash.sample", f"run={run}", *FEW, "task=inpaint"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)

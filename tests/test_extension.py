@@ -214,6 +214,7 @@ def test_the_network_and_the_schedule_load_again(load):
     assert all(math.isfinite(float(p.sum())) for p in weights)
 
 
+@pytest.mark.slow
 def test_the_command_samples_with_the_new_sampler(folder):
     command("sample", "run=new", "sampler=stripes", "sampler.value=-1", "num_images=4", "out=drawn", cwd=folder)
     images = [np.asarray(Image.open(path)) for path in (folder / "drawn" / "images").glob("*.png")]
@@ -221,6 +222,7 @@ def test_the_command_samples_with_the_new_sampler(folder):
     assert not np.any(images)
 
 
+@pytest.mark.slow
 def test_the_command_evaluates_with_the_new_metric(folder):
     command(
         "evaluate", "run=new", "metrics=[stripes]", "num_images=6", "sampler=stripes", "sampler.value=1",

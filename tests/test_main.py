@@ -82,7 +82,9 @@ def test_sweep_refuses_what_train_takes_for_one_value(tmp_path):
     assert "multirun" in train.stderr
 
 
-@pytest.mark.parametrize("module", ALIASES)
+@pytest.mark.parametrize(
+    "module", [*(m if m != "importing" else pytest.param(m, marks=pytest.mark.slow) for m in ALIASES)]
+)
 def test_older_module_names_work(module, tmp_path):
     arguments, status, text = ALIASES[module]
     result = python(f"inkwash.{module}", *arguments, cwd=tmp_path)

@@ -168,7 +168,7 @@ from inkwash.launch.signals import serve
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("forkserver")
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # a child would inherit SIG_IGN
     images = Images(torch.ones(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4))
     readers, by_pipe = plan(1, 4)
     options = {"num_workers": readers, "worker_init_fn": serve, "collate_fn": _as_it_is}

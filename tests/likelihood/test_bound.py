@@ -144,6 +144,7 @@ def test_a_fixed_variance_costs_bits(gaussian_denoiser):
     assert ENTROPY * 0.99 < exact < min(fixed) - 0.05
 
 
+@pytest.mark.slow
 def test_a_share_of_the_times_estimates_the_whole(gaussian_denoiser):
     """50 of 1000 times: no bias, and a spread of less than 0.1 bits."""
     denoiser, x_0 = gaussian_denoiser(BetaSchedule(linear(1000)), MU, S), levels(100)

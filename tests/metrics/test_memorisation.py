@@ -4,6 +4,7 @@ import torch
 
 from inkwash.metrics.extractors.pixels import PixelFeatures
 from inkwash.metrics.memorisation import Memorisation, closer_share
+from inkwash.metrics.suite import Suite
 
 
 def normal(n, d, seed):
@@ -53,6 +54,39 @@ def test_near_copies_are_flagged_in_features_too(train, heldout, classifier):
     metric, values = measured(*(classifier(x) for x in (train.images, heldout.images, images)))
     assert values["memorised"] > 0.15
     assert metric.flagged
+
+
+@pytest.mark.parametrize("levels", [1, 255], ids=["levels", "divided"])
+def test_mirror_images_are_copies(train, heldout, levels):
+    """denoising-diffusion-pytorch#17, edm#17: mirrored copies of training images looked newer than held-out ones."""
+    images = torch.cat([train.images[:200].flip(-1), heldout.images[200:]])
+    metric, values = measured(*(x.flatten(1).double() / levels for x in (train.images, heldout.images, images)))
+    assert values["memorised"] == pytest.approx(200 / 450, abs=0.005)
+    assert metric.flagged
+    assert metric.protocol()["views"] == ["as it is", "mirrored"]
+    assert not measured(*(x.flatten(1).double() / levels for x in (train.images, heldout.images, heldout.images)))[
+        0
+    ].flagged
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_features_count_mirror_images_if_the_training_mirrors(train, heldout, classifier, tmp_path, flip):
+    suite = Suite(classifier, [Memorisation(), Memorisation(extractor=PixelFeatures())], 100)
+    suite.prepare(train, heldout, tmp_path, flip=flip)
+    suite.update(range(100), train.images[:100].flip(-1))
+    values = suite.compute()
+    assert values["memorised_pixels_100"] == 1
+    assert (values["memorised_classifier_100"] == 1) == flip
+    records = suite.records(weights="ema", sampler="DDIM", steps=1, guidance=1.0)
+    both = ["as it is", "mirrored"]
+    assert records["memorised_pixels_100"].protocol["views"] == both
+    assert records["memorised_classifier_100"].protocol["views"] == (both if flip else both[:1])
+
+
+def test_features_that_are_no_pixels_have_one_view():
+    """64 numbers are an image of 8 x 8 only if all of them are levels."""
+    metric = Memorisation(normal(80, 64, 0).abs().clamp(max=1), normal(50, 64, 1))
+    assert not metric.mirrors
 
 
 @pytest.mark.parametrize("halves", [(0, 1), (1, 0)], ids=str)

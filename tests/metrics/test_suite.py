@@ -14,6 +14,7 @@ from inkwash.errors import UserError
 from inkwash.metrics.accuracy import ClassAccuracy
 from inkwash.metrics.base import Measure
 from inkwash.metrics.density_coverage import DensityCoverage
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.metrics.extractors.pixels import PixelFeatures
 from inkwash.metrics.frechet import FrechetDistance
 from inkwash.metrics.frechet_infinity import FrechetInfinity
@@ -185,3 +186,62 @@ def test_metrics_without_a_meaning_are_left_out_with_a_log_line(tmp_path, caplog
     assert [record.message.split(":")[0] for record in caplog.records] == [
         "no Inception Score", "no accuracy", "no precision and recall",
     ]  # fmt: skip
+
+
+class Costly(SmallExtractor):
+    """Fails if it is prepared: its training would be in vain."""
+
+    def prepare(self, train, heldout):
+        pytest.fail("prepared")
+
+
+OF_REAL_IMAGES = [
+    FrechetDistance,
+    FrechetInterval,
+    FrechetInfinity,
+    KernelDistance,
+    PrecisionRecall,
+    DensityCoverage,
+]
+
+
+@pytest.mark.parametrize(("n", "least"), [(0, 2), (1, 2), (3, 4)], ids=["none", "one", "three"])
+def test_metrics_of_too_few_images_are_left_out_before_anything_is_trained(n, least, tmp_path, caplog):
+    """improved-diffusion#63, minDiffusion#3: 12 images, or one, were refused for a metric's sake."""
+    chosen = [cls() for cls in OF_REAL_IMAGES if n < 2 or cls not in OF_REAL_IMAGES[:3]]
+    suite = Suite(Costly(), chosen, 20)
+    suite.prepare(random_images(11, 0), random_images(n, 1), tmp_path)
+    assert suite.names == []
+    assert suite.left_out == [record.message for record in caplog.records]
+    assert len(suite.left_out) == len(chosen)
+    assert all(line.startswith("no ") and "\n" not in line for line in suite.left_out)
+    if n < 2:
+        assert suite.left_out[0] == (
+            f"no fd: it needs 2 heldout images, there are {n}; or compare with the training images: reference=train"
+        )
+
+
+@pytest.mark.parametrize(("train", "heldout"), [(11, 1), (12, 0), (1, 0), (1, 1), (2, 2), (30, 3)])
+def test_a_small_set_is_measured_as_far_as_it_goes(train, heldout, tmp_path):
+    suite = Suite(SmallExtractor(), every_metric(), 20)
+    suite.prepare(random_images(train, 0), random_images(heldout, 1), tmp_path)
+    values = evaluated(suite, random_images(20, 2).images)
+    assert all(math.isfinite(value) for value in values.values())
+    assert ("fd_small_20" in values) == (heldout >= 2)
+    assert ("memorised_pixels_20" in values) == (train >= 2 and heldout >= 1)
+    assert "isc_small_20" in values
+
+
+def test_an_extractor_that_no_metric_needs_is_not_prepared(tmp_path):
+    suite = Suite(Costly(), [ClassAccuracy(), Memorisation(extractor=PixelFeatures())], 20)
+    suite.prepare(random_images(25, 0), random_images(25, 1), tmp_path, labelled=False)
+    assert suite.names == ["memorised_pixels_20", "closer_than_heldout_pixels_20"]
+
+
+def test_an_extractor_that_does_not_apply_leaves_the_other_metrics_alone(tmp_path):
+    """Images without labels were refused whole, with what needs no classifier."""
+    suite = Suite(ClassifierFeatures(str(tmp_path)), [FrechetDistance(), Memorisation(extractor=PixelFeatures())], 20)
+    suite.prepare(random_images(25, 0), random_images(25, 1), tmp_path)
+    assert suite.names == ["memorised_pixels_20", "closer_than_heldout_pixels_20"]
+    (line,) = suite.left_out
+    assert line.startswith("no fd: extractor=classifier needs labels of at least two classes")

@@ -217,7 +217,8 @@ def test_full_disk_leaves_older_checkpoints(new_run):
     assert not list((directory / "checkpoints").glob("*.partial"))
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_file_that_the_system_refuses_ends_a_job_in_a_sentence(new_run, jobs, processes):
     """The whole job, with a real refusal: no file may be larger than half a checkpoint."""
     options = ("trainer=ddp_cpu", f"trainer.devices={processes}", "~callbacks.samples", "~callbacks.best")

@@ -69,9 +69,8 @@ LINEAR = ("+optimizer.eps=1.0", "optimizer.lr=0.1")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2", WITNESS)
 
 
-@pytest.mark.parametrize(
-    "options", [pytest.param((), marks=pytest.mark.slow), CASES["importance"]], ids=["plain", "importance"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), CASES["importance"]], ids=["plain", "importance"])
 def test_two_processes_resume_exactly(new_run, jobs, options):
     whole = new_run("whole", *STEPS, *TWO, *options)
     assert jobs.run(whole, 2) == 0, (whole / "output.txt").read_text()

@@ -87,7 +87,8 @@ def test_no_more_steps_are_left_out_than_told(new_run):
         train(new_run("other", "callbacks.guard.skip=-1"))
 
 
-@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_ranks_leave_out_the_same_step(new_run, jobs, accumulate):
     """The image that is spoilt is rank 1's."""
     options = (*STEPS, *TWO, "callbacks.guard.skip=1", f"trainer.accumulate_grad_batches={accumulate}")

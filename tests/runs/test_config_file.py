@@ -20,7 +20,7 @@ OLD = {
 
 
 def test_a_run_of_an_older_version_reads_the_same(tmp_path, compose_config):
-    run, config = RunDirectory(tmp_path), compose_config()
+    run, config = RunDirectory(tmp_path), compose_config("extractor=classifier")
     run.write_config(config)
     before, text = run.config, run.config_path.read_text()
     for today, old in OLD.items():

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
 NAMES = ("default", "hybrid", "edm")
 # The runs of each command's quick tests; the others are slow ones.
-QUICK = {"sample": ("edm",), "evaluate": (), "export": (), "train": ("hybrid",)}
+QUICK = {"sample": ("edm",), "evaluate": (), "export": (), "train": ()}
 STEP, MORE = 6, 10  # where they stand, and until where they are trained here
 ON_ONE_CORE = ("trainer.accelerator=cpu", "trainer.threads=1")
 SAMPLER = {"default": "ddim", "hybrid": "ancestral", "edm": "heun"}

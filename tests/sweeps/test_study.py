@@ -11,6 +11,7 @@ from inkwash.errors import UserError
 from support.sweeps import LOG_LR, run, states, study
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_with_the_same_values(tmp_path):
     """The same trials, each told once, whether the sweep was killed in its third job or not."""
     arguments = ("sweeper=optuna", "hydra.sweeper.n_trials=5", "+hydra.sweeper.sampler.n_startup_trials=2", LOG_LR)

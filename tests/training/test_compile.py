@@ -61,6 +61,7 @@ def test_an_error_of_the_network_itself_is_raised(net, caplog):
     assert not warnings_of(caplog)
 
 
+@pytest.mark.slow
 def test_compiled_networks_have_the_same_keys(compose_config):
     plain = build_module(compose_config("model.channels=8"))
     compiled = build_module(compose_config("model.channels=8"))

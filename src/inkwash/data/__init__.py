@@ -18,8 +18,15 @@ Two kinds of sources:
   for sets that fit neither in memory nor, decoded, on the disk. streamed.py makes an index of the shards once
   (shards.py); stream.py mixes the images of a window of blocks.
 
+Formats: opening.py opens images with Pillow (png.py steps around large metadata), rendering.py scales levels and lays
+transparent images on a background; columns.py knows the columns of Parquet files, parquet_files.py reads them; tar.py
+knows the members of tar files, tar_labels.py their labels; archive.py has zip files in place of folders; paths.py finds
+shards by folders, globs and braces. reading.py tries again what a disk or network could not read: only damage in a file
+is corruption.
+
 Caches are named by a hash of all that their content depends on: names, sizes and times of the files, the shape, the
-options, and DECODER, which changes with decode.py. Deleting one only costs the time to make it again.
+options, and DECODER, which changes with decode.py. Deleting one only costs the time to make it again. caches.py makes
+them once for all processes and users; a cache that is filled may be read-only.
 
 readers.py is about the processes that read ahead: how a split gets to them, and how batches come back. files.py reads
 the images that a user names for editing. module.py is the LightningDataModule around any source; open

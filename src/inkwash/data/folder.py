@@ -82,13 +82,14 @@ class Folder(EncodedSource):
         here = found[roots[split]]
         files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
         folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
+        versions = _versions(files, roots[split])  # of both splits: a pipe in either is refused at once
         if division.heldout is None:
             rows = rows_of(split, labels, self.heldout_fraction, self.stratified)
             files, labels = [files[i] for i in rows.nonzero()[:, 0].tolist()], labels[rows]
         passed_over = here.listing.passed_over
         facts = division.facts(split, classes, len(files), len(here.listing.files), folders, passed_over)
         facts = replace(facts, suspicious=(*facts.suspicious, *here.listing.suspicious))
-        version = (split, _versions(files, roots[split]), labels.tolist())
+        version = (split, versions, labels.tolist())
         contents = _contents(files, roots[split])
         pairs = zip(files, contents, labels.tolist(), strict=True)
         stream = (Entry(str(file), content, label) for file, content, label in pairs)

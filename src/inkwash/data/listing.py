@@ -65,7 +65,8 @@ def images_below(root: Path) -> Listing:
 
 def _is_image(file: Path, archive: Archive | None) -> bool:
     if archive is None:
-        return is_image(file)
+        # A pipe, which must not be opened, and a link to nothing are refused by name, once their turn comes.
+        return not file.is_file() or is_image(file)
     return is_image(next(archive.contents([file])))
 
 

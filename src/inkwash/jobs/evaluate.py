@@ -118,7 +118,7 @@ class Evaluation:
             labelled=classes_of(config) is not None, flip=self.data.flip, classes=self.data.num_classes is not None,
             device=self.device,
         )  # fmt: skip
-        if not suite.metrics and config["likelihood"] is None:
+        if not suite.metrics and (config["likelihood"] is None or not len(self.data.heldout)):
             raise UserError(f"metrics=[{','.join(config['metrics'])}] measures nothing: {'; '.join(suite.left_out)}")
         return suite
 
@@ -173,6 +173,9 @@ class Evaluation:
 
     def likelihood(self, run: Run, cell: dict[str, Any]) -> dict[str, float]:
         """Return the mean bits per dimension of the held-out images and its standard error, for any number of ranks."""
+        if not len(self.data.heldout):
+            log.warning("no bits per dimension: no images are held out")
+            return {}
         bits = build(self.config["likelihood"])
         meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"] or run.micro_batch
         denoiser, indices = run.denoiser.to(self.device), range(self.rank, len(self.data.heldout), self.world)
@@ -209,8 +212,10 @@ def check_path(config: dict[str, Any]) -> None:
 
 def check_labels(config: dict[str, Any], data: Any) -> None:
     """Raise UserError for a likelihood of held-out images whose classes the run was not trained with."""
-    known = classes_of(config)
-    if known is not None and config["likelihood"] is not None and (largest := int(data.heldout.labels.max())) >= known:
+    known, labels = classes_of(config), data.heldout.labels
+    if known is None or config["likelihood"] is None or not len(labels):
+        return
+    if (largest := int(labels.max())) >= known:
         raise UserError(
             f"likelihood: the held-out images have labels up to {largest}, but run={config['run']} was trained with "
             f"model.num_classes={known}: pass data=... with its classes"

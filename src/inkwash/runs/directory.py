@@ -18,7 +18,7 @@ from inkwash.runs.checkpoint_files import CheckpointFolder
 
 RUNS = Path("runs")
 SAFE = re.compile(r"[A-Za-z0-9._-]+")
-AUTOMATIC = ("inception", "classifier", "random")  # the extractors that extractor=auto chooses from
+AUTOMATIC = ("inception", "classifier", "pyramid")  # the extractors that extractor=auto chooses from
 DONE = ("finished", "pruned")  # states of a job that is not run again
 
 

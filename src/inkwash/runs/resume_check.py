@@ -71,6 +71,8 @@ MEASURED = (
     ("extractor", AUTO, "extractor"),
     ("callbacks.evaluation.extractor", AUTO, "extractor"),
     ("callbacks.evaluation.labels", "reference", "callbacks.evaluation.labels"),
+    ("callbacks.evaluation.batch_size", None, "callbacks.evaluation.batch_size"),
+    ("callbacks.heldout.batch_size", None, "callbacks.heldout.batch_size"),
 )
 
 

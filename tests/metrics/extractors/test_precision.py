@@ -62,7 +62,7 @@ def test_the_settings_come_back_after_an_error():
 
 
 def test_settings_by_the_newer_interface_come_back():
-    """torch's newer fp32_precision, after which the older calls cannot be read; in a process of its own."""
+    """torch's newer fp32_precision, after which the older calls refuse to be read: in a process of its own."""
     code = """
 import torch
 from inkwash.metrics.extractors.precision import full_precision

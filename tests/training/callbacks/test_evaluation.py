@@ -2,8 +2,10 @@
 
 import json
 
+from inkwash.runs.directory import RunDirectory
 
-def test_data_without_labels_train_without_a_classifier(fit_run):
+
+def test_data_without_labels_are_measured_without_a_classifier(fit_run):
     source = (
         "~data.source",
         "+data.source={_target_: support.parts.Pictures, labelled: false}",
@@ -11,8 +13,21 @@ def test_data_without_labels_train_without_a_classifier(fit_run):
     )
     directory, trainer, module = fit_run("run", *source)
     assert trainer.global_step == 4
+    assert {*module.scores} == {"fd_pyramid_8", "heldout_loss"}
+    log = (directory / "train.log").read_text()
+    assert "extractor=auto: pyramid; not inception: the images are smaller than 32 x 32; not classifier: no cl" in log
+    assert log.count("no accuracy: the images are drawn without class labels") == 1
+    assert "training the metrics' classifier" not in log
+    assert RunDirectory(directory).extractor_name == "pyramid"
+
+
+def test_a_set_too_small_for_a_metric_trains(fit_run):
+    """improved-diffusion#63, minDiffusion#3."""
+    source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 1}", "data.num_classes=null")
+    directory, trainer, module = fit_run("run", *source)
+    assert trainer.global_step == 4
     assert [*module.scores] == ["heldout_loss"]
-    assert "needs labels" in (directory / "train.log").read_text()
+    assert "no fd: it needs 2 heldout images, there are 1" in (directory / "train.log").read_text()
 
 
 SLOW = "averages={slow: {_target_: inkwash.training.ema.ConstantDecay, decay: 0.5}}"
@@ -25,4 +40,5 @@ def test_averages_are_scored_side_by_side(fit_run):
     assert len({module.scores[name] for name in names}) == 3
     records = {r["name"]: r for r in map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())}
     assert [records[name]["weights"] for name in names] == ["ema", "raw", "slow"]
+    assert {records[name]["labels"] for name in names} == {"reference"}
     assert next(iter(module.lower_is_better)) == "fd_classifier_8"

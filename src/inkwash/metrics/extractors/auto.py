@@ -7,13 +7,13 @@ from inkwash.errors import UserError
 from inkwash.images import ImageSplit
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.extractors.classifier import ClassifierFeatures, check_data
-from inkwash.metrics.extractors.random_network import RandomFeatures
+from inkwash.metrics.extractors.pyramid import PyramidFeatures
 from inkwash.metrics.extractors.weights import find_weights, reachable
 from inkwash.metrics.ranks import largest
 
 log = logging.getLogger(__name__)
 
-NAMES = ("inception", "classifier", "random")  # runs/directory.py finds the choice by them
+NAMES = ("inception", "classifier", "pyramid")  # runs/directory.py finds the choice by them
 SMALLEST = 32  # side of an image that Inception, which sees 299 x 299 pixels, is shown
 
 
@@ -23,7 +23,7 @@ class AutoFeatures(FeatureExtractor):
     1. Inception, if its weights are on this machine or can be downloaded, for images of 1 or 3 channels and 32 x 32 or
        more: below that most of what it sees would be interpolation.
     2. The classifier, if the labels are in use (data.num_classes) and the images 8 x 8 or more.
-    3. A network of random weights, which needs neither: experiments/extractors compares it with others.
+    3. Laplacian pyramids, which need neither: experiments/extractors compares their features with others.
 
     All ranks take the same one, the first that every rank can have. Without a network the attempt to reach the weights'
     server ends after 3 seconds.
@@ -62,7 +62,7 @@ class AutoFeatures(FeatureExtractor):
         # Published networks import slowly.
         from inkwash.metrics.extractors.inception import InceptionFeatures
 
-        inception, classifier, other = InceptionFeatures(), ClassifierFeatures(self.cache_dir), RandomFeatures()
+        inception, classifier, other = InceptionFeatures(), ClassifierFeatures(self.cache_dir), PyramidFeatures()
         return [
             (inception, lambda: _check_inception(inception, train.shape)),
             (classifier, lambda: _check_classifier(train, classes)),
