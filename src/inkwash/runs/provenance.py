@@ -23,7 +23,7 @@ def provenance() -> dict[str, Any]:
 def commit() -> str | None:
     """Return the commit of the checkout, None in an installation.
 
-    An environment often lies in the repository of somebody's project, which has another program's commits: it counts
+    An environment often lies in the repository of another project, whose commits are not ours: it counts
     only if this file is tracked there.
     """
     return commit_of(Path(__file__))
