@@ -274,6 +274,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+", help="digits, or the Parquet files of the training and held-out images")
     parser.add_argument("--shape", type=int, nargs=3, default=(1, 8, 8))
     parser.add_argument("--run", type=Path, help="a run with several checkpoints of these images")
+    parser.add_argument("--only", help="the beginning of a measure's name")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.data == ["digits"]:
@@ -297,6 +298,8 @@ def main() -> None:
         "sliced Wasserstein": SlicedWasserstein(),
     }  # fmt: skip
     for name, measure in measures.items():
+        if options.only and not name.startswith(options.only):
+            continue
         start = time.process_time()
         measure.prepare(train, heldout, reference)
         prepared = time.process_time()

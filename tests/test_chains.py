@@ -270,6 +270,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (WITHOUT_CLASSES, ("guidance", "guided"), r"guidance needs class labels: train with model.num_classes"),
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),
+    ({"small"}, ("only accuracy",), r"measures nothing: no accuracy: pyramid does not know the data set's classes"),
     (WITH_CLASSES, ("pipeline",), r"draws by class, but DDPMPipeline has no argument for it: make import folder="),
     ({"no-dropout"}, ("guidance", "guided"), r"this one was not \(loss.label_dropout=0\)"),
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),
