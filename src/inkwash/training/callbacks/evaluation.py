@@ -107,8 +107,9 @@ class Evaluation(Periodic):
         pl_module.lower_is_better |= {self._named(name, w): lower for w in self.weights for name, lower in directions}
         context = self._context(data)
         self.suite.to("cpu")
-        log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
-        if trainer.global_step == 0:
+        if context:
+            log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
+        if context and trainer.global_step == 0:
             log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
