@@ -1,7 +1,13 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
-from inkwash.data.digits import Digits
+from inkwash.data.digits import Digits, divide, read_digits
 
 SHAPE = (1, 8, 8)
 
@@ -28,3 +34,27 @@ def test_the_seed_decides_the_split():
 def test_grey_levels_reach_black_and_white():
     images = Digits().load("train", SHAPE).images
     assert (images.min(), images.max(), len(images.unique())) == (0, 255, 17)
+
+
+def test_the_digits_are_scikit_learns():
+    pixels, labels = read_digits()
+    expected = load_digits()
+    assert np.array_equal(pixels, expected.data)
+    assert np.array_equal(labels, expected.target)
+
+
+@pytest.mark.parametrize("heldout", [10, 11, 99, 450, 898, 1000, 1777, 1787])
+def test_the_split_is_scikit_learns_row_for_row(heldout):
+    labels = load_digits().target
+    for seed in (0, 1, 2, 7, 2**32 - 1):
+        train, rest = train_test_split(np.arange(1797), test_size=heldout, stratify=labels, random_state=seed)
+        found = divide(labels, heldout, seed)
+        assert np.array_equal(found[0], np.sort(train))
+        assert np.array_equal(found[1], np.sort(rest))
+
+
+def test_loading_the_digits_does_not_import_scikit_learn():
+    """It takes two seconds of every start."""
+    code = "import sys; from inkwash.data.digits import Digits; Digits().load('train', (1, 8, 8)); "
+    code += "assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

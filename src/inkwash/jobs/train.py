@@ -24,7 +24,6 @@ from inkwash.launch.environment import RankEnv
 from inkwash.random import seed_of
 from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
-from inkwash.tracking import wandb_logger
 from inkwash.training import micro_batches, resume
 from inkwash.training.build import build_module
 from inkwash.training.callbacks.same_config import SameConfig
@@ -68,7 +67,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         facts["data"] = describe_data(run, data)
     for logger in loggers:
         logger.log_hyperparams({**config, "run": facts})
-    with _ending(stop), _exhaustion(trainer, module):
+    with _ending(stop, loggers), _exhaustion(trainer, module):
         trainer.fit(module, datamodule=data, ckpt_path=plan.path)
     if rank == 0:
         summarize(run, trainer, module, facts, time.perf_counter() - started)
@@ -118,14 +117,16 @@ def _trainer(
 
 
 @contextmanager
-def _ending(stop: StopOnSignal) -> Iterator[None]:
-    """At the end restore signal handlers, finish the W&B run, and wait for the other ranks."""
+def _ending(stop: StopOnSignal, loggers: list[Any]) -> Iterator[None]:
+    """At the end restore signal handlers, close what loggers have open, and wait for the other ranks."""
     try:
         yield
     finally:
         stop.restore()
         sound = isinstance(sys.exc_info()[1], Stopped | None)
-        wandb_logger.finish(failed=not sound)
+        for logger in loggers:
+            if hasattr(logger, "close"):
+                logger.close(failed=not sound)
         if sound and dist.is_initialized():
             with suppress(RuntimeError):
                 dist.barrier()  # launchers end the others soon after the first

@@ -5,6 +5,9 @@
            +- rank.py                     one for each device; calls a function of jobs/ with the job's directory
                 +- workers                of data loaders
 
+A job with one process on this machine does without elastic.py: importing torch's launcher takes two seconds. Each rank
+imports Lightning by quick_imports.py, without the two thirds of it that no job needs.
+
 Under torchrun, srun, mpirun, Kubeflow or AzureML, on one or several machines, these start the command once for each
 rank. It composes and checks as always, and start.py starts a single rank.py in place (environment.py reads torchrun's
 and SLURM's variables, variables.py those of the others and of people who set RANK and WORLD_SIZE themselves). Then

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from inkwash.launch import quick_imports
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.report import reporting
 from inkwash.launch.start import COMMAND_LINE
@@ -20,6 +21,7 @@ def main() -> None:
     job, config = sys.argv[1], Path(sys.argv[2])
     module, _, name = job.partition(":")
     with reporting(config.parent), contextlib.ExitStack() as stack:
+        quick_imports.defer()
         function = getattr(importlib.import_module(module), name)
         command_line = os.environ.get(COMMAND_LINE)
         if command_line is not None and RankEnv.current().world_size > 1:

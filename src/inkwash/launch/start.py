@@ -1,7 +1,7 @@
 """Start the processes of a job and wait for their end. Without torch.
 
 command -> elastic.py (one per machine, torch's elastic launcher) -> rank.py (one per device), which calls the job.
-A command that torchrun or srun has started is the parent of one rank itself.
+A command whose job has one process only is that one's parent itself, and so is one that torchrun or srun has started.
 """
 
 import os
@@ -14,10 +14,14 @@ from pathlib import Path
 
 from inkwash.files import write_text
 from inkwash.launch.environment import RankEnv
+from inkwash.launch.report import report_of_ranks
 from inkwash.launch.signals import passing_on
 from inkwash.runs.directory import RunDirectory
 
 GRACE_SECONDS = 45
+DEVICES = Path("/dev")
+# Device files of GPUs that torch may see beside nvidia0, nvidia1, ...: AMD's, and those of WSL and Jetson.
+OTHER_GPUS = ("kfd", "dxg", "nvgpu", "nvhost-gpu")
 # Environment variable with the command line, which must be the same for all ranks that torchrun or srun starts.
 COMMAND_LINE = "INKWASH_COMMAND_LINE"
 
@@ -36,6 +40,18 @@ def visible_gpus() -> list[str]:
     except OSError:
         return []
     return [str(i) for i in range(len(re.findall(r"^GPU \d+", listed, re.MULTILINE)))]
+
+
+def is_single(accelerator: str, devices: int | str) -> bool:
+    """Tell without torch that a job has one process on this machine; False if torch has to count its GPUs."""
+    if devices != "auto":
+        return int(devices) == 1
+    if accelerator == "cpu" or sys.platform == "darwin":
+        return True
+    if sys.platform != "linux" or any((DEVICES / name).exists() for name in OTHER_GPUS):
+        return False
+    named, present = os.environ.get("CUDA_VISIBLE_DEVICES"), len([*DEVICES.glob("nvidia[0-9]*")])
+    return present <= 1 or (named is not None and len(named.split(",")) <= 1)
 
 
 def start(
@@ -59,9 +75,21 @@ def start(
     """
     if env is not None:
         return _start_rank(job, config, env, command_line)
+    if is_single(accelerator, devices):
+        return _start_single(job, config)
     command = [sys.executable, "-u", "-m", "inkwash.launch.elastic", job, str(config), accelerator, str(devices)]
     agent = subprocess.Popen(command, start_new_session=True)
     return _wait(agent, lambda: os.killpg(agent.pid, signal.SIGKILL))
+
+
+def _start_single(job: str, config: Path) -> int:
+    """Start the only rank of a job, in a session of its own."""
+    RunDirectory(config.parent).drop_errors()
+    variables = {**os.environ, **RankEnv(local_world_size=1).variables()}
+    command = [sys.executable, "-u", "-m", "inkwash.launch.rank", job, str(config)]
+    rank = subprocess.Popen(command, env=variables, start_new_session=True)
+    status = _wait(rank, lambda: os.killpg(rank.pid, signal.SIGKILL))
+    return report_of_ranks(config.parent, {0: status}) if status else 0
 
 
 def _start_rank(job: str, config: Path, env: RankEnv, command_line: str) -> int:

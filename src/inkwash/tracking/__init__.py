@@ -13,5 +13,6 @@ as the axis. The run directory is the original: a run without W&B loses nothing,
 summaries read. wandb is imported in this package alone.
 
 Open csv_logger.py first: it is the whole interface in one small class. A new logger is a subclass of
-lightning.pytorch.loggers.Logger with an argument `directory`, and a YAML file in conf/logger/.
+lightning.pytorch.loggers.Logger with an argument `directory`, and a YAML file in conf/logger/. If it has `log_samples`
+and `log_neighbours` it is sent the grids (wandb_logger.py); if it has `close(failed)` that is called at the very end.
 """

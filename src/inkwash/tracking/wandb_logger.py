@@ -102,7 +102,7 @@ class Tracker(WandbLogger):
         )
         self._wandb_init.pop("anonymous", None)  # WandbLogger always passes it, and W&B warns of it
         self._run_id: str = record["id"]
-        self._steps: dict[str, int] | None = None  # by value, the last step that W&B has
+        self._steps: dict[str, int] = {}  # by value, the last step that W&B has
         self._best: dict[str, float] = {}
         self._directions: dict[str, bool | None] = {"heldout/loss": True}
         self._defined: set[str] = set()
@@ -113,6 +113,8 @@ class Tracker(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run: it begins here, offline if the server refuses it, so that no training waits for a dashboard."""
         if self._experiment is None:
+            self._steps = steps_sent(self.directory, self._run_id)  # before there is a record of this start
+            self._note_best(earlier_rows(self.directory))
             self._experiment = begin(lambda: super(Tracker, self).experiment, self._wandb_init)
         return self._experiment
 
@@ -121,9 +123,6 @@ class Tracker(WandbLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         assert step is not None, "every number here belongs to a step"
         run = self.experiment
-        if self._steps is None:
-            self._steps = steps_sent(self.directory, self._run_id)
-            self._note_best(earlier_rows(self.directory))
         # Repeated steps count too: they have been dropped from metrics.csv.
         scored = self._note_best([metrics])
         new = {name: value for name, value in metrics.items() if step > self._steps.get(name, -1)}
@@ -180,6 +179,10 @@ class Tracker(WandbLogger):
             if (self.directory.checkpoints.path / f"{alias}.ckpt").exists():
                 artifact = checkpoint_artifact(self.directory, f"{alias}.ckpt")
                 self.experiment.log_artifact(artifact, aliases=[alias])
+
+    def close(self, failed: bool) -> None:
+        """Finish the W&B run, so that the next job of this process gets its own."""
+        finish(failed)
 
 
 def keep_files_in(directory: Path) -> None:

@@ -13,7 +13,6 @@ from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import labels_for
-from inkwash.tracking.wandb_logger import Tracker
 from inkwash.training.callbacks.generation import generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
@@ -91,7 +90,7 @@ class SampleGrid(Periodic):
         if not trainer.is_global_zero:
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
-        trackers = [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
+        trackers: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "log_samples")]
         classes = run_directory(trainer).classes if module.num_classes is not None else []
         sheet = headed(grid(images, self.columns), self.columns, classes)
         save_png(sheet, folder / f"step-{step:08d}.png")
