@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from inkwash.launch import quick_imports
+
+quick_imports.defer()  # as in every rank
+
 from support.analytic import GaussianDenoiser, PixelNoise
 from support.runs import QUICK, composed, write_run
 

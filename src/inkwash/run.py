@@ -15,6 +15,7 @@ from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
 from inkwash.training.build import build_denoiser
+from inkwash.training.compute_mode import ComputeMode, precision_to_draw
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Run:
         step: optimizer steps of the checkpoint.
         images: fingerprint of the images it was trained on; None if that is unknown.
         micro_batch: how many images each process of the training took at a time.
+        compute: the mode in which the training computed; None if an older version has written the checkpoint.
     """
 
     config: dict[str, Any]
@@ -34,6 +36,17 @@ class Run:
     step: int
     images: str | None = None
     micro_batch: int = 256
+    compute: ComputeMode | None = None
+
+    def precision(self, asked: str | None, device: torch.device) -> str:
+        """Return the precision to draw in: the argument, else that of the training if the device is of its kind.
+
+        Puts the network into the memory format of the training, too.
+        """
+        if self.compute is not None and self.compute.device == device.type:
+            self.compute.arrange(self.denoiser)
+        trainer = self.config["trainer"]
+        return precision_to_draw({**trainer, "precision": asked or trainer["precision"]}, self.compute, device)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,7 +106,8 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
     denoiser = denoiser.eval().requires_grad_(False)
-    return Run(config, denoiser, stored["global_step"], stored.get("images"), _micro_batch(config, stored))
+    mode = ComputeMode.stored(stored.get("compute"))
+    return Run(config, denoiser, stored["global_step"], stored.get("images"), _micro_batch(config, stored), mode)
 
 
 def _micro_batch(config: dict[str, Any], stored: dict[str, Any]) -> int:

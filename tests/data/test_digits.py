@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -51,10 +48,3 @@ def test_the_split_is_scikit_learns_row_for_row(heldout):
         found = divide(labels, heldout, seed)
         assert np.array_equal(found[0], np.sort(train))
         assert np.array_equal(found[1], np.sort(rest))
-
-
-def test_loading_the_digits_does_not_import_scikit_learn():
-    """It takes two seconds of every start."""
-    code = "import sys; from inkwash.data.digits import Digits; Digits().load('train', (1, 8, 8)); "
-    code += "assert 'sklearn' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Test that Lightning is imported without torchmetrics' heavy modules, and that nothing of torchmetrics is lost."""
+"""Test that Lightning and the digits come without heavy modules, and that nothing of torchmetrics is lost."""
 
 import json
 import subprocess
@@ -15,10 +15,14 @@ quick_imports.defer()
 import lightning
 import torchmetrics
 
-found = {"first": [name for name in ("torchvision", "scipy.signal", "matplotlib") if name in sys.modules]}
+HEAVY = ("torchvision", "scipy.signal", "matplotlib", "sklearn")
+found = {"first": [name for name in HEAVY if name in sys.modules]}
+from inkwash.data.digits import Digits
+
+Digits().load("train", (1, 8, 8))
 found["version"] = torchmetrics.__version__
 metric = lightning.pytorch.core.module.Metric
-found["late"] = [name for name in ("torchvision", "scipy.signal", "matplotlib") if name in sys.modules]
+found["late"] = [name for name in HEAVY if name in sys.modules]
 
 import matplotlib
 

@@ -30,6 +30,17 @@ def test_two_ranks_train_as_one_with_one_all_reduce_a_step(new_run, jobs, counts
         torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_ranks_choose_one_memory_format(new_run, jobs):
+    """Whichever it is: each times for itself, and the slower of the two counts for both."""
+    more = ("trainer.max_steps=200", "trainer.memory_format=auto")
+    directory = new_run("run", *more, "trainer=ddp_cpu", "trainer.devices=2")
+    assert jobs.run(directory, 2) == 0, (directory / "output.txt").read_text()
+    log = (directory / "train.log").read_text()
+    chosen = re.findall(r"speed        32-true, (\w+), 1 thread: [\d.]+ ms for a pass of \d+ images", log)
+    assert chosen == [checkpoint(directory)["compute"]["memory_format"]]
+
+
 def test_warning_is_one_line_and_comes_from_one_rank(new_run, jobs):
     """The schedule warns with Python's `warnings` of a chain that is too short to end in noise."""
     directory = new_run(

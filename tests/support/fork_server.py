@@ -17,6 +17,10 @@ from pathlib import Path
 
 import torch
 
+from inkwash.launch import quick_imports
+
+quick_imports.defer()  # as in every rank
+
 from inkwash.commands import evaluate, export, import_pipeline, sample, train
 from inkwash.interop import pipeline
 from inkwash.jobs import evaluate as evaluate_job

@@ -18,6 +18,10 @@ from pathlib import Path
 
 import torch
 
+from inkwash.launch import quick_imports
+
+quick_imports.defer()  # as in every rank
+
 from inkwash.jobs.train import train
 from inkwash.launch.report import reporting
 from support.runs import environment

@@ -12,6 +12,7 @@ A checkpoint holds plain types and tensors only, so that reading one cannot run 
     sums               running sums of callbacks, a row for each rank (training/callbacks/periodic.py)
     config             the resolved configuration
     scores             the latest value of every metric, and its step
+    compute            precision, memory format and threads in which the network computed
     images, layout     fingerprint of the training images; numbers of processes and micro-batches
 
 io.py writes a file whole or not at all and reads it with checks; open it first. restore.py adapts a loaded state to the

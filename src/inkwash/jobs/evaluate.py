@@ -27,8 +27,9 @@ from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import ClassLabels, labels_to_measure
+from inkwash.training.compute_mode import set_threads_to_draw
 from inkwash.training.micro_batches import enough_memory
-from inkwash.training.trainer import resolve_device, set_threads
+from inkwash.training.trainer import resolve_device, start_group
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def evaluate(directory: Path) -> None:
     device = resolve_device(config["trainer"]["accelerator"])
     rank, world = start_group(device)
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
-    set_threads(config["trainer"]["threads"], RankEnv.current().local_world_size)
+    set_threads_to_draw(config["trainer"]["threads"], RankEnv.current().local_world_size)
     data = build({**config["data"], "num_workers": 0})
     check_path(config)
     data.setup()  # on all ranks: the first one decodes the images, and may take longer than others wait for an answer
@@ -225,16 +226,6 @@ def check_labels(config: dict[str, Any], data: Any) -> None:
 def classes_of(config: dict[str, Any]) -> int | None:
     """Return the number of classes of the run; None for a run without classes, image files and pipelines."""
     return RunDirectory(config["run"]).config["model"].get("num_classes") if config["run"] is not None else None
-
-
-def start_group(device: torch.device) -> tuple[int, int]:
-    """Join the process group, if there are several processes, and choose this one's GPU; returns (rank, world size)."""
-    env = RankEnv.current()
-    if device.type == "cuda":
-        torch.cuda.set_device(env.local_rank)
-    if env.world_size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return env.rank, env.world_size
 
 
 def barrier() -> None:

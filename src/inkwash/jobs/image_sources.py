@@ -18,7 +18,7 @@ from inkwash.random import generator
 from inkwash.run import Run
 from inkwash.runs.provenance import version
 from inkwash.samplers.generate import ClassLabels, generate
-from inkwash.training.precision import autocast, resolve_precision
+from inkwash.training.precision import autocast
 
 Batches = Iterator[tuple[Sequence[int], Tensor, Tensor | None]]
 # Images at a time where no training says how many fit: of a pipeline as many as diffusers' own example draws.
@@ -69,7 +69,7 @@ def from_run(
 ) -> ImageSource:
     """Return samples of a run for these classes, in the precision of its training."""
     sampler = build(cell["sampler"])
-    precision = resolve_precision(config["trainer"]["precision"] or run.config["trainer"]["precision"], device)
+    precision = run.precision(config["trainer"]["precision"], device)
     guidance = cell["guidance"]
     guide, size = build(config["guide"]), run.micro_batch
     if guide.func is ClassifierFree:

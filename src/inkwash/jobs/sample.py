@@ -19,16 +19,17 @@ from inkwash.random import generator
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.samplers.generate import labels_for
+from inkwash.training.compute_mode import set_threads_to_draw
 from inkwash.training.micro_batches import enough_memory
-from inkwash.training.precision import autocast, resolve_precision
-from inkwash.training.trainer import resolve_device, set_threads
+from inkwash.training.precision import autocast
+from inkwash.training.trainer import resolve_device
 
 
 def sample(directory: Path) -> None:
     """Generate the images of directory/sample.yaml, and write them as they come, with a grid of the first."""
     config = config_file.load(directory / "sample.yaml")
     run = load_run(config["run"], config["checkpoint"], config["weights"])
-    set_threads(config["trainer"]["threads"], 1)
+    set_threads_to_draw(config["trainer"]["threads"], 1)
     task, sampler, guide = (build(config[key]) for key in ("task", "sampler", "guide"))
     scale = config["guidance"]
     if guide.func is ClassifierFree:
@@ -39,7 +40,7 @@ def sample(directory: Path) -> None:
     size = config["batch_size"] or at_a_time(run.micro_batch, scale if guide.func is ClassifierFree else 1)
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
     device = resolve_device(config["trainer"]["accelerator"])
-    precision = config["trainer"]["precision"] or run.config["trainer"]["precision"]
+    precision = run.precision(config["trainer"]["precision"], device)
     results = SampleResults(directory, config, run, task)
     if results.done:
         print(f"going on: {results.done} of {len(x_0)} rows are there")
@@ -47,7 +48,7 @@ def sample(directory: Path) -> None:
     steps *= len(batches(task, len(x_0), size, results.done))
     with (
         enough_memory(size),
-        autocast(resolve_precision(precision, device), device),
+        autocast(precision, device),
         tqdm(total=steps, desc=f"drawing {(len(x_0) - results.done) * task.width} images", unit="step") as bar,
     ):
         for indices, rows in perform(

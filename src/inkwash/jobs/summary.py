@@ -28,6 +28,8 @@ def describe(
         "global_batch_size": batch,
         "batch_size_per_rank": batch // parts,
         "precision": str(trainer.precision),
+        "memory_format": module.compute["memory_format"],
+        "threads": module.compute["threads"],
         "accelerator": trainer.accelerator.__class__.__name__.removesuffix("Accelerator").lower(),
     }
     log.info("run          %s", trainer.default_root_dir)

@@ -29,8 +29,10 @@ from inkwash.training.build import build_module
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.stop_on_signal import StopOnSignal, Stopped
 from inkwash.training.compile import compile_network
+from inkwash.training.compute_mode import Choice, ComputeMode, choose, mode_of_old_runs
 from inkwash.training.log_setup import logging_of
 from inkwash.training.module import DiffusionModule
+from inkwash.training.trainer import check_processes, resolve_device, start_group
 
 log = logging.getLogger("inkwash")
 
@@ -46,12 +48,18 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     """Build, plan, fit, summarise: the course of one rank."""
     started, config = time.perf_counter(), run.next_config
     seed_process(config["seed"], rank)
-    data, module = build(config["data"]), _module(config)
+    data, module = build(config["data"]), build_module(config)
     loggers = [build(node, directory=str(run)) for node in config["logger"].values()]
     plan = resume.plan(run, config, RankEnv.current().world_size)
+    speed = _choose(config, module, plan)
+    if config["compile"]:
+        for denoiser in (module.denoiser, module.ema_denoiser):
+            compile_network(denoiser.net, must=config["compile"] == "must")
     stop = StopOnSignal()
-    trainer = _trainer(run, config, plan, loggers, stop)
+    trainer = _trainer(run, config, plan, speed.mode, loggers, stop)
     facts = describe(trainer, module, config, run.record)
+    if speed.line:
+        log.info("speed        %s", speed.line)
     plan.announce()
     done = plan.step >= config["trainer"]["max_steps"]
     if not done:
@@ -92,17 +100,27 @@ def seed_process(seed: int, rank: int) -> None:
     torch.manual_seed(value)
 
 
-def _module(config: dict[str, Any]) -> DiffusionModule:
-    """Build the module, and compile its networks if the configuration asks for that."""
-    module = build_module(config)
-    if config["compile"]:
-        for denoiser in (module.denoiser, module.ema_denoiser):
-            compile_network(denoiser.net, must=config["compile"] == "must")
-    return module
+def _choose(config: dict[str, Any], module: DiffusionModule, plan: resume.ResumePlan) -> Choice:
+    """Choose how the networks compute, and let the module compute that way."""
+    trainer, env = config["trainer"], RankEnv.current()
+    local, _ = check_processes(trainer["devices"], trainer["num_nodes"])
+    device = resolve_device(trainer["accelerator"])
+    known = plan.compute
+    if known is None and plan.path is not None:
+        known = mode_of_old_runs(trainer, device, local)
+    choice = choose(config, module, device, local, env.world_size, known, lambda: start_group(device))
+    choice.mode.arrange(module.denoiser, module.ema_denoiser, module.averages)
+    module.compute = choice.mode.plain()
+    return choice
 
 
 def _trainer(
-    run: RunDirectory, config: dict[str, Any], plan: resume.ResumePlan, loggers: list[Any], stop: StopOnSignal
+    run: RunDirectory,
+    config: dict[str, Any],
+    plan: resume.ResumePlan,
+    mode: ComputeMode,
+    loggers: list[Any],
+    stop: StopOnSignal,
 ) -> L.Trainer:
     """Build the Trainer, with the configured callbacks between the two that every training has."""
     callbacks = [build(node) for node in config["callbacks"].values()]
@@ -110,6 +128,9 @@ def _trainer(
         callbacks.append(micro_batches.MicroBatches(plan.micro_batches))
     return build(
         config["trainer"],
+        precision=mode.precision,
+        memory_format=mode.memory_format,
+        threads=mode.threads,
         callbacks=[SameConfig(config_hash(config)), *callbacks, stop],
         logger=loggers,
         default_root_dir=str(run),

@@ -1,9 +1,9 @@
 """Import Lightning and W&B in half the time: without what they import and hardly any job uses.
 
 `import lightning` runs torchmetrics' __init__ for two classes, and with it imports torchvision, scipy.signal and
-matplotlib, which takes longer than the rest of Lightning. Every W&B run asks W&B Launch, whose import takes two seconds,
-for inputs that only a program which has imported it can have given. `defer` has those names found without their
-modules; whatever else is asked of these modules, by this program or by another's metric, runs them as Python would have.
+matplotlib, which takes longer than the rest of Lightning. Every W&B run asks W&B Launch, whose import takes two
+seconds, for inputs that only a program which has imported it can have given. `defer` has those names found without
+their modules; whatever else is asked of them, by this program or by another's metric, runs them as Python would have.
 """
 
 import logging

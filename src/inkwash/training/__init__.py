@@ -52,7 +52,8 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     buffers.py            a network's buffers: in the averages, and on the ranks
     learning_rate.py      schedules of the learning rate
     trainer.py            Lightning's Trainer, the number of threads, the device
-    precision.py          `precision=auto`, and the autocast context
+    compute_mode.py       precision, memory format and threads, chosen by timing
+    precision.py          names of precisions, and the autocast context
     build.py              the module of a configuration
     resume.py             where a training starts; names the other files that know about resuming
     fsdp.py               the network in parts, one for each rank

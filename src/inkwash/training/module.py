@@ -47,6 +47,7 @@ class DiffusionModule(L.LightningModule):
         lower_is_better: of each metric that this run will measure, in order: whether less is better, None for no best.
         scores: the values of the metrics measured last, at step `scores_step`.
         config: the resolved configuration as plain types, stored in every checkpoint.
+        compute: the mode in which the network computes, stored too (compute_mode.py).
         grad_norm: gradient norm of the latest step before clipping, ().
         paused_seconds: time spent outside training steps (grids, metrics, checkpoints).
         measuring_seconds: the part of it that metrics took.
@@ -79,6 +80,7 @@ class DiffusionModule(L.LightningModule):
         self.scores: dict[str, float] = {}
         self.scores_step = -1
         self.config: dict[str, Any] = {}
+        self.compute: dict[str, Any] = {}
         self.grad_norm = torch.zeros(())
         self.paused_seconds = self.measuring_seconds = 0.0
 
@@ -210,6 +212,7 @@ class DiffusionModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
+        checkpoint["compute"] = self.compute
         checkpoint["scores"] = {"step": self.scores_step, **self.scores}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from inkwash.files import write_text
 from inkwash.runs import resume_check
 from inkwash.runs.directory import RunDirectory, find_weights
 from inkwash.tracking.csv_logger import MetricsCsv
+from inkwash.training.compute_mode import ComputeMode
 from inkwash.training.module import NUM_SHARDS, DiffusionModule
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class ResumePlan:
         stored: its content.
         init_from: the checkpoint or run whose averaged weights a new run starts from, or None.
         micro_batches: number of micro-batches that the checkpoint was trained with, if on as many processes; or None.
+        compute: the mode in which the checkpoint's network computed; None if an older version has written it.
         messages: lines for the log, one for each change since the checkpoint.
     """
 
@@ -39,6 +41,7 @@ class ResumePlan:
     stored: dict[str, Any]
     init_from: Path | None
     micro_batches: int | None
+    compute: ComputeMode | None
     messages: list[str]
 
     @property
@@ -77,7 +80,7 @@ def plan(run: RunDirectory, config: dict[str, Any], world_size: int) -> ResumePl
     newest = find(run)
     if newest is None:
         init_from = config["init_from"]
-        return ResumePlan(None, {}, None if init_from is None else find_weights(init_from), None, [])
+        return ResumePlan(None, {}, None if init_from is None else find_weights(init_from), None, None, [])
     path, stored = newest
     old = stored.get("config", {})
     if change := resume_check.forbidden(old, config, stored["global_step"]):
@@ -85,7 +88,8 @@ def plan(run: RunDirectory, config: dict[str, Any], world_size: int) -> ResumePl
     messages = [f"changed      {line}" for line in resume_check.described(resume_check.changes(old, config))]
     layout = stored.get("layout") or {}
     known = layout.get("micro_batches") if layout.get("processes") == world_size else None
-    return ResumePlan(path, stored, None, known, [*messages, *_layout_messages(layout, config, world_size)])
+    mode = ComputeMode.stored(stored.get("compute"))
+    return ResumePlan(path, stored, None, known, mode, [*messages, *_layout_messages(layout, config, world_size)])
 
 
 def find(run: RunDirectory, training: bool = True) -> tuple[Path, dict[str, Any]] | None:

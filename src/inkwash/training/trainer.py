@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -14,8 +15,8 @@ from inkwash.checkpoints.io import AtomicCheckpointIO
 from inkwash.config.trainer_options import check_options
 from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv
+from inkwash.training.compute_mode import simplest
 from inkwash.training.fsdp import ShardedStrategy
-from inkwash.training.precision import resolve_precision
 
 log = logging.getLogger(__name__)
 PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
@@ -30,6 +31,7 @@ def build_trainer(
     precision: str = "auto",
     accumulate_grad_batches: int | str = 1,
     gradient_clip_val: float | None = 1.0,
+    memory_format: str = "auto",
     threads: int | None = None,
     options: dict[str, Any] | None = None,
     **wiring: Any,
@@ -42,11 +44,13 @@ def build_trainer(
         devices: processes on each node, checked against those that were started; `auto` for one on each GPU.
         num_nodes: machines, checked against the processes that were started; `auto` for those that there are.
         strategy: ddp, fsdp (fsdp.py), or auto: ddp for more than one process.
-        precision: one of Lightning's, or auto: bf16-mixed if the hardware has it, else 32-true.
+        precision: one of Lightning's.
         accumulate_grad_batches: number of micro-batches of a step; `auto` for as few as fit in memory
             (micro_batches.py).
         gradient_clip_val: greatest norm of the gradient; None to clip nothing.
-        threads: CPU threads of each process; None for torch's own number divided by the processes.
+        memory_format: of the network, which has been put into it.
+        threads: CPU threads of each process; None to leave torch's number. These three, which a configuration may leave
+            to a choice, have been chosen (compute_mode.py).
         options: other arguments of Lightning's Trainer, those of config/trainer_options.py. A profiler, `simple`,
             `advanced` or `pytorch`, writes fit-profile.txt to the run directory.
         wiring: callbacks, logger and default_root_dir, from the caller.
@@ -62,7 +66,9 @@ def build_trainer(
     if gradient_clip_val is not None and gradient_clip_val < 0:
         raise UserError(f"trainer.gradient_clip_val={gradient_clip_val} must not be negative; null clips nothing")
     device = resolve_device(accelerator)
-    set_threads(threads, local)
+    asked = {"precision": precision, "memory_format": memory_format, "threads": threads}
+    mode = simplest(asked, device, local)
+    set_threads(mode.threads)
     if device.type == "cuda":
         check_gpus(local)
         torch.set_float32_matmul_precision("high")
@@ -81,7 +87,7 @@ def build_trainer(
         devices=local,
         num_nodes=nodes,
         strategy=choose_strategy(strategy, local * nodes),
-        precision=resolve_precision(precision, device),  # pyright: ignore[reportArgumentType]
+        precision=mode.precision,  # pyright: ignore[reportArgumentType]
         accumulate_grad_batches=1 if accumulate_grad_batches == "auto" else int(accumulate_grad_batches),
         gradient_clip_val=gradient_clip_val,
         num_sanity_val_steps=0,
@@ -113,6 +119,16 @@ def check_processes(devices: int | str, num_nodes: int | str) -> tuple[int, int]
     return local, nodes
 
 
+def start_group(device: torch.device) -> tuple[int, int]:
+    """Join the process group, if there are several processes, and choose this one's GPU; returns (rank, world size)."""
+    env = RankEnv.current()
+    if device.type == "cuda":
+        torch.cuda.set_device(env.local_rank)
+    if env.world_size > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return env.rank, env.world_size
+
+
 def check_gpus(processes: int) -> None:
     """Raise UserError unless every process of this node sees a GPU for each of them."""
     if torch.cuda.device_count() < processes:
@@ -134,19 +150,11 @@ def choose_strategy(strategy: str, processes: int) -> str | Strategy:
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def set_threads(threads: int | None, processes: int) -> None:
-    """Set the number of CPU threads of each process; warn on a busy machine, where threads that wait are slow.
-
-    A thread that waits for a core can make a training 100 times slower.
-    """
-    if threads is not None and threads < 1:
-        raise UserError(f"trainer.threads={threads} must be at least 1, or null for torch's own number")
-    torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
+def set_threads(threads: int) -> None:
+    """Set the number of CPU threads of this process."""
+    torch.set_num_threads(threads)
     # Without this Lightning sets a number of its own for several processes.
-    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
-    if threads is None and load > cores / 2:
-        log.warning("the machine is busy (load %.1f on %d cores): trainer.threads=1 may be much faster", load, cores)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def resolve_device(accelerator: str) -> torch.device:
