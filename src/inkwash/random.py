@@ -26,6 +26,17 @@ def generator(*key: int | str, offset: int = 0, device: torch.device | str = "cp
     return torch.Generator(device).manual_seed(seed_of(*key) + offset)
 
 
+def seed_default(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and of this device, as torch.manual_seed seeds those of all devices.
+
+    torch.manual_seed takes a millisecond where there is no GPU: for each kind of device that torch has not initialised
+    it formats the stack, in case it has to say later who asked for it.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+
+
 class Draws:
     """Random numbers for a batch of images, each equal part of it from a generator of its own.
 

@@ -48,6 +48,7 @@ Where to begin
 Open module.py first, then callbacks/periodic.py. Code that runs all of this is jobs/train.py.
 
     module.py             the LightningModule: Algorithm 1
+    clipping.py           the norm of the gradient
     ema.py                decay rules of the averaged weights
     buffers.py            a network's buffers: in the averages, and on the ranks
     learning_rate.py      schedules of the learning rate

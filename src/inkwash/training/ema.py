@@ -7,15 +7,15 @@ A decay rule gives d_n. Both rules start at d_1 = 0, so that the average never h
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from inkwash.denoiser import Denoiser
 from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
-from inkwash.nets.network import Network
 from inkwash.training.fsdp import whole
 
 
@@ -73,8 +73,8 @@ class AverageDenoiser(KeepDtype, Denoiser):
 
 
 @torch.no_grad()
-def update(average: nn.Module | Network, model: nn.Module | Network, decay: float) -> None:
-    """Set average <- decay * average + (1 - decay) * model, parameter by parameter."""
-    means: list[torch.Tensor] = list(average.parameters())
-    values = [value.to(mean.dtype) for value, mean in zip(whole(model.parameters()), means, strict=True)]
+def update(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float) -> None:
+    """Set average <- decay * average + (1 - decay) * weights, parameter by parameter."""
+    means = [*average]
+    values = [v if v.dtype == m.dtype else v.to(m.dtype) for v, m in zip(whole(weights), means, strict=True)]
     get_ema_multi_avg_fn(decay)(means, values, None)

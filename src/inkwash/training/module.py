@@ -6,7 +6,7 @@ takes the gradient; `configure_gradient_clipping` clips it; `optimizer_step` upd
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -18,10 +18,10 @@ from inkwash.checkpoints.restore import adapt
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.losses.base import Loss
-from inkwash.random import Draws, generator, seed_of
+from inkwash.random import Draws, generator, seed_default, seed_of
 from inkwash.training import ema
 from inkwash.training.buffers import agree, buffer_names, copy_buffers
-from inkwash.training.fsdp import whole
+from inkwash.training.clipping import clip_norm
 
 # Generators of a global batch, a shard of its images from each: 1, 2, 4 or 8 processes draw the same numbers.
 NUM_SHARDS = 8
@@ -74,6 +74,7 @@ class DiffusionModule(L.LightningModule):
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
         self.loss, self.optimizer, self.learning_rate = loss, optimizer, learning_rate
         self.decay, self.seed = decay, seed
+        self._lists: dict[str, list[nn.Parameter]] = {}
         self._times_and_losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches of this step
         self.latest: dict[str, float] = {}
         self.lower_is_better: dict[str, bool | None] = {}
@@ -83,6 +84,12 @@ class DiffusionModule(L.LightningModule):
         self.compute: dict[str, Any] = {}
         self.grad_norm = torch.zeros(())
         self.paused_seconds = self.measuring_seconds = 0.0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning's note of its hook, 40 times a step: no parameter
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     # --- Algorithm 1, lines 2 to 5: the loss -----------------------------------------------------------------------
 
@@ -130,7 +137,7 @@ class DiffusionModule(L.LightningModule):
         generators = [
             generator(self.seed, "train", step, shard, device=device) for shard in range(part * each, (part + 1) * each)
         ]
-        torch.manual_seed(seed_of(self.seed, "dropout", step, part))
+        seed_default(seed_of(self.seed, "dropout", step, part), self.device)
         return Draws(generators, self.device, first=part * n, total=parts * n)
 
     # --- Algorithm 1, line 5: the gradient step --------------------------------------------------------------------
@@ -152,9 +159,10 @@ class DiffusionModule(L.LightningModule):
         """Clip the gradient's norm, or each of its values, and keep its norm from before for the log."""
         by_value = gradient_clip_algorithm == "value" and gradient_clip_val
         most = math.inf if by_value else gradient_clip_val or math.inf
-        self.grad_norm = whole([nn.utils.clip_grad_norm_(self.denoiser.parameters(), most)])[0]
+        weights = self._parameters_of("raw")
+        self.grad_norm = clip_norm(weights, most)
         if by_value:
-            nn.utils.clip_grad_value_(self.denoiser.parameters(), by_value)
+            nn.utils.clip_grad_value_(weights, by_value)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the weights, then their averages: once for all micro-batches of a step."""
@@ -170,9 +178,8 @@ class DiffusionModule(L.LightningModule):
         if self.net_buffers and self.trainer.world_size > 1:
             agree(net, self.net_buffers)
         for name, decay in {"ema": self.decay, **self.decays}.items():
-            average: Any = self.weights_of(name).net
-            ema.update(average, net, decay(n))
-            copy_buffers(net, average, self.net_buffers)
+            ema.update(self._parameters_of(name), self._parameters_of("raw"), decay(n))
+            copy_buffers(net, cast(Any, self.weights_of(name).net), self.net_buffers)
 
     def _learn_times(self) -> None:
         """Fit a learned distribution of times to the losses of the global batch.
@@ -202,6 +209,15 @@ class DiffusionModule(L.LightningModule):
         if name not in known:
             raise UserError(f"weights={name}: this run has {', '.join(known)}")
         return known[name]
+
+    def on_train_start(self) -> None:
+        self._lists.clear()  # the strategy may have replaced parameters, to shard them
+
+    def _parameters_of(self, name: str) -> list[nn.Parameter]:
+        """List the parameters of weights `name` once: to walk through all modules takes as long as a small step."""
+        if name not in self._lists:
+            self._lists[name] = [*self.weights_of(name).parameters()]
+        return self._lists[name]
 
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Note metrics of this step beside others of this step; those of an earlier step are dropped."""

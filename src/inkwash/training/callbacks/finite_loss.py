@@ -1,7 +1,7 @@
 """Stop at the first loss or gradient that is not finite, or skip the step."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -17,10 +17,23 @@ from inkwash.training.module import DiffusionModule
 log = logging.getLogger(__name__)
 
 
+MOST = 1024  # micro-batches to keep
+
+
+class Observed(NamedTuple):
+    """A micro-batch: its step, times and losses, the gradient norm known then, and whether the step was left out."""
+
+    step: int
+    t: Tensor
+    losses: Tensor
+    grad_norm: Tensor
+    left_out: bool
+
+
 class FiniteLoss(Periodic):
     """Raises UserError, which names the step, the times t and the precision, at a loss or gradient that is not finite.
 
-    Every step is checked on the device, without waiting for it; all ranks read the result every `every_n_steps`.
+    Losses and gradient norms of every step are kept on the device, and looked at every `every_n_steps`, by all ranks.
     Weights that are not finite are never saved (checkpoints.py).
 
     Args:
@@ -40,6 +53,7 @@ class FiniteLoss(Periodic):
             raise UserError(f"callbacks.guard.skip={skip} must not be negative")
         self.skip, self.skipped = skip, 0
         self._left_out = False
+        self._waiting: list[Observed] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         super().on_train_start(trainer, pl_module)
@@ -63,19 +77,37 @@ class FiniteLoss(Periodic):
             copy_buffers(pl_module.ema_denoiser.net, pl_module.denoiser.net, pl_module.net_buffers)
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
-        bad = ~outputs["losses"].isfinite()
-        t = outputs["t"].float()
-        inf = torch.full_like(t, torch.inf)
-        ruined = self._left_out | (~module.grad_norm.isfinite() & (not self._scaled)).to(t.device)
         # Within the last micro-batch of a step, global_step counts it already.
         step = trainer.global_step + (trainer.global_step == self._seen)
-        at = torch.where(bad.any() | ruined, float(step), torch.inf).to(t)
+        self._waiting.append(Observed(step, outputs["t"], outputs["losses"], module.grad_norm, self._left_out))
+        if len(self._waiting) == MOST:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Note the first bad step of those that wait. All are looked at together first: nearly always they are fine."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        sound = torch.cat([seen.losses for seen in waiting]).isfinite().all()
+        norms = torch.stack([seen.grad_norm for seen in waiting]).isfinite().all()
+        if bool(sound & (norms.to(sound.device) | self._scaled)) and not any(seen.left_out for seen in waiting):
+            return
+        for seen in waiting:
+            self._note(seen)
+
+    def _note(self, seen: "Observed") -> None:
+        bad = ~seen.losses.isfinite()
+        t = seen.t.float()
+        inf = torch.full_like(t, torch.inf)
+        ruined = seen.left_out | (~seen.grad_norm.isfinite() & (not self._scaled)).to(t.device)
+        at = torch.where(bad.any() | ruined, float(seen.step), torch.inf).to(t)
         # Step, least t and negated greatest t: the minimum over ranks finds all three. Only the first bad step counts.
         now = torch.stack([at, torch.where(bad, t, inf).min(), torch.where(bad, -t, inf).min()])
         both = torch.where(at == self._worst[0], torch.minimum(self._worst, now), self._worst)
         self._worst = torch.where(at < self._worst[0], now, both)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        self._judge()
         step = float(self._least(trainer, self._worst[0].clone()))
         if step == torch.inf:
             return

@@ -1,6 +1,7 @@
 """Log the training loss by noise level."""
 
 import math
+from typing import Any
 
 import lightning as L
 import torch
@@ -10,6 +11,8 @@ from inkwash.errors import UserError
 from inkwash.process.weightings import snr
 from inkwash.training.callbacks.periodic import Summing, log_metrics
 from inkwash.training.module import DiffusionModule
+
+AT_ONCE = 64  # micro-batches
 
 
 class LossByNoise(Summing):
@@ -30,14 +33,30 @@ class LossByNoise(Summing):
             raise UserError(f"callbacks.loss_by_noise: bins={bins} must be at least 1 and low={low} below high={high}")
         super().__init__(every_n_steps, 2, bins, dtype=torch.float64)
         self.low, self.width, self.bins = low, (high - low) / bins, bins
+        self._waiting: list[tuple[Tensor, Tensor]] = []  # times and losses of micro-batches
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
-        log_snr = snr(*module.denoiser.schedule(outputs["t"])).flatten().log()
+        self._waiting.append((outputs["t"], outputs["losses"]))
+        if len(self._waiting) == AT_ONCE:
+            self._add(module)
+
+    def _add(self, module: DiffusionModule) -> None:
+        """Add what waits to the sums, image by image: many micro-batches take as long as one."""
+        if not self._waiting:
+            return
+        t, losses = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        log_snr = snr(*module.denoiser.schedule(t)).flatten().log()
         index = ((log_snr - self.low) / self.width).clamp(0, self.bins - 1).long()
-        losses = outputs["losses"].double()
+        losses = losses.double()
         self.sums.index_add_(1, index, torch.stack([losses, torch.ones_like(losses)]))
 
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        self._add(pl_module)
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        self._add(module)
         sums, counts = trainer.strategy.reduce(self.sums, reduce_op="sum").tolist()
         self.sums = torch.zeros_like(self.sums)
         means = {self._name(i): total / n for i, (total, n) in enumerate(zip(sums, counts, strict=True)) if n}
