@@ -21,16 +21,18 @@ def adapt(checkpoint: dict[str, Any], module: Any) -> None:
     check_state(checkpoint["state_dict"], module)
     step = checkpoint["global_step"]
     # Of an optimizer's state its moments are restored, but not its options.
-    options = module.optimizer([nn.Parameter(torch.zeros(()))]).defaults
+    mine = module.new_optimizer().param_groups
     states = checkpoint["optimizer_states"]
-    if step and [len(_groups(state)) for state in states] != [1]:
-        raise UserError("the checkpoint does not fit: it does not hold the state of one optimizer")
-    rate = options["lr"] * module.learning_rate(step)
-    for state in checkpoint["optimizer_states"]:
-        for group in state["param_groups"]:
-            group.update(options, initial_lr=options["lr"], lr=rate)
+    if step and [_sizes(_groups(state)) for state in states] != [_sizes(mine)]:
+        raise UserError("the checkpoint does not fit: it does not hold the state of one optimizer of these parameters")
+    base = [group["lr"] for group in mine]
+    rates = [rate * module.learning_rate(step) for rate in base]
+    for state in states:
+        for group, today, rate in zip(state["param_groups"], mine, rates, strict=True):
+            options = {name: value for name, value in today.items() if name != "params"}
+            group.update(options, initial_lr=today["lr"], lr=rate)
     for state in checkpoint["lr_schedulers"]:
-        state.update(base_lrs=[options["lr"]], _last_lr=[rate])
+        state.update(base_lrs=base, _last_lr=rates)
     if loops := checkpoint.get("loops"):
         # Lightning counts micro-batches, and derives from the count which part of a step comes next.
         done = step * module.trainer.accumulate_grad_batches
@@ -42,6 +44,10 @@ def adapt(checkpoint: dict[str, Any], module: Any) -> None:
 
 def _groups(state: Any) -> list[Any]:
     return state.get("param_groups", []) if isinstance(state, dict) else []
+
+
+def _sizes(groups: list[Any]) -> list[int]:
+    return [len(group["params"]) for group in groups]
 
 
 def check_state(state: dict[str, torch.Tensor], module: nn.Module) -> None:

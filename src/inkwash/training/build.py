@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import torch
-from torch import nn
 
 from inkwash.config.instantiate import OF_VALUES, build, first_line, plain_arguments
 from inkwash.denoiser import Denoiser
@@ -27,10 +26,6 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
         UserError: optimizer, model, loss and schedule do not fit together.
     """
     optimizer = build(config["optimizer"])
-    try:
-        optimizer([nn.Parameter(torch.zeros(1))])
-    except OF_VALUES as error:
-        raise UserError(f"optimizer with {plain_arguments(config['optimizer'])}: {first_line(error)}") from error
     denoiser, loss = build_denoiser(config), build(config["loss"])
     loss.check(denoiser, bool(config["model"].get("learn_variance")))
     module = DiffusionModule(
@@ -43,5 +38,9 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
         averages=build(config.get("averages") or {}),
         seed=config["seed"],
     )
+    try:
+        module.new_optimizer()
+    except OF_VALUES as error:
+        raise UserError(f"optimizer with {plain_arguments(config['optimizer'])}: {first_line(error)}") from error
     module.config = config
     return module

@@ -4,8 +4,9 @@ In the order of a step: `training_step` computes the loss of a micro-batch, with
 takes the gradient; `configure_gradient_clipping` clips it; `optimizer_step` updates the weights, then their averages.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import lightning as L
@@ -33,7 +34,7 @@ class DiffusionModule(L.LightningModule):
     Args:
         denoiser: the network, the schedule (alpha, sigma) it is trained on, and the prediction it regresses.
         loss: the objective, one term for each image.
-        optimizer: called with the parameters.
+        optimizer: called with the parameters, and with the network as `network` if it has an argument of that name.
         learning_rate: maps a step to a factor of the optimizer's learning rate.
         decay: maps the number n = 1, 2, ... of an update to the decay of the averaged weights.
         averages: decays of further averages by name, to compare with that one.
@@ -57,7 +58,7 @@ class DiffusionModule(L.LightningModule):
         self,
         denoiser: Denoiser,
         loss: Loss,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         learning_rate: Callable[[int], float],
         decay: ema.Decay,
         averages: Mapping[str, ema.Decay] | None = None,
@@ -144,7 +145,7 @@ class DiffusionModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, and its learning-rate schedule, counted in optimizer steps."""
-        optimizer = self.optimizer([*self.denoiser.parameters(), *self.loss.parameters()])
+        optimizer = self.new_optimizer()
         if self.trainer.precision == "16-mixed" and optimizer.defaults.get("fused"):
             # A fused optimizer unscales inside its step, after the gradients were clipped.
             raise UserError("trainer.precision=16-mixed clips right only with optimizer.fused=false")
@@ -152,6 +153,12 @@ class DiffusionModule(L.LightningModule):
         # the old total_steps and train on at a learning rate of 0.
         scheduler = LambdaLR(optimizer, lambda step: self.learning_rate(step))
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def new_optimizer(self) -> Optimizer:
+        """Return an optimizer that has seen no gradient yet. Raises UserError if it has no use for the network."""
+        made_by = getattr(self.optimizer, "func", self.optimizer)  # a partial's own signature needs fitting arguments
+        more = {"network": self.denoiser.net} if "network" in inspect.signature(made_by).parameters else {}
+        return self.optimizer([*self.denoiser.parameters(), *self.loss.parameters()], **more)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
