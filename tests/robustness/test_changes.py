@@ -56,7 +56,7 @@ def test_every_key_has_the_rule_of_the_longest_name_that_fits(key, rule):
 
 
 def test_every_rule_is_of_a_key_that_is_there(compose_config):
-    config = compose_config("data=parquet_stream", "data.path=x", "data.shape=[3,8,8]")
+    config = compose_config("data=parquet_stream", "data.path=x", "data.shape=[3,8,8]", "optimizer=muon")
     for name in RULES:
         node = config
         for part in filter(None, name.split(".")):

@@ -111,6 +111,7 @@ RULES = {
     "schedule": (FORBIDDEN, "the weights are of a network for this path"),
     "prediction": (FORBIDDEN, "the weights are of a network with this output"),
     "optimizer._target_": (FORBIDDEN, "an optimizer's state fits no other"),
+    "optimizer.exclude": (FORBIDDEN, "the state of a matrix and of AdamW do not fit each other"),
     "data.source": (FORBIDDEN, "other images are another run"),
     "data.source.cache_dir": (APPLIED, ""),
     "data.source.window": (APPLIED, "the order of the images is another from here on"),

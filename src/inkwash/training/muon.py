@@ -1,0 +1,231 @@
+"""Muon, an optimizer for the hidden matrices of a network, with AdamW for its other parameters.
+
+Adam scales every number of a matrix by itself. Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in
+neural networks") takes the matrix as a whole: of the momentum's singular value decomposition U S V^T it steps along
+U V^T, so that every direction gets a step of the same length, also those that a few strong ones would hide.
+
+torch.optim.Muon takes matrices only: no kernels of convolutions, and no other parameters beside them.
+"""
+
+import difflib
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+from inkwash.errors import UserError
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+# Of p(s) = a s + b s^3 + c s^5. It is steep at 0, so that few steps suffice, for which it gives up to converge to 1.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+LEAST_NORM = 1e-7  # a matrix of zeros stays one
+
+
+class Muon(Optimizer):
+    """Muon for the hidden matrices of a network, AdamW for all else; one learning-rate factor serves both.
+
+    A matrix W (rows, columns) with gradient G gets (M starts at 0):
+
+        M <- momentum M + (1 - momentum) G
+        O  = NewtonSchulz((1 - momentum) G + momentum M)                Nesterov's momentum; O is about U V^T
+        W <- (1 - lr weight_decay) W - lr sqrt(max(1, rows / columns)) O
+
+    A convolution's kernel (out, in, k, k) is the matrix (out, in k k). Which matrices are hidden: see
+    `hidden_matrices`. The others follow AdamW (Loshchilov & Hutter 2019), with rates of their own, because a step of
+    Muon has a length that does not depend on the gradient's.
+
+    `param_groups` are two: the matrices, then the others. The iteration computes in bfloat16 on a GPU and in float32
+    elsewhere. It needs whole matrices, which trainer.strategy=fsdp would cut up.
+
+    Args:
+        params: all that is trained.
+        network: where the hidden matrices are looked for; parameters of `params` outside it are AdamW's.
+        lr: of the matrices; 0.02 as in the source.
+        momentum: of the matrices, in [0, 1).
+        steps: Newton-Schulz steps.
+        adamw_lr, betas, eps: of the others.
+        weight_decay: of all, times the rate of each.
+        exclude: names of matrices of the network that AdamW shall have; `*` stands for any text.
+        fused: the one kernel of torch for AdamW's part; not with precision 16-mixed.
+
+    Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/
+
+    Raises:
+        UserError: a value is out of its range, a name of `exclude` does not occur, the network has no hidden matrix,
+            or its parameters are sharded.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        network: nn.Module,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        steps: int = 5,
+        adamw_lr: float = 5e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        exclude: Sequence[str] = (),
+        fused: bool = True,
+    ):
+        for name, value in {"lr": lr, "adamw_lr": adamw_lr, "eps": eps}.items():
+            if not value > 0:
+                raise UserError(f"optimizer.{name}={value} must be above 0")
+        for name, value in {"momentum": momentum, "betas[0]": betas[0], "betas[1]": betas[1]}.items():
+            if not 0 <= value < 1:
+                raise UserError(f"optimizer.{name}={value} must lie in [0, 1)")
+        if steps < 1:
+            raise UserError(f"optimizer.steps={steps} must be at least 1")
+        if not weight_decay >= 0:
+            raise UserError(f"optimizer.weight_decay={weight_decay} must not be negative")
+        params = list(params)
+        if any(isinstance(parameter, DTensor) for parameter in params):
+            raise UserError(
+                "optimizer=muon needs whole matrices, which trainer.strategy=fsdp cuts up: pass trainer.strategy=ddp "
+                "or optimizer=adamw"
+            )
+        hidden = set(hidden_matrices(network, exclude).values())
+        matrices = [parameter for parameter in params if parameter in hidden]
+        if not matrices:
+            raise UserError("optimizer=muon: the network has no hidden matrix for it: pass optimizer=adamw")
+        others = [parameter for parameter in params if parameter not in hidden]
+        super().__init__(
+            [
+                {"params": matrices, "lr": lr, "momentum": momentum, "steps": steps},
+                {"params": others, "lr": adamw_lr, "betas": tuple(betas), "eps": eps},
+            ],
+            {"weight_decay": weight_decay, "fused": fused},
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters that have a gradient; return what `closure`, which computes it, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        matrices, others = self.param_groups
+        self._step_of_muon(matrices)
+        self._step_of_adamw(others)
+        return loss
+
+    def _step_of_muon(self, group: dict[str, Any]) -> None:
+        params = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not params:
+            return
+        grads = [parameter.grad for parameter in params]
+        for parameter in params:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum_buffer"] for parameter in params]
+        torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+        updates = orthogonalised(torch._foreach_lerp(grads, momenta, group["momentum"]), group["steps"])
+        torch._foreach_mul_(updates, [math.sqrt(max(1, len(u) / u[0].numel())) for u in updates])
+        if group["weight_decay"]:
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(params, updates, alpha=-group["lr"])
+
+    def _step_of_adamw(self, group: dict[str, Any]) -> None:
+        params = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not params:
+            return
+        for parameter in params:
+            if not (state := self.state[parameter]):
+                # A fused kernel counts on its device.
+                device = parameter.device if group["fused"] else "cpu"
+                state["step"] = torch.zeros((), dtype=torch.float32, device=device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        states = [self.state[parameter] for parameter in params]
+        adamw(
+            params,
+            [parameter.grad for parameter in params],
+            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
+            max_exp_avg_sqs=[],
+            state_steps=[state["step"] for state in states],
+            fused=group["fused"],
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def hidden_matrices(network: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Parameter]:
+    """Return a network's hidden matrices by name: its parameters of two dimensions or more, without
+
+    - those of the first and the last convolution, which read and write pixels. The order is that in which the network
+      registers its layers; without any convolution the first and the last linear layer count;
+    - embeddings, of classes for example: a row of theirs is looked up, not multiplied;
+    - those with one row or one column as a matrix (first dimension, all others), scales and biases in effect;
+    - the names of `exclude`, with `*` for any text: positions (tokens, width), and an output layer that is linear after
+      a convolution, as transformers have it, show only in their names.
+
+    The small network that embeds the time counts as hidden.
+
+    Raises:
+        UserError: no parameter has a name of `exclude`.
+    """
+    named = dict(network.named_parameters())
+    for pattern in exclude:
+        if not fnmatch.filter(named, pattern):
+            near = [*difflib.get_close_matches(pattern, named, 1, cutoff=0), "none"][0]
+            raise UserError(f"optimizer.exclude: the network has no parameter {pattern}; the nearest name is {near}")
+    layers = [layer for layer in network.modules() if isinstance(layer, CONVOLUTIONS)]
+    layers = layers or [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    embeddings = [layer for layer in network.modules() if isinstance(layer, nn.Embedding | nn.EmbeddingBag)]
+    apart = {parameter for layer in (*layers[:1], *layers[-1:], *embeddings) for parameter in layer.parameters()}
+    return {
+        name: parameter
+        for name, parameter in named.items()
+        if parameter.ndim >= 2
+        and min(len(parameter), parameter[0].numel()) > 1
+        and parameter not in apart
+        and not any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
+    }
+
+
+def orthogonalised(tensors: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """Return for each tensor, as the matrix U S V^T of its first dimension and all others, about U V^T in its shape.
+
+    Matrices of one size are computed together: of small ones a processor does several in the time of one.
+    """
+    results: list[Tensor | None] = [None] * len(tensors)
+    sizes: dict[Any, list[int]] = {}
+    matrices = []
+    for i, tensor in enumerate(tensors):
+        matrix = tensor.reshape(len(tensor), -1)  # a copy of a kernel that is stored channels last
+        matrices.append(matrix.mT if len(matrix) > matrix[0].numel() else matrix)
+        sizes.setdefault((matrices[i].shape, tensor.dtype, tensor.device), []).append(i)
+    for (_, dtype, device), places in sizes.items():
+        computing = torch.bfloat16 if device.type == "cuda" else torch.float32
+        batch = newton_schulz(torch.stack([matrices[i] for i in places]).to(computing), steps).to(dtype)
+        for i, matrix in zip(places, batch, strict=True):
+            rows = len(tensors[i])
+            results[i] = (matrix if len(matrix) == rows else matrix.mT).reshape(tensors[i].shape)
+    return results  # pyright: ignore[reportReturnType]
+
+
+def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Return about U V^T for each matrix U S V^T: (batch, rows, columns), with rows <= columns.
+
+        X_0 = X / |X|_F,   X_(k+1) = a X_k + b (X_k X_k^T) X_k + c (X_k X_k^T)^2 X_k
+
+    Each step maps a singular value s to p(s) = a s + b s^3 + c s^5 and leaves U and V. Five steps take those of X_0
+    above 0.003 into [0.68, 1.21], which serves as well as 1.
+    """
+    a, b, c = COEFFICIENTS
+    x = matrices / torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True).clamp(min=LEAST_NORM)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
