@@ -153,6 +153,7 @@ MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     "importance": (Data(), ("times=importance",)),
     "no-dropout": (Data(), ("loss.label_dropout=0",)),
     "averages": (Data(), (SLOW_AVERAGE, "callbacks.evaluation.weights=[slow,ema,raw]")),
+    "muon": (Data(), ("optimizer=muon",)),
     "patches": (Data(), ("model.patch_size=2",)),
     "only-accuracy": (Data(), ("model.num_classes=null", "metrics=[accuracy]")),
     "no-metrics": (Data(), ("~callbacks.evaluation",)),

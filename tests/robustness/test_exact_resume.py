@@ -18,6 +18,7 @@ CASES = {
     "accumulation": ("trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL, "data.flip=true"),
     "importance": ("loss=vlb", *IMPORTANCE, "trainer.accumulate_grad_batches=2"),
     "flow": ("schedule=flow", "prediction=flow", "times=logit_normal", "ema=constant"),
+    "muon": ("optimizer=muon", "optimizer.exclude=[time.*]", *SMALL),
     "readers": ("data.num_workers=2", "optimizer=adam"),
 }
 
