@@ -89,10 +89,17 @@ def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts):
     assert differences(checkpoint(halves)["state_dict"], states[1]["state_dict"]) == []
 
 
-def test_what_fsdp_cannot_do_is_refused(new_run, jobs):
-    directory = new_run("run", *OPTIONS, *FSDP, "weighting=uncertainty")
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("weighting=uncertainty", "trainer.strategy=fsdp cuts up the network alone"),
+        ("optimizer=muon", "optimizer=muon needs whole matrices, which trainer.strategy=fsdp cuts up"),
+    ],
+)
+def test_what_fsdp_cannot_do_is_refused(new_run, jobs, option, sentence):
+    directory = new_run("run", *OPTIONS, *FSDP, option)
     assert jobs.run(directory, 2) == 1
-    assert "trainer.strategy=fsdp cuts up the network alone" in (directory / "error-rank-0.txt").read_text()
+    assert sentence in (directory / "error-rank-0.txt").read_text()
 
 
 BUFFERED = (

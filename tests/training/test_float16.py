@@ -81,7 +81,8 @@ def test_a_resume_takes_the_scale_along(fit_run, half):
     assert all(torch.equal(a["state_dict"][name], b["state_dict"][name]) for name in a["state_dict"])
 
 
-def test_a_fused_optimizer_is_refused(fit_run, half):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_fused_optimizer_is_refused(fit_run, half, optimizer):
     half(2.0**10)
     with pytest.raises(UserError, match=r"trainer.precision=16-mixed clips right only with optimizer.fused=false"):
-        fit_run("run", NO_METRIC)
+        fit_run("run", NO_METRIC, f"optimizer={optimizer}")

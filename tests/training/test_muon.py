@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from inkwash.config.instantiate import build
+from inkwash.config.signatures import check_arguments
 from inkwash.errors import UserError
 from inkwash.training import muon
 from inkwash.training.build import build_module
@@ -248,8 +249,6 @@ def test_wrong_values_end_in_a_sentence(compose_config, override):
     "override", ["optimizer.lr=fast", "optimizer.steps=1.5", "optimizer.exclude=a", "+optimizer.k=1"]
 )
 def test_values_of_another_type_are_found_without_torch(compose_config, override):
-    from inkwash.config.signatures import check_arguments
-
     with pytest.raises(UserError, match=rf"^optimizer\.{override.strip('+').split('.', 1)[1].split('=')[0]}"):
         check_arguments(compose_config("optimizer=muon", override)["optimizer"], "optimizer")
 

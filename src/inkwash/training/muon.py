@@ -37,8 +37,8 @@ class Muon(Optimizer):
         W <- (1 - lr weight_decay) W - lr sqrt(max(1, rows / columns)) O
 
     A convolution's kernel (out, in, k, k) is the matrix (out, in k k). Which matrices are hidden: see
-    `hidden_matrices`. The others follow AdamW (Loshchilov & Hutter 2019), with rates of their own, because a step of
-    Muon has a length that does not depend on the gradient's.
+    `hidden_matrices`. The others follow AdamW (Loshchilov & Hutter 2019) at a rate of their own: AdamW's is the change
+    of a number, Muon's that of a singular value.
 
     `param_groups` are two: the matrices, then the others. The iteration computes in bfloat16 on a GPU and in float32
     elsewhere. It needs whole matrices, which trainer.strategy=fsdp would cut up.
@@ -170,7 +170,8 @@ def hidden_matrices(network: nn.Module, exclude: Sequence[str] = ()) -> dict[str
     - the names of `exclude`, with `*` for any text: positions (tokens, width), and an output layer that is linear after
       a convolution, as transformers have it, show only in their names.
 
-    The small network that embeds the time counts as hidden.
+    The small network that embeds the time counts as hidden. Queries, keys and values that one layer computes are one
+    matrix.
 
     Raises:
         UserError: no parameter has a name of `exclude`.
