@@ -417,7 +417,8 @@ def test_a_killed_run_has_every_point_once(quick_run, monkeypatch, step):
     # Not with the W&B service of this process.
     environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     environment["PYTHONPATH"] = runs.environment()["PYTHONPATH"]
-    command = [sys.executable, "-m", "inkwash.jobs.train", str(directory)]
+    job, config = "inkwash.jobs.train:train", str(directory / "config.yaml")
+    command = [sys.executable, "-m", "inkwash.launch.rank", job, config]
     assert subprocess.run(command, env=environment, capture_output=True).returncode == -9
     quick_run("run", *ROWS)
     assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
