@@ -4,10 +4,15 @@ import pytest
 import torch
 from PIL import Image
 
+from inkwash.data import files
 from inkwash.data.files import read_images
 from inkwash.errors import UserError
 
 SHAPE = (3, 4, 6)
+
+
+def pixels_of(found):
+    return found.__getitems__([*range(len(found))])[0]
 
 
 def test_a_file_is_scaled_to_cover_and_cropped(tmp_path, noise):
@@ -16,10 +21,10 @@ def test_a_file_is_scaled_to_cover_and_cropped(tmp_path, noise):
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     Image.fromarray(pixels[:, 4:16]).save(tmp_path / "middle.png")
     wide, middle = (read_images(str(tmp_path / f"{name}.png"), SHAPE, 9) for name in ("wide", "middle"))
-    assert wide.images.shape == (1, *SHAPE)
+    assert pixels_of(wide).shape == (1, *SHAPE)
     assert wide.labels.tolist() == [-1]
-    assert torch.equal(wide.images[..., 2:-2], middle.images[..., 2:-2])
-    assert not torch.equal(wide.images, middle.images)
+    assert torch.equal(pixels_of(wide)[..., 2:-2], pixels_of(middle)[..., 2:-2])
+    assert not torch.equal(pixels_of(wide), pixels_of(middle))
 
 
 def test_a_folder_is_read_in_alphabetical_order_up_to_the_limit(tmp_path, noise):
@@ -27,7 +32,7 @@ def test_a_folder_is_read_in_alphabetical_order_up_to_the_limit(tmp_path, noise)
     for name, level in levels.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (6, 4), level).save(tmp_path / name)
-    assert read_images(str(tmp_path), SHAPE, 3).images[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert pixels_of(read_images(str(tmp_path), SHAPE, 3))[:, 0, 0, 0].tolist() == [10, 20, 30]
     assert len(read_images(str(tmp_path), SHAPE, 99)) == 4
 
 
@@ -35,7 +40,7 @@ def test_a_folder_is_read_in_alphabetical_order_up_to_the_limit(tmp_path, noise)
 def test_a_parquet_file_brings_its_labels(labels, tmp_path, noise, write_parquet):
     pixels = noise(3, 4, 6, 3)
     found = read_images(write_parquet(tmp_path / "x.parquet", pixels, labels), SHAPE, 2)
-    assert torch.equal(found.images, torch.from_numpy(pixels[:2]).permute(0, 3, 1, 2))
+    assert torch.equal(pixels_of(found), torch.from_numpy(pixels[:2]).permute(0, 3, 1, 2))
     assert found.labels.tolist() == ([4, 0] if labels else [-1, -1])
 
 
@@ -51,3 +56,15 @@ def test_files_that_cannot_be_read_end_in_a_sentence(tmp_path):
     Image.new("RGB", (6, 4), (255, 0, 0)).save(tmp_path / "red.png")
     with pytest.raises(UserError, match=r"red.png is in colour"):
         read_images(str(tmp_path / "red.png"), (1, 4, 6), 1)
+
+
+def test_images_are_decoded_as_they_are_asked_for(tmp_path, monkeypatch):
+    """Each once at first, so that a bad one ends the job before it begins; none is kept."""
+    for i in range(3):
+        Image.new("RGB", (6, 4), (i, i, i)).save(tmp_path / f"{i}.png")
+    decoded, decode = [], files.decode
+    monkeypatch.setattr(files, "decode", lambda *args: decoded.append(args[3][-5:]) or decode(*args))
+    found = read_images(str(tmp_path), SHAPE, 3)
+    assert decoded == ["0.png", "1.png", "2.png"]
+    assert found.__getitems__([2, 0])[0][:, 0, 0, 0].tolist() == [2, 0]
+    assert decoded[3:] == ["2.png", "0.png"]

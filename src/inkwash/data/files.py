@@ -1,21 +1,50 @@
 """Images that a user names for editing, without splits and without a cache."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from inkwash.data.decode import decode
 from inkwash.data.encoded import Entry
-from inkwash.data.images import Images
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_files import opened
 from inkwash.errors import UserError
 
 
-def read_images(name: str, shape: tuple[int, int, int], limit: int) -> Images:
-    """Read the first images of a file or folder, scaled (bicubic, antialiased) to cover H x W, the centre cropped.
+class NamedImages:
+    """Encoded images, each of which is decoded when it is asked for: in memory are no more than are used at a time.
+
+    Args:
+        entries: the images and their labels.
+        shape: (C, H, W), to which they are scaled (bicubic, antialiased) and cropped.
+
+    Raises:
+        UserError: one cannot be read or has other channels; each is decoded once to find that out.
+    """
+
+    def __init__(self, entries: Sequence[Entry], shape: tuple[int, int, int]):
+        self.entries, self.shape = entries, shape
+        self.labels = torch.tensor([entry.label for entry in entries])
+        for i in range(len(entries)):
+            self[i]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, i: int) -> Tensor:
+        """Return image i, uint8 (C, H, W)."""
+        return decode(self.entries[i].encoded, self.shape, True, self.entries[i].name)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return uint8 (n, C, H, W) and labels, int64 (n,)."""
+        return torch.stack([self[i] for i in indices]), self.labels[indices]
+
+
+def read_images(name: str, shape: tuple[int, int, int], limit: int) -> NamedImages:
+    """Find the first images of a file or folder, to be scaled to cover H x W and cropped to their centre.
 
     Args:
         name: an image file, a folder of them with its subfolders (in alphabetical order, without hidden ones), or a
@@ -39,8 +68,7 @@ def read_images(name: str, shape: tuple[int, int, int], limit: int) -> Images:
     chosen = list(islice(entries, limit))
     if not chosen:
         raise UserError(f"task.images={name} holds no images: give an image file, a folder of images or a Parquet file")
-    images = torch.stack([decode(entry.encoded, shape, True, entry.name) for entry in chosen])
-    return Images(images, torch.tensor([entry.label for entry in chosen]))
+    return NamedImages(chosen, shape)
 
 
 def _rows(path: Path) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inkwash.config.instantiate import build
-from inkwash.data.files import read_images
+from inkwash.data.files import NamedImages, read_images
 from inkwash.editing.perform import batches, perform
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
@@ -73,7 +73,7 @@ class Rows:
         inputs: images of a row.
     """
 
-    def __init__(self, split: ImageSplit, order: Sequence[int], count: int, inputs: int):
+    def __init__(self, split: ImageSplit | NamedImages, order: Sequence[int], count: int, inputs: int):
         self.split, self.order, self.inputs = split, order, inputs
         self.shape = (count, inputs, *split.shape)
 
@@ -118,7 +118,7 @@ def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[
     return images, (y if label is None else torch.full_like(y, label)).view(count, -1)
 
 
-def named_images(name: str, run: Run, count: int) -> tuple[ImageSplit, Sequence[int]]:
+def named_images(name: str, run: Run, count: int) -> tuple[NamedImages, Sequence[int]]:
     """Return the first `count` images that the user names, and their indices."""
     images = read_images(name, run.shape, count)
     return images, range(len(images))
