@@ -286,3 +286,22 @@ def test_sizes_before_scaling_are_kept(noise, fill, folder, tmp_path):
     fill(tmp_path / "sizes", [noise(6 + i, 9 - i, 3) for i in range(4)])
     images = folder(heldout_fraction=0).load("train", SHAPE, str(tmp_path / "sizes"))
     assert images.facts.sizes == [[6, 6], [9, 9]]
+
+
+def test_a_folder_that_cannot_be_listed_for_a_moment_is_listed_again(noise, fill, folder, tmp_path, monkeypatch):
+    """A network file system answers so once its server is back (ESTALE)."""
+    for name in ("a", "b"):
+        fill(tmp_path / "set" / name, noise(2, 6, 5, 3))
+    scandir, calls = os.scandir, []
+
+    def flaky(path="."):
+        calls.append(path)
+        if len(calls) % 2:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("inkwash.files.WAITS", (0.0, 0.0))
+    monkeypatch.setattr("inkwash.data.listing.os.scandir", flaky)
+    splits = [folder(heldout_fraction=0.5).load(split, SHAPE, str(tmp_path / "set")) for split in ("train", "heldout")]
+    assert sorted(label for split in splits for label in split.labels.tolist()) == [0, 0, 1, 1]
+    assert len(calls) >= 6

@@ -447,3 +447,11 @@ def test_a_disabled_run_leaves_no_records(quick_run):
     assert records(directory) == []
     assert sync_command(directory) is None
     assert (directory / "metrics.csv").exists()
+
+
+def test_variables_that_are_not_followed_are_told(quick_run, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_DIR", "/elsewhere")
+    monkeypatch.setenv("WANDB_RESUME", "must")
+    Tracker(str(quick_run("run")))
+    assert "WANDB_DIR=/elsewhere has no effect: records stay in the run directory" in caplog.text
+    assert "WANDB_RESUME=must has no effect: a run continues its own W&B run: pass resume=must" in caplog.text

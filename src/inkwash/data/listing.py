@@ -14,6 +14,7 @@ from inkwash.data.archive import Archive, archive_of
 from inkwash.data.decode import FORMATS, is_image
 from inkwash.data.facts import PassedOver, merged, note
 from inkwash.errors import UserError
+from inkwash.files import insisting
 
 DATASET_JSON = "dataset.json"
 # Files with one of these names are never images; a file with another name is opened.
@@ -74,7 +75,7 @@ def children(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the visible folders and the files in a folder or zip file, not deeper, sorted."""
     if archive := archive_of(folder):
         return archive.children(folder)
-    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    found = [Path(entry.path) for entry in _entries(folder) if not entry.name.startswith(".")]
     return [path for path in found if path.is_dir()], [path for path in found if not path.is_dir()]
 
 
@@ -133,16 +134,15 @@ class _Walk:
         while waiting:
             folder = waiting.pop()
             self.folders.add(os.path.realpath(folder))
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name.startswith(".") or entry.name == "__MACOSX":
-                        self._pass_over("hidden", entry.path)
-                    elif entry.is_symlink():
-                        self.links.append(entry)
-                    elif entry.is_dir():
-                        waiting.append(Path(entry.path))
-                    else:
-                        found.append(Path(entry.path))
+            for entry in _entries(folder):
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    self._pass_over("hidden", entry.path)
+                elif entry.is_symlink():
+                    self.links.append(entry)
+                elif entry.is_dir():
+                    waiting.append(Path(entry.path))
+                else:
+                    found.append(Path(entry.path))
         self.files += found
         return found
 
@@ -161,6 +161,16 @@ class _Walk:
 
     def _pass_over(self, reason: str, path: str) -> None:
         note(self.passed_over, reason, str(Path(path).relative_to(self.root)))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder, in the order of names; again if a network file system fails for a moment."""
+
+    def read() -> list[os.DirEntry[str]]:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+
+    return insisting(read)
 
 
 @cache

@@ -86,6 +86,8 @@ class Tracker(WandbLogger):
         self.directory, self.sample_table, self.artifacts = RunDirectory(directory), sample_table, artifacts
         record = self.directory.record
         keep_files_in(self.directory.path)
+        if RankEnv.current().rank == 0:
+            say_what_is_not_followed()
         super().__init__(
             project=project or wandb_settings.project(),
             entity=entity or wandb_settings.setting("entity"),
@@ -190,6 +192,20 @@ def keep_files_in(directory: Path) -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     # Else copies of tables and checkpoints wait for their upload in the home directory.
     os.environ.setdefault("WANDB_DATA_DIR", str((directory / "wandb").resolve()))
+
+
+# W&B's variables that a run does not follow, and what does the same.
+INSTEAD = {
+    "WANDB_DIR": "records stay in the run directory, where a resumed run finds them: pass run=NAME to choose it",
+    "WANDB_RESUME": "a run continues its own W&B run: pass resume=must, or resume=never for a new one",
+}
+
+
+def say_what_is_not_followed() -> None:
+    """Log a line for each variable that W&B's own programs follow and a run here does not."""
+    for name, instead in INSTEAD.items():
+        if os.environ.get(name):
+            log.warning("W&B          %s=%s has no effect: %s", name, os.environ[name], instead)
 
 
 def settings_of_a_run() -> wandb.Settings:
