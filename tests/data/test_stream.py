@@ -71,6 +71,16 @@ def epochs(images, count=1, seed=0):
 
 
 @kinds
+def test_sizes_are_those_in_the_files(write, noise, kind, encode):
+    """Of the first images, as many as are asked for; one that cannot be read has none."""
+    images = [noise(6, 5, 3), noise(8, 12, 3), *noise(10, 6, 5, 3)]
+    source, path = write(kind, images, [12], heldout_fraction=0, resize=True, skip_corrupt=True)
+    split = source.load("train", SHAPE, path)
+    assert split.sizes(2) == [(6, 5), (8, 12)]
+    assert len(split.sizes(99)) == 12
+
+
+@kinds
 def test_every_image_has_its_pixels_and_its_label(write, noise, kind):
     pixels = noise(60, 6, 5, 3)
     source, path = write(kind, pixels)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkwash.data.encoded import extremes
 from inkwash.data.facts import Facts, facts_of
 from inkwash.data.module import ImageDataModule
 from inkwash.data.stream import Stream
@@ -93,7 +94,7 @@ def _split_report(split: ImageSplit, labels: Tensor, facts: Facts, sample: Tenso
         origin=facts.origin,
         counts=counts,
         unlabelled=int((labels < 0).sum()),
-        sizes=facts.sizes,
+        sizes=extremes(split.sizes(LOOKED_AT)) if isinstance(split, Stream) else facts.sizes,
         levels=(int(sample.min()), int(sample.max())) if len(sample) else None,
         passed_over={reason: asdict(tally) for reason, tally in facts.passed_over.items()},
     )

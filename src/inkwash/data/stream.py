@@ -4,6 +4,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 
 from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode
 from inkwash.data.facts import Facts
+from inkwash.data.opening import size_of
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Shards
 from inkwash.errors import UserError
@@ -78,6 +80,16 @@ class Stream(Dataset):
         """Return images, uint8 (n, C, H, W), and labels, int64 (n,), of a batch."""
         images, labels = zip(*(self._image(index) for index in indices), strict=True)
         return torch.stack(images), torch.tensor(labels)
+
+    def sizes(self, count: int) -> list[tuple[int, int]]:
+        """Return height and width, as they are in their files, of those of the first images that can be read."""
+        found = []
+        for index in range(min(count, len(self))):
+            block = int(np.searchsorted(self.firsts, index, side="right")) - 1
+            encoded = self._read(block)[int(self.chosen[index] - self.shards.firsts[block])]
+            with suppress(UserError, OSError, SyntaxError):
+                found.append(size_of(encoded))
+        return found
 
     def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
         """Yield every index once, shuffled by (seed, epoch), from a position on; with 2 copies, i and N + i.
