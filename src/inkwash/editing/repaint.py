@@ -63,7 +63,7 @@ class RePaint(Sampler):
         self.sampler.check(schedule)
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
-        if bool((s > t).all()):
+        if bool(run.on_host(s) > run.on_host(t)):
             run.memory.clear()
             return q_step(run.schedule, x_t, t, s, run.noise())
         x_s = self.sampler.step(x_t, t, s, run)

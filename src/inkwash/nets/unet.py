@@ -153,8 +153,8 @@ class UNet(nn.Module):
         embedding = self.time(waves.to(dtype))
         if self.label is not None:
             y = torch.full_like(time, -1, dtype=torch.long) if y is None else y
-            if not self.no_label and bool((y < 0).any()):
-                raise UserError(NO_LABEL)
+            if not self.no_label:
+                refuse_no_label(y)
             embedding = embedding + self.label(torch.where(y < 0, self.label.num_embeddings - 1, y))
         h = self.input(F.pixel_unshuffle(x.to(dtype), self.patch_size))
         skips = [h]
@@ -170,6 +170,15 @@ class UNet(nn.Module):
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(stage, h, embedding, use_reentrant=False)  # pyright: ignore[reportReturnType]
         return stage(h, embedding)
+
+
+def refuse_no_label(y: Tensor) -> None:
+    """Raise UserError unless all labels are there; on a GPU without waiting for it, so that it is a later error."""
+    if y.device.type == "cpu":
+        if bool((y < 0).any()):
+            raise UserError(NO_LABEL)
+    else:
+        torch._assert_async((y >= 0).all(), NO_LABEL)
 
 
 def _heights(height: int, width: int, levels: int, patch_size: int) -> list[int]:

@@ -1,8 +1,10 @@
 """Base of samplers: the loop over times, and the noise of each image."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -38,6 +40,9 @@ class ImageNoise:
 class Sampling:
     """One sampling run, as its steps see it.
 
+    A step decides by `on_host` and `host_schedule`, never by the values of its own tensors: to read one from a GPU
+    waits for all that the GPU still has to do.
+
     Attributes:
         schedule: the path.
         times: the times visited, (steps + 1,), noisiest first.
@@ -51,6 +56,28 @@ class Sampling:
     denoise: Callable[[Tensor, Tensor], Estimate]
     noise: Callable[[], Tensor]
     memory: dict[str, Any] = field(default_factory=dict)
+    _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def expanded(self, t: Tensor, host: Tensor, n: int) -> Tensor:
+        """Return a time for n images, (n,), which `on_host` knows."""
+        t = t.expand(n)
+        self._known[id(t)] = (t, host)  # with t, so that no other tensor gets its id
+        return t
+
+    def on_host(self, t: Tensor) -> Tensor:
+        """Return the time t (n,), the same for all images, on the CPU, (1,)."""
+        known = self._known.get(id(t))
+        return t[:1].cpu() if known is None else known[1]
+
+    @cached_property
+    def host_times(self) -> Tensor:
+        """The times visited, on the CPU."""
+        return self.times.cpu()
+
+    @cached_property
+    def host_schedule(self) -> Schedule:
+        """The schedule on the CPU."""
+        return self.schedule if self.times.device.type == "cpu" else copy.deepcopy(self.schedule).cpu()
 
 
 class Sampler(ABC):
@@ -93,8 +120,9 @@ class Sampler(ABC):
         times = self.spacing(schedule)
         x = schedule.prior_std(float(times[0])) * noise()
         run = Sampling(schedule, times.to(x.device), denoise, noise)
-        for t, s in pairwise(run.times):
-            x = self.step(x, t.expand(len(x)), s.expand(len(x)), run)
+        each = [run.expanded(t, host[None], len(x)) for t, host in zip(run.times, run.host_times, strict=True)]
+        for t, s in pairwise(each):
+            x = self.step(x, t, s, run)
             on_step()
         return x
 

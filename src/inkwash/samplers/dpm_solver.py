@@ -15,7 +15,7 @@ from inkwash.process.forward import mix, q_posterior
 from inkwash.process.schedules import Schedule
 from inkwash.samplers.base import Sampler, Sampling
 
-# Past estimates: lambda (n,) and x_0 (n, C, H, W) there, the latest first.
+# Past estimates: the time t (n,) and x_0 (n, C, H, W) there, the latest first.
 Seen = list[tuple[Tensor, Tensor]]
 
 
@@ -32,7 +32,7 @@ class DPMSolverPP2M(Sampler):
 
     def _mean_x_0(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         seen = remember(run, t, s, run.denoise(x_t, t).x_0, self.order)
-        return mean_x_0(run.schedule, seen, t, s)
+        return mean_x_0(run, seen, t, s)
 
 
 class DPMSolverPP3M(DPMSolverPP2M):
@@ -64,10 +64,11 @@ def remember(run: Sampling, t: Tensor, s: Tensor, x_0: Tensor, order: int) -> Se
     That is two in the step before the last one to sigma = 0. It can be many times as long in lambda as the one before,
     and higher differences of x_0 only add error there (`lower_order_final` in the published code).
     """
-    if bool(run.times[-1] == 0) and bool((s == run.times[-2]).all()):
+    *_, before_last, last = run.host_times
+    if bool(last == 0) and bool(run.on_host(s) == before_last):
         order = min(order, 2)
     seen: Seen = run.memory.setdefault("seen", [])
-    seen.insert(0, (run.schedule.half_log_snr(t), x_0))
+    seen.insert(0, (t, x_0))
     del seen[order:]
     return seen
 
@@ -79,19 +80,24 @@ def advance(schedule: Schedule, x_t: Tensor, t: Tensor, s: Tensor, x_0: Tensor) 
     return mix(sigma_s / sigma_t, x_t, alpha_s * (1 - exp_minus_h), x_0)
 
 
-def mean_x_0(schedule: Schedule, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
+def mean_x_0(run: Sampling, seen: Seen, t: Tensor, s: Tensor) -> Tensor:
     """Return the mean over the step of the polynomial in lambda through what was seen, weighted by exp(lambda).
 
     Where alpha = 0 or sigma = 0, lambda is infinite: such a step is of first order, and such a time is left out.
     """
-    start = schedule.half_log_snr(t)
-    h = schedule.half_log_snr(s) - start
-    if not bool(h.isfinite().all()):
+    if not (_is_finite(run, t) and _is_finite(run, s)):
         return seen[0][1]
-    seen = [(at, x_0) for at, x_0 in seen if bool(at.isfinite().all())]
+    start = run.schedule.half_log_snr(t)
+    h = run.schedule.half_log_snr(s) - start
+    seen = [(run.schedule.half_log_snr(at), x_0) for at, x_0 in seen if _is_finite(run, at)]
     weights = step_weights(torch.stack([(at - start) / h for at, _ in seen], dim=1), h)
     weights = weights.to(seen[0][1].dtype).view(*weights.shape, 1, 1, 1)
     return (weights * torch.stack([x_0 for _, x_0 in seen], dim=1)).sum(dim=1)
+
+
+def _is_finite(run: Sampling, t: Tensor) -> bool:
+    """Tell whether lambda is finite at a time."""
+    return bool(run.host_schedule.half_log_snr(run.on_host(t)).isfinite().all())
 
 
 def step_weights(places: Tensor, h: Tensor) -> Tensor:

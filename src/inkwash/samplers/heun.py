@@ -62,10 +62,11 @@ class Heun(Sampler):
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         if self.S_churn > 0:
             x_t, t = self._churned(x_t, t, run)
+        last = bool(run.host_schedule(run.on_host(s))[1] == 0)
         (alpha_s, sigma_s), (alpha_t, sigma_t) = run.schedule(s), run.schedule(t)
         x_0, eps = run.denoise(x_t, t)
         x_s = q_sample(run.schedule, x_0, s, eps)
-        if bool((sigma_s == 0).all()):
+        if last:
             return x_s
         _, eps_s = run.denoise(x_s, s)
         # x_s = alpha_s (x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * slope): take the mean of two slopes.
@@ -75,11 +76,17 @@ class Heun(Sampler):
 
     def _churned(self, x_t: Tensor, t: Tensor, run: Sampling) -> tuple[Tensor, Tensor]:
         """Return x at a noisier time, and that time (n,)."""
-        noise, level = run.noise(), run.schedule.sigma_over_alpha(t)
-        gamma = min(self.S_churn / (len(run.times) - 1), math.sqrt(2) - 1)
-        wanted = level.isfinite() & (self.S_tmin <= level) & (level <= self.S_tmax)
-        t_hat = torch.where(wanted, run.schedule.time_of((1 + gamma) * level), t)
-        if not bool((t_hat > t).all()):
+        noise, steps = run.noise(), len(run.times) - 1
+        now = run.on_host(t)
+        if not bool(self._raised(now, run.host_schedule, steps) > now):
             return x_t, t
+        t_hat = self._raised(t, run.schedule, steps)
         scale, variance = transition(run.schedule, t, t_hat)
         return mix(scale, x_t, self.S_noise * variance.sqrt(), noise), t_hat
+
+    def _raised(self, t: Tensor, schedule: Schedule, steps: int) -> Tensor:
+        """Return the time that is noisier than t by gamma, or t itself."""
+        level = schedule.sigma_over_alpha(t)
+        gamma = min(self.S_churn / steps, math.sqrt(2) - 1)
+        wanted = level.isfinite() & (self.S_tmin <= level) & (level <= self.S_tmax)
+        return torch.where(wanted, schedule.time_of((1 + gamma) * level), t)

@@ -29,8 +29,8 @@ class UniPC(Sampler):
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         x_0, _ = run.denoise(x_t, t)
         if "x" in run.memory:
-            before, seen = run.memory["t"], [*run.memory["seen"], (run.schedule.half_log_snr(t), x_0)]
-            x_t = advance(run.schedule, run.memory["x"], before, t, mean_x_0(run.schedule, seen, before, t))
+            before, seen = run.memory["t"], [*run.memory["seen"], (t, x_0)]
+            x_t = advance(run.schedule, run.memory["x"], before, t, mean_x_0(run, seen, before, t))
         run.memory.update(x=x_t, t=t)
         seen = remember(run, t, s, x_0, self.order)
-        return advance(run.schedule, x_t, t, s, mean_x_0(run.schedule, seen, t, s))
+        return advance(run.schedule, x_t, t, s, mean_x_0(run, seen, t, s))
