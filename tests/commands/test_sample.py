@@ -25,6 +25,20 @@ def test_a_name_that_is_a_number_is_a_name(run):
     assert [label_of(typed, run("0", "1", "10")) for typed in (10, "10", 1)] == [2, 2, 1]
 
 
+def test_where_names_are_numbers_a_number_is_a_name(run):
+    """Not the place of a class: 5 would be the class 06 of 01 to 12."""
+    months = run(*(f"{month:02d}" for month in range(1, 13)))
+    assert [label_of(typed, months) for typed in (5, "05", 12)] == [4, 4, 11]
+    with pytest.raises(UserError, match=r"label=13 is not one of the 12 classes of run=.*: did you mean 1"):
+        label_of(13, months)
+    with pytest.raises(UserError, match=r"label=2 is not one of the 3 classes"):
+        label_of(2, run("1", "12", "cat"))
+
+
+def test_a_boolean_names_a_class_of_a_boolean_column(run):
+    assert [label_of(typed, run("false", "true")) for typed in (True, False, "true")] == [1, 0, 1]
+
+
 def test_an_unknown_name_is_answered_by_the_nearest(run):
     with pytest.raises(UserError, match=r"label=dgo is not one of the 2 classes .* did you mean dog\?"):
         label_of("dgo", run("cat", "dog"))

@@ -20,7 +20,7 @@ def test_only_training_sweeps(module, flag, tmp_path, monkeypatch, ends):
     [
         ("data.path=/tmp/\udcff", r"error: 'data.path=/tmp/\udcff' is not UTF-8 text: rename the file"),
         ("data.path='/tmp/\udcff'", "is not UTF-8 text: rename the file"),
-        ("data.path=/tmp/é", "data.path=/tmp/é has a letter that must stand in quotes: 'key=\"value\"'"),
+        ("logger.wandb.name=é", "logger.wandb.name=é has a letter that must stand in quotes: 'key=\"value\"'"),
         (f"seed={'[' * 1000}", "error: seed=[[["),
         (f"seed={'[' * 1000}{']' * 1000}", "too many brackets within each other"),
     ],

@@ -1,6 +1,7 @@
 """`inkwash sample run=DIR`: sample or edit images with a run, in a process of its own (jobs/sample.py)."""
 
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,20 +68,27 @@ def going_on(out: Path, rows: int) -> Iterator[None]:
 def label_of(typed: Any, run: RunDirectory) -> int | None:
     """Return the label that a class's name or number means; a name counts first, also if it is a number.
 
+    Where names are numbers, 01 or 12, a number is one of them and never the place of a class among the others.
+
     Raises:
         UserError: it is neither.
     """
     names = run.classes
     if typed is None:
         return None
-    if str(typed) in names:
-        return names.index(str(typed))
+    text = str(typed).lower() if isinstance(typed, bool) else str(typed)
+    if text in names:
+        return names.index(text)
     if isinstance(typed, int) and not isinstance(typed, bool):
-        return typed
+        numbers = {int(name): name for name in names if re.fullmatch(r"[0-9]{1,9}", name)}
+        if typed in numbers:
+            return names.index(numbers[typed])
+        if not numbers:
+            return typed
     if not names:
-        raise UserError(f"label={typed}: the classes of run={run} have no names: give a number, 0, 1, ...")
-    near = get_close_matches(str(typed), names, 1, 0) or names[:1]
-    raise UserError(f"label={typed} is not one of the {len(names)} classes of run={run}: did you mean {near[0]}?")
+        raise UserError(f"label={text}: the classes of run={run} have no names: give a number, 0, 1, ...")
+    near = get_close_matches(text, names, 1, 0) or names[:1]
+    raise UserError(f"label={text} is not one of the {len(names)} classes of run={run}: did you mean {near[0]}?")
 
 
 def out_directory(name: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -30,6 +31,13 @@ NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To app
 LETTER = "LexerNoViableAltException: "
 
 
+# Last parts of keys whose values are files or folders.
+OF_PATHS = {
+    "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
+    "weights_path", "run",
+}  # fmt: skip
+
+
 def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     """Compose conf/NAME.yaml with overrides outside of a command, in a notebook for example.
 
@@ -42,7 +50,7 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     with contextlib.ExitStack() as stack:
         if not GlobalHydra.instance().is_initialized():
             stack.enter_context(hydra.initialize_config_dir(config_dir(), version_base="1.3"))
-        return hydra.compose(config_name, list(overrides))
+        return hydra.compose(config_name, [with_quotes(override) for override in overrides])
 
 
 def run(task: Callable[[DictConfig], Any], name: str) -> None:
@@ -55,6 +63,7 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
         _check_arguments(sys.argv[1:], name)
     except UserError as error:
         sys.exit(f"error: {error}")
+    sys.argv[1:] = [with_quotes(argument) for argument in sys.argv[1:]]
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return _compose_and_run(task, name)
     composed = False
@@ -75,6 +84,29 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
         sys.exit(f"error: {sentence(error, name)}")
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def with_quotes(argument: str) -> str:
+    """Put a path into the quotes that Hydra's grammar asks for, if it has letters like ~, (, [, = or ü.
+
+    A shell takes quotes away, so that they would have to be typed twice: data.path='"~/photos"'. What Hydra can read as
+    it is, a list for a sweep for example, is left so.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+").rpartition(".")[2] not in OF_PATHS or _is_read(argument):
+        return argument
+    escaped = value.replace('"', '\\"')
+    quoted = f'{key}="{escaped}"'
+    return quoted if _is_read(quoted) else argument
+
+
+def _is_read(argument: str) -> bool:
+    """Tell whether Hydra's grammar takes an override."""
+    try:
+        OverridesParser.create().parse_override(argument)
+    except (HydraException, ValueError):
+        return False
+    return True
 
 
 def _check_arguments(arguments: list[str], name: str) -> None:
