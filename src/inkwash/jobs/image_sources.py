@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from inkwash.config.instantiate import build
 from inkwash.data.decode import decode
+from inkwash.data.listing import images_below
+from inkwash.data.opening import size_of
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.guidance import ClassifierFree, at_a_time
@@ -118,17 +120,34 @@ def from_elsewhere(config: dict[str, Any], cell: dict[str, Any], indices: Sequen
 def image_files(folder: Path, shape: tuple[int, int, int], num_images: int) -> Reader:
     """Return a reader of the first num_images images of a folder, in the order of their names.
 
+    They are those that `data=folder` would take: not in hidden folders, nor files of another kind. Of a folder that
+    `inkwash sample` has written it is the images, and not the grid of them.
+
     Raises:
-        UserError: there are fewer, or one has another shape; none is resized.
+        UserError: there are fewer, or one has another size; none is resized.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if (folder / "sample.yaml").is_file() and (folder / "images").is_dir():
+        folder = folder / "images"
+    paths = images_below(folder).files
     if len(paths) < num_images:
         raise UserError(f"images={folder} holds {len(paths)} images: pass num_images={len(paths)} or fewer")
+
+    def load(path: Path) -> Tensor:
+        try:
+            size = size_of(path)
+        except (OSError, SyntaxError, ValueError):
+            size = shape[1:]  # `decode` says what is wrong with it
+        if size != shape[1:]:
+            raise UserError(
+                f"{path} has {size[0]} x {size[1]} pixels, but data.shape={list(shape)}: images are measured as they "
+                "are, so scale both alike before"
+            )
+        return decode(path, shape, False, str(path))
 
     def read(indices: Sequence[int], batch_size: int) -> Iterator[tuple[Sequence[int], Tensor]]:
         for start in range(0, len(indices), batch_size):
             batch = indices[start : start + batch_size]
-            yield batch, torch.stack([decode(paths[i], shape, False, str(paths[i])) for i in batch])
+            yield batch, torch.stack([load(paths[i]) for i in batch])
 
     return read
 
