@@ -1,10 +1,13 @@
 """`make sample` with its tasks and guides, mostly in this process and on a run of random weights."""
 
+import io
 import json
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -132,10 +135,10 @@ def test_a_mask_file_is_obeyed(sample, tmp_path):
 # --- What they start from ---------------------------------------------------------------------------------------------
 
 
-def task_of(compose_config, name, run):
+def task_of(compose_config, name, run, *overrides):
     from inkwash.config.instantiate import build
 
-    return build(compose_config(f"task={name}", f"run={run}", config_name="sample")["task"])
+    return build(compose_config(f"task={name}", f"run={run}", *overrides, config_name="sample")["task"])
 
 
 def test_heldout_images_have_labels_and_a_fixed_order(run, compose_config):
@@ -289,3 +292,16 @@ def test_every_task_runs_on_a_trained_run(task, fit_run, tmp_path, compose_confi
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr
     assert len(pictures(tmp_path / "o")) >= 4
+
+
+def test_labels_that_the_run_does_not_know_are_refused(run, compose_config, tmp_path):
+    """They would be rows beyond the table of classes."""
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "PNG")
+    rows = {"image": [picture.getvalue()] * 2, "label": [3, 10]}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    task = task_of(compose_config, "img2img", run, f"task.images={tmp_path}/x.parquet")
+    with pytest.raises(UserError, match=r"x.parquet has labels up to 10, and the run those below 10: pass label=0"):
+        choose_inputs(load_run(run), task, 2, None)
+    assert choose_inputs(load_run(run), task, 1, None)[1].tolist() == [[3]]
+    assert choose_inputs(load_run(run), task, 2, 4)[1].tolist() == [[4], [4]]

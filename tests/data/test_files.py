@@ -1,5 +1,7 @@
 """Images that a user names: a file, a folder, a Parquet file."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -68,3 +70,24 @@ def test_images_are_decoded_as_they_are_asked_for(tmp_path, monkeypatch):
     assert decoded == ["0.png", "1.png", "2.png"]
     assert found.__getitems__([2, 0])[0][:, 0, 0, 0].tolist() == [2, 0]
     assert decoded[3:] == ["2.png", "0.png"]
+
+
+def test_classes_are_matched_by_their_names(tmp_path, noise, write_parquet):
+    """The file counts its own classes from 0: its dogs are not the run's birds."""
+    file = write_parquet(tmp_path / "x.parquet", noise(3, 4, 6, 3), [0, 0, 0])
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(table.column_names.index("label"), "label", pa.array(["dog", "cat", "dog"])), file)
+    classes = ("bird", "cat", "dog")
+    assert read_images(file, SHAPE, 9, classes).labels.tolist() == [2, 1, 2]
+    assert read_images(file, SHAPE, 9, labelled=False).labels.tolist() == [-1, -1, -1]
+    with pytest.raises(UserError, match=r"x.parquet: dog is not a class of the run, whose are bird, cat: pass label="):
+        read_images(file, SHAPE, 9, classes[:2])
+    with pytest.raises(UserError, match=r"has classes with names \(cat, dog\), and the run's have none: pass label=0"):
+        read_images(file, SHAPE, 9)
+
+
+def test_subfolders_called_like_classes_are_classes(tmp_path, noise):
+    for name in ("dog/0.png", "cat/1.png", "others/2.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(noise(4, 6, 3)).save(tmp_path / name)
+    assert read_images(str(tmp_path), SHAPE, 9, ("bird", "cat", "dog")).labels.tolist() == [1, 2, -1]

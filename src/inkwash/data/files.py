@@ -43,7 +43,9 @@ class NamedImages:
         return torch.stack([self[i] for i in indices]), self.labels[indices]
 
 
-def read_images(name: str, shape: tuple[int, int, int], limit: int) -> NamedImages:
+def read_images(
+    name: str, shape: tuple[int, int, int], limit: int, classes: Sequence[str] = (), labelled: bool = True
+) -> NamedImages:
     """Find the first images of a file or folder, to be scaled to cover H x W and cropped to their centre.
 
     Args:
@@ -51,18 +53,22 @@ def read_images(name: str, shape: tuple[int, int, int], limit: int) -> NamedImag
             Parquet file, with its column `label` if it has one.
         shape: (C, H, W).
         limit: largest number of images.
+        classes: names of the labels 0, 1, ...; those of a Parquet file are labels by their names, and so is an image
+            in a subfolder called like a class.
+        labelled: read labels at all.
 
     Raises:
-        UserError: there are no images, or one cannot be read or has other channels.
+        UserError: there are no images, or one cannot be read or has other channels, or a class without a label.
     """
     path = Path(name).expanduser()
     if path.suffix == ".parquet" and path.is_file():
-        entries = _rows(path)
+        entries = _rows(name, path, classes, labelled)
     elif path.is_file():
         entries = iter([Entry(name, path, -1)])
     elif path.is_dir():
         files = (file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file.relative_to(path)))
-        entries = (Entry(str(file), file, -1) for file in files)
+        label = {of: number for number, of in enumerate(classes)}
+        entries = (Entry(str(f), f, label.get(f.relative_to(path).parts[0], -1)) for f in files)
     else:
         raise UserError(f"task.images={name} does not exist: give an image file, a folder of images or a Parquet file")
     chosen = list(islice(entries, limit))
@@ -71,11 +77,30 @@ def read_images(name: str, shape: tuple[int, int, int], limit: int) -> NamedImag
     return NamedImages(chosen, shape)
 
 
-def _rows(path: Path) -> Iterator[Entry]:
+def _rows(name: str, path: Path, classes: Sequence[str], labelled: bool) -> Iterator[Entry]:
+    """Yield the images of a Parquet file with labels by `classes`."""
     with opened(path) as shard:
-        labelled = "label" in shard.schema_arrow.names
+        labelled = labelled and "label" in shard.schema_arrow.names
     source = Parquet(heldout_fraction=0, label_column="label" if labelled else None)
-    return iter(source.find("train", path).stream)
+    entries = source.find("train", path)
+    names = entries.facts.classes.names
+    if names and not classes:
+        raise UserError(
+            f"task.images={name} has classes with names ({_some(names)}), and the run's have none: pass label=0, for "
+            "one, or a file with the run's numbers"
+        )
+    if missing := [of for of in names if of not in classes]:
+        raise UserError(
+            f"task.images={name}: {_some(missing)} is not a class of the run, whose are {_some(classes)}: pass "
+            "label=NAME for all images, or leave out those rows"
+        )
+    numbers = [*(classes.index(of) for of in names), -1]
+    for entry in entries.stream:
+        yield entry._replace(label=numbers[entry.label]) if names else entry
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _hidden(path: Path) -> bool:

@@ -18,6 +18,7 @@ from inkwash.jobs.sample_results import SampleResults
 from inkwash.random import generator
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
+from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.generate import labels_for
 from inkwash.training.compute_mode import set_threads_to_draw
 from inkwash.training.micro_batches import enough_memory
@@ -38,7 +39,7 @@ def sample(directory: Path) -> None:
         scale = DEFAULT_SCALE
     denoiser = guide(run.denoiser, scale)
     size = config["batch_size"] or at_a_time(run.micro_batch, scale if guide.func is ClassifierFree else 1)
-    x_0, y = choose_inputs(run, task, config["num_images"], config["label"])
+    x_0, y = choose_inputs(run, task, config["num_images"], config["label"], RunDirectory(config["run"]).classes)
     device = resolve_device(config["trainer"]["accelerator"])
     precision = run.precision(config["trainer"]["precision"], device)
     results = SampleResults(directory, config, run, task)
@@ -92,8 +93,14 @@ class Rows:
         return self.split.labels[order].view(len(self), self.inputs)
 
 
-def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[Tensor | Rows, Tensor | None]:
+def choose_inputs(
+    run: Run, task: Task, count: int, label: int | None, classes: Sequence[str] = ()
+) -> tuple[Tensor | Rows, Tensor | None]:
     """Return the images that `count` rows start from, and their labels.
+
+    Args:
+        label: of all rows; None for those of the images, or every class in turn.
+        classes: names of the run's classes, if they have any.
 
     Returns:
         uint8 (count, task.inputs, C, H, W), of which slices are read, and (count, max(task.inputs, 1)) or None for a
@@ -109,7 +116,8 @@ def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[
         y = labels_for(range(count), run.num_classes)
     else:
         needed = count * task.inputs
-        source, order = named_images(task.images, run, needed) if task.images else heldout_images(run, needed)
+        known = classes if label is None and run.num_classes is not None else None
+        source, order = named_images(task.images, run, needed, known) if task.images else heldout_images(run, needed)
         images = Rows(source, order, count, task.inputs)
         y = images.labels()
     if run.num_classes is None:
@@ -118,9 +126,22 @@ def choose_inputs(run: Run, task: Task, count: int, label: int | None) -> tuple[
     return images, (y if label is None else torch.full_like(y, label)).view(count, -1)
 
 
-def named_images(name: str, run: Run, count: int) -> tuple[NamedImages, Sequence[int]]:
-    """Return the first `count` images that the user names, and their indices."""
-    images = read_images(name, run.shape, count)
+def named_images(name: str, run: Run, count: int, classes: Sequence[str] | None) -> tuple[NamedImages, Sequence[int]]:
+    """Return the first `count` images that the user names, and their indices.
+
+    Args:
+        classes: names of the run's classes; None if the images' own labels are not used.
+
+    Raises:
+        UserError: a label is not one of the run's.
+    """
+    images = read_images(name, run.shape, count, classes or (), labelled=classes is not None)
+    most = run.num_classes or 0
+    if classes is not None and len(images.labels) and int(images.labels.max()) >= most:
+        raise UserError(
+            f"task.images={name} has labels up to {int(images.labels.max())}, and the run those below {most}: pass "
+            "label=0, for one, for all images"
+        )
     return images, range(len(images))
 
 
