@@ -1,6 +1,8 @@
 """From a folder of images to samples by a class's name: the report of a data set, and the names of its classes."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -100,3 +102,13 @@ def test_without_a_shape_the_images_suggest_one(commands):
     )
     for command in ("train", "data"):
         assert commands(command, *DATA[:2]).error == f"{wanted}data.shape=[3,8,8]"
+
+
+def test_a_reader_that_has_gone_ends_nothing():
+    """inkwash data ... | head"""
+    code = "from inkwash.launch.report import say; import time; say('1'); time.sleep(0.5); say('2'); say('3')"
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert command.stdout.readline() == "1\n"
+    command.stdout.close()
+    assert command.stderr.read() == ""
+    assert command.wait() == 0

@@ -12,6 +12,7 @@ from inkwash.data.peek import advice
 from inkwash.errors import UserError, user_error
 from inkwash.files import make_folder, write_text
 from inkwash.launch.environment import RankEnv
+from inkwash.launch.report import say
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, new_directory, stamp
 
@@ -42,7 +43,7 @@ def data(config: DictConfig) -> None:
         sys.exit(1)
     if status := start("inkwash.jobs.data:describe", out / "data.yaml", "cpu", 1):
         sys.exit(exit_code(status))
-    print(f"{out}/grid.png    images as the network sees them; {out}/report.json")
+    say(f"{out}/grid.png    images as the network sees them; {out}/report.json")
 
 
 def main() -> None:

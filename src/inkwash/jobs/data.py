@@ -11,6 +11,7 @@ from inkwash.data.images import Flipped
 from inkwash.data.module import ImageDataModule
 from inkwash.data.report import Report, report_of
 from inkwash.files import write_json
+from inkwash.launch.report import say
 from inkwash.reports.headings import with_headings
 from inkwash.reports.image_grid import grid, save_png
 from inkwash.runs import config_file
@@ -27,9 +28,9 @@ def describe(directory: Path) -> None:
     data.setup()
     report = report_of(data)
     plain = report.plain()
-    print("\n".join(plain["text"]))
+    say("\n".join(plain["text"]))
     if data.num_classes is None and sum(report.train.counts):
-        print(f"classes are not used; to train with them: data.num_classes={len(report.classes)}")
+        say(f"classes are not used; to train with them: data.num_classes={len(report.classes)}")
     write_json(directory / "report.json", plain)
     save_png(picture(data, report), directory / "grid.png")
 

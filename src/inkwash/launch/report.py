@@ -60,6 +60,14 @@ def fail(directory: Path, text: str) -> None:
     _leave(1)
 
 
+def say(text: str) -> None:
+    """Print text; to a reader that has gone, as `| head` does, nothing is said any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+
+
 def report_of_ranks(directory: Path, exit_codes: dict[int, int]) -> int:
     """Print why the ranks ended and write it to error.txt; returns the status to exit with."""
     if PRINTED in exit_codes.values():
