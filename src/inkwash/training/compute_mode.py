@@ -369,7 +369,7 @@ def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[st
             best = pick(best, times)
     others = ", ".join(f"{_difference(best, mode)} {_shown(t)}" for mode, t in seen.items() if mode != best)
     n = len(trial.x_0)
-    return Choice(best, f"{best}: {_shown(seen[best])} for a pass of {n} images ({others})")
+    return Choice(best, f"{best}: {_shown(seen[best])} for a pass of {n} image{'s' * (n > 1)} ({others})")
 
 
 def measure(trial: Trial, modes: Sequence[ComputeMode], seconds: float) -> dict[ComputeMode, float]:
