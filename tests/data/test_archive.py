@@ -193,3 +193,30 @@ def test_other_files_have_sources_of_their_own(tmp_path, load, name, source):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=rf"data\.path=.*{name} is not a folder: use data={source} for it"):
         load(tmp_path / name)
+
+
+def test_paths_that_lead_elsewhere_are_counted(images, pack, load):
+    names = ["a/cat/0.png", "../cat/1.png", "a/../bee/2.png", "a/dog/3.png", "a/@eaDir/4.png"]
+    split = load(pack(dict(zip(names, images, strict=False))))
+    assert (len(split), split.facts.classes.names) == (2, ("cat", "dog"))
+    assert str(split.facts.passed_over["with .. in their paths"]) == "2 (../cat/1.png, a/../bee/2.png)"
+    assert sum(tally.count for tally in split.facts.passed_over.values()) == 3
+
+
+def test_paths_from_the_root_are_read(images, pack, load):
+    split = load(pack({f"/{'cat' if i % 2 else 'dog'}/{i}.png": image for i, image in enumerate(images)}))
+    assert (len(split), split.facts.classes.names) == (12, ("cat", "dog"))
+
+
+def test_a_heldout_zip_of_one_class_keeps_it(images, pack, load):
+    train = pack({f"pets/{'cat' if i % 2 else 'dog'}/{i}.png": image for i, image in enumerate(images[:8])})
+    for top in ("", "more/"):
+        heldout = pack({f"{top}dog/{i}.png": image for i, image in enumerate(images[8:])}, "heldout.zip")
+        assert load(train, "heldout", heldout_path=str(heldout)).labels.tolist() == [1] * 4
+
+
+def test_a_dataset_json_of_a_zip_that_lists_other_files_is_refused(images, pack, load):
+    files = {f"00000/{i}.png": image for i, image in enumerate(images)}
+    path = pack(files | {"dataset.json": json.dumps({"labels": [["x/0.png", 1]]})})
+    with pytest.raises(UserError, match=r"dataset\.json lists 1 files, none of which is in .*set\.zip"):
+        load(path)

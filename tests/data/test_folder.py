@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_folders_named_like_splits_are_splits(grey, folder, tmp_path):
     assert labels_of(source, tmp_path, "heldout") == {20: 1, 21: 1, 22: 1, 30: 2, 31: 2, 32: 2}
     facts = source.load("train", SHAPE, str(tmp_path)).facts
     assert facts.classes.names == ("cat", "dog", "emu")
-    assert str(facts.passed_over["of a split that is not used"]) == f"1 ({tmp_path}/test)"
+    unused = facts.passed_over["of a split that is not used"]
+    assert (unused.count, unused.first[0]) == (3, f"{tmp_path}/test/cat/0.png")
     assert facts.suspicious == ()
     whole = folder(splits="none", heldout_fraction=0)
     assert "are taken as one set" in whole.load("train", SHAPE, str(tmp_path)).facts.suspicious[0]
@@ -305,3 +307,145 @@ def test_a_folder_that_cannot_be_listed_for_a_moment_is_listed_again(noise, fill
     splits = [folder(heldout_fraction=0.5).load(split, SHAPE, str(tmp_path / "set")) for split in ("train", "heldout")]
     assert sorted(label for split in splits for label in split.labels.tolist()) == [0, 0, 1, 1]
     assert len(calls) >= 6
+
+
+# --- What looks like something else -----------------------------------------------------------------------------------
+
+
+def facts_of(source, path, split="train"):
+    return source.load(split, SHAPE, str(path)).facts
+
+
+def test_a_dataset_json_that_lists_other_files_is_refused(grey, folder, tmp_path):
+    path = tmp_path / "set"  # beside the cache
+    grey(path / "00000", range(4))
+    listed = [[f"x/{i}.png", 1] for i in range(4)]
+    (path / "dataset.json").write_text(json.dumps({"labels": listed}))
+    with pytest.raises(
+        UserError, match=r"dataset\.json lists 4 files, none of which is in .*x/0\.png first, but there"
+    ):
+        folder().load("train", SHAPE, str(path))
+    listed += [["./00000/2.png", 5]]
+    (path / "dataset.json").write_text(json.dumps({"labels": listed}))
+    assert labels_of(folder(heldout_fraction=0), path) == {0: -1, 1: -1, 2: 5, 3: -1}
+    assert "lists 5 files, 4 of which are not in" in facts_of(folder(heldout_fraction=0), path).suspicious[0]
+
+
+def test_a_dataset_json_beside_the_splits_has_the_labels_of_all(grey, folder, tmp_path):
+    grey(tmp_path / "train/00000", [0, 1])
+    grey(tmp_path / "train/00001", [2])
+    grey(tmp_path / "val/00000", [10])
+    names = {"train/00000/0.png": 3, "train/00000/1.png": 4, "train/00001/0.png": 5, "val/00000/0.png": 4}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": [*names.items()]}))
+    assert labels_of(folder(), tmp_path) == {0: 3, 1: 4, 2: 5}
+    assert labels_of(folder(), tmp_path, "heldout") == {10: 4}
+    assert facts_of(folder(), tmp_path).suspicious == ()
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": [["00000/0.png", 3]]}))
+    with pytest.raises(UserError, match=r"lists 1 files, none of which is in .*/train .*there is train/00000/0\.png"):
+        folder().load("train", SHAPE, str(tmp_path))
+
+
+@pytest.mark.parametrize("label", ["NaN", "Infinity", "-Infinity", str(10**30), "[[0]]", "[NaN]", "1e12", "true", "{}"])
+def test_a_label_that_is_no_class_is_told(grey, folder, tmp_path, label):
+    grey(tmp_path / "a", [0, 1])
+    (tmp_path / "dataset.json").write_text(f'{{"labels": [["a/0.png", {label}]]}}')
+    with pytest.raises(UserError, match=r"dataset\.json: the label of 0\.png is .*, not a class 0, 1, \.\.\.: correct"):
+        folder().load("train", SHAPE, str(tmp_path))
+
+
+@pytest.mark.parametrize("other", ["unlabeled", "predict", "anything"])
+def test_a_split_of_unknown_spelling_is_refused(grey, folder, tmp_path, other):
+    for name in ("train", other):
+        grey(tmp_path / name / "a", range(4))
+        grey(tmp_path / name / "b", range(10, 14))
+    with pytest.raises(UserError, match=r"same subfolders, a, b, .*data\.path=.*/train .*data\.source\.splits=none"):
+        folder().load("train", SHAPE, str(tmp_path))
+    assert facts_of(folder(splits="none"), tmp_path).classes.names == tuple(sorted(("train", other)))
+
+
+@pytest.mark.parametrize(
+    ("train", "other"),
+    [("train", "validate"), ("train_set", "holdout"), ("trainval", "test"), ("train", "held_out")],
+)
+def test_more_names_of_splits(grey, folder, tmp_path, train, other):
+    for name in (train, other):
+        grey(tmp_path / name / "a", range(4))
+        grey(tmp_path / name / "b", range(10, 14))
+    assert [len(folder().load(split, SHAPE, str(tmp_path))) for split in ("train", "heldout")] == [8, 8]
+    assert facts_of(folder(), tmp_path).classes.names == ("a", "b")
+
+
+def test_classes_that_may_be_splits_are_suspicious(grey, folder, tmp_path):
+    for name in ("train", "unlabeled"):
+        grey(tmp_path / "one" / name, range(4))
+    assert "train in" in facts_of(folder(), tmp_path / "one").suspicious[0]
+    assert not any("class" in sentence for sentence in facts_of(folder(splits="none"), tmp_path / "one").suspicious)
+    for name in ("first", "second"):
+        grey(tmp_path / "two" / name / "a", range(4))
+        grey(tmp_path / "two" / name / "b", range(4))
+    assert "all have the same subfolders" in facts_of(folder(), tmp_path / "two").suspicious[0]
+    for name in ("cat", "dog"):  # as Tiny ImageNet has it
+        grey(tmp_path / "three" / name / "images", range(4))
+    assert facts_of(folder(), tmp_path / "three").suspicious == ()
+
+
+def test_thumbnails_and_deleted_images_are_passed_over(grey, folder, tmp_path):
+    strangers = ("@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle", "cat/@eaDir")
+    grey(tmp_path / "cat", range(4))
+    for name in (*strangers, ".ipynb_checkpoints"):
+        grey(tmp_path / name, range(4))
+    facts = facts_of(folder(heldout_fraction=0), tmp_path)
+    assert facts.classes.names == ("cat",)
+    assert [tally.count for tally in facts.passed_over.values()] == [len(strangers), 1]
+    assert "thumbnails" in next(iter(facts.passed_over))
+
+
+@pytest.mark.parametrize("link", ["test/a", "test/a/0.png"])
+def test_a_real_file_in_both_splits_is_refused(grey, folder, tmp_path, link):
+    grey(tmp_path / "train/a", range(4))
+    grey(tmp_path / "test/b", range(4))
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / link.replace("test", "train"))
+    number = 1 if link.endswith("png") else 4
+    with pytest.raises(
+        UserError, match=rf"^{number} images are in both splits by links, .*train/a/0\.png and .*test/a"
+    ):
+        folder().load("train", SHAPE, str(tmp_path))
+
+
+def test_pages_and_frames_are_told(noise, folder, tmp_path):
+    path = tmp_path / "set"  # beside the cache
+    path.mkdir()
+    pages = [Image.fromarray(pixels) for pixels in noise(20, 6, 5, 3)]
+    pages[0].save(path / "a.png")
+    pages[0].save(path / "b.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(path / "c.gif", save_all=True, append_images=pages[1:])
+    for _ in range(2):  # then from the cache
+        images = folder(heldout_fraction=0).load("train", SHAPE, str(path))
+        (sentence,) = images.facts.suspicious
+        assert (len(images), "b.tif has 20 pages or frames, of which the first" in sentence) == (3, True)
+
+
+def test_an_address_is_told(folder):
+    address, message = (
+        "https://example.org/set.zip",
+        "=.* is not a folder: it is an address, not a path: fetch the files",
+    )
+    with pytest.raises(UserError, match=f"^data.path{message}"):
+        folder().load("train", SHAPE, address)
+    with pytest.raises(UserError, match=f"^data.source.heldout_path{message}"):
+        folder(heldout_path=address).load("train", SHAPE, "/")
+
+
+def test_accents_are_one_spelling_in_both_splits(grey, folder, tmp_path):
+    """macOS stores a letter and its accent apart; the labels are those of the training's spelling."""
+    apart, one = "cafe\N{COMBINING ACUTE ACCENT}", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    for place, mine, other in (("a", apart, one), ("b", one, apart)):
+        grey(tmp_path / place / "train" / mine, [1])
+        grey(tmp_path / place / "train/cafz", [2])
+        grey(tmp_path / place / "val" / other, [3])
+        source = folder()
+        names = facts_of(source, tmp_path / place).classes.names
+        assert sorted(names) == sorted((mine, "cafz"))
+        assert labels_of(source, tmp_path / place, "heldout") == {3: names.index(mine)}
+    assert names == ("cafz", one)

@@ -44,12 +44,12 @@ def test_files_of_the_system_are_passed_over_and_counted(pack):
     """What bsdtar of macOS (openneuro#2520, mvt#922), Finder, pax and Windows leave in tar files."""
     strangers = [
         "./._0.png", "__MACOSX/._0.png", "d/.DS_Store", "PaxHeaders.42/0.png", "d/PaxHeader/0.png", ".ipynb/0.png",
-        "d/Thumbs.db", "desktop.ini",
+        "d/Thumbs.db", "desktop.ini", "d/@eaDir/0.png", "$RECYCLE.BIN/0.png",
     ]  # fmt: skip
     file = pack([("./0.png", b"a"), *((name, b"x") for name in strangers), ("d/1.png", b"b"), ("..d/2.png", b"c")])
     found, passed_over = listed(file)
     assert found == [("0.png", b"a"), ("d/1.png", b"b")]
-    assert passed_over == {"hidden, or of the operating system": (9, strangers[:3])}
+    assert passed_over == {"hidden, or of the operating system": (11, strangers[:3])}
 
 
 def test_links_are_followed_within_the_file(pack):

@@ -4,12 +4,13 @@ import contextlib
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from inkwash.data.facts import PassedOver, note
 from inkwash.data.reading import LARGEST, patiently, stranger
+from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
 # Exceptions of zipfile for damaged files; NotImplementedError and RuntimeError are for what it cannot unpack.
@@ -27,7 +28,7 @@ class Archive:
 
     Attributes:
         files: paths of the files below the root, sorted, without hidden ones and folders.
-        passed_over: hidden files and links.
+        passed_over: hidden files, links, and files with .. in their paths.
 
     Raises:
         UserError: it is no zip file, damaged, encrypted, or has a file twice.
@@ -43,8 +44,11 @@ class Archive:
                 raise UserError(f"{path} is encrypted: unpack it, and give the folder")
         found: set[Path] = set()
         for member in members:
-            file = path / member.filename.replace("\\", "/")  # as some tools of Windows write it
-            if member.is_dir() or not file.is_relative_to(root):
+            file = path / _name(member)
+            if ".." in file.relative_to(path).parts:  # counted for every root: it is not known which it is part of
+                note(self.passed_over, "with .. in their paths", member.filename)
+                continue
+            if _name(member).endswith("/") or not file.is_relative_to(root):
                 continue
             if reason := _unused(member, file.relative_to(path)):
                 note(self.passed_over, reason, member.filename)
@@ -66,7 +70,7 @@ class Archive:
         """
         with contextlib.ExitStack() as stack:
             packed = stack.enter_context(_opened(self.path))
-            names = {str(self.path / member.filename.replace("\\", "/")): member for member in packed.infolist()}
+            names = {str(self.path / _name(member)): member for member in packed.infolist()}
             for file in files:
                 member = names[str(file)]
                 yield patiently(lambda member=member: self._content(packed, member), f"{file}")
@@ -122,12 +126,16 @@ def zip_of(root: Path) -> Path | None:
     return None
 
 
-def top_of(root: Path) -> Path:
-    """Return the folder that holds all files of a zip file: zips of a folder have its name in front of all others."""
+def top_of(root: Path, classes: Collection[str] = ()) -> Path:
+    """Return the folder that holds all files of a zip file: zips of a folder have its name in front of all others.
+
+    Args:
+        classes: names of folders that are classes, and so never a name in front.
+    """
     archive = archive_of(root)
     while archive and archive.files:
         folders, files = archive.children(root)
-        if files or len(folders) != 1:
+        if files or len(folders) != 1 or folders[0].name in classes:
             break
         root = folders[0]
     return root
@@ -144,7 +152,12 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise UserError(f"{path} is no zip file, or damaged: {advice}") from error
 
 
+def _name(member: zipfile.ZipInfo) -> str:
+    """Return a member's path, which some tools write with backslashes, or from the root as unpacking never leads."""
+    return member.filename.replace("\\", "/").lstrip("/")
+
+
 def _unused(member: zipfile.ZipInfo, name: Path) -> str | None:
-    if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
-        return "hidden"
+    if reason := unseen(name.parts):
+        return reason
     return "links" if stat.S_ISLNK(member.external_attr >> 16) else None

@@ -11,6 +11,7 @@ from torch import Tensor
 from inkwash.data.opening import FORMATS as FORMATS
 from inkwash.data.opening import is_image as is_image
 from inkwash.data.opening import loaded, upright
+from inkwash.data.opening import pages_of as pages_of
 from inkwash.data.opening import size_of as size_of
 from inkwash.data.reading import CorruptImageError as CorruptImageError
 from inkwash.data.reading import content_of, patiently, stranger

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inkwash.data.caches import ensure
-from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, size_of
+from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, pages_of, size_of
 from inkwash.data.facts import Facts, Tally
 from inkwash.data.images import Images, fingerprint_of, map_file
 from inkwash.data.rendering import Rendering
@@ -24,7 +24,7 @@ from inkwash.errors import UserError
 from inkwash.files import NAMES
 
 DECODER = 2  # part of every cache key: raise it if `decode` gives other pixels
-LOOKED_AT = 256  # images whose sizes are noted
+LOOKED_AT = 256  # images whose sizes and pages are noted
 
 
 class Entry(NamedTuple):
@@ -82,7 +82,7 @@ class EncodedSource(ABC):
             fingerprint = (directory / "fingerprint").read_text()
             found = json.loads((directory / "found.json").read_text("utf-8"))
         skipped = {reason: Tally(*tally) for reason, tally in found["skipped"].items()}
-        facts = entries.facts.without(skipped, found["sizes"])
+        facts = entries.facts.without(skipped, found["sizes"], tuple(found.get("suspicious", ())))
         return Images(mapped, labels, fingerprint, facts, directory / "images")
 
     def _fill(self, partial: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
@@ -107,7 +107,7 @@ class EncodedSource(ABC):
         self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str
     ) -> tuple[Tensor, dict[str, Any]]:
         """Write the readable images; return their labels, and what found.json holds."""
-        labels, skipped, sizes = [], Tally(), []
+        labels, skipped, sizes, suspicious = [], Tally(), [], []
         every = max(1, entries.total // LOOKED_AT)
         with open(directory / "images", "wb") as file:
             bar = tqdm(entries.stream, title, entries.total, unit=" images", disable=None)
@@ -123,6 +123,11 @@ class EncodedSource(ABC):
                 labels.append(entry.label)
                 if number % every == 0:
                     sizes.append(size_of(entry.encoded))
+                    if not suspicious and (pages := pages_of(entry.encoded)) > 1:
+                        suspicious.append(
+                            f"{entry.name} has {pages:,} pages or frames, of which the first alone is an image of the "
+                            "set, as of all such files: to use the others, write each to a file of its own"
+                        )
         if entries.total and not labels:
             raise UserError(
                 f"none of the {entries.total} images can be read, {skipped.first[0]} first: check data.path"
@@ -130,6 +135,7 @@ class EncodedSource(ABC):
         found = {
             "skipped": {"unreadable": [skipped.count, skipped.first]} if skipped.count else {},
             "sizes": extremes(sizes),
+            "suspicious": suspicious,
         }
         return torch.tensor(labels, dtype=torch.int64), found
 

@@ -72,9 +72,10 @@ class Facts:
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     suspicious: tuple[str, ...] = ()
 
-    def without(self, skipped: PassedOver, sizes: Any) -> "Facts":
-        """Return the facts with images that were skipped while decoding, and the sizes that were found."""
-        return replace(self, passed_over=merged([self.passed_over, skipped]), sizes=sizes)
+    def without(self, skipped: PassedOver, sizes: Any, suspicious: tuple[str, ...] = ()) -> "Facts":
+        """Return the facts with images that were skipped while decoding, and what was found then."""
+        passed_over = merged([self.passed_over, skipped])
+        return replace(self, passed_over=passed_over, sizes=sizes, suspicious=(*self.suspicious, *suspicious))
 
 
 def facts_of(split: object) -> Facts:

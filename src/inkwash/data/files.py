@@ -11,6 +11,7 @@ from inkwash.data.decode import decode
 from inkwash.data.encoded import Entry
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_files import opened
+from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
 
@@ -66,7 +67,7 @@ def read_images(
     elif path.is_file():
         entries = iter([Entry(name, path, -1)])
     elif path.is_dir():
-        files = (file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file.relative_to(path)))
+        files = (f for f in sorted(path.rglob("*")) if f.is_file() and not unseen(f.relative_to(path).parts))
         label = {of: number for number, of in enumerate(classes)}
         entries = (Entry(str(f), f, label.get(f.relative_to(path).parts[0], -1)) for f in files)
     else:
@@ -101,7 +102,3 @@ def _rows(name: str, path: Path, classes: Sequence[str], labelled: bool) -> Iter
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

@@ -1,5 +1,6 @@
 """Source of the image files in a folder."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import torch
 
 from inkwash.data.archive import archive_of, forget, top_of, zip_of
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.labels import Classes, from_words, joined, recoded
+from inkwash.data.labels import Classes, as_spelled, from_words, joined, recoded
 from inkwash.data.listing import Listing, children, images_below, listed_labels, suffixes
+from inkwash.data.paths import AN_ADDRESS, is_address
 from inkwash.data.rendering import Rendering
-from inkwash.data.splits import AUTO, Division, check_splits, divided, rows_of, split_of_folder
+from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_classes, rows_of, split_of_folder
 from inkwash.errors import UserError
 
 OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset"}
@@ -73,9 +75,15 @@ class Folder(EncodedSource):
 
     def find(self, split: str, path: Path) -> Entries:
         """Find the files of a split."""
-        division = self._division(top_of(path))
+        top = top_of(path)
+        division = self._division(top)
+        # The images of a split that is not used are counted, not its folder.
+        division = division._replace(unused=[file for root in division.unused for file in images_below(root).files])
         roots = {"train": division.train[0], "heldout": (division.heldout or division.train)[0]}
-        found = {root: self._labelled(root) for root in dict.fromkeys(roots.values())}
+        found = {root: self._labelled(root, top) for root in dict.fromkeys(roots.values())}
+        if len(found) == 2:
+            _check_apart(*(part.listing.files for part in found.values()))
+            found[roots["heldout"]] = _as_in_training(found[roots["heldout"]], found[roots["train"]])
         classes = joined(part.classes for part in found.values())
         if self.class_order == "alphabetical" and not classes.fixed:
             classes = Classes(tuple(sorted(classes.names)))
@@ -101,8 +109,8 @@ class Folder(EncodedSource):
         _check_folder(path, "data.path")
         if self.heldout_path is not None:
             _check_folder(self.heldout_path, "data.source.heldout_path")
-            heldout = top_of(self.heldout_path)
             train = (_split_folders(path) or {}).get("train", path) if self.splits == AUTO else path
+            heldout = top_of(self.heldout_path, {folder.name for folder in children(train)[0]})
             if heldout.is_relative_to(train) or train.is_relative_to(heldout):
                 raise UserError(
                     f"data.source.heldout_path={heldout} and data.path={train} lie within each other, but held-out "
@@ -114,15 +122,18 @@ class Folder(EncodedSource):
         groups: dict[str | None, list[Path]] = {name: [folder] for name, folder in (folders or {}).items()}
         return divided(groups or {None: [path]}, [path], path)
 
-    def _labelled(self, root: Path) -> Labelled:
+    def _labelled(self, root: Path, top: Path) -> Labelled:
         """List the images of a folder with their labels: by dataset.json, else by subfolder."""
         listing = images_below(root)
         if not listing.files:
             raise UserError(f"{root} holds no images: give a folder of images as data.path ({_seen(listing)})")
-        labels = listed_labels(root, listing.files)
-        if labels is not None:
-            return Labelled(listing, labels, Classes())
+        listed = listed_labels(root, listing.files, top if root.parent == top else root)
+        if listed is not None:
+            labels, suspicious = listed
+            return Labelled(listing.suspecting(suspicious), labels, Classes())
         words = [_class_of(file, root) for file in listing.files]
+        if self.splits == AUTO:
+            listing = listing.suspecting(doubtful_classes(_inside(listing.files, root), root))
         return Labelled(listing, *from_words(words))
 
 
@@ -142,6 +153,8 @@ def _check_folder(path: Path, key: str) -> None:
     if not path.is_dir() and zip_of(path) is None:
         other = OTHER_SOURCES.get(path.suffix.lower()) if path.is_file() else None
         advice = f"use data={other} for it" if other else "give one that holds the images, or a zip file of it"
+        if is_address(path):
+            raise UserError(f"{key}={path} is not a folder: {AN_ADDRESS}")
         raise UserError(f"{key}={path} is not a folder: {advice}")
 
 
@@ -180,6 +193,39 @@ def _class_of(file: Path, path: Path) -> str | None:
     """Return the first-level subfolder of a file, None if it lies in none."""
     parts = file.relative_to(path).parts
     return parts[0] if len(parts) > 1 else None
+
+
+def _inside(files: Sequence[Path], path: Path) -> dict[str, dict[str, None]]:
+    """Return for each first-level subfolder the names of the subfolders in it that hold images, in order."""
+    inside: dict[str, dict[str, None]] = {}
+    for folder in dict.fromkeys(file.parent for file in files):
+        if parts := folder.relative_to(path).parts:
+            inside.setdefault(parts[0], {}).update(dict.fromkeys(parts[1:2]))
+    return inside
+
+
+def _as_in_training(heldout: Labelled, train: Labelled) -> Labelled:
+    return heldout._replace(classes=as_spelled(heldout.classes, train.classes.names))
+
+
+def _check_apart(train: Sequence[Path], heldout: Sequence[Path]) -> None:
+    """Raise UserError if a real file is in both splits, which links lead to."""
+    real = dict(zip(_real(train), train, strict=True))
+    both = [(real[place], file) for place, file in zip(_real(heldout), heldout, strict=True) if place in real]
+    if both:
+        raise UserError(
+            f"{len(both):,} images are in both splits by links, {both[0][0]} and {both[0][1]} first, but held-out "
+            "images are not trained on: remove the links, or give other folders as data.path=... and "
+            "data.source.heldout_path=..."
+        )
+
+
+def _real(files: Sequence[Path]) -> Iterator[str]:
+    folders = {folder: os.path.realpath(folder) for folder in {file.parent for file in files}}
+    return (
+        os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[file.parent], file.name)
+        for file in files
+    )
 
 
 def _seen(listing: Listing) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,17 @@ def joined(parts: Iterable[Classes]) -> Classes:
     if any(part.fixed for part in parts):
         return Classes(names, fixed=True)
     return Classes(tuple(sorted(names, key=natural)))
+
+
+def as_spelled(classes: Classes, names: Sequence[str]) -> Classes:
+    """Return classes spelled like those among `names` that differ only in how accents are stored.
+
+    macOS stores a letter and its accent (NFD), others one letter (NFC). The spelling of `names` stays, and with it the
+    order of the labels of runs that were trained on them.
+    """
+    known = {unicodedata.normalize("NFC", name): name for name in names} | {name: name for name in names}
+    spelled = [known.get(name) or known.get(unicodedata.normalize("NFC", name), name) for name in classes.names]
+    return classes._replace(names=tuple(spelled))
 
 
 def recoded(labels: np.ndarray, classes: Classes, into: Classes) -> np.ndarray:

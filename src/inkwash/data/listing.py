@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,12 @@ from PIL import Image
 from inkwash.data.archive import Archive, archive_of
 from inkwash.data.decode import FORMATS, is_image
 from inkwash.data.facts import PassedOver, merged, note
+from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 from inkwash.files import insisting
 
 DATASET_JSON = "dataset.json"
+LARGEST_CLASS = 2**24  # a larger number is no class: counting to it would take all memory
 # Files with one of these names are never images; a file with another name is opened.
 OTHER = {
     ".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".html", ".yaml", ".yml", ".ini", ".db", ".log", ".py",
@@ -36,6 +39,10 @@ class Listing(NamedTuple):
     files: list[Path]
     passed_over: PassedOver
     suspicious: tuple[str, ...]
+
+    def suspecting(self, more: tuple[str, ...]) -> "Listing":
+        """Return the listing with more that is suspicious."""
+        return self._replace(suspicious=(*self.suspicious, *more))
 
 
 def images_below(root: Path) -> Listing:
@@ -75,20 +82,27 @@ def children(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the visible folders and the files in a folder or zip file, not deeper, sorted."""
     if archive := archive_of(folder):
         return archive.children(folder)
-    found = [Path(entry.path) for entry in _entries(folder) if not entry.name.startswith(".")]
+    found = [Path(entry.path) for entry in _entries(folder) if not unseen([entry.name])]
     return [path for path in found if path.is_dir()], [path for path in found if not path.is_dir()]
 
 
-def listed_labels(root: Path, files: list[Path]) -> np.ndarray | None:
-    """Return the labels of files by the folder's dataset.json, as EDM and StyleGAN write it; None if it has none.
+def listed_labels(root: Path, files: list[Path], top: Path) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Return the labels of files by dataset.json, as EDM and StyleGAN write it, and what is suspicious; None without.
 
     Its `labels` are pairs of a file's name and its class; null, or a file that it does not list, has no label (-1).
 
+    Args:
+        root: the folder of the files.
+        top: the folder of all splits, which may hold one dataset.json for all, with names from there.
+
     Raises:
-        UserError: it cannot be read, or labels are not whole numbers.
+        UserError: it cannot be read, lists none of the files, or labels are not whole numbers.
     """
-    path, archive = root / DATASET_JSON, archive_of(root)
-    if path not in archive.files if archive else not path.is_file():
+    for folder in dict.fromkeys((root, top)):
+        path, archive = folder / DATASET_JSON, archive_of(folder)
+        if path in archive.files if archive else path.is_file():
+            break
+    else:
         return None
     try:
         content = archive.read(path) if archive else path.read_bytes()
@@ -99,21 +113,56 @@ def listed_labels(root: Path, files: list[Path]) -> np.ndarray | None:
             f'{path} does not hold {{"labels": [[FILE, CLASS], ...]}}: correct it, or move it elsewhere to take the '
             "subfolders as classes"
         ) from error
-    return _numbers({str(name).replace("\\", "/"): label for name, label in pairs.items()}, root, files, path)
+    named = {posixpath.normpath(str(name).replace("\\", "/")): label for name, label in pairs.items()}
+    inside = "" if folder == root else f"{root.relative_to(folder).as_posix()}/"
+    here = {name: label for name, label in named.items() if name.startswith(inside)} or named
+    own = [file.relative_to(folder).as_posix() for file in files]
+    return _numbers(here, own, path), _strangers(here, own, path, root)
 
 
-def _numbers(pairs: Mapping[str, object], root: Path, files: list[Path], path: Path) -> np.ndarray:
+def _numbers(pairs: Mapping[str, object], files: list[str], path: Path) -> np.ndarray:
     labels = np.full(len(files), -1, dtype=np.int64)
     for i, file in enumerate(files):
-        label = pairs.get(file.relative_to(root).as_posix())
-        if isinstance(label, list) and label and set(label) <= {0, 1} and sum(label) == 1:
-            label = label.index(1)  # one-hot
+        label = pairs.get(file)
         if label is None:
             continue
-        if isinstance(label, bool) or not isinstance(label, int | float) or label != int(label) or label < 0:
-            raise UserError(f"{path}: the label of {file.name} is {str(label)[:40]}, not a class 0, 1, ...: correct it")
-        labels[i] = int(label)
+        if (number := _number(label)) is None:
+            name = posixpath.basename(file)
+            raise UserError(f"{path}: the label of {name} is {str(label)[:40]}, not a class 0, 1, ...: correct it")
+        labels[i] = number
     return labels
+
+
+def _number(label: object) -> int | None:
+    """Return the class that a label of dataset.json, a number or one-hot, stands for; None for what is neither."""
+    if isinstance(label, list):
+        hot = [i for i, value in enumerate(label) if value == 1]
+        return hot[0] if len(hot) == 1 and label.count(0) == len(label) - 1 else None
+    if isinstance(label, bool) or not isinstance(label, int | float) or not 0 <= label < LARGEST_CLASS:  # so is NaN
+        return None
+    return int(label) if label == int(label) else None
+
+
+def _strangers(names: Collection[str], files: list[str], path: Path, root: Path) -> tuple[str, ...]:
+    """Return a sentence for the report if dataset.json lists files that are not here.
+
+    Raises:
+        UserError: it lists no other: the labels of all images would be lost.
+    """
+    here = {*files}
+    missing = [name for name in names if name not in here]
+    if not missing:
+        return ()
+    if len(missing) == len(names):
+        raise UserError(
+            f"{path} lists {len(names):,} files, none of which is in {root} ({missing[0]} first, but "
+            f"there is {files[0]}): correct the names, which count from the folder of dataset.json,"
+            " or move it elsewhere to take the subfolders as classes"
+        )
+    return (
+        f"{path} lists {len(names):,} files, {len(missing):,} of which are not in {root} "
+        f"({missing[0]} first): files may be missing, or their names differ",
+    )
 
 
 class _Walk:
@@ -135,8 +184,8 @@ class _Walk:
             folder = waiting.pop()
             self.folders.add(os.path.realpath(folder))
             for entry in _entries(folder):
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    self._pass_over("hidden", entry.path)
+                if reason := unseen([entry.name]):
+                    self._pass_over(reason, entry.path)
                 elif entry.is_symlink():
                     self.links.append(entry)
                 elif entry.is_dir():

@@ -15,6 +15,9 @@ FORMATS = (
     "AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
     "TIFF", "WEBP",
 )  # fmt: skip
+# Those with pages or frames. PSD has layers, of which Pillow makes one image; photographs of telephones (MPO) have a
+# preview beside the image.
+PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 # Pillow raises DecompressionBombError at twice the number of pixels that it warns at; a photograph may have so many.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # What undoes each EXIF orientation.
@@ -63,6 +66,22 @@ def _size_of(source: bytes | Path) -> tuple[int, int]:
     except ValueError:
         file = Image.open(io.BytesIO(without_metadata(content)), formats=_formats())
     return (file.width, file.height) if _orientation(file) >= 5 else (file.height, file.width)
+
+
+def pages_of(source: bytes | Path) -> int:
+    """Return the number of pages of a TIFF file, or of frames of an animation; 1 for other images."""
+    return patiently(lambda: _pages_of(source), "an image" if isinstance(source, bytes) else str(source))
+
+
+def _pages_of(source: bytes | Path) -> int:
+    content = source if isinstance(source, bytes) else content_of(source)
+    try:
+        file = Image.open(io.BytesIO(content), formats=_formats())
+        return getattr(file, "n_frames", 1) if file.format in PAGED else 1
+    except MemoryError:
+        raise
+    except Exception:  # damage after the first page, which was decoded
+        return 1
 
 
 def loaded(content: bytes) -> tuple[Image.Image, bytes]:

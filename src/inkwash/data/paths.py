@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from glob import glob, has_magic
 from pathlib import Path
 
+from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+AN_ADDRESS = "it is an address, not a path: fetch the files first, and give the folder"
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
@@ -84,18 +86,19 @@ def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files of a folder that end in one of the suffixes, without any those of its subfolders."""
     for names in (folder.iterdir(), folder.rglob("*")):
         found = [file for file in names if file.name.lower().endswith(suffixes) and not file.is_dir()]
-        if found := [file for file in found if not _hidden(file.relative_to(folder))]:
+        if found := [file for file in found if not unseen(file.relative_to(folder).parts)]:
             return found
     return []
 
 
-def _hidden(file: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
+def is_address(path: Path) -> bool:
+    """Tell whether a path, made absolute, was an address such as https://..."""
+    return re.search(r"/[a-z0-9+.-]{2,}:/", str(path)) is not None
 
 
 def _advice(path: Path, suffixes: tuple[str, ...]) -> str:
-    if re.search(r"/[a-z0-9+.-]{2,}:/", str(path)):
-        return "it is an address, not a path: fetch the files first, and give the folder"
+    if is_address(path):
+        return AN_ADDRESS
     packed = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PACKED) if path.is_dir() else []
     if packed:
         return f"{packed[0]} is compressed, unpack it first"

@@ -1,7 +1,7 @@
 """Which images are for training and which are held out: by the names of folders and files, or drawn by class."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ from inkwash.random import generator
 
 # Names of splits in the names of folders and files, as Hugging Face, torchvision and ImageNet use them.
 NAMES = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev", "heldout"),
-    "test": ("test", "testing", "eval"),
+    "train": ("train", "training", "trainval"),
+    "validation": ("val", "valid", "validate", "validation", "dev", "heldout", "holdout"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
 SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 FILLERS = ("image", "images", "img", "imgs", "set", "data", "split")  # words beside a split's in a folder's name
@@ -92,7 +92,41 @@ def split_of(name: str) -> str | None:
 def split_of_folder(name: str) -> str | None:
     """Return the split that a folder's whole name tells: train2017, val_images; None for `steam train`."""
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word and word not in FILLERS]
-    return SPLIT_OF.get(words[0]) if len(words) == 1 else None
+    return SPLIT_OF.get("".join(words))  # joined, for held_out
+
+
+def doubtful_classes(inside: Mapping[str, Collection[str]], path: Path) -> tuple[str, ...]:
+    """Return sentences for the report about folders that are taken as classes, and may be splits.
+
+    Args:
+        inside: for each folder the names of the subfolders in it that hold images.
+        path: the folder of the folders.
+
+    Raises:
+        UserError: one is named like a split, and all have the same subfolders: these are the classes.
+    """
+    splits = [name for name in inside if split_of_folder(name)]
+    first, *others = inside.values() if inside else [()]
+    # A single one, as images/ in every class of Tiny ImageNet, is no choice of classes.
+    same = len(first) > 1 and bool(others) and all({*first} == {*other} for other in others)
+    names = " and ".join([*inside][:2]) + (" and more" if len(inside) > 2 else "")
+    if same and splits:
+        raise UserError(
+            f"{path} has {splits[0]}, named like a split, beside a folder whose name tells none: {names} have the same "
+            f"subfolders, {', '.join([*first][:3])}{', ...' * (len(first) > 3)}, which may be the classes. Name the "
+            f"images to train on with data.path={path}/{splits[0]} and those to test with as "
+            "data.source.heldout_path=..., or take the folders as classes with data.source.splits=none"
+        )
+    if same:
+        return (
+            f"{names} in {path} are taken as classes, but all have the same subfolders, which may be the classes: if "
+            "they are, name one with data.path=... and another with data.source.heldout_path=...",
+        )
+    return tuple(
+        f"{name} in {path} is named like a split, but is taken as a class: if it is a split, name the folder to "
+        "train on with data.path=...; if it is a class, say so with data.source.splits=none"
+        for name in splits[:1]
+    )
 
 
 def divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ...], splits: str) -> Division:

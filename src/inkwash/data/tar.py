@@ -11,6 +11,7 @@ import numpy as np
 
 from inkwash.data.facts import PassedOver, note
 from inkwash.data.reading import patiently, stranger
+from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
 # Exceptions of tarfile for damaged files.
@@ -138,8 +139,7 @@ def _of_the_system(name: str) -> bool:
     """Return True for what macOS, Windows and tar itself put beside the files of the user, and for hidden files."""
     parts = name.split("/")
     return (
-        any(part.startswith(".") and part not in (".", "..") for part in parts)
-        or parts[0] == "__MACOSX"
+        unseen(part for part in parts if part not in (".", "..")) is not None
         or any(part.startswith(("PaxHeader", "@LongLink")) for part in parts)
         or parts[-1].lower() in ("thumbs.db", "desktop.ini")
     )
