@@ -449,3 +449,11 @@ def test_accents_are_one_spelling_in_both_splits(grey, folder, tmp_path):
         assert sorted(names) == sorted((mine, "cafz"))
         assert labels_of(source, tmp_path / place, "heldout") == {3: names.index(mine)}
     assert names == ("cafz", one)
+
+
+def test_a_dataset_json_above_the_folder_is_told(grey, folder, tmp_path):
+    for name in ("train", "val"):
+        grey(tmp_path / name / "00000", range(4))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": [["train/00000/0.png", 1]]}))
+    facts = facts_of(folder(heldout_path=str(tmp_path / "val")), tmp_path / "train")
+    assert facts.suspicious[0].startswith(f"{tmp_path}/dataset.json lies above {tmp_path}/train, and is not read")

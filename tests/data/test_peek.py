@@ -57,3 +57,9 @@ def test_no_torch_is_imported(save):
     code = f"import sys; from inkwash.data.peek import advice; print(advice({folder!r}), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-2:] == ["data.shape=[1,8,8]", "False"]
+
+
+def test_thumbnails_are_not_looked_at(save):
+    place = save("x", "RGB", (40, 24))
+    save("x/@eaDir", "RGB", (9, 9))
+    assert advice(place).startswith("the 1 images looked at are 40 x 24")

@@ -1,6 +1,5 @@
 """Source of the image files in a folder."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 import torch
 
 from inkwash.data.archive import archive_of, forget, top_of, zip_of
+from inkwash.data.dataset_json import listed_labels, one_above
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
 from inkwash.data.labels import Classes, as_spelled, from_words, joined, recoded
-from inkwash.data.listing import Listing, children, images_below, listed_labels, suffixes
+from inkwash.data.listing import Listing, check_apart, children, images_below, inside, suffixes
 from inkwash.data.paths import AN_ADDRESS, is_address
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_classes, rows_of, split_of_folder
@@ -35,8 +35,8 @@ class Folder(EncodedSource):
     In place of a folder there may be a zip file of it, as EDM's and StyleGAN's dataset_tool.py makes them.
 
     Splits: if all subfolders are named like splits (train, val, test, ...), they are. Labels: from dataset.json of EDM
-    and StyleGAN if the folder has one ({"labels": [["00000/img.png", 3], ...]}), else the first level of subfolders
-    makes classes 0, 1, ..., and files outside them have no label.
+    and StyleGAN if the folder, or that of the splits, has one ({"labels": [["00000/img.png", 3], ...]}), else the first
+    level of subfolders makes classes 0, 1, ..., and files outside them have no label.
 
     Args:
         heldout_path: a folder of held-out images, with the same classes; null to hold out a part of `data.path`.
@@ -82,7 +82,7 @@ class Folder(EncodedSource):
         roots = {"train": division.train[0], "heldout": (division.heldout or division.train)[0]}
         found = {root: self._labelled(root, top) for root in dict.fromkeys(roots.values())}
         if len(found) == 2:
-            _check_apart(*(part.listing.files for part in found.values()))
+            check_apart(*(part.listing.files for part in found.values()))
             found[roots["heldout"]] = _as_in_training(found[roots["heldout"]], found[roots["train"]])
         classes = joined(part.classes for part in found.values())
         if self.class_order == "alphabetical" and not classes.fixed:
@@ -131,9 +131,10 @@ class Folder(EncodedSource):
         if listed is not None:
             labels, suspicious = listed
             return Labelled(listing.suspecting(suspicious), labels, Classes())
+        listing = listing.suspecting(one_above(root))
         words = [_class_of(file, root) for file in listing.files]
         if self.splits == AUTO:
-            listing = listing.suspecting(doubtful_classes(_inside(listing.files, root), root))
+            listing = listing.suspecting(doubtful_classes(inside(listing.files, root), root))
         return Labelled(listing, *from_words(words))
 
 
@@ -195,37 +196,8 @@ def _class_of(file: Path, path: Path) -> str | None:
     return parts[0] if len(parts) > 1 else None
 
 
-def _inside(files: Sequence[Path], path: Path) -> dict[str, dict[str, None]]:
-    """Return for each first-level subfolder the names of the subfolders in it that hold images, in order."""
-    inside: dict[str, dict[str, None]] = {}
-    for folder in dict.fromkeys(file.parent for file in files):
-        if parts := folder.relative_to(path).parts:
-            inside.setdefault(parts[0], {}).update(dict.fromkeys(parts[1:2]))
-    return inside
-
-
 def _as_in_training(heldout: Labelled, train: Labelled) -> Labelled:
     return heldout._replace(classes=as_spelled(heldout.classes, train.classes.names))
-
-
-def _check_apart(train: Sequence[Path], heldout: Sequence[Path]) -> None:
-    """Raise UserError if a real file is in both splits, which links lead to."""
-    real = dict(zip(_real(train), train, strict=True))
-    both = [(real[place], file) for place, file in zip(_real(heldout), heldout, strict=True) if place in real]
-    if both:
-        raise UserError(
-            f"{len(both):,} images are in both splits by links, {both[0][0]} and {both[0][1]} first, but held-out "
-            "images are not trained on: remove the links, or give other folders as data.path=... and "
-            "data.source.heldout_path=..."
-        )
-
-
-def _real(files: Sequence[Path]) -> Iterator[str]:
-    folders = {folder: os.path.realpath(folder) for folder in {file.parent for file in files}}
-    return (
-        os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[file.parent], file.name)
-        for file in files
-    )
 
 
 def _seen(listing: Listing) -> str:

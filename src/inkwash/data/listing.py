@@ -1,25 +1,21 @@
-"""List the image files of a folder, and read the labels of a dataset.json."""
+"""List the image files of a folder."""
 
-import json
 import os
-import posixpath
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from inkwash.data.archive import Archive, archive_of
+from inkwash.data.dataset_json import DATASET_JSON
 from inkwash.data.decode import FORMATS, is_image
 from inkwash.data.facts import PassedOver, merged, note
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 from inkwash.files import insisting
 
-DATASET_JSON = "dataset.json"
-LARGEST_CLASS = 2**24  # a larger number is no class: counting to it would take all memory
 # Files with one of these names are never images; a file with another name is opened.
 OTHER = {
     ".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".html", ".yaml", ".yml", ".ini", ".db", ".log", ".py",
@@ -86,85 +82,6 @@ def children(folder: Path) -> tuple[list[Path], list[Path]]:
     return [path for path in found if path.is_dir()], [path for path in found if not path.is_dir()]
 
 
-def listed_labels(root: Path, files: list[Path], top: Path) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    """Return the labels of files by dataset.json, as EDM and StyleGAN write it, and what is suspicious; None without.
-
-    Its `labels` are pairs of a file's name and its class; null, or a file that it does not list, has no label (-1).
-
-    Args:
-        root: the folder of the files.
-        top: the folder of all splits, which may hold one dataset.json for all, with names from there.
-
-    Raises:
-        UserError: it cannot be read, lists none of the files, or labels are not whole numbers.
-    """
-    for folder in dict.fromkeys((root, top)):
-        path, archive = folder / DATASET_JSON, archive_of(folder)
-        if path in archive.files if archive else path.is_file():
-            break
-    else:
-        return None
-    try:
-        content = archive.read(path) if archive else path.read_bytes()
-        listed = json.loads(content.decode("utf-8-sig"))["labels"]
-        pairs = listed if isinstance(listed, dict) else dict(listed or [])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f'{path} does not hold {{"labels": [[FILE, CLASS], ...]}}: correct it, or move it elsewhere to take the '
-            "subfolders as classes"
-        ) from error
-    named = {posixpath.normpath(str(name).replace("\\", "/")): label for name, label in pairs.items()}
-    inside = "" if folder == root else f"{root.relative_to(folder).as_posix()}/"
-    here = {name: label for name, label in named.items() if name.startswith(inside)} or named
-    own = [file.relative_to(folder).as_posix() for file in files]
-    return _numbers(here, own, path), _strangers(here, own, path, root)
-
-
-def _numbers(pairs: Mapping[str, object], files: list[str], path: Path) -> np.ndarray:
-    labels = np.full(len(files), -1, dtype=np.int64)
-    for i, file in enumerate(files):
-        label = pairs.get(file)
-        if label is None:
-            continue
-        if (number := _number(label)) is None:
-            name = posixpath.basename(file)
-            raise UserError(f"{path}: the label of {name} is {str(label)[:40]}, not a class 0, 1, ...: correct it")
-        labels[i] = number
-    return labels
-
-
-def _number(label: object) -> int | None:
-    """Return the class that a label of dataset.json, a number or one-hot, stands for; None for what is neither."""
-    if isinstance(label, list):
-        hot = [i for i, value in enumerate(label) if value == 1]
-        return hot[0] if len(hot) == 1 and label.count(0) == len(label) - 1 else None
-    if isinstance(label, bool) or not isinstance(label, int | float) or not 0 <= label < LARGEST_CLASS:  # so is NaN
-        return None
-    return int(label) if label == int(label) else None
-
-
-def _strangers(names: Collection[str], files: list[str], path: Path, root: Path) -> tuple[str, ...]:
-    """Return a sentence for the report if dataset.json lists files that are not here.
-
-    Raises:
-        UserError: it lists no other: the labels of all images would be lost.
-    """
-    here = {*files}
-    missing = [name for name in names if name not in here]
-    if not missing:
-        return ()
-    if len(missing) == len(names):
-        raise UserError(
-            f"{path} lists {len(names):,} files, none of which is in {root} ({missing[0]} first, but "
-            f"there is {files[0]}): correct the names, which count from the folder of dataset.json,"
-            " or move it elsewhere to take the subfolders as classes"
-        )
-    return (
-        f"{path} lists {len(names):,} files, {len(missing):,} of which are not in {root} "
-        f"({missing[0]} first): files may be missing, or their names differ",
-    )
-
-
 class _Walk:
     """The visible files below a folder. Links come after all that is reached without one, each real path once."""
 
@@ -210,6 +127,35 @@ class _Walk:
 
     def _pass_over(self, reason: str, path: str) -> None:
         note(self.passed_over, reason, str(Path(path).relative_to(self.root)))
+
+
+def inside(files: Sequence[Path], path: Path) -> dict[str, dict[str, None]]:
+    """Return for each first-level subfolder the names of the subfolders in it that hold images, in order."""
+    found: dict[str, dict[str, None]] = {}
+    for folder in dict.fromkeys(file.parent for file in files):
+        if parts := folder.relative_to(path).parts:
+            found.setdefault(parts[0], {}).update(dict.fromkeys(parts[1:2]))
+    return found
+
+
+def check_apart(train: Sequence[Path], heldout: Sequence[Path]) -> None:
+    """Raise UserError if a real file is in both splits, which links lead to."""
+    real = dict(zip(_real(train), train, strict=True))
+    both = [(real[place], file) for place, file in zip(_real(heldout), heldout, strict=True) if place in real]
+    if both:
+        raise UserError(
+            f"{len(both):,} images are in both splits by links, {both[0][0]} and {both[0][1]} first, but held-out "
+            "images are not trained on: remove the links, or give other folders as data.path=... and "
+            "data.source.heldout_path=..."
+        )
+
+
+def _real(files: Sequence[Path]) -> Iterator[str]:
+    folders = {folder: os.path.realpath(folder) for folder in {file.parent for file in files}}
+    return (
+        os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[file.parent], file.name)
+        for file in files
+    )
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

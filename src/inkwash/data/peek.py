@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from inkwash.data.unseen import unseen
+
 LOOKED_AT = 200
 CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "LA": 4, "RGBA": 4, "PA": 4}  # of Pillow's modes; others have 3
 
@@ -51,7 +53,8 @@ def _advice(seen: list[tuple[int, int, int]]) -> str:
 def _sources(place: Path) -> Iterator[str | IO[bytes]]:
     """Yield some image files, or encoded images of Parquet and tar files."""
     if place.is_dir():
-        files = (Path(folder, name) for folder, _, names in sorted(os.walk(place)) for name in sorted(names))
+        below = (Path(folder, name) for folder, _, names in sorted(os.walk(place)) for name in sorted(names))
+        files = (file for file in below if not unseen(file.relative_to(place).parts))
     else:
         files = iter(sorted(place.parent.glob(place.name)) if place.name else [])
     for file in files:

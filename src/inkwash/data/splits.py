@@ -111,10 +111,12 @@ def doubtful_classes(inside: Mapping[str, Collection[str]], path: Path) -> tuple
     same = len(first) > 1 and bool(others) and all({*first} == {*other} for other in others)
     names = " and ".join([*inside][:2]) + (" and more" if len(inside) > 2 else "")
     if same and splits:
+        told = {split_of_folder(name): name for name in inside}
+        train = told.get("train") or told.get(None, "...")
         raise UserError(
             f"{path} has {splits[0]}, named like a split, beside a folder whose name tells none: {names} have the same "
             f"subfolders, {', '.join([*first][:3])}{', ...' * (len(first) > 3)}, which may be the classes. Name the "
-            f"images to train on with data.path={path}/{splits[0]} and those to test with as "
+            f"images to train on with data.path={path}/{train} and those to test with as "
             "data.source.heldout_path=..., or take the folders as classes with data.source.splits=none"
         )
     if same:
