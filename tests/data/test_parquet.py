@@ -226,3 +226,25 @@ def test_each_class_is_held_out_in_proportion(source, noise, write_parquet, tmp_
     read = source(cache_dir=str(tmp_path / "cache"), heldout_fraction=0.2)
     assert torch.bincount(read.load("heldout", SHAPE, path).labels).tolist() == [6, 2]
     assert torch.bincount(read.load("train", SHAPE, path).labels).tolist() == [24, 8]
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+@pytest.mark.parametrize("names", [("label", "labels", "target"), ("target", "label", "y")])
+def test_each_file_has_a_column_of_labels_of_its_own(source, names, noise, encode, tmp_path):
+    for file, name in zip(("train-0", "train-1", "test"), names, strict=True):
+        images = [encode(pixels) for pixels in noise(3, 6, 5, 3)]
+        pq.write_table(pa.table({"image" if name != "y" else "img": images, name: [2, 0, 1]}), tmp_path / f"{file}.pq")
+    read = source(cache_dir=str(tmp_path / "cache"))
+    train, heldout = (read.load(split, SHAPE, str(tmp_path)) for split in ("train", "heldout"))
+    assert (train.labels.tolist(), heldout.labels.tolist()) == ([2, 0, 1] * 2, [2, 0, 1])
+    assert train.facts.classes.names == ()
+    assert len(heldout.__getitems__([0, 1, 2])[0]) == 3
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_a_later_file_without_labels_is_named(source, noise, encode, tmp_path):
+    for i, name in enumerate(("label", "size")):
+        images = [encode(pixels) for pixels in noise(3, 6, 5, 3)]
+        pq.write_table(pa.table({"image": images, name: [2, 0, 1]}), tmp_path / f"{i}.parquet")
+    with pytest.raises(UserError, match=r"label_column=label is not a column of numbers or names in .*1\.parquet"):
+        source(cache_dir=str(tmp_path / "cache")).load("train", SHAPE, str(tmp_path))

@@ -64,8 +64,8 @@ class Parquet(EncodedSource):
         """Find the rows of a split; both splits are parts of the same files unless there are files of their own."""
         division = divide_files(path, self.heldout_path, SUFFIXES, self.splits)
         places = {"train": division.train, "heldout": division.heldout or division.train}
-        columns = self._columns(division.train[0])
-        tables = {name: [_table(file, *columns) for file in files] for name, files in places.items()}
+        first = self._columns(division.train[0])
+        tables = {name: [self._table(file, *first) for file in files] for name, files in places.items()}
         parts = {name: _labels(found) for name, found in tables.items()}
         classes = joined(part[1] for part in parts.values())
         labels = torch.from_numpy(recoded(*parts[split], classes))
@@ -78,9 +78,21 @@ class Parquet(EncodedSource):
         return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels), facts)
 
     def _columns(self, file: Path) -> tuple[str, str | None]:
-        """Return the columns of images and labels, the same ones in all files."""
+        """Return the columns of images and labels."""
         with opened(file) as shard:
             return columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
+
+    def _table(self, file: Path, image: str, label: str | None) -> "Table":
+        """Read what a file holds beside its images.
+
+        Args:
+            image, label: the columns of the first file; a file that lacks one is searched for a column of its own.
+        """
+        with opened(file) as shard:
+            names = shard.schema_arrow.names
+            wanted = image if image in names else self.image_column, label if label in names else self.label_column
+            image, label = columns_of(file, shard.schema_arrow, *wanted)
+            return Table(file, image, *labels_of(file, shard, label), names_files(shard, image))
 
 
 class Table(NamedTuple):
@@ -96,12 +108,6 @@ class Table(NamedTuple):
     labels: np.ndarray
     classes: Classes
     names_files: bool
-
-
-def _table(file: Path, image: str, label: str | None) -> Table:
-    with opened(file) as shard:
-        columns_of(file, shard.schema_arrow, image, label)
-        return Table(file, image, *labels_of(file, shard, label), names_files(shard, image))
 
 
 def _version(table: Table) -> tuple[object, ...]:

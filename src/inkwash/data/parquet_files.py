@@ -14,6 +14,7 @@ from inkwash.data.labels import Classes, from_column, from_words, names_in_metad
 from inkwash.data.reading import patiently, stranger
 from inkwash.errors import UserError
 
+DIGITS = 18  # of a number that int64 holds whatever the digits
 # Exceptions of pyarrow for damaged files.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
@@ -57,7 +58,7 @@ def labels_of(file: Path, shard: pq.ParquetFile, label: str | None) -> tuple[np.
     if label is None:
         return np.full(rows, -1), Classes()
     if label not in shard.schema_arrow.names:
-        return _of_partition(partition_of(file, label) or "", rows)
+        return _of_partition(file, label, rows)
     try:
         column = patiently(lambda: shard.read([label], use_threads=False).column(0), f"the column {label} of {file}")
     except DAMAGE as error:
@@ -65,11 +66,15 @@ def labels_of(file: Path, shard: pq.ParquetFile, label: str | None) -> tuple[np.
     return from_column(column, names_in_metadata(shard.schema_arrow, label), f"{label} in {file}")
 
 
-def _of_partition(value: str, rows: int) -> tuple[np.ndarray, Classes]:
+def _of_partition(file: Path, label: str, rows: int) -> tuple[np.ndarray, Classes]:
     """Return the labels of a file in a folder label=VALUE."""
-    if value.isdecimal():
-        return np.full(rows, int(value)), Classes()
-    return from_words([None if value == "__HIVE_DEFAULT_PARTITION__" else value] * rows)
+    value = partition_of(file, label)
+    assert value is not None  # `columns_of` names no column that a file does not have
+    if not value.isdecimal():
+        return from_words([None if value == "__HIVE_DEFAULT_PARTITION__" else value] * rows)
+    if len(value) > DIGITS:
+        raise UserError(f"the folder {label}={value} of {file.name} is too large a number for a label: rename it")
+    return np.full(rows, int(value)), Classes()
 
 
 def images_in(file: Path, image: str) -> Iterator[bytes | Path]:
