@@ -457,3 +457,17 @@ def test_a_dataset_json_above_the_folder_is_told(grey, folder, tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": [["train/00000/0.png", 1]]}))
     facts = facts_of(folder(heldout_path=str(tmp_path / "val")), tmp_path / "train")
     assert facts.suspicious[0].startswith(f"{tmp_path}/dataset.json lies above {tmp_path}/train, and is not read")
+
+
+def test_numbers_of_dataset_json_beside_named_folders_are_refused(grey, folder, tmp_path):
+    for i, name in enumerate(("train/a", "train/b", "val/cat", "val/dog")):
+        grey(tmp_path / name, [i])
+    path = tmp_path / "train/dataset.json"
+    path.write_text('{"labels": [["a/0.png", 1], ["b/0.png", 0]]}')
+    with pytest.raises(UserError, match=r"train has .* numbers, and .*val has .* names, such as cat: .*dataset\.json"):
+        folder().load("train", SHAPE, str(tmp_path))
+    for i, name in enumerate(("cat", "dog")):  # folders that are the same numbers
+        (tmp_path / "val" / name).rename(tmp_path / f"val/{i}")
+    assert folder().load("train", SHAPE, str(tmp_path)).labels.tolist() == [1, 0]
+    path.write_text('{"labels": null}')
+    assert folder().load("heldout", SHAPE, str(tmp_path)).labels.tolist() == [0, 1]

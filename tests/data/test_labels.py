@@ -4,7 +4,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from inkwash.data.labels import Classes, from_column, from_words, is_label, joined, names_in_metadata, natural, recoded
+from inkwash.data.labels import (
+    Classes,
+    Part,
+    check_alike,
+    from_column,
+    from_words,
+    is_label,
+    joined,
+    names_in_metadata,
+    natural,
+    recoded,
+)
 from inkwash.errors import UserError
 
 
@@ -79,3 +90,27 @@ def test_an_order_that_is_given_is_kept():
 def test_two_comes_before_ten():
     names = ["10", "9b", "class2", "class10", "9", "b", "a1b10", "a1b9"]
     assert sorted(names, key=natural) == ["9", "9b", "10", "a1b9", "a1b10", "b", "class2", "class10"]
+
+
+NUMBERS, NONE, GIVEN = Part("n", True, Classes()), Part("e", False, Classes()), Classes(("x", "y"), fixed=True)
+
+
+@pytest.mark.parametrize(
+    ("parts", "fit"),
+    [
+        ([NUMBERS, Part("w", True, Classes(("cat", "dog")))], False),
+        ([NUMBERS, Part("w", True, Classes(("1", "2")))], False),
+        ([NUMBERS, Part("w", True, Classes(("0", "1", "2")))], True),
+        ([NUMBERS, Part("w", False, Classes())], True),
+        ([NONE, Part("w", True, Classes(("cat",)))], True),
+        ([NUMBERS, Part("w", True, GIVEN)], True),
+        ([Part("w", True, Classes(("cat",))), Part("w", True, Classes(("1",)))], True),
+    ],
+)
+def test_numbers_beside_names_are_refused(parts, fit):
+    classes = joined(part.classes for part in parts)
+    if fit:
+        check_alike(parts, classes, "do so")
+        return
+    with pytest.raises(UserError, match=r"^n has labels that are numbers, and w .* names, such as .*: make them alike"):
+        check_alike(parts, classes, "do so")

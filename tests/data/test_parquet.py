@@ -248,3 +248,32 @@ def test_a_later_file_without_labels_is_named(source, noise, encode, tmp_path):
         pq.write_table(pa.table({"image": images, name: [2, 0, 1]}), tmp_path / f"{i}.parquet")
     with pytest.raises(UserError, match=r"label_column=label is not a column of numbers or names in .*1\.parquet"):
         source(cache_dir=str(tmp_path / "cache")).load("train", SHAPE, str(tmp_path))
+
+
+MIXED = r"test\.parquet has labels that are numbers, and .*train\.parquet has labels that are names, such as 1: .*null"
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+@pytest.mark.parametrize("splits", ["auto", "none"])
+def test_numbers_in_one_file_and_names_in_another_are_refused(source, splits, noise, encode, tmp_path):
+    images = [encode(pixels) for pixels in noise(5, 6, 5, 3)]
+
+    def load(names, numbers):
+        pq.write_table(pa.table({"image": images, "label": names}), tmp_path / "train.parquet")
+        pq.write_table(pa.table({"image": images, "label": numbers}), tmp_path / "test.parquet")
+        read = source(cache_dir=str(tmp_path / "cache"), splits=splits)
+        return [read.load(split, SHAPE, str(tmp_path)).labels for split in ("train", "heldout")]
+
+    with pytest.raises(UserError, match=MIXED):
+        load(list("12345"), [1, 2, 3, 4, 5])
+    for numbers in ([0, 1, 2, 3, 4], pa.array([None] * 5, pa.int64())):  # the same in words, and no labels at all
+        assert len(load(list("01234"), numbers)[0])
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_folders_of_numbers_and_of_names_are_refused(source, noise, encode, tmp_path):
+    for value in ("0", "1", "cat"):
+        (folder := tmp_path / "set" / f"label={value}").mkdir(parents=True)
+        pq.write_table(pa.table({"image": [encode(noise(6, 5, 3))] * 2}), folder / "0.parquet")
+    with pytest.raises(UserError, match=r"label=0/0\.parquet has .* numbers, and .*label=cat/0\.parquet has .* names"):
+        source(cache_dir=str(tmp_path / "cache")).load("train", SHAPE, str(tmp_path / "set"))

@@ -317,3 +317,13 @@ def test_an_ill_disk_while_indexing_is_tried_again(write_tar, noise, stream, tmp
 
     monkeypatch.setattr(tarfile.TarFile, "next", sometimes)
     assert stream(path).labels.tolist() == [0, 1, 2, 3]
+
+
+def test_numbers_in_one_shard_and_names_in_another_are_refused(images, pack, stream, tmp_path):
+    pack(samples(images, cls=[b"0", b"1", b"2", b"0"]), "0.tar")
+    pack(samples(images, cls=[b"cat", b"dog", b"cat", b"dog"]), "1.tar")
+    with pytest.raises(UserError, match=r"0\.tar has .* numbers, and .*1\.tar has .* names, such as cat: .*label=null"):
+        stream(tmp_path)
+    assert len(stream(tmp_path, label=None)) == 8
+    pack(samples(images), "0.tar")
+    assert stream(tmp_path).labels.tolist() == [-1] * 4 + [0, 1, 0, 1]

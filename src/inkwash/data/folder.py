@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from inkwash.data.archive import archive_of, forget, top_of, zip_of
-from inkwash.data.dataset_json import listed_labels, one_above
+from inkwash.data.dataset_json import DATASET_JSON, listed_labels, one_above
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.labels import Classes, as_spelled, from_words, joined, recoded
+from inkwash.data.labels import Classes, Part, as_spelled, check_alike, from_words, joined, recoded
 from inkwash.data.listing import Listing, check_apart, children, images_below, inside, suffixes
 from inkwash.data.paths import AN_ADDRESS, is_address
 from inkwash.data.rendering import Rendering
@@ -19,6 +19,8 @@ from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_
 from inkwash.errors import UserError
 
 OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset"}
+
+BY_FOLDER = f"move {DATASET_JSON} elsewhere to take the subfolders as classes"
 
 
 class Labelled(NamedTuple):
@@ -87,6 +89,7 @@ class Folder(EncodedSource):
         classes = joined(part.classes for part in found.values())
         if self.class_order == "alphabetical" and not classes.fixed:
             classes = Classes(tuple(sorted(classes.names)))
+        check_alike((_part(*item) for item in found.items()), classes, BY_FOLDER)
         here = found[roots[split]]
         files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
         folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
@@ -136,6 +139,10 @@ class Folder(EncodedSource):
         if self.splits == AUTO:
             listing = listing.suspecting(doubtful_classes(inside(listing.files, root), root))
         return Labelled(listing, *from_words(words))
+
+
+def _part(root: Path, found: Labelled) -> Part:
+    return Part(str(root), bool((found.labels >= 0).any()), found.classes)
 
 
 def _versions(files: Sequence[Path], root: Path) -> list[object]:

@@ -20,6 +20,14 @@ class Classes(NamedTuple):
     fixed: bool = False
 
 
+class Part(NamedTuple):
+    """A file or folder of a set, whether any of its images has a label, and its classes."""
+
+    place: str
+    labelled: bool
+    classes: Classes
+
+
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Return a sorting key by which 2 comes before 10: a number within a name counts as a number."""
     parts = re.split(r"([0-9]+)", name)
@@ -46,6 +54,30 @@ def as_spelled(classes: Classes, names: Sequence[str]) -> Classes:
     known = {unicodedata.normalize("NFC", name): name for name in names} | {name: name for name in names}
     spelled = [known.get(name) or known.get(unicodedata.normalize("NFC", name), name) for name in classes.names]
     return classes._replace(names=tuple(spelled))
+
+
+def check_alike(parts: Iterable[Part], classes: Classes, advice: str) -> None:
+    """Refuse labels that are numbers in one part and names in another: nothing tells which name a number stands for.
+
+    Numbers beside an order of names that was given are places in it, and beside the names 0, 1, ... they are these.
+
+    Args:
+        parts: all parts; those without any label fit all others.
+        classes: those of all parts together.
+        advice: what else to do, for the error.
+
+    Raises:
+        UserError: a part has numbers, and another one names.
+    """
+    labelled = [part for part in parts if part.labelled]
+    numbers = next((part for part in labelled if not part.classes.names), None)
+    names = next((part for part in labelled if part.classes.names and not part.classes.fixed), None)
+    if numbers is None or names is None or classes.names == tuple(map(str, range(len(classes.names)))):
+        return
+    raise UserError(
+        f"{numbers.place} has labels that are numbers, and {names.place} has labels that are names, such as "
+        f"{names.classes.names[0]}: make them alike, or {advice}"
+    )
 
 
 def recoded(labels: np.ndarray, classes: Classes, into: Classes) -> np.ndarray:

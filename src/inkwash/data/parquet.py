@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from inkwash.data.columns import columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.labels import Classes, joined, recoded
+from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
 from inkwash.data.parquet_files import images_in, labels_of, opened
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
 
 SUFFIXES = (".parquet", ".pq", ".parq")
+WITHOUT_LABELS = "add data.source.label_column=null to use no labels"
 
 
 class Parquet(EncodedSource):
@@ -68,6 +70,7 @@ class Parquet(EncodedSource):
         tables = {name: [self._table(file, *first) for file in files] for name, files in places.items()}
         parts = {name: _labels(found) for name, found in tables.items()}
         classes = joined(part[1] for part in parts.values())
+        check_alike(map(_part, chain(*tables.values())), classes, WITHOUT_LABELS)
         labels = torch.from_numpy(recoded(*parts[split], classes))
         wanted = torch.ones(len(labels), dtype=torch.bool)
         if division.heldout is None:
@@ -108,6 +111,10 @@ class Table(NamedTuple):
     labels: np.ndarray
     classes: Classes
     names_files: bool
+
+
+def _part(table: Table) -> Part:
+    return Part(str(table.file), bool((table.labels >= 0).any()), table.classes)
 
 
 def _version(table: Table) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
-from inkwash.data.parquet import SUFFIXES
+from inkwash.data.parquet import SUFFIXES, WITHOUT_LABELS
 from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened
 from inkwash.data.reading import content_of, patiently
 from inkwash.data.rendering import Rendering
@@ -32,6 +32,7 @@ class ParquetStream(StreamedSource):
     """
 
     suffixes = SUFFIXES
+    without_labels = WITHOUT_LABELS
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inkwash.data.facts import PassedOver, Tally, merged
-from inkwash.data.labels import Classes, joined, recoded
+from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
 from inkwash.files import NAMES
 
 
@@ -50,11 +50,27 @@ class Index:
         self.classes = Classes(tuple(found["classes"]), found["fixed"])
         self.passed_over = {reason: Tally(*tally) for reason, tally in found["passed_over"].items()}
 
+    def part(self, files: Sequence[Path]) -> Part:
+        """Return all files as one part of a set, named by the first one that has labels."""
+        labelled = self.images[:, 0] >= 0
+        first = int(labelled.argmax())
+        block = int(np.searchsorted(self.blocks[:, 2], first, side="right")) - 1
+        return Part(str(files[self.blocks[block, 0]]), bool(labelled[first]), self.classes)
+
     @staticmethod
-    def write(directory: Path, files: Iterable[Scanned]) -> int:
-        """Write the entries of each file, one after another; return the number of images."""
+    def write(directory: Path, places: Sequence[Path], files: Iterable[Scanned], without_labels: str) -> int:
+        """Write the entries of each file, one after another; return the number of images.
+
+        Args:
+            places: of the files.
+            without_labels: see StreamedSource.
+
+        Raises:
+            UserError: some files have labels that are numbers, and others labels that are names.
+        """
         blocks, digests, total, columns = [], [], 0, 1
         parts: list[tuple[int, Classes]] = []  # the first image of each file, and its classes
+        kinds: list[Part] = []
         tallies: list[PassedOver] = []
         with open(directory / "images", "wb") as output:
             for number, file in enumerate(files):
@@ -62,6 +78,7 @@ class Index:
                 digests.append(file.digest)
                 tallies.append(file.passed_over)
                 parts.append((total, file.classes))
+                kinds.append(Part(str(places[number]), bool((file.images[:, 0] >= 0).any()), file.classes))
                 for part, rows, size in file.blocks:
                     blocks.append((number, part, total, size))
                     total += rows
@@ -70,6 +87,7 @@ class Index:
         (directory / "digests").write_text("\n".join(digests))
         (directory / "columns").write_text(str(columns))
         classes = joined(part for _, part in parts)
+        check_alike(kinds, classes, without_labels)
         _recode(directory / "images", columns, parts, classes)
         passed_over = {reason: (tally.count, tally.first) for reason, tally in merged(tallies).items()}
         found = {"classes": classes.names, "fixed": classes.fixed, "passed_over": passed_over}

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from inkwash.data.caches import ensure, locked
 from inkwash.data.encoded import DECODER, absolute, given, undamaged, version_of
 from inkwash.data.facts import Facts
-from inkwash.data.labels import joined
+from inkwash.data.labels import check_alike, joined
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import Division, check_splits, divide_files, rows_of
@@ -22,7 +22,7 @@ from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import replacing
 
-FORMAT = 2  # of an index: raise it if its content changes
+FORMAT = 3  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +44,7 @@ class StreamedSource(ABC):
     """
 
     suffixes: tuple[str, ...]  # of the files in a folder
+    without_labels: str  # how to use no labels, for errors
 
     def __init__(
         self,
@@ -111,8 +112,12 @@ class StreamedSource(ABC):
             theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
             directory = self._indexed(theirs, division.origins[other])
             with undamaged(directory):
-                more = Index(directory).classes
-            classes = joined([classes, more] if split == "train" else [more, classes])
+                more = Index(directory)
+                parts = [index.part(files), more.part(theirs)]
+            if split == "heldout":
+                parts.reverse()
+            classes = joined(part.classes for part in parts)
+            check_alike(parts, classes, self.without_labels)
         names = (file.name for file in files)
         return division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
 
@@ -123,7 +128,7 @@ class StreamedSource(ABC):
 
         def fill(partial: Path) -> None:
             bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
-            if not Index.write(partial, (self.scan(file) for file in bar)):
+            if not Index.write(partial, files, (self.scan(file) for file in bar), self.without_labels):
                 raise UserError(f"{place} holds no images in its {len(files)} files: give others")
 
         ensure(directory, fill)

@@ -42,6 +42,7 @@ class WebDataset(StreamedSource):
     """
 
     suffixes = (".tar",)
+    without_labels = "add data.source.label=null to use no labels"
 
     def __init__(
         self,
