@@ -7,6 +7,7 @@ from inkwash.data.images import Images
 from inkwash.data.labels import Classes
 from inkwash.data.module import ImageDataModule
 from inkwash.data.report import lines, report_of
+from inkwash.errors import UserError
 
 
 class Given:
@@ -75,3 +76,17 @@ def test_a_report_is_plain_json():
     plain = report(split([0, 1], "ab", sizes=((1, 1), (1, 1)))).plain()
     assert plain["train"]["counts"] == [1, 1]
     assert plain["classes"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("num_classes", [None, 10])
+def test_numbers_that_are_no_classes_are_refused(num_classes):
+    """A list of all numbers up to the largest one would fill the memory."""
+    sentence = r"^the train labels go up to 999,999,999, of 3 different ones: number the classes 0, 1, \.\.\. without"
+    with pytest.raises(UserError, match=sentence):
+        report(split([0, 5, -1, 999_999_999, 5]), num_classes=num_classes)
+    with pytest.raises(UserError, match=r"^the heldout labels go up to 10,000,000, of 1 different"):
+        report(split([0]), split([10_000_000]))
+
+
+def test_a_few_gaps_between_numbers_of_classes_are_fine():
+    assert len(report(split([0, 5, 100_000])).classes) == 100_001

@@ -16,6 +16,9 @@ from inkwash.errors import UserError
 from inkwash.images import ImageSplit, to_float
 from inkwash.launch.signals import serve
 
+MANY = 100_000  # classes; up to here their numbers may have gaps of any size
+SPARSE = 100  # times as many numbers as classes that have images: these are no numbers of classes
+
 
 class ImageDataModule(LightningDataModule):
     """Training batches of any source: images, float32 (B, C, H, W) in [-1, 1], and labels, int64 (B,).
@@ -123,9 +126,30 @@ class ImageDataModule(LightningDataModule):
                 f"data.shape={list(self.shape)}, but the images of {type(self.source).__name__} are {shape}: "
                 f"set data.shape={shape}"
             )
+        labels = loaded.labels
+        _check_range(labels, split, self.source)
         if self.num_classes is not None:
-            _check_labels(loaded.labels, self.num_classes, split)
+            _check_labels(labels, self.num_classes, split)
         return loaded
+
+
+def _check_range(labels: Tensor, split: str, source: Source) -> None:
+    """Refuse labels that are no numbers of classes, but keys of a database for example.
+
+    Reports, metrics and networks have a place for each number up to the largest one, which may fill the memory.
+    """
+    largest = int(labels.max()) if len(labels) else -1
+    if largest <= MANY:
+        return
+    different = len(labels[labels >= 0].unique())
+    if largest <= SPARSE * different:
+        return
+    key = next((key for key in ("label_column", "label") if hasattr(source, key)), None)
+    advice = f", or add data.source.{key}=null to use no labels" if key else ""
+    raise UserError(
+        f"the {split} labels go up to {largest:,}, of {different:,} different ones: number the classes 0, 1, ... "
+        f"without gaps, or store their names, as each number up to the largest one counts as a class{advice}"
+    )
 
 
 def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
