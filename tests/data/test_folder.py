@@ -240,6 +240,11 @@ def test_dataset_json_has_the_labels(grey, folder, tmp_path, labels):
         ("{", r"does not hold"),
         ('{"labels": [["a/0.png", 1.5]]}', r"label of 0\.png is 1\.5, not a class 0, 1, \.\.\."),
         ('{"labels": [["a/0.png", [0.2, 0.8]]]}', r"label of 0\.png is \[0\.2, 0\.8\], not a class"),
+        ('{"labels": [["a/0.png", [[1], 0]]]}', r"label of 0\.png is \[\[1\], 0\], not a class"),
+        ('{"labels": [["a/0.png", Infinity]]}', r"label of 0\.png is inf, not a class"),
+        ('{"labels": [["a/0.png", NaN]]}', r"label of 0\.png is nan, not a class"),
+        (f'{{"labels": [["a/0.png", {10**30}]]}}', r"label of 0\.png is 10*, not a class"),
+        (f'{{"labels": [["a/0.png", {"1" * 5000}]]}}', r"does not hold"),
     ],
 )
 def test_a_useless_dataset_json_is_named(grey, folder, tmp_path, content, message):

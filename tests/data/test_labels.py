@@ -87,6 +87,12 @@ def test_an_order_that_is_given_is_kept():
     assert recoded(np.array([0, 1, -1]), given, longer).tolist() == [0, 1, -1]
 
 
+def test_names_of_any_digits_are_sorted():
+    long = "1" * 5000
+    names = ["²", "①", long, "2", "02", "0", "", "a²", "٣"]
+    assert sorted(names, key=natural) == ["", "0", "02", "2", long, "a²", "²", "٣", "①"]
+
+
 def test_two_comes_before_ten():
     names = ["10", "9b", "class2", "class10", "9", "b", "a1b10", "a1b9"]
     assert sorted(names, key=natural) == ["9", "9b", "10", "a1b9", "a1b10", "b", "class2", "class10"]

@@ -223,6 +223,14 @@ def test_labels_of_json_files_are_found(images, pack, stream, key):
         assert (split.labels.tolist(), split.facts.classes.names) == (labels, names)
 
 
+def test_a_key_that_is_null_everywhere_leaves_the_label_to_another_one(images, pack, stream):
+    notes = [json.dumps({"label": None, "class": i}).encode() for i in (2, 0, 1, None)]
+    assert stream(pack(samples(images, json=notes))).labels.tolist() == [2, 0, 1, -1]
+    notes[0] = b'{"label": "cat", "class": 2}'  # null means that there is none: names and numbers are not mixed
+    assert stream(pack(samples(images, json=notes))).labels.tolist() == [0, -1, -1, -1]
+    assert stream(pack(samples(images, json=[b'{"label": null, "class": [1]}'] * 4))).labels.tolist() == [-1] * 4
+
+
 def test_captions_and_notes_are_no_labels(images, pack, stream):
     """img2dataset's layout."""
     files = samples(images, txt=[b"a cat"] * 4, json=[b'{"caption": "a cat", "key": "0", "width": 5}'] * 4)
@@ -245,6 +253,7 @@ def test_an_extension_of_ones_own_holds_the_label(images, pack, stream):
         ([b"a\nb"] * 4, r"the label of 000 in .* is not a number or a name"),
         ([b"\xff\xfe"] * 4, r"is not a number or a name"),
         ([b"x" * 300] * 4, r"is not a number or a name"),
+        ([b"1" * 100_000 + b"x"] * 4, r"is not a number or a name"),
     ],
 )
 def test_labels_that_are_no_classes_are_named(images, pack, stream, labels, message):

@@ -29,9 +29,17 @@ class Part(NamedTuple):
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Return a sorting key by which 2 comes before 10: a number within a name counts as a number."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part], name
+    """Return a sorting key by which 2 comes before 10: a number within a name counts as a number.
+
+    Numbers are compared by how many digits they have, then by these, as Python reads none of over 4,300 digits.
+    """
+    parts = re.split(r"([0-9]+)", name)  # every other one is a number
+    keys = [(1, 0, part) if i % 2 == 0 else _size_of(part.lstrip("0")) for i, part in enumerate(parts) if part]
+    return keys, name
+
+
+def _size_of(digits: str) -> tuple[int, int, str]:
+    return 0, len(digits), digits
 
 
 def joined(parts: Iterable[Classes]) -> Classes:

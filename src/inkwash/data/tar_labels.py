@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,9 @@ class Labels:
         self.values: list[int | str | None] = []
         self.lonely: list[str] = []
         self._unlabelled: str | None = None  # key of the first image without a label
+        # Labels in other keys where the first one is null, by the image's number: they count if it is null everywhere,
+        # as keys that are not the same may number the classes in other ways.
+        self._others: dict[int, int | str | None] = {}
 
     def add(self, sample: Sample, has_image: bool) -> bool:
         """Add the label of a sample; return whether it has one."""
@@ -64,6 +68,8 @@ class Labels:
             UserError: there are labels without images and images without labels, numbers and names, or no labels
                 where the configuration asks for some of its own.
         """
+        if not any(value is not None for value in self.values):
+            self.values = [self._others.get(i) for i in range(len(self.values))]
         found = {type(value) for value in self.values} - {type(None)}
         if self.lonely and self._unlabelled:
             raise UserError(
@@ -108,7 +114,13 @@ class Labels:
             content = json.loads(text)
         except (ValueError, RecursionError):
             return None  # notes of another kind
-        keys = [key for key in KEYS if key in content] if isinstance(content, dict) else []
+        if not isinstance(content, dict):
+            return None
+        keys = [key for key in KEYS if key in content]
+        if keys and content[keys[0]] is None:
+            with suppress(ValueError, TypeError, OverflowError):
+                other = next((content[key] for key in keys if content[key] is not None), None)
+                self._others[len(self.values)] = _plain(other)
         return _plain(content[keys[0]]) if keys else None
 
 
@@ -122,8 +134,9 @@ def _of_text(text: str) -> int | str:
     text = text.strip()
     if re.fullmatch(r"[-+]?[0-9]{1,4000}", text):
         return _number(int(text))
-    fraction = re.fullmatch(r"[-+]?[0-9.]*[0-9][0-9.]*(e[-+]?[0-9]+)?", text)
-    if not 0 < len(text) <= LONGEST or not text.isprintable() or text[0] in "[{" or fraction:
+    if not 0 < len(text) <= LONGEST or not text.isprintable() or text[0] in "[{":
+        raise ValueError(text)
+    if re.fullmatch(r"[-+]?[0-9.]*[0-9][0-9.]*(e[-+]?[0-9]+)?", text):  # a fraction
         raise ValueError(text)
     return text
 
