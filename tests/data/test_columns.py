@@ -107,10 +107,24 @@ def test_images_may_be_files_that_are_named(load, files, tmp_path, kind):
         with pytest.raises(AssertionError):  # other pixels: the cache notices
             load(None, sources=(Parquet,))
     (tmp_path / names[0]).unlink()
-    with pytest.raises(UserError, match=r"imgs/0 ü \[1\]\.png.*(does not exist|No such file)"):
-        load(None, sources=(Parquet,))
-    with pytest.raises(UserError, match=r"imgs/0 ü \[1\]\.png, named by row group 0 of .*a\.parquet, cannot be read"):
-        load(None, sources=(ParquetStream,))
+    for source in (Parquet, ParquetStream):
+        with pytest.raises(UserError, match=r"^row 0 of .*\.parquet: its file .*imgs/0 ü \[1\]\.png does not exist"):
+            load(None, sources=(source,))
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_files_that_are_named_and_missing_are_passed_over(source, files, tmp_path):
+    names = ["gone.png", "a.png", "folder", "a.png/b.png", "x" * 50 + "\0", ""]
+    (tmp_path / "a.png").write_bytes(files[0])
+    (tmp_path / "folder").mkdir()
+    pq.write_table(pa.table({"path": names, "label": range(6)}), tmp_path / "a.parquet")
+    read = source(heldout_fraction=0, skip_corrupt=True, cache_dir=str(tmp_path / "cache"))
+    images = read.load("train", SHAPE, str(tmp_path / "a.parquet"))
+    assert set(images.__getitems__(list(range(len(images))))[1].tolist()) == {1}
+    if source is Parquet:
+        assert images.facts.passed_over["unreadable"].count == 5
+        (tmp_path / "gone.png").write_bytes(files[1])  # the cache notices
+        assert read.load("train", SHAPE, str(tmp_path / "a.parquet")).labels.tolist() == [0, 1]
 
 
 def test_of_bytes_and_path_the_bytes_are_read(load, files, tmp_path):
@@ -229,13 +243,27 @@ def test_types_that_hold_no_images():
         assert not holds_images(kind)
 
 
-def test_an_array_that_is_no_image_is_a_corrupt_one(tmp_path):
-    for values in ([[[1, 300]]] * 10, [[[1, 2], [3]]] * 10):
-        pq.write_table(pa.table({"image": values}), tmp_path / "a.parquet")
-        with pytest.raises(UserError, match=r"row 0 of .*a\.parquet cannot be read as an image"):
-            Parquet(label_column=None, heldout_fraction=0, cache_dir=str(tmp_path / "cache")).load(
-                "train", (1, 1, 2), str(tmp_path / "a.parquet")
-            )
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+@pytest.mark.parametrize(
+    ("values", "passed_over", "message"),
+    [
+        ([[1, 2], [3]], True, r"cannot be read as an image"),
+        ([[[1] * 2] * 8] * 8, True, r"its array of shape \(8, 8, 2\) has neither 1, 3 nor 4 channels: store arrays"),
+        ([[1, 300]], False, r"its array holds levels 1 \.\. 300, but arrays of pixels hold 0 \.\. 255: scale them, or"),
+        ([[-1, 3]], False, r"its array holds levels -1 \.\. 3, but"),
+    ],
+)
+def test_an_array_that_is_no_image_is_named(source, values, passed_over, message, tmp_path):
+    sound = [[1, 2]] if len(values) < 8 else [[[1], [2]]]
+    pq.write_table(pa.table({"image": [sound] * 3 + [values]}), tmp_path / "a.parquet")
+    for skip in (False, True):
+        read = source(None, 0, label_column=None, skip_corrupt=skip, cache_dir=str(tmp_path / "cache"))
+        if skip and passed_over:
+            assert read.load("train", (1, 1, 2), str(tmp_path / "a.parquet")).__getitems__([0, 1, 2])
+            continue
+        with pytest.raises(UserError, match=rf"row 3 of .*a\.parquet:? {message}") as error:
+            read.load("train", (1, 1, 2), str(tmp_path / "a.parquet")).__getitems__([0, 1, 2, 3])
+        assert ("skip_corrupt" in str(error.value)) == passed_over
 
 
 def test_the_columns_are_told_by_the_schema():

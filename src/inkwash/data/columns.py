@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from inkwash.data.labels import is_bytes, is_label
+from inkwash.data.reading import NoImage
 from inkwash.errors import UserError
 
 # Names of columns of labels, in lower case, of which one is taken if label_column=label, the default, is not there.
@@ -28,6 +29,7 @@ PATHS = (
 PAYLOADS = ("bytes", "data", "content", "image", "img", "png", "jpg", "jpeg")  # fields of a struct that hold a file
 SHORTEST = 64  # bytes of fixed size that may be an image; what is shorter is a checksum or a key
 ADDRESS = re.compile(r"[a-z0-9+.-]+::?//", re.IGNORECASE)
+CHANNELS = (1, 3, 4)  # numbers of channels that an image has
 BYTES_AT_ONCE = 2**26  # of images that are decompressed together
 
 
@@ -196,16 +198,30 @@ def _encoded(value: object, folder: Path) -> bytes | Path:
 
 
 def _packed(value: object) -> bytes:
-    """Return a list of bytes as it is, and an array of pixels as PNG; b"" for what is no image."""
+    """Return a list of bytes as it is, and an array of pixels as PNG; NoImage or b"" for what is no image."""
     try:
         pixels = np.asarray([] if value is None else value)
     except ValueError:  # rows of different lengths
         return b""
     if pixels.ndim == 1:
         return pixels.astype(np.uint8).tobytes()
-    if pixels.ndim not in (2, 3) or pixels.dtype == object or pixels.min() < 0 or pixels.max() > 255:
+    if pixels.ndim not in (2, 3) or pixels.dtype == object or not pixels.size:
         return b""
-    if pixels.ndim == 3 and pixels.shape[-1] not in (1, 3, 4):
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > 255:
+        # Nothing tells the range of such arrays, as one of few levels looks like one of 8 bits. To pass over those
+        # beyond 255 would drop the bright images.
+        return NoImage(
+            f"its array holds levels {low} .. {high}, but arrays of pixels hold 0 .. 255: scale them, or store 16-bit "
+            "PNG files, which data.source.white=... scales",
+            corrupt=False,
+        )
+    if pixels.ndim == 3 and pixels.shape[-1] not in CHANNELS:
+        if pixels.shape[0] not in CHANNELS:
+            return NoImage(
+                f"its array of shape {pixels.shape} has neither 1, 3 nor 4 channels: store arrays (H, W), (H, W, C) or "
+                "(C, H, W)"
+            )
         pixels = pixels.transpose(1, 2, 0)  # channels first
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]

@@ -14,7 +14,7 @@ from inkwash.data.opening import loaded, upright
 from inkwash.data.opening import pages_of as pages_of
 from inkwash.data.opening import size_of as size_of
 from inkwash.data.reading import CorruptImageError as CorruptImageError
-from inkwash.data.reading import content_of, patiently, stranger
+from inkwash.data.reading import NoImage, content_of, patiently, stranger
 from inkwash.data.rendering import Rendering, colour_levels
 from inkwash.errors import UserError
 
@@ -69,6 +69,10 @@ def _decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, nam
 def _read(source: bytes | Path, name: str, rendering: Rendering) -> Image.Image:
     """Read the image, rotated upright, in the smallest of the modes L, RGB and RGBA that holds it."""
     content = b""
+    if isinstance(source, NoImage):
+        if source.corrupt:
+            raise CorruptImageError(f"{name}: {source.reason}, or add data.source.skip_corrupt=true")
+        raise UserError(f"{name}: {source.reason}")
     try:
         content = source if isinstance(source, bytes) else content_of(source)
         file, content = loaded(content)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from inkwash.data.columns import columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
 from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
 from inkwash.data.parquet_files import images_in, labels_of, opened
+from inkwash.data.reading import missing, named_file, patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
 
@@ -120,8 +122,17 @@ def _part(table: Table) -> Part:
 def _version(table: Table) -> tuple[object, ...]:
     """Return what tells one state of a file from another, and of the image files that it names."""
     named = images_in(table.file, table.image) if table.names_files else ()
-    states = [version_of(path) for path in named if isinstance(path, Path)]
+    states = [_state(path, _named(path, row, table)) for row, path in enumerate(named) if isinstance(path, Path)]
     return version_of(table.file), table.image, hashlib.sha256(repr(states).encode()).hexdigest()
+
+
+def _state(path: Path, name: str) -> tuple[object, ...]:
+    """Return the state of an image file that a row names; of a missing one its path alone."""
+    return patiently(lambda: version_of(path) if named_file(path) else (str(path),), name)
+
+
+def _named(path: Path, row: int, table: Table) -> str:
+    return f"{path}, named by row {row} of {table.file}"
 
 
 def _labels(tables: Sequence[Table]) -> tuple[np.ndarray, Classes]:
@@ -141,5 +152,8 @@ def _rows(tables: Sequence[Table], wanted: Tensor, labels: Tensor) -> Iterator[E
         for row, encoded in enumerate(images_in(table.file, table.image)):
             chosen, label = next(rows, (False, -1))
             if chosen:
-                named = f"{encoded}, named by row" if isinstance(encoded, Path) else "row"
-                yield Entry(f"{named} {row} of {table.file}", encoded, label)
+                name = f"row {row} of {table.file}"
+                if isinstance(encoded, Path):
+                    there = patiently(partial(named_file, encoded), _named(encoded, row, table))
+                    name, encoded = (_named(encoded, row, table), encoded) if there else (name, missing(encoded))
+                yield Entry(name, encoded, label)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
 from inkwash.data.parquet import SUFFIXES, WITHOUT_LABELS
 from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened
-from inkwash.data.reading import content_of, patiently
+from inkwash.data.reading import content_of, missing, named_file, patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import AUTO
@@ -23,6 +23,9 @@ class ParquetStream(StreamedSource):
     """The files, columns and split of `Parquet`, streamed; a row group is a block.
 
     A row group is read whole, so its size decides how much memory is needed: about 1000 images are a good size.
+
+    Image files that rows name are read when they are used, and not looked at before, as there may be any number of
+    them: that one was replaced is noticed neither by a resume nor by an evaluation, unlike with `Parquet`.
 
     Args:
         image_column, label_column: see Parquet.
@@ -122,11 +125,13 @@ def _opened(file: Path, *_version: int) -> pq.ParquetFile:
 
 
 def _content(image: bytes | Path, name: str) -> bytes:
-    """Return an image's file. Raises UserError if it cannot be read."""
+    """Return an image's file, or NoImage if there is none. Raises UserError if it cannot be read."""
     if isinstance(image, bytes):
         return image
     try:
-        return patiently(lambda: content_of(image), f"{image}, named by {name},")
+        return patiently(
+            lambda: content_of(image) if named_file(image) else missing(image), f"{image}, named by {name},"
+        )
     except ValueError:  # too large for an image
         return b""
 

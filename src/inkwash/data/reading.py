@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,36 @@ STRANGERS = (
 
 class CorruptImageError(UserError):
     """The bytes are not an image, or a damaged one: the error that `data.source.skip_corrupt=true` ignores."""
+
+
+class NoImage(bytes):
+    """Empty bytes in place of an image that a data set should hold, with a sentence's end that says why.
+
+    Args:
+        reason: what is wrong, and what to do.
+        corrupt: whether `data.source.skip_corrupt=true` passes it over.
+    """
+
+    def __new__(cls, reason: str, corrupt: bool = True):
+        empty = super().__new__(cls)
+        empty.reason, empty.corrupt = reason, corrupt
+        return empty
+
+    reason: str
+    corrupt: bool
+
+
+def named_file(file: Path) -> bool:
+    """Tell whether a path that a data set names is a file; a pipe, which may never end, is none."""
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path with a zero byte
+        return False
+
+
+def missing(file: Path) -> NoImage:
+    """Return what takes the place of a file that a data set names."""
+    return NoImage(f"its file {file} does not exist, or is none: put it there, or correct the path")
 
 
 def patiently(read: Callable[[], Result], name: str) -> Result:
