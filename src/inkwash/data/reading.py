@@ -70,7 +70,7 @@ def named_file(file: Path) -> bool:
 
 def missing(file: Path) -> NoImage:
     """Return what takes the place of a file that a data set names."""
-    return NoImage(f"its file {file} does not exist, or is none: put it there, or correct the path")
+    return NoImage(f"its file {file} does not exist, or is a folder or a pipe: put it there, or correct the path")
 
 
 def patiently(read: Callable[[], Result], name: str) -> Result:
