@@ -64,6 +64,9 @@ class ForkServer:
         self.process.wait(20)
 
 
+# Commands whose module has another name.
+MODULES = {"importing": "import_pipeline"}
+
 # --- The process itself -----------------------------------------------------------------------------------------------
 
 
@@ -96,7 +99,8 @@ def command(order):
     sys.argv = [f"{order['module']}.py", *order["arguments"]]
     status = 0
     try:
-        importlib.import_module(f"inkwash.commands.{order['module']}").main()
+        module = MODULES.get(order["module"], order["module"])
+        importlib.import_module(f"inkwash.commands.{module}").main()
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)
