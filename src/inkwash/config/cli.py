@@ -34,7 +34,7 @@ LETTER = "LexerNoViableAltException: "
 # Last parts of keys whose values are files or folders.
 OF_PATHS = {
     "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
-    "weights_path", "run",
+    "weights_path",
 }  # fmt: skip
 
 
