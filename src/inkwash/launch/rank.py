@@ -4,20 +4,24 @@ The function is called with the directory of CONFIG. What it raises is reported 
 started first wait for each other (heartbeat.py).
 """
 
-import contextlib
-import importlib
-import os
+import signal
 import sys
-from pathlib import Path
-
-from inkwash.launch import quick_imports
-from inkwash.launch.environment import RankEnv
-from inkwash.launch.report import reporting
-from inkwash.launch.start import COMMAND_LINE
 
 
 def main() -> None:
     """Import the job's function and call it."""
+    # Ctrl-C ends the process without a traceback, from here on: all that takes time is imported after this.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import contextlib
+    import importlib
+    import os
+    from pathlib import Path
+
+    from inkwash.launch import quick_imports
+    from inkwash.launch.environment import RankEnv
+    from inkwash.launch.report import reporting
+    from inkwash.launch.start import COMMAND_LINE
+
     job, config = sys.argv[1], Path(sys.argv[2])
     module, _, name = job.partition(":")
     with reporting(config.parent), contextlib.ExitStack() as stack:
