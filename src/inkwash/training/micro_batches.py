@@ -123,15 +123,16 @@ def fitting(trainer: L.Trainer, module: Any, images: int) -> int | None:
         return next((n for n in counts if fits(trainer, module, images // n)), None)
     # Small ones first: the C library's heap never gives memory back, and then oneDNN's code for a new size has no room.
     good = [*itertools.takewhile(lambda n: fits(trainer, module, images // n), reversed(counts))]
-    return good[-1] if good else None
+    # The size that did not fit has left the heap as large as it could become, and the one before has kernels to make.
+    return next((n for n in reversed(good) if fits(trainer, module, images // n, more=1.0)), None)
 
 
-def fits(trainer: L.Trainer, module: Any, images: int) -> bool:
+def fits(trainer: L.Trainer, module: Any, images: int, more: float = 1.25) -> bool:
     """Return whether a forward and backward pass of so many images fits in memory, beside the state of Adam.
 
     It tries a quarter more images, so that other allocations and fragmentation do not end the training hours later.
     """
-    images = math.ceil(1.25 * images)
+    images = math.ceil(more * images)
     data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
     device = trainer.strategy.root_device
     module.to(device)
