@@ -12,7 +12,7 @@ from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from inkwash.random import Draws, generator
 from inkwash.run import load_run
-from inkwash.training import compute_mode
+from inkwash.training import compute_mode, threads
 from inkwash.training.build import build_module
 from inkwash.training.compute_mode import ComputeMode, Trial, choose, measure, pick
 from support.training import NO_METRIC, weights
@@ -80,10 +80,10 @@ def test_the_simplest_mode_is_replaced_by_one_that_is_clearly_faster(times, best
 def test_threads_are_those_of_affinity_and_quota(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(compute_mode, "cgroup_quota", lambda: None)
-    assert compute_mode.cores() == 8
-    monkeypatch.setattr(compute_mode, "cgroup_quota", lambda: 2.5)
-    assert compute_mode.cores() == 3
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: None)
+    assert threads.cores() == 8
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: 2.5)
+    assert threads.cores() == 3
     trainer = {"precision": "auto", "memory_format": "auto", "threads": None}
     assert compute_mode.simplest(trainer, CPU, processes=2).threads == 1
     assert compute_mode.simplest({**trainer, "threads": 5}, CPU, processes=2).threads == 5
@@ -106,24 +106,24 @@ def test_the_quota_of_a_container_is_read(tmp_path, files, group, quota):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "of").write_text(f"1:name=x:/other\n{group}\n")
-    assert compute_mode.cgroup_quota(tmp_path, tmp_path / "of") == quota
+    assert threads.cgroup_quota(tmp_path, tmp_path / "of") == quota
 
 
 def test_one_thread_draws_on_a_busy_machine(monkeypatch, caplog):
-    monkeypatch.setattr(compute_mode, "cores", lambda: 2)
-    monkeypatch.setattr(compute_mode, "is_busy", lambda: True)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    monkeypatch.setattr(threads, "is_busy", lambda: True)
     before = torch.get_num_threads()
     try:
         times = {1: 0.1, 2: 0.9}
-        monkeypatch.setattr(compute_mode, "_seconds_of_convolutions", lambda: times[torch.get_num_threads()])
-        compute_mode.set_threads_to_draw(None, 1)
+        monkeypatch.setattr(threads, "_seconds_of_convolutions", lambda: times[torch.get_num_threads()])
+        threads.set_threads_to_draw(None, 1)
         assert torch.get_num_threads() == 1
         assert "1 of 2, 9 times faster on this busy machine" in caplog.text
         times[2] = 0.15  # not worth other results in the last digit
-        compute_mode.set_threads_to_draw(None, 1)
+        threads.set_threads_to_draw(None, 1)
         assert torch.get_num_threads() == 2
         times[2] = 0.9
-        compute_mode.set_threads_to_draw(2, 1)
+        threads.set_threads_to_draw(2, 1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -27,8 +27,8 @@ from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import ClassLabels, labels_to_measure
-from inkwash.training.compute_mode import set_threads_to_draw
 from inkwash.training.micro_batches import enough_memory
+from inkwash.training.threads import set_threads_to_draw
 from inkwash.training.trainer import resolve_device, start_group
 
 log = logging.getLogger(__name__)

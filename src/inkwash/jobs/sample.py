@@ -20,9 +20,9 @@ from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.generate import labels_for
-from inkwash.training.compute_mode import set_threads_to_draw
 from inkwash.training.micro_batches import enough_memory
 from inkwash.training.precision import autocast
+from inkwash.training.threads import set_threads_to_draw
 from inkwash.training.trainer import resolve_device
 
 

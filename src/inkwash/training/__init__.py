@@ -55,6 +55,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     muon.py               an optimizer for matrices
     trainer.py            Lightning's Trainer, the number of threads, the device
     compute_mode.py       precision, memory format and threads, chosen by timing
+    threads.py            the number of CPU threads, and busy machines
     precision.py          names of precisions, and the autocast context
     build.py              the module of a configuration
     resume.py             where a training starts; names the other files that know about resuming

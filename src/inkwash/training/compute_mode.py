@@ -16,13 +16,10 @@ what is drawn with the run later is drawn in its precision and memory format whe
 import copy
 import logging
 import math
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +30,7 @@ from inkwash.errors import UserError
 from inkwash.random import Draws, generator
 from inkwash.training.micro_batches import free, is_exhaustion
 from inkwash.training.precision import autocast, bf16_is_native, check_precision, is_auto, resolve_precision
+from inkwash.training.threads import check_threads, cores, is_busy, threads_as_they_were
 
 log = logging.getLogger("inkwash")
 
@@ -46,10 +44,6 @@ ROUNDS = 5
 FASTER, FEWER_THREADS_FASTER = 0.95, 0.8
 # A mode whose second pass takes this many times the shortest second pass is not timed again.
 HOPELESS = 3.0
-# Drawing changes the number of threads only for this share of the time, that is on a busy machine: it is to repeat.
-FEWER_THREADS_DRAW_FASTER = 0.5
-# How busy a machine must be, as load for each core, for its threads to be timed before a short job too.
-BUSY = 0.25
 
 
 @dataclass(frozen=True)
@@ -95,53 +89,6 @@ class ComputeMode:
             module.to(memory_format=FORMATS[self.memory_format])
 
 
-def cores() -> int:
-    """Return how many CPU cores this process may use: by its affinity, its cgroup's quota and OMP_NUM_THREADS.
-
-    A container with two CPUs of a host with 64 sees 64, and 64 threads that share two.
-    """
-    most = [torch.get_num_threads()]
-    if hasattr(os, "sched_getaffinity"):
-        most.append(len(os.sched_getaffinity(0)))
-    if (quota := cgroup_quota()) is not None:
-        most.append(math.ceil(quota))
-    return max(1, min(most))
-
-
-def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Return the CPUs' worth of time that the control group of this process has, of version 2 or 1; None for no limit.
-
-    The least of its own and its ancestors' counts. In a container its group is usually mounted as the root.
-    """
-    try:
-        lines = [line.split(":", 2)[2] for line in of.read_text().splitlines() if line.count(":") >= 2]
-    except OSError:
-        lines = []
-    groups = {Path("/"), *(parent for line in lines for parent in (Path(line), *Path(line).parents))}
-    quotas = []
-    for group in groups:
-        for base in (root, root / "cpu", root / "cpu,cpuacct"):
-            folder = base / str(group).lstrip("/")
-            quotas += [quota for quota in (_version_2(folder), _version_1(folder)) if quota is not None]
-    return min(quotas, default=None)
-
-
-def _version_2(folder: Path) -> float | None:
-    try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
-
-
-def _version_1(folder: Path) -> float | None:
-    try:
-        quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        return quota / period if quota > 0 else None
-    except (OSError, ValueError):
-        return None
-
-
 def simplest(trainer: Mapping[str, Any], device: torch.device, processes: int) -> ComputeMode:
     """Return what the configuration asks for, and the simplest mode where it asks for nothing.
 
@@ -151,7 +98,7 @@ def simplest(trainer: Mapping[str, Any], device: torch.device, processes: int) -
     memory_format, threads = trainer.get("memory_format", "auto"), trainer["threads"]
     if memory_format not in ("auto", *FORMATS):
         raise UserError(f"trainer.memory_format={memory_format} must be auto, {' or '.join(FORMATS)}")
-    _check_threads(threads)
+    check_threads(threads)
     check_precision(precision := trainer["precision"])
     if is_auto(precision):
         precision = "bf16-mixed" if device.type == "cuda" and bf16_is_native(device) else "32-true"
@@ -161,11 +108,6 @@ def simplest(trainer: Mapping[str, Any], device: torch.device, processes: int) -
         "contiguous" if memory_format == "auto" else memory_format,
         threads or max(1, cores() // processes),
     )
-
-
-def _check_threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise UserError(f"trainer.threads={threads} must be at least 1, or null for the fastest number")
 
 
 def choose(
@@ -221,44 +163,6 @@ def choose(
         finally:
             trial = None
             free()
-
-
-def is_busy() -> bool:
-    """Tell whether other processes keep the machine busy."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
-
-
-def set_threads_to_draw(threads: int | None, processes: int) -> None:
-    """Set the number of threads of a process that draws or measures images.
-
-    Args:
-        threads: as the configuration has it; None for the cores' number, or one where that is much faster.
-        processes: on this machine, which share its cores.
-
-    Raises:
-        UserError: threads is not positive.
-    """
-    _check_threads(threads)
-    most = threads or max(1, cores() // processes)
-    torch.set_num_threads(most)
-    if threads is None and most > 1 and is_busy():
-        times = dict.fromkeys((most, 1), math.inf)
-        for number in 2 * [*times]:  # the first time each is slower
-            torch.set_num_threads(number)
-            times[number] = min(times[number], _seconds_of_convolutions())
-        torch.set_num_threads(most)
-        if times[1] < FEWER_THREADS_DRAW_FASTER * times[most]:
-            log.warning("threads      1 of %d, %.0f times faster on this busy machine", most, times[most] / times[1])
-            torch.set_num_threads(1)
-
-
-def _seconds_of_convolutions() -> float:
-    """Return the time of some convolutions, each of which waits for all threads."""
-    x, kernel = torch.ones(32, 32, 16, 16), torch.ones(32, 32, 3, 3)
-    start = time.perf_counter()
-    for _ in range(10):
-        nn.functional.conv2d(x, kernel, padding=1)
-    return time.perf_counter() - start
 
 
 def mode_of_old_runs(trainer: Mapping[str, Any], device: torch.device, processes: int) -> ComputeMode:
@@ -412,13 +316,3 @@ def _difference(mode: ComputeMode, other: ComputeMode) -> str:
         return f"{other.threads} thread{'s' * (other.threads > 1)}"
     keys = ("precision", "memory_format")
     return " ".join(getattr(other, key) for key in keys if getattr(other, key) != getattr(mode, key))
-
-
-@contextmanager
-def threads_as_they_were() -> Iterator[None]:
-    """Give torch its number of threads back at the end."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,7 +1,6 @@
 """Build Lightning's Trainer for a rank, and choose its device, strategy and threads."""
 
 import contextlib
-import logging
 import os
 from typing import Any
 
@@ -19,7 +18,6 @@ from inkwash.launch.environment import RankEnv
 from inkwash.training.compute_mode import simplest
 from inkwash.training.fsdp import ShardedStrategy
 
-log = logging.getLogger(__name__)
 PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 NOTHING = contextlib.nullcontext()
@@ -59,7 +57,7 @@ def build_trainer(
             (micro_batches.py).
         gradient_clip_val: greatest norm of the gradient; None to clip nothing.
         memory_format: of the network, which has been put into it.
-        threads: CPU threads of each process; None to leave torch's number. These three, which a configuration may leave
+        threads: CPU threads of each process; None for one on each core. These three, which a configuration may leave
             to a choice, have been chosen (compute_mode.py).
         options: other arguments of Lightning's Trainer, those of config/trainer_options.py. A profiler, `simple`,
             `advanced` or `pytorch`, writes fit-profile.txt to the run directory.
