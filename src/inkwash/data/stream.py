@@ -85,7 +85,7 @@ class Stream(Dataset):
         """Return height and width, as they are in their files, of those of the first images that can be read."""
         found = []
         for index in range(min(count, len(self))):
-            block = int(np.searchsorted(self.firsts, index, side="right")) - 1
+            block = self._block_of(index)
             encoded = self._read(block)[int(self.chosen[index] - self.shards.firsts[block])]
             with suppress(UserError, OSError, SyntaxError):
                 found.append(size_of(encoded))
@@ -125,9 +125,12 @@ class Stream(Dataset):
         )
         return indices[torch.randperm(len(indices), generator=generator(seed, "rows", epoch, offset=block))]
 
+    def _block_of(self, index: int) -> int:
+        return int(np.searchsorted(self.firsts, index, side="right")) - 1
+
     def _image(self, index: int) -> tuple[Tensor, int]:
         """Return an image, uint8 (C, H, W), and its label."""
-        block = int(np.searchsorted(self.firsts, index, side="right")) - 1
+        block = self._block_of(index)
         first, end = (int(i) for i in self.firsts[block : block + 2])
         encoded, start = self._read(block), int(self.shards.firsts[block])
         for other in (*range(index, end), *range(first, index)):
