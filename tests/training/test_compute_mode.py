@@ -12,9 +12,10 @@ from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from inkwash.random import Draws, generator
 from inkwash.run import load_run
-from inkwash.training import compute_mode, threads
+from inkwash.training import compute_mode, mode_choice, threads
 from inkwash.training.build import build_module
-from inkwash.training.compute_mode import ComputeMode, Trial, choose, measure, pick
+from inkwash.training.compute_mode import ComputeMode
+from inkwash.training.mode_choice import Trial, choose, measure, pick
 from support.training import NO_METRIC, weights
 
 CPU = torch.device("cpu")
@@ -55,7 +56,7 @@ def test_a_mode_that_is_far_behind_is_not_timed_again():
 def test_a_mode_that_a_network_cannot_compute_in_costs_nothing():
     clock = Clock({PLAIN: 1.0, BF16: math.inf})
     assert measure(clock, [PLAIN, BF16], 100.0) == {PLAIN: 1.0, BF16: math.inf}
-    assert clock.calls.count(PLAIN) == 2 + compute_mode.ROUNDS
+    assert clock.calls.count(PLAIN) == 2 + mode_choice.ROUNDS
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def timed(monkeypatch):
     asked = []
 
     def set_to(seconds):
-        monkeypatch.setattr(compute_mode, "LEAST_STEPS", 1)
+        monkeypatch.setattr(mode_choice, "LEAST_STEPS", 1)
         monkeypatch.setattr(Trial, "seconds", lambda self, mode: asked.append(mode) or seconds(mode))
         return asked
 
@@ -185,7 +186,7 @@ def test_what_is_asked_for_is_not_timed(compose_config, timed, overrides):
 def test_short_compiled_and_sharded_trainings_take_the_simplest(compose_config, overrides):
     config = compose_config("model.channels=8", *overrides)
     choice = choose(config, build_module(config), CPU, 1)
-    assert choice == compute_mode.Choice(ALONE)
+    assert choice == mode_choice.Choice(ALONE)
 
 
 def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):

@@ -29,8 +29,9 @@ from inkwash.training.build import build_module
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.stop_on_signal import StopOnSignal, Stopped
 from inkwash.training.compile import compile_network
-from inkwash.training.compute_mode import Choice, ComputeMode, choose, mode_of_old_runs
+from inkwash.training.compute_mode import ComputeMode, mode_of_old_runs
 from inkwash.training.log_setup import logging_of
+from inkwash.training.mode_choice import Choice, choose
 from inkwash.training.module import DiffusionModule
 from inkwash.training.trainer import check_processes, resolve_device, start_group
 

@@ -1,6 +1,6 @@
 """The floating-point precision of a training, and the context in which networks compute.
 
-`precision=auto` is chosen by timing (compute_mode.py); before there was that, by `resolve_precision`.
+`precision=auto` is chosen by timing (mode_choice.py); before there was that, by `resolve_precision`.
 """
 
 import torch

@@ -58,7 +58,7 @@ def build_trainer(
         gradient_clip_val: greatest norm of the gradient; None to clip nothing.
         memory_format: of the network, which has been put into it.
         threads: CPU threads of each process; None for one on each core. These three, which a configuration may leave
-            to a choice, have been chosen (compute_mode.py).
+            to a choice, have been chosen (mode_choice.py).
         options: other arguments of Lightning's Trainer, those of config/trainer_options.py. A profiler, `simple`,
             `advanced` or `pytorch`, writes fit-profile.txt to the run directory.
         wiring: callbacks, logger and default_root_dir, from the caller.

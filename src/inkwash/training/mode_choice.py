@@ -1,0 +1,239 @@
+"""Choose precision, memory format and CPU threads by timing steps, where the configuration leaves them to `auto`.
+
+No flag of a processor says what is fast. bfloat16 doubles the speed of one server and halves that of another which
+names the same instructions; two threads are 1.7 times one on a quiet machine, and ten times slower beside one busy
+process. So a training of many steps begins by timing a few forward and backward passes of its own network, at its own
+batch size, in each of the modes in question, by turns, and takes the fastest. Nothing of the run is touched: a copy of
+the network computes the loss of noise, with random numbers of its own.
+
+What may be chosen are float32 (with TF32 on GPUs, 10 bits of the mantissa in matrix products), bfloat16 autocast (7
+bits), and float16 autocast with a loss scaler where a GPU has no bfloat16; weights and averages stay in float32. A mode
+must be 5% faster than the simplest one (float32, or bfloat16 on a GPU that has it; contiguous; all threads) to replace
+it, and one thread 20% faster than several.
+"""
+
+import copy
+import logging
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from inkwash.random import Draws, generator
+from inkwash.training.compute_mode import ComputeMode, simplest
+from inkwash.training.micro_batches import free, is_exhaustion
+from inkwash.training.precision import autocast, bf16_is_native, is_auto
+from inkwash.training.threads import is_busy, threads_as_they_were
+
+log = logging.getLogger("inkwash")
+
+# A shorter training is over before a choice has paid.
+LEAST_STEPS = 200
+# Timing takes this share of the training, or that many seconds if they are more.
+SHARE, SECONDS = 0.02, 3.0
+ROUNDS = 5
+# What replaces the simplest mode must take less than this share of its time.
+FASTER, FEWER_THREADS_FASTER = 0.95, 0.8
+# A mode whose second pass takes this many times the shortest second pass is not timed again.
+HOPELESS = 3.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A mode, and a line for the log on how it was chosen, empty if nothing was timed."""
+
+    mode: ComputeMode
+    line: str = ""
+
+
+def choose(
+    config: Mapping[str, Any],
+    module: Any,
+    device: torch.device,
+    processes: int,
+    world_size: int = 1,
+    known: ComputeMode | None = None,
+    join: Callable[[], Any] = lambda: None,
+) -> Choice:
+    """Return the mode of a training: what its configuration asks for, else that of its checkpoint, else the fastest.
+
+    Args:
+        config: of the run.
+        module: its DiffusionModule, not compiled yet, which is left as it is.
+        processes: on this machine, which share its cores.
+        world_size: number of all processes, which choose together.
+        known: the mode of the checkpoint that the training goes on from.
+        join: joins the process group; called only if there is something to time.
+    """
+    trainer = config["trainer"]
+    start = simplest(trainer, device, processes)
+    open_keys = [key for key in ("precision", "memory_format") if is_auto(trainer.get(key, "auto"))]
+    open_keys += ["threads"] if trainer["threads"] is None else []
+    if known is not None and known.device == device.type:
+        kept = {key: getattr(known, key) for key in open_keys}
+        if kept.get("threads", 1) > start.threads:
+            log.warning(
+                "threads      %d, not the %d of the checkpoint, which this machine does not have: results agree to "
+                "rounding, no longer bit for bit", start.threads, kept.pop("threads"),
+            )  # fmt: skip
+        return Choice(replace(start, **kept))
+    threads, pairs = _stages(start, open_keys, device, config)
+    if trainer["max_steps"] < LEAST_STEPS or trainer["strategy"] == "fsdp" or config["compile"]:
+        pairs = []
+        threads = threads if world_size == 1 and is_busy() else []
+    if not threads and not pairs:
+        return Choice(start)
+    if world_size > 1:
+        join()
+    parts = trainer["accumulate_grad_batches"]
+    parts = parts if isinstance(parts, int) else 1
+    images = max(1, config["data"]["batch_size"] // (world_size * parts))
+    with threads_as_they_were():
+        try:
+            trial = Trial(module, tuple(config["data"]["shape"]), images, device)
+            return _fastest(trial, start, [threads, pairs], trainer["max_steps"] * parts)
+        except Exception as error:
+            if not is_exhaustion(error):
+                raise
+            return Choice(start)
+        finally:
+            trial = None
+            free()
+
+
+def _stages(
+    start: ComputeMode, open_keys: Sequence[str], device: torch.device, config: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the changes of the mode to try: first the threads, then precision and memory format, all pairs."""
+    threads = [{"threads": 1}] if "threads" in open_keys and device.type == "cpu" and start.threads > 1 else []
+    precisions, formats = [start.precision], [start.memory_format]
+    if "precision" in open_keys:
+        if device.type == "cpu":
+            others = ["bf16-mixed"] if bf16_is_native(device) else []
+        elif bf16_is_native(device):
+            others = ["32-true"]
+        else:  # a fused optimizer does not clip scaled gradients
+            others = [] if config["optimizer"].get("fused") else ["16-mixed"]
+        precisions += others
+    if "memory_format" in open_keys:
+        formats.append("channels_last")
+    pairs = [{"precision": p, "memory_format": f} for p in precisions for f in formats][1:]
+    return threads, pairs
+
+
+class Trial:
+    """A copy of a training's network that takes steps in any mode.
+
+    Args:
+        module: the DiffusionModule.
+        shape: of an image, (C, H, W).
+        images: of a step.
+    """
+
+    def __init__(self, module: Any, shape: tuple[int, ...], images: int, device: torch.device):
+        self.denoiser = copy.deepcopy(module.denoiser).to(device).train()
+        self.loss, self.device = copy.deepcopy(module.loss).to(device), device
+        self.x_0 = torch.randn(images, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+        classes = module.num_classes
+        self.y = None if classes is None else torch.arange(images, device=device) % classes
+
+    def fewer_images(self) -> bool:
+        """Halve the batch; returns whether that was possible."""
+        possible = len(self.x_0) > 1
+        self.x_0 = self.x_0[: max(1, len(self.x_0) // 2)]
+        self.y = None if self.y is None else self.y[: len(self.x_0)]
+        return possible
+
+    def seconds(self, mode: ComputeMode) -> float:
+        """Return the time of a forward and backward pass; infinity if the network cannot compute in this mode."""
+        torch.set_num_threads(mode.threads)
+        mode.arrange(self.denoiser)
+        try:
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                self._wait()
+                start = time.perf_counter()
+                with autocast(mode.precision, self.device):
+                    draws = Draws([generator("speed")], self.device)
+                    loss = self.loss(self.denoiser, self.x_0, self.y, draws).loss.mean()
+                loss.backward()
+                self._wait()
+                return time.perf_counter() - start
+        except (RuntimeError, NotImplementedError) as error:  # an operator without bfloat16, a view of channels_last
+            if is_exhaustion(error):
+                raise
+            return math.inf
+        finally:
+            self.denoiser.zero_grad(set_to_none=True)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[str, Any]]], steps: int) -> Choice:
+    """Return the fastest mode; each stage begins from the best of the one before."""
+    trial.seconds(start)  # the first pass prepares the kernels
+    [once] = _agreed([trial.seconds(start)])
+    if once == math.inf:
+        return Choice(start)  # the training will say what is wrong
+    budget = max(SHARE * steps * once, SECONDS)
+    modes = sum(len(stage) + 1 for stage in stages if stage)
+    while 3 * modes * once > budget and trial.fewer_images():
+        [once] = _agreed([trial.seconds(start)])
+    best, seen = start, {}
+    for changes in stages:
+        if changes:
+            modes_here = [best, *(replace(best, **change) for change in changes)]
+            times = measure(trial, modes_here, budget * len(modes_here) / modes)
+            seen |= times
+            best = pick(best, times)
+    others = ", ".join(f"{_difference(best, mode)} {_shown(t)}" for mode, t in seen.items() if mode != best)
+    n = len(trial.x_0)
+    return Choice(best, f"{best}: {_shown(seen[best])} for a pass of {n} image{'s' * (n > 1)} ({others})")
+
+
+def measure(trial: Trial, modes: Sequence[ComputeMode], seconds: float) -> dict[ComputeMode, float]:
+    """Return the median time of a pass in each mode, taken by turns for so many seconds at most, all ranks together."""
+    begun = [trial.seconds(mode) for mode in modes]  # prepares the kernels
+    first = dict(zip(modes, _agreed([trial.seconds(mode) for mode in modes]), strict=True))
+    seconds -= sum(t for t in (*_agreed(begun), *first.values()) if t < math.inf)
+    least = min(first.values())
+    hopeful = [mode for mode in modes if first[mode] < HOPELESS * least]
+    rounds = int(seconds / sum(first[mode] for mode in hopeful))
+    rows = [[trial.seconds(mode) for mode in hopeful] for _ in range(max(1, min(rounds, ROUNDS)))]
+    medians = _agreed([statistics.median(column) for column in zip(*rows, strict=True)])
+    return {**first, **dict(zip(hopeful, medians, strict=True))}
+
+
+def pick(start: ComputeMode, times: Mapping[ComputeMode, float]) -> ComputeMode:
+    """Return the fastest mode, or the first one if no other is faster by enough."""
+    best = min(times, key=lambda mode: times[mode])
+    enough = FASTER if best.threads == start.threads else FEWER_THREADS_FASTER
+    return best if times[best] < enough * times[start] else start
+
+
+def _agreed(values: list[float]) -> list[float]:
+    """Return the greatest of each value over the ranks: a step takes as long as the slowest."""
+    if not dist.is_initialized():
+        return values
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    tensor = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return tensor.tolist()
+
+
+def _shown(seconds: float) -> str:
+    return "impossible" if seconds == math.inf else f"{1000 * seconds:.3g} ms"
+
+
+def _difference(mode: ComputeMode, other: ComputeMode) -> str:
+    """Say how another mode differs."""
+    if other.threads != mode.threads:
+        return f"{other.threads} thread{'s' * (other.threads > 1)}"
+    keys = ("precision", "memory_format")
+    return " ".join(getattr(other, key) for key in keys if getattr(other, key) != getattr(mode, key))
