@@ -31,6 +31,7 @@ TARGETS = {
     "inkwash.training.callbacks.signals": "inkwash.training.callbacks.stop_on_signal",
     "inkwash.training.job_tracking": "inkwash.tracking.wandb_jobs",
     "inkwash.training.memory": "inkwash.training.micro_batches",
+    "inkwash.training.muon": "inkwash.muon",
     "inkwash.training.metrics_csv": "inkwash.tracking.csv_logger",
     "inkwash.training.sharding": "inkwash.training.fsdp",
     "inkwash.training.tracking": "inkwash.tracking.wandb_logger",

@@ -52,7 +52,6 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     ema.py                decay rules of the averaged weights
     buffers.py            a network's buffers: in the averages, and on the ranks
     learning_rate.py      schedules of the learning rate
-    muon.py               an optimizer for matrices
     trainer.py            Lightning's Trainer, the number of threads, the device
     compute_mode.py       precision, memory format and threads of a run
     mode_choice.py        their choice by timing

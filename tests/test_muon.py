@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from inkwash import muon
 from inkwash.config.instantiate import build
 from inkwash.config.signatures import check_arguments
 from inkwash.errors import UserError
-from inkwash.training import muon
+from inkwash.muon import Muon, hidden_matrices, newton_schulz, orthogonalised
 from inkwash.training.build import build_module
-from inkwash.training.muon import Muon, hidden_matrices, newton_schulz, orthogonalised
 from support.training import NO_METRIC, checkpoint, rows
 
 # --- The iteration ----------------------------------------------------------------------------------------------------
