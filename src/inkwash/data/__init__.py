@@ -33,9 +33,9 @@ Caches are named by a hash of all that their content depends on: names, sizes an
 options, and DECODER, which changes with decode.py. Deleting one only costs the time to make it again. caches.py makes
 them once for all processes and users; a cache that is filled may be read-only.
 
-readers.py is about the processes that read ahead: how a split gets to them, and how batches come back. files.py reads
-the images that a user names for editing. module.py is the LightningDataModule around any source; open
-images.py first, then batches.py.
+on_gpu.py keeps a small set in the GPU's memory. readers.py is about the processes that read ahead: how a split gets to
+them, and how batches come back. files.py reads the images that a user names for editing. module.py is the
+LightningDataModule around any source; open images.py first, then batches.py.
 
 A new source is one class with `load(split, shape, path) -> ImageSplit` and a YAML in conf/data/. For encoded images
 derive from `EncodedSource` (encoded.py) and write `find`; for shards derive from `StreamedSource` (streamed.py) and

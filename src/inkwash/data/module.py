@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Source
+from inkwash.data.on_gpu import on_gpu
 from inkwash.data.readers import Read, plan
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit, to_float
@@ -31,6 +32,7 @@ class ImageDataModule(LightningDataModule):
         path: the place of the images, for sources that do not bring their own.
         flip: if true, an epoch has every image and its mirror image.
         num_workers: processes that read batches ahead; 0 is fastest for images in memory.
+        on_gpu: whether the images live on the GPU: true, false, or "auto" (on_gpu.py).
         seed: of the order of the images.
     """
 
@@ -43,6 +45,7 @@ class ImageDataModule(LightningDataModule):
         path: str | None = None,
         flip: bool = False,
         num_workers: int = 0,
+        on_gpu: bool | str = "auto",
         seed: int = 0,
     ):
         super().__init__()
@@ -59,6 +62,7 @@ class ImageDataModule(LightningDataModule):
         self.path = path
         self.flip = flip
         self.num_workers = num_workers
+        self.on_gpu = on_gpu
         self.seed = seed
 
     @cached_property
@@ -93,6 +97,9 @@ class ImageDataModule(LightningDataModule):
             # Lightning's overfit_batches means the same batches in each of its epochs
             start_step=lambda: 0 if trainer.overfit_batches else trainer.global_step,
         )
+        device = trainer.strategy.root_device
+        if resident := on_gpu(self.train, device, self.on_gpu, self.flip):
+            return DataLoader(resident, batch_sampler=batches, collate_fn=_as_it_is)
         size = self.batch_size // (trainer.world_size * trainer.accumulate_grad_batches)
         readers, by_pipe = plan(
             self.num_workers, size * (math.prod(self.shape) + 8), trainer.world_size // trainer.num_nodes
@@ -104,7 +111,7 @@ class ImageDataModule(LightningDataModule):
             num_workers=readers,
             persistent_workers=readers > 0,
             worker_init_fn=serve,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
+            pin_memory=device.type == "cuda",
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
