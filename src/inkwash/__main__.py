@@ -4,6 +4,8 @@ import importlib
 import signal
 import sys
 
+from inkwash.config.help import page
+
 # name: (module of inkwash.commands, description, example)
 COMMANDS = {
     "train": ("train", "train one model", "inkwash train model=unet_small schedule=cosine"),
@@ -50,6 +52,9 @@ def main(name: str | None = None) -> None:
         if name not in COMMANDS:
             sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
+    if not {"--help", "-h"}.isdisjoint(sys.argv[1:]):
+        print(page({"sweep": "train"}.get(name, name), sys.argv[1:]))
+        return
     if sys.platform == "win32" and name in OF_UNIX:
         sys.exit(f"error: {name} needs Linux or macOS: on Windows run it in WSL 2, which `wsl --install` sets up")
     importlib.import_module(f"inkwash.commands.{COMMANDS[name][0]}").main()

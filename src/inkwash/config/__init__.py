@@ -18,7 +18,7 @@ source (signatures.py, annotations.py). What a configuration may call is decided
 that conf/ names, optimizers and modules of torch, callbacks of Lightning, and the user's packages in INKWASH_TRUST.
 class_attributes.py reads an attribute of a class from its source. suggest.py finds "did you mean"; renames.py maps
 names of older versions to today's; secrets.py finds API keys; paths.py finds conf/; home.py names a home where there
-is none; trainer_options.py has the table of Lightning's arguments.
+is none; trainer_options.py has the table of Lightning's arguments; help.py makes the page of --help.
 
 A new command: a dataclass in schema.py, conf/COMMAND.yaml, a module in commands/, a line in __main__.py.
 A class that moves: its old name in renames.py, so that the config.yaml of older runs goes on working.

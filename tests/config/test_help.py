@@ -1,0 +1,50 @@
+"""--help: one screen for each command, of the comments in conf/."""
+
+import sys
+
+import pytest
+import yaml
+
+from inkwash.__main__ import COMMANDS, main
+from inkwash.config.help import page
+from inkwash.config.paths import config_dir
+
+NAMES = sorted(COMMANDS.keys() - {"sweep"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_fits_a_screen_and_has_every_key(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = page(name).splitlines()
+    assert len(lines) <= 46
+    assert f"inkwash {name} " in page(name) or f"inkwash {name}," in page(name)
+    assert "make " not in page(name).partition("\n\n")[0]
+    with open(f"{config_dir()}/{name}.yaml") as file:
+        config = yaml.safe_load(file)
+    groups = {key for item in config["defaults"] if isinstance(item, dict) for key in item if " " not in key}
+    for key in {*config, *groups} - {"defaults", "hydra"}:
+        assert any(line.split()[:1] in ([key], [f"{key}:"]) for line in lines), key
+
+
+def test_the_choice_of_the_command_is_marked():
+    (line,) = [line for line in page("train").splitlines() if line.split()[:1] == ["schedule"]]
+    assert line.split()[1:3] == ["[cosine]", "cosine_shifted"]
+    assert "[fid]" in page("train")
+    assert " kid" in page("train")
+
+
+@pytest.mark.parametrize("form", [("--config-dir={}",), ("--config-dir", "{}"), ("-cd", "{}")])
+def test_choices_of_ones_own(form, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "my_net.yaml").write_text("")
+    arguments = [part.format(tmp_path) for part in form]
+    assert " my_net " in page("train", ["model=my_net", *arguments])
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("name", ["sweep", *NAMES])
+def test_every_command_prints_its_page(name, flag, monkeypatch, capsys):
+    monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["inkwash", name, "seed=1", flag])
+    main()
+    assert capsys.readouterr().out == page({"sweep": "train"}.get(name, name)) + "\n"
