@@ -112,12 +112,12 @@ MISTAKES = {
     "later sampler": (("run=tiny", "sampler=ddim,dim"), "Could not find 'sampler/dim'"),
     "metric": (("run=tiny", "metrics=[fid,fd]"), "Could not load 'metrics/fd'"),
     "one image": (("run=tiny", "num_images=1"), "num_images=1"),
-    "heun in a later cell": (("run=tiny", "sampler=ddim,heun"), "sampler=heun steps in sigma / alpha"),
+    "no cell is left": (("run=tiny", "sampler=heun"), "sampler=heun steps in sigma / alpha"),
     "a list of eyes": (("run=tiny", "extractor=classifier,inception"), "extractor cannot be a list"),
 }  # fmt: skip
 
 
-SLOW = {"heun in a later cell"}  # whose ranks must have begun; test_assess.py has it without them
+SLOW = {"no cell is left"}  # whose ranks must have begun; jobs/test_evaluate.py has it without them
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,16 @@ def test_mistakes_end_in_a_sentence(arguments, sentence, workplace):
     assert result.returncode == 1
     assert sentence in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_refused_cell_is_a_row_and_the_others_are_measured(workplace):
+    result = inkwash("evaluate", "run=tiny", "sampler=ddim,heun", "spacing.steps=2", "out=part", *FEW, cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    assert "refused" in result.stdout
+    assert "sampler=heun: sampler=heun steps in sigma / alpha" in " ".join(result.stdout.split())
+    (cell,) = table(workplace / "part")
+    assert cell["sampler"] == "DDIM"
 
 
 @pytest.mark.slow

@@ -41,11 +41,20 @@ def test_a_likelihood_the_schedule_lacks_is_refused_at_once(
     refused(schedule, bits, [SAMPLER], message, tmp_path, monkeypatch, compose_config)
 
 
-def test_a_sampler_of_a_later_cell_is_refused_at_once(tmp_path, monkeypatch, compose_config):
-    heun = {**SAMPLER, "_target_": "inkwash.samplers.heun.Heun"}
-    refused(
-        "cosine", None, [SAMPLER, heun], "sampler=heun steps in sigma / alpha", tmp_path, monkeypatch, compose_config
-    )
+HEUN = {**SAMPLER, "_target_": "inkwash.samplers.heun.Heun"}
+
+
+def test_a_sampler_that_the_schedule_refuses_ends_it_at_once(tmp_path, monkeypatch, compose_config):
+    message = "sampler=heun steps in sigma / alpha"
+    refused("cosine", None, [HEUN, HEUN], message, tmp_path, monkeypatch, compose_config)
+
+
+def test_a_refused_sampler_leaves_the_other_cells(tmp_path, compose_config):
+    RunDirectory(tmp_path).write_config(compose_config("schedule=cosine"))
+    cells = [{"name": "sampler=ddim", "sampler": SAMPLER}, {"name": "sampler=heun", "sampler": HEUN}]
+    found = evaluate.check_path({"run": str(tmp_path), "likelihood": None, "cells": cells})
+    assert found.keys() == {"sampler=heun"}
+    assert "sampler=heun steps in sigma / alpha" in found["sampler=heun"]
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,40 @@ def test_plot_has_a_line_for_each_sampler(tmp_path):
         assert picture.size == (1050, 675)
     plot_quality(tmp_path / "one.png", RESULTS[:1])
     assert not (tmp_path / "one.png").exists()
+
+
+LONG = "sampler=ddim,spacing.steps=10"
+METRICS = ("fd", "kid_mean", "precision", "recall", "density", "coverage", "accuracy", "memorised")
+
+
+@pytest.mark.parametrize("cells", [1, 2, 7])
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_no_name_and_no_number_is_broken(width, cells, capsys, monkeypatch):
+    """Nine columns at 80 letters had one letter to a line."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = [result(f"{LONG}{i}", "DDIM", 10, 0, 1.0) for i in range(cells)]
+    for i, r in enumerate(results):
+        r["metrics"] |= {f"{m}_classifier_1350": 0.1111 * (j + 1) for j, m in enumerate(METRICS)}
+        del r["metrics"]["fd_eyes_100"]
+        r["records"] = {f"{m}_classifier_1350": {"notes": []} for m in METRICS}
+        r["metrics"]["fd_classifier_1350"] += i
+    console_table(results)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word for line in lines for word in line.split()}
+    assert words >= {*METRICS, "*_classifier_1350", "evaluations", "0.2222", "0.8888"}
+    assert {f"{i}.111" for i in range(1, cells)} <= words
+    assert len(lines) <= 4 * (cells + 4) or width < 80
+
+
+def test_a_refused_cell_is_a_row_with_its_reason(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    refused = {"sampler=heun": "sampler=heun needs schedule=edm"}
+    console_table(RESULTS, refused)
+    out = capsys.readouterr().out
+    assert [line.split("│")[2].strip() for line in out.splitlines() if "│ sampler=heun " in line][-1] == "refused"
+    assert "sampler=heun: sampler=heun needs schedule=edm" in out
+    write_tables(tmp_path, RESULTS, refused)
+    with open(tmp_path / "table.csv") as file:
+        assert list(csv.DictReader(file))[-1]["refused"] == refused["sampler=heun"]
+    assert json.loads((tmp_path / "table.json").read_text()) == RESULTS

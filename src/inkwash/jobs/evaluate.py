@@ -44,13 +44,13 @@ def evaluate(directory: Path) -> None:
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s")
     set_threads_to_draw(config["trainer"]["threads"], RankEnv.current().local_world_size)
     data = build({**config["data"], "num_workers": 0})
-    check_path(config)
+    refused = check_path(config)
     data.setup()  # on all ranks: the first one decodes the images, and may take longer than others wait for an answer
     check_labels(config, data)
     evaluation = Evaluation(directory, config, data, rank, world, device)
-    results = [evaluation.result(cell) for cell in config["cells"]]
+    results = [evaluation.result(cell) for cell in config["cells"] if cell["name"] not in refused]
     if rank == 0:
-        publish(directory, config, results)
+        publish(directory, config, results, refused)
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -189,26 +189,44 @@ class Evaluation:
         return meter.compute()
 
 
-def publish(directory: Path, config: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """Write the table and the plot of all results, and send them to W&B if the configuration asks for that."""
-    write_tables(directory, results)
+def publish(
+    directory: Path, config: dict[str, Any], results: list[dict[str, Any]], refused: dict[str, str] | None = None
+) -> None:
+    """Write the table and the plot of all results, and send them to W&B if the configuration asks for that.
+
+    Args:
+        refused: why cells could not be measured, by name.
+    """
+    write_tables(directory, results, refused)
     plot_quality(directory / "quality.png", results)
-    console_table(results)
+    console_table(results, refused)
     if config["tracking"] is not None:
         tracker, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
         checkpoints = sorted({cell["checkpoint"] for cell in config["cells"]})
         tracker(directory, "evaluation", config, trained, checkpoints, rows(results), [directory / "quality.png"])
 
 
-def check_path(config: dict[str, Any]) -> None:
-    """Raise UserError for a sampler or a likelihood that the run's schedule does not allow."""
-    if config["run"] is not None:
-        trained = RunDirectory(config["run"]).config
-        schedule = build(trained["schedule"])
-        for cell in config["cells"]:
+def check_path(config: dict[str, Any]) -> dict[str, str]:
+    """Return why cells cannot be measured, by name: samplers that the run's schedule does not allow.
+
+    Raises:
+        UserError: it allows none of them, or not the likelihood.
+    """
+    if config["run"] is None:
+        return {}
+    trained = RunDirectory(config["run"]).config
+    schedule = build(trained["schedule"])
+    if config["likelihood"] is not None:
+        build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
+    refused: dict[str, str] = {}
+    for cell in config["cells"]:
+        try:
             build(cell["sampler"]).check(schedule)
-        if config["likelihood"] is not None:
-            build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
+        except UserError as error:
+            refused[cell["name"]] = str(error)
+    if all(cell["name"] in refused for cell in config["cells"]):
+        raise UserError(next(iter(refused.values())))
+    return refused
 
 
 def check_labels(config: dict[str, Any], data: Any) -> None:

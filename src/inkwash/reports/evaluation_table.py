@@ -1,18 +1,17 @@
 """Write the results of an evaluation as tables and a plot."""
 
 import csv
+import itertools
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from inkwash.files import replacing, write_text
 from inkwash.metrics.summary import summarise
+from inkwash.reports.console import print_table
 from inkwash.runs.best import lower_is_better, main_metric, sign_of
 
 Results = Sequence[dict[str, Any]]
@@ -59,14 +58,18 @@ def _without_seed(name: str) -> str:
     return " ".join(part for part in name.split() if not part.startswith("seed="))
 
 
-def write_tables(directory: Path, results: Results) -> None:
-    """Write table.json with every record, table.csv with the values, and seeds.json if there are several seeds."""
+def write_tables(directory: Path, results: Results, refused: Mapping[str, str] | None = None) -> None:
+    """Write table.json with every record, table.csv with the values, and seeds.json if there are several seeds.
+
+    Args:
+        refused: the reasons of cells that could not be measured, by name: rows of table.csv.
+    """
     (directory / "seeds.json").unlink(missing_ok=True)
     write_text(directory / "table.json", json.dumps(list(results), indent=2) + "\n")
     if groups := over_seeds(results):
         plain = [{"name": g["name"], **{k: asdict(v) for k, v in g["metrics"].items()}} for g in groups]
         write_text(directory / "seeds.json", json.dumps(plain, indent=2) + "\n")
-    flat = rows(results)
+    flat = [*rows(results), *({"name": name, "refused": reason} for name, reason in (refused or {}).items())]
     path = directory / "table.csv"
     with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in flat for key in row)))
@@ -74,26 +77,35 @@ def write_tables(directory: Path, results: Results) -> None:
         writer.writerows(flat)
 
 
-def console_table(results: Results) -> None:
-    """Print the table, the best first, and below it the notes of the records."""
-    flat = rows(results)
+def console_table(results: Results, refused: Mapping[str, str] | None = None) -> None:
+    """Print the table, the best first, and below it the notes of the records and why cells were refused."""
+    refused = refused or {}
     names = list(dict.fromkeys(name for r in results for name in r["metrics"]))
     directions = {name: lower for r in results for name, lower in _directions(r).items()}
     shown = [n for n in names if directions[n] is not None or n.startswith(ALSO_SHOWN)]
     intervals = {n: _interval_of(n, names) for n in shown}
-    table = Table()
-    table.add_column("", overflow="fold")
-    for name in ("evaluations", *shown):
-        table.add_column(name, justify="right", overflow="fold")
-    for row in flat:
-        table.add_row(row["name"], _number(row["evaluations"]), *(_cell(row, n, intervals[n]) for n in shown))
+    lines = [
+        [row["name"], _number(row["evaluations"]), *(_cell(row, n, intervals[n]) for n in shown)]
+        for row in rows(results)
+    ]
     for group in over_seeds(results):
         means = (group["metrics"].get(n) for n in shown)
-        table.add_row(group["name"], "", *("" if m is None else f"{m.mean:.4g} +- {m.std:.2g}" for m in means))
-    Console().print(table)
+        lines.append([group["name"], "", *("" if m is None else f"{m.mean:.4g} +- {m.std:.2g}" for m in means)])
+    lines += [[name, "refused", *([""] * len(shown))] for name in refused]
+    suffix = _common_suffix(shown)
+    print_table([suffix and f"*{suffix}", "evaluations", *(n.removesuffix(suffix) for n in shown)], lines)
     notes = {(name, note) for r in results for name, record in r["records"].items() for note in record["notes"]}
-    for name, note in sorted(notes):
+    for name, note in [*sorted(notes), *refused.items()]:
         print(f"{name}: {note}")
+
+
+def _common_suffix(names: list[str]) -> str:
+    """Return what all names of two or more end in, `_classifier_1k` for example: a heading has it once."""
+    if len(names) < 2:
+        return ""
+    ends = zip(*(reversed(name.split("_")[1:]) for name in names), strict=False)
+    common = [f"_{parts[0]}" for parts in itertools.takewhile(lambda parts: len({*parts}) == 1, ends)]
+    return "".join(reversed(common))
 
 
 def _interval_of(name: str, names: list[str]) -> tuple[str, str] | None:
