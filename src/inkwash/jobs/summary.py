@@ -10,15 +10,18 @@ from inkwash.files import write_json
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking import wandb_offline
 from inkwash.tracking.csv_logger import MetricsCsv
+from inkwash.training.flops import forward_flops, in_words
 from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger("inkwash")
+
+OBJECTIVE = ("prediction", "schedule", "weighting", "times", "loss")  # groups of conf/ that say what is optimised
 
 
 def describe(
     trainer: L.Trainer, module: DiffusionModule, config: dict[str, Any], record: dict[str, Any]
 ) -> dict[str, Any]:
-    """Log model, precision and batch; return them with the run's record, for loggers and summary.json."""
+    """Log what is trained, on what and how; return the facts with the run's record, for loggers and summary.json."""
     batch = config["data"]["batch_size"]
     parts = trainer.world_size * trainer.accumulate_grad_batches
     facts = {
@@ -32,18 +35,34 @@ def describe(
         "threads": module.compute["threads"],
         "accelerator": trainer.accelerator.__class__.__name__.removesuffix("Accelerator").lower(),
     }
+    flops = None
+    if trainer.is_global_zero and not config["compile"]:
+        flops = forward_flops(module.denoiser.net, config["data"]["shape"])
+    choices = record.get("choices", {})
     log.info("run          %s", trainer.default_root_dir)
     log.info(
-        "model        %s parameters, %s on %d x %s",
-        f"{facts['parameters']:,}", facts["precision"], trainer.world_size, facts["accelerator"],
+        "model        %s%s parameters%s",
+        f"{choices['model']}: " if "model" in choices else "", f"{facts['parameters']:,}",
+        f", {in_words(flops)} for a pass of an image" if flops else "",
+    )  # fmt: skip
+    if chosen := [f"{group}={choices[group]}" for group in OBJECTIVE if group in choices]:
+        log.info("objective    %s", " ".join(chosen))
+    rate = f"{choices['optimizer']}, lr {config['optimizer']['lr']:g}, " if "optimizer" in choices else ""
+    log.info("optimizer    %s%d steps of %d images", rate, trainer.max_steps, batch)
+    log.info(
+        "device       %d x %s, %s, %s, %d thread%s",
+        trainer.world_size, facts["accelerator"], facts["precision"], facts["memory_format"], facts["threads"],
+        "s" * (facts["threads"] != 1),
     )  # fmt: skip
     if config["trainer"]["accumulate_grad_batches"] == "auto":
         log.info("batch        %d images, as many at a time as fit on each of %d ranks", batch, trainer.world_size)
-    else:
+    elif parts > 1:
         log.info(
             "batch        %d images = %d on each of %d ranks x %d accumulated",
             batch, batch // parts, trainer.world_size, trainer.accumulate_grad_batches,
         )  # fmt: skip
+    if config["logger"]:
+        log.info("logs         %s", ", ".join(config["logger"]))
     return facts
 
 

@@ -61,6 +61,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     resume.py             where a training starts; names the other files that know about resuming
     fsdp.py               the network in parts, one for each rank
     compile.py            torch.compile, with a way back
+    flops.py              operations of a network, for the summary at the start
     micro_batches.py      `accumulate_grad_batches=auto`, and advice when memory runs out
     log_setup.py          console and train.log
 
