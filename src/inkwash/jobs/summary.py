@@ -1,7 +1,7 @@
 """Describe a training at its start and summarise it at its end: first and last log lines, and summary.json."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
@@ -37,7 +37,7 @@ def describe(
     }
     flops = None
     if trainer.is_global_zero and not config["compile"]:
-        flops = forward_flops(module.denoiser.net, config["data"]["shape"])
+        flops = forward_flops(cast(Any, module.denoiser.net), config["data"]["shape"])
     choices = record.get("choices", {})
     log.info("run          %s", trainer.default_root_dir)
     log.info(
