@@ -58,7 +58,7 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow robustness cluster mutants lint format lock clean $(DELETED)
+.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain lint format lock clean $(DELETED)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -107,6 +107,9 @@ cluster: $(STAMP) ## test several machines and SLURM, simulated on this one (roo
 
 mutants: $(STAMP) ## check that the tests notice hundreds of small errors in the mathematics
 	@$(PY) tests/support/mutants.py $(value ARGS)
+
+explain: $(STAMP) ## draw the ideas of the field from the code (experiments/explain)
+	@$(PY) experiments/explain/draw.py $(value ARGS)
 
 lint: $(STAMP) ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check
