@@ -68,6 +68,34 @@ def test_suspicious_data_is_told(labels, names, num_classes, options, sentence):
     assert any(text.startswith(sentence) for text in told)
 
 
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["Cat", "cat", "cat "], "classes of almost the same name, 'Cat' and 'cat' and 'cat ': if they are one class"),
+        (["caf\u00e9", "cafe\u0301"], "classes of almost the same name, 'caf\u00e9' and 'cafe\u0301'"),
+        (["a", "nan"], "a class is called 'nan', as labels that are missing are written"),
+        (["", "a"], "a class is called '', as labels that are missing are written"),
+    ],
+)
+def test_odd_names_of_classes_are_told(names, sentence):
+    """orrzohar/FOMO#12: one class in two spellings; pandas#25353: a missing label turned into the text nan."""
+    told = report(split([*range(len(names))] * 20, names)).suspicious
+    assert [text.startswith(sentence) for text in told] == [True]
+
+
+def test_images_that_are_enlarged_are_told():
+    told = report(split([0, 1] * 20, "ab", sizes=((2, 9), (8, 9)))).suspicious
+    assert told == [
+        "the smallest images, 2 x 9, are enlarged to 4 x 4, which makes no details: choose a smaller data.shape, or "
+        "leave them out"
+    ]
+
+
+def test_what_is_suspicious_of_the_heldout_images_is_told_too():
+    train, heldout = split([0, 1] * 20, "ab", suspicious=("both",)), split([0], "ab", suspicious=("both", "theirs"))
+    assert report(train, heldout).suspicious == ["both", "theirs"]
+
+
 def test_sound_data_raises_no_suspicion():
     assert report(split([0, 1] * 20, "ab"), num_classes=2).suspicious == []
 

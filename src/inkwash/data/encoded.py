@@ -81,9 +81,11 @@ class EncodedSource(ABC):
             mapped = map_file(directory / "images", (len(labels), *shape))
             fingerprint = (directory / "fingerprint").read_text()
             found = json.loads((directory / "found.json").read_text("utf-8"))
+            kept = directory / "digests.npy"  # caches of older versions have none
+            digests = np.load(kept) if kept.is_file() else None
         skipped = {reason: Tally(*tally) for reason, tally in found["skipped"].items()}
         facts = entries.facts.without(skipped, found["sizes"], tuple(found.get("suspicious", ())))
-        return Images(mapped, labels, fingerprint, facts, directory / "images")
+        return Images(mapped, labels, fingerprint, facts, directory / "images", digests)
 
     def _fill(self, partial: Path, entries: Entries, shape: tuple[int, int, int], title: str) -> None:
         """Decode the images of a split into a new folder of the cache.
@@ -97,17 +99,18 @@ class EncodedSource(ABC):
                 f"{entries.total} decoded images take {needed / 1e9:.1f} GB, but data.source.cache_dir="
                 f"{self.cache_dir} has {free / 1e9:.1f} GB left: choose another folder"
             )
-        labels, found = self._decode_all(partial, entries, shape, title)
+        labels, digests, found = self._decode_all(partial, entries, shape, title)
         np.save(partial / "labels.npy", labels.numpy())
+        np.save(partial / "digests.npy", np.frombuffer(digests, np.int64))
         (partial / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
         images = map_file(partial / "images", (len(labels), *shape))
         (partial / "fingerprint").write_text(fingerprint_of(images, labels))
 
     def _decode_all(
         self, directory: Path, entries: Entries, shape: tuple[int, int, int], title: str
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Write the readable images; return their labels, and what found.json holds."""
-        labels, skipped, sizes, suspicious = [], Tally(), [], []
+    ) -> tuple[Tensor, bytes, dict[str, Any]]:
+        """Write the readable images; return their labels, 8 bytes of each one's hash, and what found.json holds."""
+        labels, digests, skipped, sizes, suspicious = [], bytearray(), Tally(), [], []
         every = max(1, entries.total // LOOKED_AT)
         with open(directory / "images", "wb") as file:
             bar = tqdm(entries.stream, title, entries.total, unit=" images", disable=None)
@@ -119,7 +122,9 @@ class EncodedSource(ABC):
                         raise
                     skipped.add(entry.name)
                     continue
-                file.write(image.numpy().tobytes())
+                pixels = image.numpy().tobytes()
+                file.write(pixels)
+                digests += hashlib.blake2b(pixels, digest_size=8).digest()
                 labels.append(entry.label)
                 if number % every == 0:
                     sizes.append(size_of(entry.encoded))
@@ -137,7 +142,7 @@ class EncodedSource(ABC):
             "sizes": extremes(sizes),
             "suspicious": suspicious,
         }
-        return torch.tensor(labels, dtype=torch.int64), found
+        return torch.tensor(labels, dtype=torch.int64), bytes(digests), found
 
 
 def extremes(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -25,6 +26,7 @@ class Images(Dataset):
         fingerprint: a hash of images and labels.
         facts: what the source found, for the report of the data set.
         file: the file that the images are mapped from; None if they are in memory.
+        digests: hashes of the images' pixels, int64 (N,); None if they were not computed.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class Images(Dataset):
         fingerprint: str | None = None,
         facts: Facts | None = None,
         file: Path | None = None,
+        digests: np.ndarray | None = None,
     ):
-        self.images, self.file = images, file
+        self.images, self.file, self.digests = images, file, digests
         self.labels = labels
         self.fingerprint = fingerprint or fingerprint_of(images, labels)
         self.facts = facts or Facts()

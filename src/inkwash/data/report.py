@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inkwash.data.encoded import extremes
 from inkwash.data.facts import Facts, facts_of
+from inkwash.data.images import Images
 from inkwash.data.module import ImageDataModule
 from inkwash.data.stream import Stream
+from inkwash.data.suspicions import copies_in, enlarged, leaks, odd_names
 from inkwash.images import ImageSplit
 
 LOOKED_AT = 256  # images whose levels are looked at
@@ -27,6 +30,7 @@ class SplitReport:
 
     counts: number of images of each class, 0 .. K - 1; unlabelled: of images without a label.
     levels: smallest and largest level of the images looked at, 0..255; None for an empty split.
+    copies: number of images that are equal to an earlier one; None if they were not compared.
     """
 
     images: int
@@ -35,6 +39,7 @@ class SplitReport:
     unlabelled: int
     sizes: Any
     levels: tuple[int, int] | None
+    copies: int | None
     passed_over: dict[str, Any]
 
 
@@ -73,8 +78,17 @@ def report_of(data: ImageDataModule) -> Report:
         _split_report(loaded[name], labels[name], facts[name], samples[name], count) for name in ("train", "heldout")
     )
     report = Report(type(data.source).__name__, classes, bool(names), train, heldout, [])
-    report.suspicious = [*suspicions(report, data.num_classes, samples["train"]), *facts["train"].suspicious]
+    found = [*suspicions(report, data.num_classes, samples["train"])]
+    found += [*odd_names(names), *leaks(*(digests_of(split) for split in loaded.values()))]
+    found += enlarged(train.sizes[0] if train.sizes else None, data.shape)
+    found += [*facts["train"].suspicious, *facts["heldout"].suspicious]
+    report.suspicious = [*dict.fromkeys(found)]  # of one place the same for both splits
     return report
+
+
+def digests_of(split: ImageSplit) -> np.ndarray | None:
+    """Return hashes of a split's images, (N,); None for a split whose images were not decoded in advance."""
+    return split.digests if isinstance(split, Images) else None
 
 
 def some_of(split: ImageSplit) -> Tensor:
@@ -89,6 +103,7 @@ def some_of(split: ImageSplit) -> Tensor:
 
 def _split_report(split: ImageSplit, labels: Tensor, facts: Facts, sample: Tensor, classes: int) -> SplitReport:
     counts = torch.bincount(labels[labels >= 0], minlength=classes).tolist() if classes else []
+    digests = digests_of(split)
     return SplitReport(
         images=len(split),
         origin=facts.origin,
@@ -96,6 +111,7 @@ def _split_report(split: ImageSplit, labels: Tensor, facts: Facts, sample: Tenso
         unlabelled=int((labels < 0).sum()),
         sizes=extremes(split.sizes(LOOKED_AT)) if isinstance(split, Stream) else facts.sizes,
         levels=(int(sample.min()), int(sample.max())) if len(sample) else None,
+        copies=None if digests is None else copies_in(digests),
         passed_over={reason: asdict(tally) for reason, tally in facts.passed_over.items()},
     )
 
@@ -148,6 +164,8 @@ def _details(split: SplitReport) -> Iterator[str]:
         yield f"{low} pixels" if low == high else f"{low} to {high} pixels (height x width) before scaling"
     if split.levels:
         yield "levels {} to {}".format(*split.levels)
+    if split.copies:
+        yield f"{split.copies:,} copies of others"
     if split.unlabelled:
         yield f"{split.unlabelled:,} without a label" if split.unlabelled < split.images else "no labels"
 
