@@ -120,3 +120,26 @@ def test_numbers_beside_names_are_refused(parts, fit):
         return
     with pytest.raises(UserError, match=r"^n has labels that are numbers, and w .* names, such as .*: make them alike"):
         check_alike(parts, classes, "do so")
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"  # letter and accent stored as one, and apart, as macOS does
+
+
+def test_two_spellings_of_an_accent_are_one_class():
+    """git and rsync between macOS and Linux leave folders of both, which look the same (borgbackup#2407)."""
+    labels, classes = from_words([NFD, "a", NFC, "z", None])
+    assert (labels.tolist(), classes.names) == ([1, 0, 1, 2, -1], ("a", NFC, "z"))
+
+
+def test_a_single_spelling_stays_as_it_is_stored():
+    """The order of the labels of older runs depends on it."""
+    assert from_words([NFD, "cafz"])[1].names == (NFD, "cafz")
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_files_of_different_spellings_have_the_same_classes(fixed):
+    parts = [Classes(("b", NFD), fixed), Classes((NFC, "d"), fixed)]
+    classes = joined(parts)
+    assert classes.names == ("b", NFC, "d")
+    assert recoded(np.array([0, 1, -1]), parts[0], classes).tolist() == [0, 1, -1]
+    assert recoded(np.array([0, 1, -1]), parts[1], classes).tolist() == [1, 2, -1]

@@ -47,17 +47,29 @@ def joined(parts: Iterable[Classes]) -> Classes:
     parts = [part for part in parts if part.names]
     if len({part.names for part in parts}) <= 1:
         return parts[0] if parts else Classes()
-    names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+    spelled = one_spelling(name for part in parts for name in part.names)
+    names = tuple(dict.fromkeys(spelled.values()))
     if any(part.fixed for part in parts):
         return Classes(names, fixed=True)
     return Classes(tuple(sorted(names, key=natural)))
 
 
+def one_spelling(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name its class: names that differ only in how accents are stored are one, stored as NFC.
+
+    macOS stores a letter and its accent (NFD), others one letter (NFC): a set that was copied from both has folders of
+    either, which look the same.
+    """
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        found.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+    return {name: nfc if len(group) > 1 else name for nfc, group in found.items() for name in group}
+
+
 def as_spelled(classes: Classes, names: Sequence[str]) -> Classes:
     """Return classes spelled like those among `names` that differ only in how accents are stored.
 
-    macOS stores a letter and its accent (NFD), others one letter (NFC). The spelling of `names` stays, and with it the
-    order of the labels of runs that were trained on them.
+    The spelling of `names` stays, and with it the order of the labels of runs that were trained on them.
     """
     known = {unicodedata.normalize("NFC", name): name for name in names} | {name: name for name in names}
     spelled = [known.get(name) or known.get(unicodedata.normalize("NFC", name), name) for name in classes.names]
@@ -93,14 +105,17 @@ def recoded(labels: np.ndarray, classes: Classes, into: Classes) -> np.ndarray:
     if classes.names == into.names[: len(classes.names)]:
         return labels
     position = {name: label for label, name in enumerate(into.names)}
-    table = np.array([*(position[name] for name in classes.names), -1])  # the last one is that of -1
+    spelled = [name if name in position else unicodedata.normalize("NFC", name) for name in classes.names]
+    table = np.array([*(position[name] for name in spelled), -1])  # the last one is that of -1
     return table[labels]
 
 
 def from_words(words: Sequence[str | None]) -> tuple[np.ndarray, Classes]:
     """Return labels and classes of words, one for each image; None has no label."""
-    names = tuple(sorted({word for word in words if word is not None}, key=natural))
-    position: dict[str | None, int] = {name: label for label, name in enumerate(names)}
+    spelled = one_spelling(word for word in words if word is not None)
+    names = tuple(sorted({*spelled.values()}, key=natural))
+    label = {name: number for number, name in enumerate(names)}
+    position: dict[str | None, int] = {word: label[name] for word, name in spelled.items()}
     return np.array([position.get(word, -1) for word in words], dtype=np.int64), Classes(names)
 
 
