@@ -44,3 +44,13 @@ def test_an_unknown_name_is_answered_by_the_nearest(run):
         label_of("dgo", run("cat", "dog"))
     with pytest.raises(UserError, match="the classes of run=.* have no names: give a number"):
         label_of("dog", run())
+
+
+def test_an_accent_is_found_however_it_is_stored(run):
+    """Folders of macOS store a letter and its accent apart, keyboards type one letter."""
+    assert label_of("caf\u00e9", run("bar", "cafe\u0301")) == 1
+    assert label_of("cafe\u0301", run("bar", "caf\u00e9")) == 1
+
+
+def test_a_boolean_names_a_folder_in_capitals(run):
+    assert [label_of(typed, run("False", "True")) for typed in (True, False)] == [1, 0]

@@ -91,3 +91,13 @@ def test_subfolders_called_like_classes_are_classes(tmp_path, noise):
         (tmp_path / name).parent.mkdir()
         Image.fromarray(noise(4, 6, 3)).save(tmp_path / name)
     assert read_images(str(tmp_path), SHAPE, 9, ("bird", "cat", "dog")).labels.tolist() == [1, 2, -1]
+
+
+def test_an_accent_in_a_class_is_read_however_it_is_stored(tmp_path, noise):
+    for i, name in enumerate(("caf\u00e9", "cafe\u0301")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(noise(4, 6, 3)).save(tmp_path / name / f"{i}.png")
+    assert read_images(str(tmp_path), SHAPE, 9, ["bar", "caf\u00e9"]).labels.tolist() == [1, 1]
+    table = pa.table({"image": [(tmp_path / "cafe\u0301/1.png").read_bytes()], "label": ["cafe\u0301"]})
+    pq.write_table(table, tmp_path / "one.parquet")
+    assert read_images(str(tmp_path / "one.parquet"), SHAPE, 9, ["bar", "caf\u00e9"]).labels.tolist() == [1]

@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -77,8 +78,10 @@ def label_of(typed: Any, run: RunDirectory) -> int | None:
     if typed is None:
         return None
     text = str(typed).lower() if isinstance(typed, bool) else str(typed)
-    if text in names:
-        return names.index(text)
+    for spelled in (str, _one_letter, str.lower)[: 3 if isinstance(typed, bool) else 2]:
+        found = [label for label, name in enumerate(names) if spelled(name) == spelled(text)]
+        if len(found) == 1:
+            return found[0]
     if isinstance(typed, int) and not isinstance(typed, bool):
         numbers = {int(name): name for name in names if re.fullmatch(r"[0-9]{1,9}", name)}
         if typed in numbers:
@@ -89,6 +92,11 @@ def label_of(typed: Any, run: RunDirectory) -> int | None:
         raise UserError(f"label={text}: the classes of run={run} have no names: give a number, 0, 1, ...")
     near = get_close_matches(text, names, 1, 0) or names[:1]
     raise UserError(f"label={text} is not one of the {len(names)} classes of run={run}: did you mean {near[0]}?")
+
+
+def _one_letter(name: str) -> str:
+    """Return a name with its accents as keyboards type them; macOS stores a letter and its accent in names of folders."""
+    return unicodedata.normalize("NFC", name)
 
 
 def out_directory(name: str) -> Path:

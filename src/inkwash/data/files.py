@@ -1,6 +1,6 @@
 """Images that a user names for editing, without splits and without a cache."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inkwash.data.decode import decode
 from inkwash.data.encoded import Entry
+from inkwash.data.labels import Classes, as_spelled
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_files import opened
 from inkwash.data.unseen import unseen
@@ -68,8 +69,7 @@ def read_images(
         entries = iter([Entry(name, path, -1)])
     elif path.is_dir():
         files = (f for f in sorted(path.rglob("*")) if f.is_file() and not unseen(f.relative_to(path).parts))
-        label = {of: number for number, of in enumerate(classes)}
-        entries = (Entry(str(f), f, label.get(f.relative_to(path).parts[0], -1)) for f in files)
+        entries = _below(path, files, classes)
     else:
         raise UserError(f"task.images={name} does not exist: give an image file, a folder of images or a Parquet file")
     chosen = list(islice(entries, limit))
@@ -78,13 +78,20 @@ def read_images(
     return NamedImages(chosen, shape)
 
 
+def _below(path: Path, files: Iterable[Path], classes: Sequence[str]) -> Iterator[Entry]:
+    """Yield image files with the label that the folder below `path` has among `classes`."""
+    for file in files:
+        (of,) = as_spelled(Classes((file.relative_to(path).parts[0],)), classes).names
+        yield Entry(str(file), file, classes.index(of) if of in classes else -1)
+
+
 def _rows(name: str, path: Path, classes: Sequence[str], labelled: bool) -> Iterator[Entry]:
     """Yield the images of a Parquet file with labels by `classes`."""
     with opened(path) as shard:
         labelled = labelled and "label" in shard.schema_arrow.names
     source = Parquet(heldout_fraction=0, label_column="label" if labelled else None)
     entries = source.find("train", path)
-    names = entries.facts.classes.names
+    names = as_spelled(entries.facts.classes, classes).names
     if names and not classes:
         raise UserError(
             f"task.images={name} has classes with names ({_some(names)}), and the run's have none: pass label=0, for "
