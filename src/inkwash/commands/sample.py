@@ -95,7 +95,7 @@ def label_of(typed: Any, run: RunDirectory) -> int | None:
 
 
 def _one_letter(name: str) -> str:
-    """Return a name with its accents as keyboards type them; macOS stores a letter and its accent in names of folders."""
+    """Return a name with its accents as keyboards type them; macOS stores a letter and its accent apart."""
     return unicodedata.normalize("NFC", name)
 
 

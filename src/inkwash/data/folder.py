@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from inkwash.data.archive import archive_of, forget, top_of, zip_of
-from inkwash.data.dataset_json import DATASET_JSON, listed_labels, one_above
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
+from inkwash.data.facts import note
 from inkwash.data.labels import Classes, Part, as_spelled, check_alike, from_words, joined, recoded
-from inkwash.data.listing import Listing, check_apart, children, images_below, inside, suffixes
+from inkwash.data.listed import LISTS, listed_labels, one_above, other_tables
+from inkwash.data.listing import Listing, check_apart, children, images_below, inside, suffixes, without_images
 from inkwash.data.paths import AN_ADDRESS, is_address
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_classes, rows_of, split_of_folder
@@ -20,7 +21,7 @@ from inkwash.errors import UserError
 
 OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset"}
 
-BY_FOLDER = f"move {DATASET_JSON} elsewhere to take the subfolders as classes"
+BY_FOLDER = f"move {LISTS[0]} elsewhere to take the subfolders as classes"
 
 
 class Labelled(NamedTuple):
@@ -37,8 +38,9 @@ class Folder(EncodedSource):
     In place of a folder there may be a zip file of it, as EDM's and StyleGAN's dataset_tool.py makes them.
 
     Splits: if all subfolders are named like splits (train, val, test, ...), they are. Labels: from dataset.json of EDM
-    and StyleGAN if the folder, or that of the splits, has one ({"labels": [["00000/img.png", 3], ...]}), else the first
-    level of subfolders makes classes 0, 1, ..., and files outside them have no label.
+    and StyleGAN ({"labels": [["00000/img.png", 3], ...]}), or from metadata.csv or metadata.jsonl of Hugging Face with
+    file_name and label, if the folder, or that of the splits, has one; else the first level of subfolders makes classes
+    0, 1, ..., and files outside them have no label.
 
     Args:
         heldout_path: a folder of held-out images, with the same classes; null to hold out a part of `data.path`.
@@ -126,19 +128,25 @@ class Folder(EncodedSource):
         return divided(groups or {None: [path]}, [path], path)
 
     def _labelled(self, root: Path, top: Path) -> Labelled:
-        """List the images of a folder with their labels: by dataset.json, else by subfolder."""
+        """List the images of a folder with their labels: by a file that lists them, else by subfolder."""
         listing = images_below(root)
         if not listing.files:
             raise UserError(f"{root} holds no images: give a folder of images as data.path ({_seen(listing)})")
-        listed = listed_labels(root, listing.files, top if root.parent == top else root)
+        one_of_splits = root.parent == top
+        splits = [folder.name for folder in children(top)[0] if folder != root] if one_of_splits else []
+        listed = listed_labels(root, listing.files, top if one_of_splits else root, splits)
         if listed is not None:
-            labels, suspicious = listed
-            return Labelled(listing.suspecting(suspicious), labels, Classes())
+            return Labelled(listing.suspecting(listed.suspicious), listed.labels, listed.classes)
+        folders, beside = children(root)
+        for unused in [file for file in beside if file.name in LISTS]:
+            note(listing.passed_over, "not images", unused.name)
         listing = listing.suspecting(one_above(root))
-        words = [_class_of(file, root) for file in listing.files]
-        if self.splits == AUTO:
+        labels, classes = from_words([_class_of(file, root) for file in listing.files])
+        if not classes.names:
+            listing = listing.suspecting(other_tables(beside, listing.files))
+        elif self.splits == AUTO:
             listing = listing.suspecting(doubtful_classes(inside(listing.files, root), root))
-        return Labelled(listing, *from_words(words))
+        return Labelled(listing.suspecting(without_images(folders, listing.files)), labels, classes)
 
 
 def _part(root: Path, found: Labelled) -> Part:

@@ -1,7 +1,7 @@
 """List the image files of a folder."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from inkwash.data.archive import Archive, archive_of
-from inkwash.data.dataset_json import DATASET_JSON
 from inkwash.data.decode import FORMATS, is_image
 from inkwash.data.facts import PassedOver, merged, note
+from inkwash.data.listed import LISTS
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 from inkwash.files import insisting
@@ -56,7 +56,7 @@ def images_below(root: Path) -> Listing:
         if suffix in suffixes() or (suffix not in OTHER | PICTURES and _is_image(file, archive)):
             files.append(file)
             continue
-        if file == root / DATASET_JSON:
+        if file.parent == root and file.name in LISTS:  # folder.py tells of those that are not used
             continue
         name = str(file.relative_to(root))
         note(passed_over, "not images" if suffix not in PICTURES else "of a format that is not read", name)
@@ -138,10 +138,28 @@ def inside(files: Sequence[Path], path: Path) -> dict[str, dict[str, None]]:
     return found
 
 
+def without_images(folders: Sequence[Path], files: Sequence[Path]) -> tuple[str, ...]:
+    """Return a sentence for the report if a folder beside those of the classes has no images.
+
+    Args:
+        folders: the first level of subfolders.
+        files: all images.
+    """
+    used = {parent for file in files for parent in file.parents}
+    empty = [folder for folder in folders if folder not in used and not folder.is_symlink()]
+    if not empty or used.isdisjoint(folders):
+        return ()
+    names = ", ".join(folder.name for folder in empty[:3]) + ", ..." * (len(empty) > 3)
+    return (
+        f"{names} in {empty[0].parent} {'has' if len(empty) == 1 else 'have'} no images: the other folders are "
+        "numbered as classes without, so that labels differ from those of a set where it has some",
+    )
+
+
 def check_apart(train: Sequence[Path], heldout: Sequence[Path]) -> None:
-    """Raise UserError if a real file is in both splits, which links lead to."""
-    real = dict(zip(_real(train), train, strict=True))
-    both = [(real[place], file) for place, file in zip(_real(heldout), heldout, strict=True) if place in real]
+    """Raise UserError if a real file is in both splits, by links of either kind."""
+    real = dict(zip(map(_real, train), train, strict=True))
+    both = [(real[place], file) for file in heldout if (place := _real(file)) in real]
     if both:
         raise UserError(
             f"{len(both):,} images are in both splits by links, {both[0][0]} and {both[0][1]} first, but held-out "
@@ -150,12 +168,13 @@ def check_apart(train: Sequence[Path], heldout: Sequence[Path]) -> None:
         )
 
 
-def _real(files: Sequence[Path]) -> Iterator[str]:
-    folders = {folder: os.path.realpath(folder) for folder in {file.parent for file in files}}
-    return (
-        os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[file.parent], file.name)
-        for file in files
-    )
+def _real(file: Path) -> object:
+    """Return what a file has in common with its links, symbolic and hard; its path in a zip file, or if missing."""
+    try:
+        state = insisting(file.stat)
+    except OSError:
+        return file
+    return state.st_dev, state.st_ino
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
