@@ -1,18 +1,17 @@
 """Columns of a Parquet file that hold images and labels, whatever wrote it."""
 
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
+from inkwash.data.arrays import file_of, file_of_text
 from inkwash.data.labels import is_bytes, is_label
-from inkwash.data.reading import NoImage
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
 # Names of columns of labels, in lower case, of which one is taken if label_column=label, the default, is not there.
@@ -29,7 +28,6 @@ PATHS = (
 PAYLOADS = ("bytes", "data", "content", "image", "img", "png", "jpg", "jpeg")  # fields of a struct that hold a file
 SHORTEST = 64  # bytes of fixed size that may be an image; what is shorter is a checksum or a key
 ADDRESS = re.compile(r"[a-z0-9+.-]+::?//", re.IGNORECASE)
-CHANNELS = (1, 3, 4)  # numbers of channels that an image has
 BYTES_AT_ONCE = 2**26  # of images that are decompressed together
 
 
@@ -52,12 +50,9 @@ def columns_of(
     if not images:
         images = [f.name for f in schema if _is_text(f.type) and f.name.lower() in PATHS and f.name != label]
     if image_column is None and len(images) != 1:
-        found = f"{len(images)} columns of images, {images}, " if images else "no column of images "
-        raise UserError(
-            f"{file} has {found}among {schema.names}: name the one to use with data.source.image_column=..."
-        )
+        raise UserError(f"{file} has {_not_one(schema, images)}")
     image = image_column or images[0]
-    if image not in images and not (image in schema.names and _is_text(schema.field(image).type)):
+    if image not in images and not (image in schema.names and _holds_if_named(schema.field(image).type)):
         raise UserError(
             f"data.source.image_column={image} is not one of the columns of images in {file}, which are {images}"
         )
@@ -87,15 +82,16 @@ def path_of(kind: pa.StructType) -> str | None:
     return next((field.name for field in kind if field.name == "path" and _is_text(field.type)), None)
 
 
-def images_of(column: pa.Array | pa.ChunkedArray, folder: Path) -> Iterator[bytes | Path]:
+def images_of(column: pa.Array | pa.ChunkedArray, folder: Path, rendering: Rendering) -> Iterator[bytes | Path]:
     """Yield the encoded images of a column; b"", which cannot be decoded, where there is none.
 
     Args:
         folder: that paths are relative to.
+        rendering: has the range of arrays of pixels.
     """
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
-        yield from (_encoded(value, folder) for value in _values(plain))
+        yield from (_encoded(value, folder, rendering) for value in _values(plain))
 
 
 def partition_of(file: Path, name: str) -> str | None:
@@ -147,28 +143,52 @@ def _label_of(file: Path, schema: pa.Schema, wanted: str) -> str:
     )
 
 
+def _not_one(schema: pa.Schema, images: list[str]) -> str:
+    """Return the rest of a sentence about a file that has no column of images, or several."""
+    names = f"{', '.join(schema.names[:10])}{', ...' * (len(schema.names) > 10)}"
+    if images:
+        return f"{len(images)} columns of images, {', '.join(images)}: name one with data.source.image_column=..."
+    floats = [field.name for field in schema if _is_array(field.type, pa.types.is_floating)]
+    if floats:
+        return (
+            f"no column of images among {names}, but arrays of floats, {', '.join(floats)}: if they are images, name "
+            f"them and the levels that become 0 and 255, data.source.image_column={floats[0]} data.source.black=... "
+            "data.source.white=..."
+        )
+    lists = [field.name for field in schema if _is_list(field.type) and holds_images(field.type.value_type)]
+    if lists:
+        return f"lists of images in the column {lists[0]}: store one image a row"
+    return (
+        f"no column of images among {names}, as files in bytes, paths or arrays of pixels are: name a column of paths "
+        "with data.source.image_column=..., or store the images in one column"
+    )
+
+
+def _holds_if_named(kind: pa.DataType) -> bool:
+    """Tell whether a column may hold images that does not look like it: paths under any name, arrays of floats."""
+    return _is_text(kind) or _is_array(kind, pa.types.is_floating)
+
+
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view"
 
 
-def _is_array(kind: pa.DataType) -> bool:
+def _is_array(kind: pa.DataType, of_numbers: Callable[[pa.DataType], bool] = pa.types.is_integer) -> bool:
     """Tell whether a column holds lists of bytes (files), or arrays of pixels: (H, W), (H, W, C) or (C, H, W)."""
     if isinstance(kind, pa.BaseExtensionType):
-        return _is_array(kind.storage_type)
+        return _is_array(kind.storage_type, of_numbers)
     if not _is_list(kind):
         return False
     inner = kind.value_type
-    return pa.types.is_uint8(inner) or (_is_list(inner) and _is_pixels(inner.value_type))
+    if _is_list(inner):
+        return of_numbers(inner.value_type.value_type if _is_list(inner.value_type) else inner.value_type)
+    return pa.types.is_uint8(inner) and of_numbers(inner)
 
 
 def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _is_pixels(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind.value_type if _is_list(kind) else kind)
 
 
 def _values(chunk: pa.Array) -> Iterator[object]:
@@ -187,44 +207,13 @@ def _values(chunk: pa.Array) -> Iterator[object]:
         yield from chunk.to_pylist()
 
 
-def _encoded(value: object, folder: Path) -> bytes | Path:
+def _encoded(value: object, folder: Path, rendering: Rendering) -> bytes | Path:
     if not isinstance(value, str):
-        return value if isinstance(value, bytes) else _packed(value)
+        return value if isinstance(value, bytes) else file_of(value, rendering)
+    if (content := file_of_text(value)) is not None:
+        return content
     if ADDRESS.match(value):
         raise UserError(
             f"{folder} has images that are addresses, {value[:100]} first: fetch them, and store paths or the files"
         )
     return folder / value if value else b""
-
-
-def _packed(value: object) -> bytes:
-    """Return a list of bytes as it is, and an array of pixels as PNG; NoImage or b"" for what is no image."""
-    try:
-        pixels = np.asarray([] if value is None else value)
-    except ValueError:  # rows of different lengths
-        return b""
-    if pixels.ndim == 1:
-        return pixels.astype(np.uint8).tobytes()
-    if pixels.ndim not in (2, 3) or pixels.dtype == object or not pixels.size:
-        return b""
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > 255:
-        # Nothing tells the range of such arrays, as one of few levels looks like one of 8 bits. To pass over those
-        # beyond 255 would drop the bright images.
-        return NoImage(
-            f"its array holds levels {low} .. {high}, but arrays of pixels hold 0 .. 255: scale them, or store 16-bit "
-            "PNG files, which data.source.white=... scales",
-            corrupt=False,
-        )
-    if pixels.ndim == 3 and pixels.shape[-1] not in CHANNELS:
-        if pixels.shape[0] not in CHANNELS:
-            return NoImage(
-                f"its array of shape {pixels.shape} has neither 1, 3 nor 4 channels: store arrays (H, W), (H, W, C) or "
-                "(C, H, W)"
-            )
-        pixels = pixels.transpose(1, 2, 0)  # channels first
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8))).save(file, "PNG", compress_level=1)
-    return file.getvalue()

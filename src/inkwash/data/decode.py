@@ -1,6 +1,7 @@
 """Decode image files to uint8 tensors, without any loss that the configuration does not ask for."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from inkwash.data.opening import loaded, upright
 from inkwash.data.opening import pages_of as pages_of
 from inkwash.data.opening import size_of as size_of
 from inkwash.data.reading import CorruptImageError as CorruptImageError
-from inkwash.data.reading import NoImage, content_of, patiently, stranger
+from inkwash.data.reading import NoImage, Scaled, content_of, patiently, stranger
 from inkwash.data.rendering import Rendering, colour_levels
 from inkwash.errors import UserError
 
@@ -73,6 +74,8 @@ def _read(source: bytes | Path, name: str, rendering: Rendering) -> Image.Image:
         if source.corrupt:
             raise CorruptImageError(f"{name}: {source.reason}, or add data.source.skip_corrupt=true")
         raise UserError(f"{name}: {source.reason}")
+    if isinstance(source, Scaled):
+        rendering = replace(rendering, black=None, white=None)
     try:
         content = source if isinstance(source, bytes) else content_of(source)
         file, content = loaded(content)

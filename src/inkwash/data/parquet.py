@@ -81,7 +81,7 @@ class Parquet(EncodedSource):
         names = (table.file.name for table in tables[split])
         facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
         version = ([_version(table) for table in tables[split]], wanted.sum().item(), split, _hash(labels))
-        return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels), facts)
+        return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels, self.rendering), facts)
 
     def _columns(self, file: Path) -> tuple[str, str | None]:
         """Return the columns of images and labels."""
@@ -122,7 +122,7 @@ def _part(table: Table) -> Part:
 
 def _version(table: Table) -> tuple[object, ...]:
     """Return what tells one state of a file from another, and of the image files that it names."""
-    named = images_in(table.file, table.image) if table.names_files else ()
+    named = images_in(table.file, table.image, Rendering()) if table.names_files else ()
     states = [_state(path, _named(path, row, table)) for row, path in enumerate(named) if isinstance(path, Path)]
     return version_of(table.file), table.image, hashlib.sha256(repr(states).encode()).hexdigest()
 
@@ -146,11 +146,11 @@ def _hash(labels: Tensor) -> str:
     return hashlib.sha256(labels.numpy().tobytes()).hexdigest()
 
 
-def _rows(tables: Sequence[Table], wanted: Tensor, labels: Tensor) -> Iterator[Entry]:
+def _rows(tables: Sequence[Table], wanted: Tensor, labels: Tensor, rendering: Rendering) -> Iterator[Entry]:
     """Yield the wanted rows of all files, in order."""
     rows = zip(wanted.tolist(), labels.tolist(), strict=True)
     for table in tables:
-        for row, encoded in enumerate(images_in(table.file, table.image)):
+        for row, encoded in enumerate(images_in(table.file, table.image, rendering)):
             chosen, label = next(rows, (False, -1))
             if chosen:
                 name = f"row {row} of {table.file}"

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from inkwash.data.columns import images_of, partition_of, rows_at_once
 from inkwash.data.labels import Classes, from_column, from_words, names_in_metadata
 from inkwash.data.reading import patiently, stranger
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
 DIGITS = 18  # of a number that int64 holds whatever the digits
@@ -77,12 +78,12 @@ def _of_partition(file: Path, label: str, rows: int) -> tuple[np.ndarray, Classe
     return np.full(rows, int(value)), Classes()
 
 
-def images_in(file: Path, image: str) -> Iterator[bytes | Path]:
+def images_in(file: Path, image: str, rendering: Rendering) -> Iterator[bytes | Path]:
     """Yield the images of all rows; a missing one becomes b"", which cannot be decoded."""
     row, batches = 0, _Batches(file, image)
     try:
         while (batch := patiently(batches.next, str(file))) is not None:
-            for encoded in images_of(batch.column(0), file.parent):
+            for encoded in images_of(batch.column(0), file.parent, rendering):
                 yield encoded
                 row += 1
     except DAMAGE as error:

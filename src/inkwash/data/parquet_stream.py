@@ -80,15 +80,17 @@ class ParquetStream(StreamedSource):
         return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], digest, classes)
 
     def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
-        return ParquetShards(files, index, self.image_column, self.label_column)
+        return ParquetShards(files, index, (self.image_column, self.label_column), self.rendering)
 
 
 class ParquetShards(Shards):
     """Row groups of Parquet files with their index."""
 
-    def __init__(self, files: Sequence[Path], index: Index, image_column: str | None, label_column: str | None):
+    def __init__(
+        self, files: Sequence[Path], index: Index, columns: tuple[str | None, str | None], rendering: Rendering
+    ):
         super().__init__(files, index)
-        self.columns = image_column, label_column
+        self.columns, self.rendering = columns, rendering
 
     def read(self, block: int) -> list[bytes]:
         """Read the images of a row group; a missing one becomes b"", which cannot be decoded."""
@@ -109,7 +111,7 @@ class ParquetShards(Shards):
         rows = rows_at_once(shard.metadata, image)
         # Threads of a pool would not survive the fork into a reader's process.
         batches = shard.iter_batches(rows, [group], [image], use_threads=False)
-        return [encoded for batch in batches for encoded in images_of(batch.column(0), file.parent)]
+        return [image for batch in batches for image in images_of(batch.column(0), file.parent, self.rendering)]
 
     def name(self, number: int) -> str:
         """Return "row R of FILE", as `Parquet` names it."""

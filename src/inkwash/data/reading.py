@@ -60,6 +60,10 @@ class NoImage(bytes):
     corrupt: bool
 
 
+class Scaled(bytes):
+    """An image file that was made of an array of pixels whose levels are 0 .. 255 by the stated range already."""
+
+
 def named_file(file: Path) -> bool:
     """Tell whether a path that a data set names is a file; a pipe, which may never end, is none."""
     try:
