@@ -44,7 +44,7 @@ def scaled(levels, black, white):
     ],
 )
 def test_arrays_are_scaled_by_a_stated_range(source, load, low, high, kind, range_):
-    """huggingface/datasets#4905 and others: sets keep 16-bit and float images as Array2D and Array3D."""
+    """huggingface/datasets#5461: depth maps are Array2D of float32 or uint16, as files of 8 bits would lose them."""
     rng = np.random.default_rng(0)
     images = (low + (high - low) * rng.random((6, 4, 5, 3))).astype(kind)
     wanted = scaled(images.astype(np.float64), range_.get("black", 0), range_.get("white", 255))

@@ -126,7 +126,7 @@ NFC, NFD = "caf\u00e9", "cafe\u0301"  # letter and accent stored as one, and apa
 
 
 def test_two_spellings_of_an_accent_are_one_class():
-    """git and rsync between macOS and Linux leave folders of both, which look the same (borgbackup#2407)."""
+    """knobiknows/all-the-bufo#82: macOS and Linux together leave names of both spellings, which look the same."""
     labels, classes = from_words([NFD, "a", NFC, "z", None])
     assert (labels.tolist(), classes.names) == ([1, 0, 1, 2, -1], ("a", NFC, "z"))
 

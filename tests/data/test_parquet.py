@@ -277,3 +277,30 @@ def test_folders_of_numbers_and_of_names_are_refused(source, noise, encode, tmp_
         pq.write_table(pa.table({"image": [encode(noise(6, 5, 3))] * 2}), folder / "0.parquet")
     with pytest.raises(UserError, match=r"label=0/0\.parquet has .* numbers, and .*label=cat/0\.parquet has .* names"):
         source(cache_dir=str(tmp_path / "cache")).load("train", SHAPE, str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("split", ["train", "test"], "rows are of several splits, split=test in {0} and split=train in {0}, but"),
+        (
+            "Subset",
+            ["validation", "train"],
+            "rows are of several splits, Subset=train in {0} and Subset=validation in {0}, b",
+        ),
+        ("split", ["train", "train"], None),
+        ("split", ["left", "right"], None),
+        ("split", [0, 1], None),
+        ("purpose", ["train", "test"], None),
+    ],
+)
+def test_a_column_that_tells_splits_is_told(source, column, values, told, tmp_path, noise, encode):
+    """A table may have all rows in one file, and the split of each in a column."""
+    images = [encode(pixels) for pixels in noise(8, 6, 5, 3)]
+    pq.write_table(pa.table({"image": images, column: values * 4}), tmp_path / "a.parquet")
+    read = source(label_column=None, cache_dir=str(tmp_path / "cache"))
+    suspicious = read.load("train", SHAPE, str(tmp_path / "a.parquet")).facts.suspicious
+    assert [text.startswith((told or "").format("a.parquet")) for text in suspicious] == [True] * (told is not None)
+    read = source(label_column=None, cache_dir=str(tmp_path / "cache"), splits="none")
+    assert read.load("train", SHAPE, str(tmp_path / "a.parquet")).facts.suspicious == ()

@@ -78,7 +78,7 @@ def test_suspicious_data_is_told(labels, names, num_classes, options, sentence):
     ],
 )
 def test_odd_names_of_classes_are_told(names, sentence):
-    """orrzohar/FOMO#12: one class in two spellings; pandas#25353: a missing label turned into the text nan."""
+    """orrzohar/FOMO#12: one class in two spellings; pandas-dev/pandas#25353: missing labels become the text nan."""
     told = report(split([*range(len(names))] * 20, names)).suspicious
     assert [text.startswith(sentence) for text in told] == [True]
 

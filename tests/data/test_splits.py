@@ -10,6 +10,7 @@ from inkwash.data.splits import (
     split_of,
     split_of_folder,
 )
+from inkwash.data.suspicions import incomplete
 from inkwash.errors import UserError
 from inkwash.random import generator
 
@@ -134,3 +135,40 @@ def test_a_class_keeps_its_only_image_for_training():
 def test_names_of_several_splits_in_one_set_are_suspicious():
     assert mixed(["train-0.tar", "test-0.tar"])[0].startswith("names in data.path tell test and train")
     assert mixed(["train-0.tar", "train-1.tar"]) == mixed(["a", "latest"]) == mixed(["test"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "sentences"),
+    [
+        ("train-00000-of-00002 train-00001-of-00002 test-00000-of-00001", []),
+        ("a-1-of-2 a-2-of-2", []),
+        ("train-00000-of-00003 train-00002-of-00003", ["1 of the 3 files train-...-of-00003 are not there, number 1"]),
+        ("a_00001-of-00004-1f2e a_00003-of-00004-3c4d", ["2 of the 4 files a_...-of-00004 are not there, number 0"]),
+        ("a-0-of-1-x a-0-of-1-y", ["number 0 of the 1 files a-...-of-00001 is there more than once, under two"]),
+        ("a-99999999999-of-3 b-of-c 3-of-4", []),
+    ],
+)
+def test_missing_and_double_files_are_told(names, sentences):
+    """PKU-YuanGroup/ImgEdit#3: files in the middle of a numbered set were missing, and nothing told so."""
+    told = list(incomplete(f"{name}.parquet" for name in names.split()))
+    assert [text.startswith(start) for text, start in zip(told, sentences, strict=True)] == [True] * len(sentences)
+
+
+def test_values_of_labels_tell_no_split(tmp_path):
+    """Folders of partitions are values of columns, and a class may be called train."""
+    touch(tmp_path, "label=train/0.parquet", "label=bus/0.parquet", "name=test/0.parquet")
+    assert divide_files(tmp_path, None, (".parquet",), "auto").heldout is None
+
+
+def test_values_of_a_column_of_splits_tell_them(tmp_path):
+    files = touch(tmp_path, "label=train/split=test/0.parquet", "label=test/split=train/0.parquet")
+    division = divide_files(files, None, (".parquet",), "auto")
+    assert division.train == [tmp_path / "label=test/split=train/0.parquet"]
+    assert division.heldout == [tmp_path / "label=train/split=test/0.parquet"]
+
+
+def test_a_file_that_is_given_alone_lacks_no_others(tmp_path):
+    touch(tmp_path, "train-00000-of-00002.parquet")
+    assert divide_files(tmp_path / "train-00000-of-00002.parquet", None, (".parquet",), "auto").suspicious == ()
+    (sentence,) = divide_files(tmp_path, None, (".parquet",), "auto").suspicious
+    assert sentence.startswith(f"1 of the 2 files {tmp_path}/train-...-of-00002 are not there, number 1 first")

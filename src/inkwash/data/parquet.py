@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from inkwash.data.columns import columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
 from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
-from inkwash.data.parquet_files import images_in, labels_of, opened
+from inkwash.data.parquet_files import images_in, labels_of, opened, told_by_a_column
 from inkwash.data.reading import missing, named_file, patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
@@ -80,6 +81,8 @@ class Parquet(EncodedSource):
             wanted = rows_of(split, labels, self.heldout_fraction, self.stratified)
         names = (table.file.name for table in tables[split])
         facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
+        if division.heldout is None and self.splits == AUTO:
+            facts = replace(facts, suspicious=(*facts.suspicious, *told_by_a_column(division.train)))
         version = ([_version(table) for table in tables[split]], wanted.sum().item(), split, _hash(labels))
         return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels, self.rendering), facts)
 

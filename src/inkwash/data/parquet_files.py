@@ -1,7 +1,7 @@
 """Open Parquet files, and read labels and images from them; errors of disks and networks are no damage."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from inkwash.data.columns import images_of, partition_of, rows_at_once
 from inkwash.data.labels import Classes, from_column, from_words, names_in_metadata
 from inkwash.data.reading import patiently, stranger
 from inkwash.data.rendering import Rendering
+from inkwash.data.splits import COLUMNS, SPLIT_OF
 from inkwash.errors import UserError
 
 DIGITS = 18  # of a number that int64 holds whatever the digits
@@ -76,6 +77,36 @@ def _of_partition(file: Path, label: str, rows: int) -> tuple[np.ndarray, Classe
     if len(value) > DIGITS:
         raise UserError(f"the folder {label}={value} of {file.name} is too large a number for a label: rename it")
     return np.full(rows, int(value)), Classes()
+
+
+def told_by_a_column(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return a sentence for the report if a column tells different splits of the rows of files that are one set.
+
+    Only the footers are read, which hold the smallest and the largest value of a column.
+    """
+    told: dict[str, str] = {}
+    for file in files:
+        with opened(file) as shard:
+            for column, value in _extremes(shard):
+                if split := SPLIT_OF.get(value.lower()):
+                    told.setdefault(split, f"{column}={value} in {file.name}")
+    if len(told) < 2:
+        return ()
+    return (
+        f"rows are of several splits, {' and '.join(told.values())}, but all are taken as one set: images to test with "
+        "may be trained on; write the rows of each split to a file of its own, train.parquet and test.parquet",
+    )
+
+
+def _extremes(shard: pq.ParquetFile) -> Iterator[tuple[str, str]]:
+    """Yield (column, value) for the smallest and the largest values of columns named like splits, by row groups."""
+    names = [name for name in shard.schema_arrow.names if name.lower() in COLUMNS]
+    for number in range(shard.metadata.num_row_groups if names else 0):
+        group = shard.metadata.row_group(number)
+        for column in (group.column(i) for i in range(group.num_columns)):
+            found = column.statistics if column.path_in_schema in names else None
+            if found is not None and found.has_min_max:
+                yield from ((column.path_in_schema, str(value)) for value in (found.min, found.max))
 
 
 def images_in(file: Path, image: str, rendering: Rendering) -> Iterator[bytes | Path]:

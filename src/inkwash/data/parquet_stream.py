@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
 from inkwash.data.parquet import SUFFIXES, WITHOUT_LABELS
-from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened
+from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened, told_by_a_column
 from inkwash.data.reading import content_of, missing, named_file, patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
@@ -78,6 +78,9 @@ class ParquetStream(StreamedSource):
             raise _damaged(f"{file}, whose row groups do not add up,")
         digest = patiently(lambda: _digest(file, metadata.serialized_size), str(file))
         return Scanned(np.array(blocks).reshape(-1, 3), labels[:, None], digest, classes)
+
+    def suspicions(self, files: Sequence[Path]) -> tuple[str, ...]:
+        return told_by_a_column(files)
 
     def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
         return ParquetShards(files, index, (self.image_column, self.label_column), self.rendering)

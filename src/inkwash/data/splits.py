@@ -11,6 +11,7 @@ from torch import Tensor
 from inkwash.data.facts import Facts, PassedOver, merged, tally_of
 from inkwash.data.labels import Classes
 from inkwash.data.paths import find_files, root_of
+from inkwash.data.suspicions import incomplete
 from inkwash.errors import UserError
 from inkwash.random import generator
 
@@ -22,6 +23,7 @@ NAMES = {
 }
 SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 FILLERS = ("image", "images", "img", "imgs", "set", "data", "split")  # words beside a split's in a folder's name
+COLUMNS = ("split", "splits", "subset", "partition")  # names of columns that tell the split of a row
 AUTO, NONE = "auto", "none"  # values of data.source.splits
 
 
@@ -42,12 +44,14 @@ class Division(NamedTuple):
     train, heldout: their paths; heldout is None if a fraction of the training's is held out.
     origins: where each split comes from, in words.
     unused: the paths of a third split.
+    suspicious: sentences for the report about the files.
     """
 
     train: list[Path]
     heldout: list[Path] | None
     origins: dict[str, str]
     unused: list[Path]
+    suspicious: tuple[str, ...] = ()
 
     def facts(
         self, split: str, classes: Classes, drawn: int, total: int, names: Iterable[str], passed_over: PassedOver
@@ -59,9 +63,9 @@ class Division(NamedTuple):
             names: of the set's folders or files.
             passed_over: what is not used among them.
         """
-        origin, suspicious = self.origins[split], ()
+        origin, suspicious = self.origins[split], self.suspicious
         if self.heldout is None:
-            origin, suspicious = f"{origin}, {drawn:,} of {total:,} images", mixed(names)
+            origin, suspicious = f"{origin}, {drawn:,} of {total:,} images", (*suspicious, *mixed(names))
         unused = {"of a split that is not used": tally_of(map(str, self.unused))} if self.unused else {}
         return Facts(origin, classes, merged([passed_over, unused]), suspicious=suspicious)
 
@@ -142,6 +146,14 @@ def divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ...
     Raises:
         UserError: some files name a split and others do not, or all files are held out.
     """
+    division = _divide_files(path, heldout_path, suffixes, splits)
+    if path.is_file():
+        return division
+    files = [*division.train, *(division.heldout or ()), *division.unused]
+    return division._replace(suspicious=tuple(incomplete([str(file) for file in files])))
+
+
+def _divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ...], splits: str) -> Division:
     files = find_files(path, suffixes, "data.path")
     if heldout_path is not None:
         heldout = find_files(heldout_path, suffixes, "data.source.heldout_path")
@@ -169,9 +181,17 @@ def by_name(files: Sequence[Path], root: Path) -> dict[str | None, list[Path]]:
     groups: dict[str | None, list[Path]] = {}
     for file in files:
         parts = file.relative_to(root).parts if file.is_relative_to(root) else (file.name,)
-        split = next(filter(None, map(split_of, parts)), None)
+        split = next(filter(None, map(_split_of_part, parts)), None)
         groups.setdefault(split, []).append(file)
     return groups
+
+
+def _split_of_part(name: str) -> str | None:
+    """Return the split that a part of a path tells; a folder COLUMN=VALUE tells one only if the column is of splits."""
+    column, equals, value = name.partition("=")
+    if equals:
+        return split_of(value) if column.lower() in COLUMNS else None
+    return split_of(name)
 
 
 def divided(groups: dict[str | None, list[Path]], files: list[Path], root: Path) -> Division:

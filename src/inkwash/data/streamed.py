@@ -5,6 +5,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from inkwash.data.facts import Facts
 from inkwash.data.labels import check_alike, joined
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
-from inkwash.data.splits import Division, check_splits, divide_files, rows_of
+from inkwash.data.splits import AUTO, Division, check_splits, divide_files, rows_of
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import replacing
@@ -119,7 +120,13 @@ class StreamedSource(ABC):
             classes = joined(part.classes for part in parts)
             check_alike(parts, classes, self.without_labels)
         names = (file.name for file in files)
-        return division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
+        facts = division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
+        one_set = division.heldout is None and self.splits == AUTO
+        return replace(facts, suspicious=(*facts.suspicious, *self.suspicions(files))) if one_set else facts
+
+    def suspicions(self, files: Sequence[Path]) -> tuple[str, ...]:
+        """Return sentences for the report about files that are taken as one set."""
+        return ()
 
     def _indexed(self, files: Sequence[Path], place: str) -> Path:
         """Return the folder of the files' index, which the first rank or job makes while the others wait."""

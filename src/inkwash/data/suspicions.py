@@ -1,7 +1,8 @@
-"""What looks like a mistake in the names of classes, in copies of images, or in their sizes."""
+"""What looks like a mistake: names of classes and files, copies of images, sizes."""
 
+import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -52,6 +53,29 @@ def enlarged(smallest: tuple[int, int] | None, shape: Sequence[int]) -> Iterator
             f"the smallest images, {smallest[0]} x {smallest[1]}, are enlarged to {shape[1]} x {shape[2]}, which makes "
             "no details: choose a smaller data.shape, or leave them out"
         )
+
+
+def incomplete(names: Iterable[str]) -> Iterator[str]:
+    """Yield sentences for the report about files like train-00001-of-00003 of which some are missing or double."""
+    parts: dict[tuple[str, int], list[int]] = {}
+    for name in names:
+        if found := re.search(r"(.*[-_.])([0-9]{1,9})-of-([0-9]{1,9})(?![0-9])", name):
+            parts.setdefault((found[1], int(found[3])), []).append(int(found[2]))
+    for (start, total), numbers in parts.items():
+        there = {*numbers}
+        first = 0 if 0 in there or total not in there else 1
+        if missing := total - len(there):
+            lost = next(number for number in range(first, first + total + 1) if number not in there)
+            yield (
+                f"{missing:,} of the {total:,} files {start}...-of-{total:05d} are not there, number {lost} first: "
+                "fetch them, if they were not left out on purpose"
+            )
+        if len(there) < len(numbers):
+            double = next(number for number in numbers if numbers.count(number) > 1)
+            yield (
+                f"number {double} of the {total:,} files {start}...-of-{total:05d} is there more than once, under two "
+                "names: if they hold the same images, remove one"
+            )
 
 
 def _quoted(names: Sequence[str]) -> str:
