@@ -13,7 +13,7 @@ from typing import Any
 from inkwash.config.validate import check_stored
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_json
-from inkwash.runs import config_file
+from inkwash.runs import config_file, relative_paths
 from inkwash.runs.checkpoint_files import CheckpointFolder
 
 RUNS = Path("runs")
@@ -69,7 +69,7 @@ class RunDirectory:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration of the checkpoints, in today's names.
+        """The resolved configuration of the checkpoints, in today's names; its images are found from any folder.
 
         Raises:
             UserError: config.yaml is missing or damaged, lacks something that sampling needs, or names something that
@@ -77,7 +77,7 @@ class RunDirectory:
         """
         config = config_file.read(self.config_path)
         check_stored(config, self.config_path)
-        return config
+        return relative_paths.found(config, self.path, RUNS.name)
 
     @property
     def next_config(self) -> dict[str, Any]:
