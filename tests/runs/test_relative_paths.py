@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from inkwash.runs.directory import RunDirectory
 from inkwash.runs.relative_paths import found
 
 GIVEN = {"a": 1, "data": {"path": "../photos", "source": {"heldout_path": "val/*.tar", "x": 2}, "shape": [1, 2, 3]}}
@@ -55,3 +56,11 @@ def test_patterns_are_found(project, pattern):
 def test_configurations_without_images_stay(project):
     for config in ({}, {"data": None}, {"data": {"shape": [1]}}):
         assert found(config, project / "runs/one", "runs") == config
+
+
+def test_a_run_reads_its_configuration_so(project):
+    text = (Path(__file__).parents[1] / "golden/runs/hybrid/config.yaml").read_text()
+    assert "  path: null" in text
+    (project / "runs/one").mkdir()
+    (project / "runs/one/config.yaml").write_text(text.replace("  path: null", "  path: val"))
+    assert RunDirectory(project / "runs/one").config["data"]["path"] == str(project / "val")
