@@ -428,7 +428,7 @@ def test_pages_and_frames_are_told(noise, folder, tmp_path):
     for _ in range(2):  # then from the cache
         images = folder(heldout_fraction=0).load("train", SHAPE, str(path))
         (sentence,) = images.facts.suspicious
-        assert (len(images), "b.tif has 20 pages or frames, of which the first" in sentence) == (3, True)
+        assert (len(images), "b.tif first with 20, of which the first" in sentence) == (3, True)
 
 
 def test_an_address_is_told(folder):

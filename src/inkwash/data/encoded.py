@@ -20,6 +20,7 @@ from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode, pages_of, s
 from inkwash.data.facts import Facts, Tally
 from inkwash.data.images import Images, fingerprint_of, map_file
 from inkwash.data.rendering import Rendering
+from inkwash.data.suspicions import of_pages
 from inkwash.errors import UserError
 from inkwash.files import NAMES
 
@@ -129,10 +130,7 @@ class EncodedSource(ABC):
                 if number % every == 0:
                     sizes.append(size_of(entry.encoded))
                     if not suspicious and (pages := pages_of(entry.encoded)) > 1:
-                        suspicious.append(
-                            f"{entry.name} has {pages:,} pages or frames, of which the first alone is an image of the "
-                            "set, as of all such files: to use the others, write each to a file of its own"
-                        )
+                        suspicious.append(of_pages(entry.name, pages))
         if entries.total and not labels:
             raise UserError(
                 f"none of the {entries.total} images can be read, {skipped.first[0]} first: check data.path"

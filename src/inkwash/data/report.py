@@ -14,7 +14,7 @@ from inkwash.data.facts import Facts, facts_of
 from inkwash.data.images import Images
 from inkwash.data.module import ImageDataModule
 from inkwash.data.stream import Stream
-from inkwash.data.suspicions import copies_in, enlarged, leaks, odd_names
+from inkwash.data.suspicions import PAGED, copies_in, enlarged, leaks, odd_names
 from inkwash.images import ImageSplit
 
 LOOKED_AT = 256  # images whose levels are looked at
@@ -81,7 +81,10 @@ def report_of(data: ImageDataModule) -> Report:
     found = [*suspicions(report, data.num_classes, samples["train"])]
     found += [*odd_names(names), *leaks(*(digests_of(split) for split in loaded.values()))]
     found += enlarged(train.sizes[0] if train.sizes else None, data.shape)
-    found += [*facts["train"].suspicious, *facts["heldout"].suspicious]
+    for name, split in loaded.items():
+        more = [*facts[name].suspicious, *(split.suspicions(LOOKED_AT) if isinstance(split, Stream) else ())]
+        paged = any(sentence.startswith(PAGED) for sentence in found)
+        found += [sentence for sentence in more if not (paged and sentence.startswith(PAGED))]
     report.suspicious = [*dict.fromkeys(found)]  # of one place the same for both splits
     return report
 

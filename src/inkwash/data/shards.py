@@ -21,6 +21,7 @@ class Scanned(NamedTuple):
     digest: a hash of the file that is computed without reading the images.
     classes: names of the labels.
     passed_over: members that are not used.
+    suspicious: sentences about what may be a mistake.
     """
 
     blocks: np.ndarray
@@ -28,6 +29,7 @@ class Scanned(NamedTuple):
     digest: str
     classes: Classes = Classes()
     passed_over: PassedOver = {}  # noqa: RUF012 - never changed
+    suspicious: tuple[str, ...] = ()
 
 
 class Index:
@@ -39,6 +41,7 @@ class Index:
         digests: hashes of the files.
         classes: names of the labels, of all files.
         passed_over: what is not used in them.
+        suspicious: sentences about the first file that looks like a mistake.
     """
 
     def __init__(self, directory: Path):
@@ -49,6 +52,7 @@ class Index:
         found = json.loads((directory / "found.json").read_text("utf-8"))
         self.classes = Classes(tuple(found["classes"]), found["fixed"])
         self.passed_over = {reason: Tally(*tally) for reason, tally in found["passed_over"].items()}
+        self.suspicious = tuple(found["suspicious"])
 
     def part(self, files: Sequence[Path]) -> Part:
         """Return all files as one part of a set, named by the first one that has labels."""
@@ -72,11 +76,13 @@ class Index:
         parts: list[tuple[int, Classes]] = []  # the first image of each file, and its classes
         kinds: list[Part] = []
         tallies: list[PassedOver] = []
+        suspicious: tuple[str, ...] = ()
         with open(directory / "images", "wb") as output:
             for number, file in enumerate(files):
                 output.write(file.images.tobytes())
                 digests.append(file.digest)
                 tallies.append(file.passed_over)
+                suspicious = suspicious or file.suspicious
                 parts.append((total, file.classes))
                 kinds.append(Part(str(places[number]), bool((file.images[:, 0] >= 0).any()), file.classes))
                 for part, rows, size in file.blocks:
@@ -91,6 +97,7 @@ class Index:
         _recode(directory / "images", columns, parts, classes)
         passed_over = {reason: (tally.count, tally.first) for reason, tally in merged(tallies).items()}
         found = {"classes": classes.names, "fixed": classes.fixed, "passed_over": passed_over}
+        found["suspicious"] = suspicious
         (directory / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
         return total
 

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode
 from inkwash.data.facts import Facts
-from inkwash.data.opening import size_of
+from inkwash.data.opening import pages_of, size_of
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Shards
+from inkwash.data.suspicions import of_pages
 from inkwash.errors import UserError
 from inkwash.random import generator
 
@@ -84,12 +85,24 @@ class Stream(Dataset):
     def sizes(self, count: int) -> list[tuple[int, int]]:
         """Return height and width, as they are in their files, of those of the first images that can be read."""
         found = []
-        for index in range(min(count, len(self))):
-            block = self._block_of(index)
-            encoded = self._read(block)[int(self.chosen[index] - self.shards.firsts[block])]
+        for encoded in self._first(count):
             with suppress(UserError, OSError, SyntaxError):
                 found.append(size_of(encoded))
         return found
+
+    def suspicions(self, count: int) -> tuple[str, ...]:
+        """Return a sentence for the report if one of the first images has several pages or frames."""
+        for index, encoded in enumerate(self._first(count)):
+            with suppress(UserError):
+                if (pages := pages_of(encoded)) > 1:
+                    return (of_pages(self.shards.name(int(self.chosen[index])), pages),)
+        return ()
+
+    def _first(self, count: int) -> Iterator[bytes]:
+        """Yield the first images, encoded."""
+        for index in range(min(count, len(self))):
+            block = self._block_of(index)
+            yield self._read(block)[int(self.chosen[index] - self.shards.firsts[block])]
 
     def order(self, seed: int | str, epoch: int, first: int = 0, copies: int = 1) -> Iterator[int]:
         """Yield every index once, shuffled by (seed, epoch), from a position on; with 2 copies, i and N + i.

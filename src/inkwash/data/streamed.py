@@ -1,6 +1,7 @@
 """Base class of sources that stream shards: the split, and an index of the files that is made once."""
 
 import hashlib
+import json
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from inkwash.data.caches import ensure, locked
 from inkwash.data.encoded import DECODER, absolute, given, undamaged, version_of
-from inkwash.data.facts import Facts
+from inkwash.data.facts import Facts, Tally
 from inkwash.data.labels import check_alike, joined
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
@@ -23,7 +24,7 @@ from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import replacing
 
-FORMAT = 3  # of an index: raise it if its content changes
+FORMAT = 4  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
 
 
@@ -121,8 +122,10 @@ class StreamedSource(ABC):
             check_alike(parts, classes, self.without_labels)
         names = (file.name for file in files)
         facts = division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
-        one_set = division.heldout is None and self.splits == AUTO
-        return replace(facts, suspicious=(*facts.suspicious, *self.suspicions(files))) if one_set else facts
+        suspicious = (*facts.suspicious, *index.suspicious)
+        if division.heldout is None and self.splits == AUTO:
+            suspicious += self.suspicions(files)
+        return replace(facts, suspicious=suspicious)
 
     def suspicions(self, files: Sequence[Path]) -> tuple[str, ...]:
         """Return sentences for the report about files that are taken as one set."""
@@ -136,7 +139,9 @@ class StreamedSource(ABC):
         def fill(partial: Path) -> None:
             bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
             if not Index.write(partial, files, (self.scan(file) for file in bar), self.without_labels):
-                raise UserError(f"{place} holds no images in its {len(files)} files: give others")
+                unused = json.loads((partial / "found.json").read_text("utf-8"))["passed_over"]
+                seen = "; ".join(f"{reason}: {Tally(*tally)}" for reason, tally in unused.items())
+                raise UserError(f"{place} holds no images in its {len(files)} files: give others ({seen or 'empty'})")
 
         ensure(directory, fill)
         return directory

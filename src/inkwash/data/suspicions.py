@@ -9,6 +9,7 @@ import numpy as np
 # What tables and databases write in the place of a missing label, in small letters.
 MISSING = ("", "nan", "none", "null", "<na>", "n/a", "undefined")
 SHOWN = 5
+PAGED = "there are files with several pages or frames"
 
 
 def odd_names(names: Sequence[str]) -> Iterator[str]:
@@ -76,6 +77,14 @@ def incomplete(names: Iterable[str]) -> Iterator[str]:
                 f"number {double} of the {total:,} files {start}...-of-{total:05d} is there more than once, under two "
                 "names: if they hold the same images, remove one"
             )
+
+
+def of_pages(name: str, pages: int) -> str:
+    """Return a sentence about an image file with several pages or frames."""
+    return (
+        f"{PAGED}, {name} first with {pages:,}, of which the first alone is an image of the set: to use the others, "
+        "write each to a file of its own"
+    )
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +62,11 @@ class Labels:
             self.lonely.append(sample.key)
         return value is not None
 
+    def unread(self, sample: Sample, image: Member) -> list[str]:
+        """Return the extensions of a sample whose files are neither the image nor may have its label."""
+        read = [_member(sample, names) for names in (self.names, ("json",) * bool(self.wanted))]
+        return [extension for extension, member in sample.files.items() if member not in (image, *read)]
+
     def numbered(self) -> tuple[np.ndarray, Classes]:
         """Return the labels, int64 (N,), -1 where an image has none, and the names of the classes, if they have any.
 
@@ -94,11 +100,11 @@ class Labels:
 
     def _value(self, sample: Sample, has_image: bool) -> int | str | None:
         try:
-            name = next((name for name in self.names if name in sample.files), None)
-            if name is not None:
-                return _of_text(tar.content_of(self.file, sample.files[name]).decode())
-            if self.wanted and has_image and "json" in sample.files:
-                return self._of_json(tar.content_of(self.file, sample.files["json"]))
+            if (member := _member(sample, self.names)) is not None:
+                return _of_text(tar.content_of(self.file, member).decode("utf-8-sig"))
+            notes = _member(sample, ("json",)) if self.wanted and has_image else None
+            if notes is not None:
+                return self._of_json(tar.content_of(self.file, notes))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             wanted = "a number" if self.wanted == "cls" else f"{self.wanted} with a number"
             raise UserError(
@@ -124,6 +130,15 @@ class Labels:
         return _plain(content[keys[0]]) if keys else None
 
 
+def _member(sample: Sample, names: Sequence[str]) -> Member | None:
+    """Return the file of one of the extensions, the first one that a sample has; so is v2.cls, of a key with a dot."""
+    for name in names:
+        longer = [extension for extension in sample.files if extension.endswith(f".{name}")]
+        if name in sample.files or len(longer) == 1:
+            return sample.files[name if name in sample.files else longer[0]]
+    return None
+
+
 def _of_text(text: str) -> int | str:
     """Return a number or the name of a class.
 
@@ -132,8 +147,8 @@ def _of_text(text: str) -> int | str:
         OverflowError: it is too large a number.
     """
     text = text.strip()
-    if re.fullmatch(r"[-+]?[0-9]{1,4000}", text):
-        return _number(int(text))
+    if whole := re.fullmatch(r"([-+]?[0-9]{1,4000})(\.0*)?", text):
+        return _number(int(whole[1]))
     if not 0 < len(text) <= LONGEST or not text.isprintable() or text[0] in "[{":
         raise ValueError(text)
     if re.fullmatch(r"[-+]?[0-9.]*[0-9][0-9.]*(e[-+]?[0-9]+)?", text):  # a fraction

@@ -13,7 +13,7 @@ from inkwash.data.labels import Classes
 from inkwash.data.reading import patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
-from inkwash.data.splits import AUTO
+from inkwash.data.splits import AUTO, mixed
 from inkwash.data.streamed import StreamedSource
 from inkwash.data.tar import Member
 from inkwash.data.tar_labels import Labels, Sample
@@ -92,10 +92,17 @@ class WebDataset(StreamedSource):
                     f"their names, `tar --sort=name -cf {file.name} FOLDER`"
                 )
             seen.add(sample.key)
-            images += [image] if image else []
+            if image:
+                images.append(image)
+                for extension in labels.unread(sample, image):
+                    note(passed_over, "files beside images that are not read", sample.files[extension].name)
         for key in labels.lonely:
             note(passed_over, "labels without an image", key)
-        return _scanned(file, images, *labels.numbered(), passed_over)
+        numbers, classes = labels.numbered()
+        scanned = _scanned(file, images, numbers, classes, passed_over)
+        return scanned._replace(
+            suspicious=_suspicions(images, labelled=self.label is None or bool((numbers >= 0).any()))
+        )
 
     def _image_of(self, sample: Sample, file: Path) -> Member | None:
         """Return the image of a sample, None if it has none."""
@@ -134,6 +141,19 @@ def _samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
                 raise UserError(f"{file} holds {member.name} twice: pack it again, `tar -cf`, not `tar -rf`")
             files[extension] = member
         yield Sample(key, files)
+
+
+def _suspicions(images: Sequence[Member], labelled: bool) -> tuple[str, ...]:
+    """Return sentences for the report about the folders that images of a tar file lie in."""
+    folders = dict.fromkeys(image.name.rpartition("/")[0] for image in images)
+    suspicious = mixed(folders)
+    if len(folders) > 1 and not labelled:
+        shown = " and ".join([*folders][:2]) + (" and more" if len(folders) > 2 else "")
+        suspicious += (
+            f"images lie in the folders {shown} of a tar file, and have no labels: if the folders are classes, unpack "
+            "it, and use data=folder",
+        )
+    return suspicious
 
 
 def _scanned(
