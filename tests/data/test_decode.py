@@ -505,3 +505,13 @@ def test_of_a_file_of_several_pictures_the_first_is_read():
     frames = [Image.new("RGB", (16, 16), colour) for colour in ((255, 0, 0), (0, 0, 255))]
     red = decode(saved(frames[0], "MPO", save_all=True, append_images=frames[1:]), (3, 16, 16), False, "a")
     assert (red[:, 8, 8].int() - torch.tensor([254, 0, 0])).abs().max() <= 2
+
+
+def test_pixels_without_a_header_are_told(noise):
+    """A table with image.tobytes() in it: neither height, width nor channels are stored."""
+    with pytest.raises(
+        CorruptImageError, match=r"^x cannot be read as an image: its 96 bytes are as many as the pixels"
+    ):
+        decode(noise(4, 8, 3).tobytes(), (3, 4, 8), True, "x")
+    with pytest.raises(CorruptImageError, match=r"^x cannot be read as an image: remove or repair it"):
+        decode(noise(4, 7, 3).tobytes(), (3, 4, 8), True, "x")

@@ -1,5 +1,6 @@
 """Images that a user names: a file, a folder, a Parquet file."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from inkwash.data import files
 from inkwash.data.files import read_images
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
 SHAPE = (3, 4, 6)
@@ -101,3 +103,20 @@ def test_an_accent_in_a_class_is_read_however_it_is_stored(tmp_path, noise):
     table = pa.table({"image": [(tmp_path / "cafe\u0301/1.png").read_bytes()], "label": ["cafe\u0301"]})
     pq.write_table(table, tmp_path / "one.parquet")
     assert read_images(str(tmp_path / "one.parquet"), SHAPE, 9, ["bar", "caf\u00e9"]).labels.tolist() == [1]
+
+
+def test_named_images_are_read_as_those_of_the_run(tmp_path):
+    """The range and background that the run was trained with; what it has drawn itself has 8 bits."""
+    levels = np.arange(24).reshape(4, 6)
+    Image.fromarray((levels * 100).astype(np.uint16)).save(tmp_path / "12bits.png")
+    Image.fromarray((levels * 10).astype(np.uint8)).save(tmp_path / "8bits.png")
+    clear = Image.new("LA", (6, 4), (0, 0))
+    clear.save(tmp_path / "clear.png")
+    rendering = Rendering(white=4000, background="white")
+    found = {
+        name: pixels_of(read_images(str(tmp_path / f"{name}.png"), (1, 4, 6), 1, rendering=rendering))[0, 0].tolist()
+        for name in ("12bits", "8bits", "clear")
+    }
+    assert found["12bits"] == np.round(levels * 100 / 4000 * 255).tolist()
+    assert found["8bits"] == (levels * 10).tolist()
+    assert found["clear"] == [[255] * 6] * 4

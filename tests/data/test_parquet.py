@@ -304,3 +304,17 @@ def test_a_column_that_tells_splits_is_told(source, column, values, told, tmp_pa
     assert [text.startswith((told or "").format("a.parquet")) for text in suspicious] == [True] * (told is not None)
     read = source(label_column=None, cache_dir=str(tmp_path / "cache"), splits="none")
     assert read.load("train", SHAPE, str(tmp_path / "a.parquet")).facts.suspicious == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PAR1 cut short", r"as a Parquet file: give another one, or fetch it again$"),
+        (b"PK\3\4", r"as a Parquet file: it is a zip file; unpack it"),
+        (bytes(257) + b"ustar", r"as a Parquet file: it is a tar file; use data=webdataset for it"),
+    ],
+)
+def test_a_file_of_another_kind_is_told(parquet, tmp_path, content, message):
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        parquet().load("train", SHAPE, str(tmp_path / "a.parquet"))

@@ -72,3 +72,11 @@ def test_mistakes_are_named(fill, path, message):
     folder = fill("full/a-0.tar", "full/a-1.tar", "packed/a.tar.gz")
     with pytest.raises(UserError, match=message):
         names(folder, path)
+
+
+def test_a_folder_of_save_to_disk_is_told(fill):
+    folder = fill("set/train/data-00000-of-00001.arrow", "set/dataset_dict.json")
+    with pytest.raises(
+        UserError, match=r"finds no file: .*arrow is of save_to_disk .*load_from_disk\('.*set/train'\)\.to_p"
+    ):
+        find_files(folder / "set", (".parquet",), "data.path")

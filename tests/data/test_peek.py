@@ -1,7 +1,11 @@
+import base64
 import subprocess
 import sys
 import zipfile
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -63,3 +67,37 @@ def test_thumbnails_are_not_looked_at(save):
     place = save("x", "RGB", (40, 24))
     save("x/@eaDir", "RGB", (9, 9))
     assert advice(place).startswith("the 1 images looked at are 40 x 24")
+
+
+def test_the_shape_is_that_of_the_image_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("L", (24, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert advice(str(tmp_path)).endswith("data.shape=[1,24,40]")
+
+
+def test_16_bits_of_either_byte_order_are_grey(tmp_path):
+    Image.fromarray(np.zeros((8, 8), ">u2")).save(tmp_path / "a.tif")
+    assert advice(str(tmp_path)).endswith("data.shape=[1,8,8]")
+
+
+def test_shards_of_a_pattern_are_looked_at(noise, write_tar, tmp_path):
+    for i in range(2):
+        write_tar(tmp_path / f"x-{i}.tar", noise(3, 6, 5, 3))
+    for pattern in ("x-{0..1}.tar", "x-*.tar"):
+        assert advice(str(tmp_path / pattern)).startswith("the 6 images looked at are 6 x 5")
+
+
+@pytest.mark.parametrize("kind", ["arrays", "floats", "base64", "paths"])
+def test_images_of_any_column_are_looked_at(noise, encode, tmp_path, kind):
+    pixels = noise(3, 6, 5, 3)
+    (tmp_path / "0.png").write_bytes(encode(pixels[0]))
+    column = {
+        "arrays": (40 * pixels.astype(int)).tolist(),
+        "floats": pixels.astype(float).transpose(0, 3, 1, 2).tolist(),
+        "base64": [base64.b64encode(encode(image)).decode() for image in pixels],
+        "paths": ["0.png"] * 3,
+    }[kind]
+    pq.write_table(pa.table({"image": column, "label": [0, 1, 2]}), tmp_path / "a.pq")
+    wanted = "" if kind == "floats" else "data.shape=[3,6,5]"  # floats are only images if they are named
+    assert advice(str(tmp_path / "a.pq")).endswith(wanted)

@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import os
+import pickle
 import resource
 
 import pytest
@@ -86,3 +87,18 @@ def test_images_are_no_strangers(encode, noise):
     assert stranger(encode(noise(4, 4, 3))) is None
     assert stranger(b"") is None
     assert stranger(b"\0\0\0\x18ftypavif") == ("a film", "save its frames as PNG or JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x93NUMPY\1\0v\0{", "a NumPy array"), (pickle.dumps([1]), "a pickle of Python"),
+        (b"PAR1\x15", "a Parquet file"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (b"ARROW1\0\0", "an Arrow file"), (b"PK\3\4\n", "a zip file"),
+        (bytes(257) + b"ustar\x0000", "a tar file"),
+    ],
+)  # fmt: skip
+def test_other_files_are_told_by_their_beginning(content, kind):
+    found = stranger(content)
+    assert found is not None
+    assert found[0].startswith(kind)

@@ -104,6 +104,13 @@ def test_without_a_shape_the_images_suggest_one(commands):
         assert commands(command, *DATA[:2]).error == f"{wanted}data.shape=[3,8,8]"
 
 
+def test_channels_come_first(commands):
+    for command in ("train", "data"):
+        assert commands(command, *DATA[:2], "data.shape=[64,48,3]").error == (
+            "error: data.shape=[64, 48, 3] is [channels, height, width]: channels come first, data.shape=[3, 64, 48]"
+        )
+
+
 def test_a_reader_that_has_gone_ends_nothing():
     """inkwash data ... | head"""
     code = "from inkwash.launch.report import say; import time; say('1'); time.sleep(0.5); say('2'); say('3')"

@@ -21,10 +21,21 @@ def check_shape(config: DictConfig) -> None:
     """Raise UserError that suggests a shape if data.shape has no value but data.path has images."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
     data = plain.get("data")
+    shape: Any = data.get("shape") if isinstance(data, dict) else None
+    if _channels_last(shape):
+        raise UserError(
+            f"data.shape={shape} is [channels, height, width]: channels come first, data.shape={[shape[2], *shape[:2]]}"
+        )
     if not isinstance(data, dict) or data.get("shape") != "???" or data.get("path") in ("???", None):
         return
     if found := advice(str(OmegaConf.select(config, "data.path"))):
         raise UserError(f"data.shape has no value yet: {found}")
+
+
+def _channels_last(shape: Any) -> bool:
+    """Tell whether a shape looks like [height, width, channels]."""
+    numbers = isinstance(shape, list) and len(shape) == 3 and all(isinstance(size, int) for size in shape)
+    return numbers and shape[2] in (1, 3, 4) and min(shape[:2]) > 4
 
 
 def data(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from inkwash.data.facts import PassedOver, note
-from inkwash.data.reading import LARGEST, patiently, stranger
+from inkwash.data.reading import BEGINNING, LARGEST, patiently, stranger
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
@@ -147,7 +147,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
         return patiently(lambda: zipfile.ZipFile(path), str(path))
     except DAMAGE as error:
         with open(path, "rb") as file:
-            known = stranger(file.read(200))
+            known = stranger(file.read(BEGINNING), expected="a zip file")
         advice = f"it is {known[0]}; {known[1]}" if known else "fetch or pack it again"
         raise UserError(f"{path} is no zip file, or damaged: {advice}") from error
 

@@ -53,7 +53,16 @@ def decode(
 
 def _decode(source: bytes | Path, shape: tuple[int, int, int], resize: bool, name: str, rendering: Rendering) -> Tensor:
     channels, height, width = shape
-    image = _with_channels(_read(source, name, rendering), channels, name, rendering)
+    try:
+        read = _read(source, name, rendering)
+    except CorruptImageError as error:
+        if isinstance(source, bytes) and source and len(source) == channels * height * width:
+            raise CorruptImageError(
+                f"{name} cannot be read as an image: its {len(source):,} bytes are as many as the pixels of an image, "
+                "but nothing tells their order: store arrays of pixels (H, W, C), or files"
+            ) from error
+        raise
+    image = _with_channels(read, channels, name, rendering)
     if resize:
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     if image.size != (width, height):

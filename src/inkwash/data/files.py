@@ -1,17 +1,19 @@
 """Images that a user names for editing, without splits and without a cache."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inkwash.data.decode import decode
+from inkwash.data.decode import AS_IT_IS, decode
 from inkwash.data.encoded import Entry
 from inkwash.data.labels import Classes, as_spelled
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_files import opened
+from inkwash.data.rendering import Rendering
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
@@ -22,13 +24,14 @@ class NamedImages:
     Args:
         entries: the images and their labels.
         shape: (C, H, W), to which they are scaled (bicubic, antialiased) and cropped.
+        rendering: range and background of the run's own images; the range is for images that it fits.
 
     Raises:
         UserError: one cannot be read or has other channels; each is decoded once to find that out.
     """
 
-    def __init__(self, entries: Sequence[Entry], shape: tuple[int, int, int]):
-        self.entries, self.shape = entries, shape
+    def __init__(self, entries: Sequence[Entry], shape: tuple[int, int, int], rendering: Rendering = AS_IT_IS):
+        self.entries, self.shape, self.rendering = entries, shape, rendering
         self.labels = torch.tensor([entry.label for entry in entries])
         for i in range(len(entries)):
             self[i]
@@ -38,7 +41,11 @@ class NamedImages:
 
     def __getitem__(self, i: int) -> Tensor:
         """Return image i, uint8 (C, H, W)."""
-        return decode(self.entries[i].encoded, self.shape, True, self.entries[i].name)
+        name, encoded, _ = self.entries[i]
+        try:
+            return decode(encoded, self.shape, True, name, self.rendering)
+        except UserError:  # images that a run has drawn have 8 bits, whatever its own have
+            return decode(encoded, self.shape, True, name, replace(self.rendering, black=None, white=None))
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return uint8 (n, C, H, W) and labels, int64 (n,)."""
@@ -46,7 +53,12 @@ class NamedImages:
 
 
 def read_images(
-    name: str, shape: tuple[int, int, int], limit: int, classes: Sequence[str] = (), labelled: bool = True
+    name: str,
+    shape: tuple[int, int, int],
+    limit: int,
+    classes: Sequence[str] = (),
+    labelled: bool = True,
+    rendering: Rendering = AS_IT_IS,
 ) -> NamedImages:
     """Find the first images of a file or folder, to be scaled to cover H x W and cropped to their centre.
 
@@ -58,13 +70,14 @@ def read_images(
         classes: names of the labels 0, 1, ...; those of a Parquet file are labels by their names, and so is an image
             in a subfolder called like a class.
         labelled: read labels at all.
+        rendering: see NamedImages.
 
     Raises:
         UserError: there are no images, or one cannot be read or has other channels, or a class without a label.
     """
     path = Path(name).expanduser()
     if path.suffix == ".parquet" and path.is_file():
-        entries = _rows(name, path, classes, labelled)
+        entries = _rows(name, path, classes, labelled, rendering)
     elif path.is_file():
         entries = iter([Entry(name, path, -1)])
     elif path.is_dir():
@@ -75,7 +88,7 @@ def read_images(
     chosen = list(islice(entries, limit))
     if not chosen:
         raise UserError(f"task.images={name} holds no images: give an image file, a folder of images or a Parquet file")
-    return NamedImages(chosen, shape)
+    return NamedImages(chosen, shape, rendering)
 
 
 def _below(path: Path, files: Iterable[Path], classes: Sequence[str]) -> Iterator[Entry]:
@@ -85,11 +98,12 @@ def _below(path: Path, files: Iterable[Path], classes: Sequence[str]) -> Iterato
         yield Entry(str(file), file, classes.index(of) if of in classes else -1)
 
 
-def _rows(name: str, path: Path, classes: Sequence[str], labelled: bool) -> Iterator[Entry]:
+def _rows(name: str, path: Path, classes: Sequence[str], labelled: bool, rendering: Rendering) -> Iterator[Entry]:
     """Yield the images of a Parquet file with labels by `classes`."""
     with opened(path) as shard:
         labelled = labelled and "label" in shard.schema_arrow.names
-    source = Parquet(heldout_fraction=0, label_column="label" if labelled else None)
+    label = "label" if labelled else None
+    source = Parquet(heldout_fraction=0, label_column=label, black=rendering.black, white=rendering.white)
     entries = source.find("train", path)
     names = as_spelled(entries.facts.classes, classes).names
     if names and not classes:

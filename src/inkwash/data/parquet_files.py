@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from inkwash.data.columns import images_of, partition_of, rows_at_once
 from inkwash.data.labels import Classes, from_column, from_words, names_in_metadata
-from inkwash.data.reading import patiently, stranger
+from inkwash.data.reading import BEGINNING, patiently, stranger
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import COLUMNS, SPLIT_OF
 from inkwash.errors import UserError
@@ -37,7 +37,7 @@ def open_parquet(file: Path) -> pq.ParquetFile:
         return patiently(lambda: _opened(file), str(file))
     except DAMAGE as error:
         with contextlib.suppress(OSError), open(file, "rb") as stream:
-            if known := stranger(stream.read(200)):
+            if known := stranger(stream.read(BEGINNING), expected="a Parquet file"):
                 raise UserError(f"{file} cannot be read as a Parquet file: it is {known[0]}; {known[1]}") from error
         raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
 

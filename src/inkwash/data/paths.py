@@ -99,6 +99,11 @@ def is_address(path: Path) -> bool:
 def _advice(path: Path, suffixes: tuple[str, ...]) -> str:
     if is_address(path):
         return AN_ADDRESS
+    if arrow := next(path.rglob("*.arrow"), None):
+        return (
+            f"{arrow} is of save_to_disk of Hugging Face datasets: write it as Parquet, "
+            f"datasets.load_from_disk('{arrow.parent}').to_parquet('train.parquet')"
+        )
     packed = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PACKED) if path.is_dir() else []
     if packed:
         return f"{packed[0]} is compressed, unpack it first"

@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
+from inkwash.data.paths import braces
 from inkwash.data.unseen import unseen
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 LOOKED_AT = 200
-CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "LA": 4, "RGBA": 4, "PA": 4}  # of Pillow's modes; others have 3
+ORIENTATION = 274  # of EXIF
+CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "RGBA": 4, "PA": 4}  # of Pillow's modes; others have 3
 
 
 def advice(path: str) -> str:
@@ -26,11 +31,18 @@ def advice(path: str) -> str:
     for source in islice(_sources(place), LOOKED_AT):
         try:
             with Image.open(source) as image:
-                clear = image.mode == "P" and "transparency" in image.info
-                seen.append((4 if clear else CHANNELS.get(image.mode, 3), image.height, image.width))
+                seen.append(_shape(image))
         except Exception:  # not an image: another one tells
             continue
     return _advice(seen) if seen else ""
+
+
+def _shape(image: "Image.Image") -> tuple[int, int, int]:
+    """Return channels, height and width of an image, upright."""
+    clear = image.mode == "P" and "transparency" in image.info
+    channels = 4 if clear else CHANNELS.get(image.mode.partition(";")[0], 3)
+    lies = image.getexif().get(ORIENTATION, 1) in range(5, 9)
+    return channels, *((image.width, image.height) if lies else (image.height, image.width))
 
 
 def _advice(seen: list[tuple[int, int, int]]) -> str:
@@ -56,11 +68,12 @@ def _sources(place: Path) -> Iterator[str | IO[bytes]]:
         below = (Path(folder, name) for folder, _, names in sorted(os.walk(place)) for name in sorted(names))
         files = (file for file in below if not unseen(file.relative_to(place).parts))
     else:
-        files = iter(sorted(place.parent.glob(place.name)) if place.name else [])
+        patterns = braces(place.name) if place.name else ()
+        files = (file for pattern in patterns for file in sorted(place.parent.glob(pattern)))
     for file in files:
         if file.name.startswith("."):
             continue
-        readers = {".parquet": _in_parquet, ".tar": _in_tar, ".zip": _in_zip}
+        readers = {".parquet": _in_parquet, ".pq": _in_parquet, ".parq": _in_parquet, ".tar": _in_tar, ".zip": _in_zip}
         reader = readers.get(file.suffix.lower())
         try:
             yield from islice(reader(file), LOOKED_AT) if reader else [str(file)]
@@ -68,15 +81,19 @@ def _sources(place: Path) -> Iterator[str | IO[bytes]]:
             continue
 
 
-def _in_parquet(file: Path) -> Iterator[IO[bytes]]:
+def _in_parquet(file: Path) -> Iterator[str | IO[bytes]]:
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(file).iter_batches(16):
-        for row in batch.to_pylist():
-            for value in row.values():
-                content: Any = value.get("bytes") if isinstance(value, dict) else value
-                if isinstance(content, bytes):
-                    yield io.BytesIO(content)
+    from inkwash.data.columns import columns_of, holds_images, images_of
+    from inkwash.data.rendering import Rendering
+
+    shard = pq.ParquetFile(file)
+    schema = shard.schema_arrow
+    names = [field.name for field in schema if holds_images(field.type)] or [columns_of(file, schema, None, None)[0]]
+    for batch in shard.iter_batches(16, columns=names):
+        for column in batch.columns:  # whatever the range of arrays, they have the same shape
+            for image in images_of(column, file.parent, Rendering(0, 65535)):
+                yield io.BytesIO(image) if isinstance(image, bytes) else str(image)
 
 
 def _in_tar(file: Path) -> Iterator[IO[bytes]]:

@@ -24,6 +24,7 @@ PASSING = {
     )
     if hasattr(errno, name)
 }  # fmt: skip
+BEGINNING = 512  # bytes of a file that tell what it is
 LARGEST = 2**31  # bytes of an image file; no format holds more in the pixels that Pillow accepts
 # What is often found in place of an image or a shard: text or bytes at a position, what it is, what to do.
 STRANGERS = (
@@ -36,6 +37,13 @@ STRANGERS = (
     (0, (b"<svg", b"<?xml"), "a vector drawing or XML", "save it as PNG"),
     (0, b"%PDF", "a PDF document", "save its images as PNG"),
     (4, b"ftyp", "a film", "save its frames as PNG or JPEG"),
+    (0, b"\x93NUMPY", "a NumPy array", "save its images as PNG, or as arrays of pixels in a Parquet file"),
+    (0, (b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"), "a pickle of Python", "save its images as PNG"),
+    (0, b"\x89HDF", "an HDF5 file", "save its images as PNG"),
+    (0, b"PAR1", "a Parquet file", "use data=parquet for it"),
+    (0, b"ARROW1", "an Arrow file", "write it as Parquet"),
+    (0, b"PK\x03\x04", "a zip file", "unpack it, or use data=folder for a zip file of images"),
+    (257, b"ustar", "a tar file", "use data=webdataset for it, or unpack it"),
 )
 
 
@@ -112,10 +120,14 @@ def content_of(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def stranger(content: bytes) -> tuple[str, str] | None:
-    """Return what the first bytes of a file show it to be, and what to do, or None if they show nothing known."""
+def stranger(content: bytes, expected: str = "") -> tuple[str, str] | None:
+    """Return what the first bytes of a file show it to be, and what to do; None if they show nothing known.
+
+    Args:
+        expected: the kind of STRANGERS that the file should be of, which is none then.
+    """
     for position, signs, kind, advice in STRANGERS:
-        if content.startswith(signs, position):
+        if kind != expected and content.startswith(signs, position):
             return kind, advice
     return None
 

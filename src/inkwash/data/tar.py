@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inkwash.data.facts import PassedOver, note
-from inkwash.data.reading import patiently, stranger
+from inkwash.data.reading import BEGINNING, patiently, stranger
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
@@ -148,10 +148,10 @@ def _of_the_system(name: str) -> bool:
 def _advice(file: Path) -> str:
     try:
         with open(file, "rb") as stream:
-            start = stream.read(200)
+            start = stream.read(BEGINNING)
     except OSError:
         return "unpack or fetch it again"
-    if known := stranger(start):
+    if known := stranger(start, expected="a tar file"):
         return f"it is {known[0]}; {known[1]}"
     command = next((command for sign, command in PACKED.items() if start.startswith(sign)), None)
     plain = file.stem if file.stem.endswith(".tar") else f"{file.stem}.plain.tar"

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from inkwash.config.instantiate import build
 from inkwash.data.files import NamedImages, read_images
+from inkwash.data.rendering import Rendering
 from inkwash.editing.perform import batches, perform
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
@@ -135,7 +136,9 @@ def named_images(name: str, run: Run, count: int, classes: Sequence[str] | None)
     Raises:
         UserError: a label is not one of the run's.
     """
-    images = read_images(name, run.shape, count, classes or (), labelled=classes is not None)
+    source = run.config["data"].get("source") or {}
+    rendering = Rendering(**{key: source.get(key) for key in ("black", "white", "background")})
+    images = read_images(name, run.shape, count, classes or (), classes is not None, rendering)
     most = run.num_classes or 0
     if classes is not None and len(images.labels) and int(images.labels.max()) >= most:
         raise UserError(
