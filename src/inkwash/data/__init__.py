@@ -19,15 +19,16 @@ Two kinds of sources:
   (shards.py); stream.py mixes the images of a window of blocks.
 
 What a set is: splits.py tells folders and files of splits by their names, or draws the held-out part by class;
-labels.py numbers the classes and keeps their names; listing.py walks through folders. A source notes what it found as
-`Facts` (facts.py) beside its images, and report.py makes the report that a training logs and `inkwash data` prints.
-peek.py suggests a shape before torch is imported.
+labels.py numbers the classes and keeps their names; listing.py walks through folders; listed.py takes labels from a
+file that lists the images (dataset_json.py, metadata_file.py). A source notes what it found as `Facts` (facts.py)
+beside its images, and report.py makes the report that a training logs and `inkwash data` prints, with what looks like
+a mistake (suspicions.py). peek.py suggests a shape before torch is imported.
 
 Formats: opening.py opens images with Pillow (png.py steps around large metadata), rendering.py scales levels and lays
-transparent images on a background; columns.py knows the columns of Parquet files, parquet_files.py reads them; tar.py
-knows the members of tar files, tar_labels.py their labels; archive.py has zip files in place of folders; paths.py finds
-shards by folders, globs and braces. reading.py tries again what a disk or network could not read: only damage in a file
-is corruption.
+transparent images on a background; columns.py knows the columns of Parquet files, arrays.py the images in them that
+are no files, parquet_files.py reads them; tar.py knows the members of tar files, tar_labels.py their labels; archive.py
+has zip files in place of folders; paths.py finds shards by folders, globs and braces. reading.py tries again what a
+disk or network could not read: only damage in a file is corruption.
 
 Caches are named by a hash of all that their content depends on: names, sizes and times of the files, the shape, the
 options, and DECODER, which changes with decode.py. Deleting one only costs the time to make it again. caches.py makes

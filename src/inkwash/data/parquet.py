@@ -34,8 +34,8 @@ class Parquet(EncodedSource):
         splits: auto tells files for training and testing apart by their names (splits.py); none takes all as one set.
         stratified: hold out the same fraction of each class; false draws from all rows together.
         image_column: column of images; null for the only one, found by its type: files in bytes, struct<bytes, path>
-            as Hugging Face writes them, lists of bytes, arrays of pixels 0 .. 255, or paths relative to the
-            Parquet file.
+            as Hugging Face writes them, lists of bytes, base64 text, arrays of pixels 0 .. 255 or of the range that
+            black and white state, or paths relative to the Parquet file. Arrays of floats must be named.
         label_column: a column of numbers or names; `label` stands for the only column of a similar name too; null for
             images without labels.
         resize, skip_corrupt, cache_dir: see EncodedSource.
