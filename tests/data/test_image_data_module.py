@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning import LightningModule, Trainer
@@ -132,3 +134,15 @@ def test_a_set_of_one_labelled_image_holds_nothing_out(noise, write_parquet, tmp
     data = ImageDataModule(Parquet(cache_dir=str(tmp_path / "cache")), (3, 6, 5), 3, 4, path)
     data.setup()
     assert [len(data.train), len(data.heldout)] == [1, 0]
+
+
+def test_heldout_images_without_labels_may_be_replaced():
+    """A dataset.json that lists the training images alone is no reason to train without classes."""
+    pixels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    splits = {"train": Images(pixels, torch.tensor([0, 1])), "heldout": Images(pixels, torch.tensor([-1, -1]))}
+    source = SimpleNamespace(load=lambda split, shape, path: splits[split])
+    data = ImageDataModule(source, (1, 4, 4), 2, 2)
+    with pytest.raises(
+        UserError, match=r"2 of 2 heldout images have no label: set .*null .* alone as data\.path, to hold"
+    ):
+        data.setup()

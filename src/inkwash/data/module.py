@@ -162,9 +162,10 @@ def _check_range(labels: Tensor, split: str, source: Source) -> None:
 def _check_labels(labels: Tensor, num_classes: int, split: str) -> None:
     unlabelled, largest = int((labels < 0).sum()), int(labels.max()) if len(labels) else -1
     if unlabelled:
+        alone = " or give the training images alone as data.path, to hold out some of them" * (split == "heldout")
         raise UserError(
             f"{unlabelled} of {len(labels)} {split} images have no label: "
-            "set data.num_classes=null to train without classes"
+            f"set data.num_classes=null to train without classes,{alone or ' or label them'}"
         )
     if largest >= num_classes:
         raise UserError(
