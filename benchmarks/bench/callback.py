@@ -3,7 +3,6 @@
 from typing import Any
 
 import lightning as L
-
 from bench.gate import Gate
 
 

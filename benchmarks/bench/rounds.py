@@ -5,6 +5,8 @@ find cold caches); a round is a turn of each side. Ratios are taken within a rou
 and told by their median and quartiles over the rounds.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -64,8 +66,8 @@ class Side:
         with open(self.output, "w") as output:
             self.started = time.perf_counter()
             self.process = subprocess.Popen(
-                self.command, cwd=folder, env=self._environment(), start_new_session=True, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT,
+                self.command, cwd=folder, env={**self.variables(), PORT: str(self.server.getsockname()[1])},
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     def wait(self) -> None:
@@ -87,7 +89,7 @@ class Side:
         self.stream.write(f"{steps}\n")
         self.stream.flush()
         marks = self._answer()
-        return [(b[0] - a[0], b[1] - a[1]) for a, b in zip(marks, marks[1:], strict=False)]
+        return [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(marks)]
 
     def turn(self, steps: int) -> Turn:
         """Return the medians of some steps, after those that are left out."""
@@ -96,10 +98,8 @@ class Side:
 
     def close(self) -> None:
         """End the process and those that it has started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self.server.close()
 
@@ -109,12 +109,12 @@ class Side:
         lines = self.output.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         return SideError(f"{self.name}: {lines[-1][:300]} (exit code {self.process.returncode})")
 
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """Return the environment of its process."""
         path = [str(ROOT / "src"), str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
             **os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(path),
-            "INKWASH_TRUST": "bench", "HF_HUB_OFFLINE": "1", "TQDM_MININTERVAL": "0.1",
-            PORT: str(self.server.getsockname()[1]), **self.environment,
+            "INKWASH_TRUST": "bench", "HF_HUB_OFFLINE": "1", **self.environment,
         }  # fmt: skip
 
     def _answer(self) -> list[list[float]]:
@@ -155,7 +155,8 @@ def interleave(sides: Sequence[Side], folder: Path, rounds: int, seconds: float)
                 failed[side.name] = str(error)
         turns: Turns = {side.name: [] for side, _ in running}
         for i in range(rounds):
-            for side, steps in running[i % len(running) :] + running[: i % len(running)]:
+            first = i % max(1, len(running))
+            for side, steps in running[first:] + running[:first]:
                 turns[side.name].append(side.turn(steps))
         return turns, failed
     finally:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-
 from bench import networks
 
 Gate = Callable[[], None]
@@ -49,7 +48,8 @@ def diffusers_example(options: dict[str, Any], gate: Gate, steps: int = 10**9) -
     model, size = networks.diffusers_unet(config), config["data"]["batch_size"]
     accelerator, scheduler = Accelerator(), DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
     average = EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+    lr = options.get("lr", 1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
     rate = get_scheduler("cosine", optimizer, num_warmup_steps=min(500, steps // 10), num_training_steps=steps)
     loader = DataLoader(PicturesOfTheExample(options["images"], config["data"]["shape"]), size, shuffle=True)
     model, optimizer, loader, rate = accelerator.prepare(model, optimizer, loader, rate)
@@ -111,7 +111,8 @@ def lucidrains_trainer(options: dict[str, Any], gate: Gate, steps: int = 10**9) 
     diffusion = networks.lucidrains_diffusion(config, options.get("same_network", False), **options.get("sampling", {}))
     trainer = Trainer(
         diffusion, options["images"], train_batch_size=config["data"]["batch_size"], augment_horizontal_flip=False,
-        train_num_steps=steps, save_and_sample_every=10**9, calculate_fid=False, results_folder=tempfile.mkdtemp(),
+        train_lr=options.get("lr", 1e-4), train_num_steps=steps, save_and_sample_every=10**9, calculate_fid=False,
+        results_folder=tempfile.mkdtemp(),
     )  # fmt: skip
     trainer.dl = _gated(trainer.dl, gate)
     trainer.train()

@@ -1,0 +1,63 @@
+"""make bench: Inkwash beside its peers, in turns on one machine, as tables and plots in experiments/benchmarks/.
+
+Sides run in processes of their own and take turns; see rounds.py. Peers that are not installed are rows that say so.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import machine, report
+from bench.rounds import ROOT
+from bench.rows import Bench, Row
+
+PARTS = ("training", "sampling", "data", "start", "scaling", "evaluation", "quality")
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure the parts that are asked for, and write the report after each."""
+    options = _parse(words)
+    facts = {**machine.facts(), "title": "Inkwash beside its peers", "command": _command(sys.argv[1:])}
+    before = machine.load()
+    facts |= {"threads": options.threads, "rounds": options.rounds, "busy": machine.is_busy(before)}
+    with tempfile.TemporaryDirectory(prefix="inkwash-bench-") as name:
+        bench = Bench(
+            Path(name), options.cache.resolve(), options.threads, options.rounds, options.seconds,
+            quick=options.quick, slow=options.slow,
+        )  # fmt: skip
+        rows: list[Row] = []
+        for part in options.only:
+            start = time.perf_counter()
+            rows += importlib.import_module(f"bench.{part}").measure(bench)
+            print(f"{part}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+            report.write(options.out, "results", {**facts, "load": [before, machine.load()]}, rows)
+    print((options.out / "results.md").read_text())
+
+
+def _parse(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    add = parser.add_argument
+    add("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure")
+    add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="CPU threads of each side")
+    add("--rounds", type=int, default=7, help="turns of each side")
+    add("--seconds", type=float, default=1.5, help="about how long a turn is")
+    add("--slow", action="store_true", help="the 35.7M network too: ten minutes more")
+    add("--quick", action="store_true", help="the smallest sizes: does everything run?")
+    add("--out", type=Path, default=ROOT / "experiments/benchmarks", help="folder of the report")
+    add("--cache", type=Path, default=ROOT / "data", help="folder of Inkwash's cache")
+    options = parser.parse_args(words)
+    if options.quick:
+        options.threads, options.rounds, options.seconds = 1, 2, 0.05
+    return options
+
+
+def _command(words: list[str]) -> str:
+    return f'make bench ARGS="{" ".join(words)}"' if words else "make bench"
+
+
+if __name__ == "__main__":
+    main()

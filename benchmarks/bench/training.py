@@ -1,0 +1,86 @@
+"""A training step: Inkwash as shipped and in each of its modes, against peers as shipped and on the same network."""
+
+import sys
+from collections.abc import Sequence
+
+from bench.cases import CIFAR, DIGITS, SMALL, TINY, WITHOUT, Case, Prepared
+from bench.rounds import Side, loop
+from bench.rows import Bench, Row, compare, find
+
+GATE = "+callbacks.gate._target_=bench.callback.GateCallback"
+MODES = {
+    "float32": ("trainer.precision=32-true", "trainer.memory_format=contiguous"),
+    "float32, channels_last": ("trainer.precision=32-true", "trainer.memory_format=channels_last"),
+    "bf16": ("trainer.precision=bf16-mixed", "trainer.memory_format=contiguous"),
+}
+
+
+def product(name: str, bench: Bench, overrides: Sequence[str], threads: int | None = None) -> Side:
+    """Return `inkwash train` with a gate in it."""
+    command = [sys.executable, "-m", "inkwash", "train", *overrides, *WITHOUT, GATE]
+    return Side(name, command, threads or bench.threads, {"INKWASH_DATA": str(bench.cache)})
+
+
+def peers(bench: Bench, case: Prepared) -> list[Side]:
+    """Return the loops of others, on this case."""
+
+    def side(name: str, kind: str, **options: object) -> Side:
+        return loop(name, kind, bench.threads, **case.options, **options)
+
+    return [
+        side("plain loop", "plain"),
+        side("diffusers", "diffusers"),
+        side("diffusers, images in memory", "diffusers", in_memory=True),
+        side("denoising-diffusion-pytorch", "lucidrains"),
+        side("denoising-diffusion-pytorch, Inkwash's network", "lucidrains", same_network=True),
+    ]
+
+
+def measure(bench: Bench) -> list[Row]:
+    """Return the rows of every workload."""
+    if bench.quick:
+        return _case(bench, TINY)
+    return [row for case in (DIGITS, SMALL, *([CIFAR] if bench.slow else [])) for row in _case(bench, case)]
+
+
+def _case(bench: Bench, case: Case) -> list[Row]:
+    prepared = case.prepared(bench.folder / "cases" / "".join(filter(str.isalnum, case.name)))
+    modes = list(MODES)[:1] if bench.quick else list(MODES)
+    sides = [product("Inkwash", bench, prepared.overrides)]
+    sides += [product(f"Inkwash, {mode}", bench, (*prepared.overrides, *MODES[mode])) for mode in modes]
+    rows = compare(bench, "training", case.name, [*sides, *peers(bench, prepared)])
+    if case is DIGITS:
+        find(rows, "diffusers").at_least(1.15)
+        find(rows, "denoising-diffusion-pytorch").at_least(2.5)
+    if case is CIFAR:
+        _same_precision(rows)
+    _best_of_modes(rows)
+    _leanest(rows)
+    return rows
+
+
+def _same_precision(rows: list[Row]) -> None:
+    """Want float32 to be 1.1 times as fast as diffusers' loop, which is in float32, with images in memory as ours."""
+    ours, theirs = find(rows, "Inkwash, float32"), find(rows, "diffusers, images in memory")
+    if ours.ratio and theirs.ratio:
+        ratio = theirs.ratio.median / ours.ratio.median
+        theirs.wanted("at least 1.1x float32", ratio >= 1.1)
+        theirs.note = f"{ratio:.3g} times what Inkwash takes in float32"
+
+
+def _best_of_modes(rows: list[Row]) -> None:
+    """Want the mode that was chosen to be the best, but for 2%."""
+    ratios = [row.ratio.median for row in rows if row.side.startswith("Inkwash, ") and row.ratio]
+    if ratios:
+        rows[0].wanted("at least 0.98 of its best mode", min(ratios) >= 0.98)
+
+
+def _leanest(rows: list[Row]) -> None:
+    """Note whether Inkwash takes no more memory than the leanest peer."""
+    peaks = {row.side: row.peak for row in rows if row.peak and not row.side.startswith(("Inkwash", "plain"))}
+    if peaks and rows[0].peak:
+        leanest = min(peaks, key=lambda side: peaks[side])
+        memory = rows[0].peak / peaks[leanest]
+        rows[0].note = f"memory {memory:.2f} of the leanest peer's ({leanest}), wanted at most 1: " + (
+            "reached" if memory <= 1 else "not reached"
+        )
