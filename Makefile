@@ -22,6 +22,7 @@ VENV   := .venv
 
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+PEERS  := $(VENV)-bench
 RUNS   := train sweep sample evaluate data export import dashboard sync
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
@@ -58,7 +59,8 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain lint format lock clean $(DELETED)
+.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain bench bench-gpu lint format \
+        lock clean $(DELETED)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -111,6 +113,12 @@ mutants: $(STAMP) ## check that the tests notice hundreds of small errors in the
 explain: $(STAMP) ## draw the ideas of the field from the code (experiments/explain)
 	@$(PY) experiments/explain/draw.py $(value ARGS)
 
+bench: $(PEERS)/.installed ## time Inkwash beside its peers, half an hour on quiet cores (ARGS="--help")
+	@PYTHONPATH=benchmarks:src $(PEERS)/bin/python -m bench $(value ARGS)
+
+bench-gpu: $(PEERS)/.installed ## the same on a GPU, in eight minutes
+	@PYTHONPATH=benchmarks:src $(PEERS)/bin/python -m bench.gpu $(value ARGS)
+
 lint: $(STAMP) ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
@@ -125,8 +133,8 @@ lock: $(STAMP) ## pin every version again after a change of the dependencies in 
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	  --group dev --all-extras pyproject.toml --quiet -o requirements.lock
 
-clean: ## remove .venv and every cache; runs/ and data/ stay
-	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .import_linter_cache
+clean: ## remove .venv, .venv-bench and every cache; runs/ and data/ stay
+	@rm -rf $(VENV) $(PEERS) dist .pytest_cache .ruff_cache .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A bare `~key` (Hydra: delete this key) reaches make as a goal, which must exist.
@@ -146,3 +154,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The peers have an environment of their own above .venv: same interpreter, same torch, nothing of theirs in .venv. They
+# can be done without: their rows then say that they are not installed.
+$(PEERS)/.installed: benchmarks/requirements.txt $(STAMP)
+	@$(PY) -m venv $(PEERS)
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  printf 'import site; site.addsitedir(r"%s")\n' "$$($(PY) -c "$$site")" \
+	    > "$$($(PEERS)/bin/python -c "$$site")/above.pth"
+	@if $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r benchmarks/requirements.txt; then touch $@; else echo "Measuring without the peers, which pip cannot install." >&2; fi

@@ -24,6 +24,7 @@ def main(words: list[str] | None = None) -> None:
     facts = {**machine.facts(), "title": "Inkwash beside its peers", "command": _command(sys.argv[1:])}
     before = machine.load()
     facts |= {"threads": options.threads, "rounds": options.rounds, "busy": machine.is_busy(before)}
+    facts["quick"] = options.quick
     with tempfile.TemporaryDirectory(prefix="inkwash-bench-") as name:
         bench = Bench(
             Path(name), options.cache.resolve(), options.threads, options.rounds, options.seconds,
@@ -47,9 +48,10 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=1.5, help="about how long a turn is")
     add("--slow", action="store_true", help="the 35.7M network too: ten minutes more")
     add("--quick", action="store_true", help="the smallest sizes: does everything run?")
-    add("--out", type=Path, default=ROOT / "experiments/benchmarks", help="folder of the report")
+    add("--out", type=Path, help="folder of the report: experiments/benchmarks, or runs/bench-quick with --quick")
     add("--cache", type=Path, default=ROOT / "data", help="folder of Inkwash's cache")
     options = parser.parse_args(words)
+    options.out = options.out or ROOT / ("runs/bench-quick" if options.quick else "experiments/benchmarks")
     if options.quick:
         options.threads, options.rounds, options.seconds = 1, 2, 0.05
     return options

@@ -1,8 +1,8 @@
 """Quality against wall-clock on digits: each side trains for some seconds, draws, and is judged by Inkwash's metric.
 
 A budget is turned into steps by timing some first, because the learning rate's schedule needs their number. All draw in
-50 steps of DDIM. The judge is the Frechet distance in the features of the data set's classifier to the held-out digits;
-its floor, the distance of as many training images, is a row too.
+50 steps of DDIM as many images as there are for training. The judge is the Frechet distance to the held-out digits in
+the features of the data set's classifier; that of the training images, the floor, is a row too.
 """
 
 import json
@@ -35,7 +35,7 @@ def measure(bench: Bench) -> list[Row]:
     """Return a row for each side and budget."""
     budgets = (0.2,) if bench.quick else (20.0, 60.0)
     case = (TINY if bench.quick else DIGITS).prepared(bench.folder / "cases" / "quality")
-    plan = Plan(bench, case, *((100, 3) if bench.quick else (1350, 50)))
+    plan = Plan(bench, case, *((100, 3) if bench.quick else (len(list(case.images.iterdir())), 50)))
     rows = [_floor(plan)]
     for side in _sides(bench, case):
         why = missing(side.name)
@@ -95,7 +95,9 @@ def _theirs(plan: Plan, side: Side, steps: int, folder: Path, images: Path) -> f
 
 def _distance(plan: Plan, folder: Path, images: Path) -> float:
     """Return the Frechet distance of a folder's images, by `inkwash evaluate`."""
-    words = [f"images={images}", "data=digits", "extractor=classifier", "metrics=[fid]", f"out={folder / 'measured'}"]
+    number = len(list(images.iterdir()))
+    words = [f"images={images}", f"num_images={number}", "data=digits", "extractor=classifier", "metrics=[fid]"]
+    words.append(f"out={folder / 'measured'}")
     side = Side("evaluation", (), plan.bench.threads, {"INKWASH_DATA": str(plan.bench.cache)})
     _run(side, [sys.executable, "-m", "inkwash", "evaluate", *words], folder)
     [row] = json.loads((folder / "measured/table.json").read_text())

@@ -29,9 +29,12 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Row], plots: Sequence[str]
     """Return the report as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     lines = [f"# {facts['title']}", "", f"`{facts['command']}`, {facts['date']}, commit {facts['commit']}.", ""]
-    lines += [f"{facts['processor']}, {facts['cores']} cores ({', '.join(facts['flags'])}); {versions}.", ""]
+    gpu = f"GPU: {facts['device']}. " if "device" in facts else ""
+    lines += [f"{gpu}{facts['processor']}, {facts['cores']} cores ({', '.join(facts['flags'])}); {versions}.", ""]
     lines += [_busy(facts), "", LEGEND, ""]
-    targets = [row for row in rows if row.target]
+    if facts["quick"]:
+        lines += ["Everything ran at its smallest size, to see that it runs: these figures mean nothing.", ""]
+    targets = [row for row in rows if row.target and not facts["quick"]]
     if targets:
         lines += ["## What was wanted", "", "| what | wanted | measured | reached |", "|---|---|---|---|"]
         lines += [
@@ -45,10 +48,9 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Row], plots: Sequence[str]
 
 def _busy(facts: Mapping[str, Any]) -> str:
     busy = "other processes were running, so that figures vary more" if facts["busy"] else "the machine was quiet"
-    return (
-        f"{facts['threads']} threads for each side, {facts['rounds']} rounds. Load {facts['load'][0]:.2f} before and "
-        f"{facts['load'][1]:.2f} after: {busy}."
-    )
+    before, after = facts["load"]
+    sides = f"{facts['threads']} CPU threads for each side, {facts['rounds']} rounds"
+    return f"{sides}. Load {before:.2f} before and {after:.2f} after: {busy}."
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -138,6 +140,6 @@ def _quality(plt: Any, rows: Sequence[Row]) -> Any:
     for row in rows:
         if not row.case and row.value:
             axes.axhline(row.value.median, color="gray", linewidth=0.8, label=row.side)
-    axes.set(xlabel="seconds of training", ylabel="Frechet distance, 1,350 digits", yscale="log")
+    axes.set(xlabel="seconds of training", ylabel="Frechet distance to held-out digits", yscale="log")
     axes.legend(fontsize=7)
     return figure
