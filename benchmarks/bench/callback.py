@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning as L
+
 from bench.gate import Gate
 
 

@@ -48,9 +48,9 @@ def measure(bench: Bench) -> list[Row]:
 def main(options: dict[str, Any]) -> dict[str, float]:
     """Return the seconds of the statistics and of drawing, for so many images."""
     import torch
-    from bench.sampling_loops import our_sampler
     from omegaconf import OmegaConf
 
+    from bench.sampling_loops import our_sampler
     from inkwash import compose
     from inkwash.config.instantiate import build
     from inkwash.metrics.suite import Suite

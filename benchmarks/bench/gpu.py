@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from bench import gpu_extras, gpu_steps, machine, report
 from bench.rounds import ROOT, Spread
 from bench.rows import Row, missing

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+
 from bench import gpu_steps
 from bench.rounds import Spread
 from bench.rows import Row, missing
@@ -65,7 +66,6 @@ def _sampling(session: Any, rows: list[Row]) -> None:
 
 def _ours(session: Any, steps: int, batch: int) -> Callable[[], Any]:
     from bench.sampling_loops import our_sampler
-
     from inkwash.samplers.generate import generate
 
     denoiser = gpu_steps.our_denoiser(session.model, session.device).eval().requires_grad_(False)

@@ -46,13 +46,19 @@ def autocast(device: torch.device, half: bool) -> torch.autocast:
 def our_denoiser(model: dict[str, Any], device: torch.device) -> Any:
     """Return Inkwash's denoiser of `experiment=cifar10`, in channels_last."""
     from inkwash.denoiser import Denoiser
-    from inkwash.nets.unet import UNet
     from inkwash.process.betas import linear
     from inkwash.process.predictions import Eps
     from inkwash.process.schedules import BetaSchedule
 
-    net = UNet(**model, num_res_blocks=2, pad_all_sides=False)
-    return Denoiser(net, BetaSchedule(linear(1000)), Eps()).to(device, memory_format=torch.channels_last)
+    denoiser = Denoiser(our_net(model), BetaSchedule(linear(1000)), Eps())
+    return denoiser.to(device, memory_format=torch.channels_last)
+
+
+def our_net(model: dict[str, Any]) -> nn.Module:
+    """Return Inkwash's network."""
+    from inkwash.nets.unet import UNet
+
+    return UNet(**model, num_res_blocks=2, pad_all_sides=False)
 
 
 def our_loss() -> Any:

@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.gate import PORT
 
@@ -56,6 +57,7 @@ class Side:
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
     peak: int = 0
+    stream: Any = None
 
     def start(self, folder: Path) -> None:
         """Start the process in a folder, where its output goes too."""
@@ -82,12 +84,16 @@ class Side:
                     raise self.error() from None
         connection.settimeout(PATIENCE)
         self.stream = connection.makefile("rw")
+        connection.close()  # once the stream is closed too
         self._answer()
 
     def take(self, steps: int) -> list[tuple[float, float]]:
         """Let it take some steps; returns the wall-clock and processor time of each."""
-        self.stream.write(f"{steps}\n")
-        self.stream.flush()
+        try:
+            self.stream.write(f"{steps}\n")
+            self.stream.flush()
+        except OSError:
+            raise self.error() from None
         marks = self._answer()
         return [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(marks)]
 
@@ -97,7 +103,9 @@ class Side:
         return Turn(*(statistics.median(column) for column in zip(*times, strict=True)))
 
     def close(self) -> None:
-        """End the process and those that it has started."""
+        """End the process and those that it has started, a rank in a session of its own among them."""
+        if self.stream is not None:
+            self.stream.close()  # its gate takes this as the end
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -105,6 +113,8 @@ class Side:
 
     def error(self) -> SideError:
         """Return the reason why it ended: its last line."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)  # it may still be writing that
         self.close()
         lines = self.output.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         return SideError(f"{self.name}: {lines[-1][:300]} (exit code {self.process.returncode})")
@@ -143,25 +153,41 @@ def interleave(sides: Sequence[Side], folder: Path, rounds: int, seconds: float)
     Returns:
         The turns of each side, one a round; and why others have none.
     """
-    running, failed = [], {}
+    running: list[tuple[Side, int]] = []
+    turns: Turns = {}
+    failed: dict[str, str] = {}
     try:
         for i, side in enumerate(sides):
-            side.start(folder / str(i))
-            try:
-                side.wait()
-                first = [side.take(2) for _ in range(2)][-1]  # the very first steps prepare kernels
-                running.append((side, max(2, round(seconds / first[-1][0]))))
-            except SideError as error:
-                failed[side.name] = str(error)
-        turns: Turns = {side.name: [] for side, _ in running}
+            with _noting(side, failed):
+                running.append((side, _steps_for(side, folder / str(i), seconds)))
+                turns[side.name] = []
         for i in range(rounds):
             first = i % max(1, len(running))
             for side, steps in running[first:] + running[:first]:
-                turns[side.name].append(side.turn(steps))
-        return turns, failed
+                if side.name not in failed:
+                    with _noting(side, failed):
+                        turns[side.name].append(side.turn(steps))
+        return {name: of_side for name, of_side in turns.items() if name not in failed}, failed
     finally:
         for side, _ in running:
             side.close()
+
+
+def _steps_for(side: Side, folder: Path, seconds: float) -> int:
+    """Start a side; returns how many steps it takes in a turn."""
+    side.start(folder)
+    side.wait()
+    side.take(2)  # the very first ones prepare kernels
+    return max(2, round(seconds / side.take(2)[-1][0]))
+
+
+@contextlib.contextmanager
+def _noting(side: Side, failed: dict[str, str]) -> Iterator[None]:
+    """Note why a side has failed; the others go on."""
+    try:
+        yield
+    except SideError as error:
+        failed[side.name] = str(error)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ LOOPS = {
 def main(kind: str, options: dict[str, Any]) -> None:
     """Run a loop with so many CPU threads."""
     import torch
+
     from bench.gate import Gate
 
     torch.set_num_threads(options["threads"])

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from bench import training_loops
 from PIL import Image
+
+from bench import training_loops
 
 AT_A_TIME = 128
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.cases import CIFAR, DIGITS, SMALL, TINY, WITHOUT, Case, Prepared
+from bench.machine import cpu_info
 from bench.rounds import Side, loop
 from bench.rows import Bench, Row, compare, find
 
@@ -45,7 +46,9 @@ def measure(bench: Bench) -> list[Row]:
 
 def _case(bench: Bench, case: Case) -> list[Row]:
     prepared = case.prepared(bench.folder / "cases" / "".join(filter(str.isalnum, case.name)))
-    modes = list(MODES)[:1] if bench.quick else list(MODES)
+    modes = [mode for mode in MODES if mode == "float32" or not bench.quick]
+    if "avx512_bf16" not in cpu_info().get("flags", "").split():
+        modes = [mode for mode in modes if mode != "bf16"]  # without instructions for it thirty times slower
     sides = [product("Inkwash", bench, prepared.overrides)]
     sides += [product(f"Inkwash, {mode}", bench, (*prepared.overrides, *MODES[mode])) for mode in modes]
     rows = compare(bench, "training", case.name, [*sides, *peers(bench, prepared)])

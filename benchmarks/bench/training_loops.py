@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+
 from bench import networks
 
 Gate = Callable[[], None]
