@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import socket
+import sys
 import time
 
 PORT = "INKWASH_BENCH_GATE"  # environment variable with the port at which the parent listens
@@ -40,4 +41,5 @@ class Gate:
 
 def peak_bytes() -> int:
     """Return the greatest resident memory of this process so far."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -121,8 +121,25 @@ def _empty(size: int, form: str, half: bool) -> list[Row]:
 
 
 def _train(session: Session, size: int, form: str, half: bool) -> list[Row]:
-    """Let all sides take turns on one batch size."""
-    rows, steps = _empty(size, form, half), {}
+    """Let all sides take turns on one batch size; then free their memory."""
+    rows = _empty(size, form, half)
+    times = _times(session, rows, size, form, half)
+    for row in rows:
+        if seconds := times.get(row.side):
+            fill(row, seconds, times.get("Inkwash"), size)
+            if row.side != "denoising-diffusion-pytorch" and row.value:  # whose network is another
+                share = row.value.median * session.flops / session.peak
+                row.note = f"{100 * share:.3g}% of the matrix peak, {session.peak / 1e12:.3g} TFLOP/s"
+    torch.compiler.reset()
+    gc.collect()
+    if session.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return rows
+
+
+def _times(session: Session, rows: Sequence[Row], size: int, form: str, half: bool) -> dict[str, list[float]]:
+    """Return the seconds of each side's step; the rows of others get a note why they have none."""
+    steps = {}
     for row in rows:
         row.note = missing(row.side)
         if form != "eager" and session.left < COMPILING:
@@ -134,20 +151,7 @@ def _train(session: Session, size: int, form: str, half: bool) -> list[Row]:
                 steps[row.side] = (step, gpu_steps.timed(step, session.device, 2))
             except Exception as error:  # out of memory, or a network that cannot be compiled: the others go on
                 row.note = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:150]}"
-    times = in_turns(session, steps)
-    ours = times.get("Inkwash")
-    for row in rows:
-        if seconds := times.get(row.side):
-            fill(row, seconds, ours, size)
-            if row.side != "denoising-diffusion-pytorch" and row.value:  # whose network is another
-                share = row.value.median * session.flops / session.peak
-                row.note = f"{100 * share:.3g}% of the matrix peak, {session.peak / 1e12:.3g} TFLOP/s"
-    steps.clear()
-    torch.compiler.reset()
-    gc.collect()
-    if session.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return rows
+    return in_turns(session, steps)
 
 
 def in_turns(session: Any, steps: dict[str, tuple[Callable[[], Any], float]]) -> dict[str, list[float]]:
