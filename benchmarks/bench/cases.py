@@ -78,7 +78,7 @@ def _write(shape: list[int], folder: Path, noise: int | None) -> None:
         Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(folder / f"{i:05d}.png")
 
 
-DIGITS = Case("digits, 0.65M, B=128")
+DIGITS = Case("digits, as shipped")
 # Ho et al.'s network for CIFAR-10, a quarter as wide and as it is. Without dropout, which one of the peers has not.
 SMALL = Case(
     "2.25M at 32x32, B=16",

@@ -34,6 +34,7 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Row], plots: Sequence[str]
     lines += [_busy(facts), "", LEGEND, ""]
     if facts["quick"]:
         lines += ["Everything ran at its smallest size, to see that it runs: these figures mean nothing.", ""]
+    parts = list(dict.fromkeys(row.part for row in rows))
     targets = [row for row in rows if row.target and not facts["quick"]]
     if targets:
         lines += ["## What was wanted", "", "| what | wanted | measured | reached |", "|---|---|---|---|"]
@@ -41,8 +42,8 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Row], plots: Sequence[str]
             f"| {row.part}, {row.case}: {row.side} | {row.target} | {_met(row)} | {_yes(row)} |" for row in targets
         ]
         lines.append("")
-    for part, of_part in groupby(rows, key=lambda row: row.part):
-        lines += [f"## {part.capitalize()}", "", *_table([*of_part]), ""]
+    for part, of_part in groupby(sorted(rows, key=lambda row: parts.index(row.part)), key=lambda row: row.part):
+        lines += [f"## {part[:1].upper()}{part[1:]}", "", *_table([*of_part]), ""]
     return "\n".join([*lines, *(f"![{plot}]({plot})" for plot in plots)]).rstrip() + "\n"
 
 
@@ -73,11 +74,11 @@ def _spread(spread: Spread | None) -> str:
 
 
 def _met(row: Row) -> str:
-    return _spread(row.ratio) + "x" if row.target.endswith("x") and row.ratio else _measured(row)
-
-
-def _measured(row: Row) -> str:
-    return row.note if row.value is None or "float32" in row.target else f"{_spread(row.value)} {row.unit}"
+    if row.measured:
+        return row.measured
+    if row.ratio and row.target.endswith("x"):
+        return f"{_spread(row.ratio)}x"
+    return f"{_spread(row.value)} {row.unit}" if row.value else row.note
 
 
 def _yes(row: Row) -> str:
@@ -111,7 +112,7 @@ def _ratios(plt: Any, rows: Sequence[Row]) -> Any:
     for i, row in enumerate(reversed(rows)):
         assert row.ratio is not None
         errors = [[row.ratio.median - row.ratio.low], [row.ratio.high - row.ratio.median]]
-        axes.errorbar(row.ratio.median, i, xerr=errors, fmt="o", color="C0" if "Inkwash" in row.side else "C1")
+        axes.errorbar(row.ratio.median, i, xerr=errors, fmt="o", color="C0" if row.side.startswith("Inkwash") else "C1")
     axes.set_yticks(range(len(rows)), [f"{row.part}, {row.case}: {row.side}" for row in reversed(rows)], fontsize=7)
     axes.axvline(1, color="gray", linewidth=0.8)
     axes.set_xscale("log")

@@ -44,6 +44,7 @@ class Row:
         processor: that ratio by processor time, which other processes disturb less.
         peak: greatest resident memory, MiB.
         target: what was wanted, in words; empty if nothing was.
+        measured: what that is compared with, in words; empty for the ratio or value.
         reached: whether it was; None if that is unknown.
         note: why there is no value, or what to know about it.
     """
@@ -57,12 +58,13 @@ class Row:
     processor: Spread | None = None
     peak: float | None = None
     target: str = ""
+    measured: str = ""
     reached: bool | None = None
     note: str = ""
 
-    def wanted(self, target: str, reached: bool | None) -> "Row":
-        """Say what was wanted, and whether it was reached."""
-        self.target, self.reached = target, reached
+    def wanted(self, target: str, reached: bool | None, measured: str = "") -> "Row":
+        """Say what was wanted, whether it was reached, and by what."""
+        self.target, self.reached, self.measured = target, reached, measured
         return self
 
     def at_least(self, ratio: float) -> "Row":

@@ -30,7 +30,7 @@ def _case(bench: Bench, case: Case, sampler: str, batch: int, steps: int) -> lis
             side("denoising-diffusion-pytorch", "sample lucidrains", same_network=False),
             side("denoising-diffusion-pytorch, Inkwash's network", "sample lucidrains", same_network=True),
         ]
-    name = f"{case.name.partition(', B=')[0]}, {batch} images, {sampler.upper()}"
+    name = f"{case.name.partition(', B=')[0].partition(', as')[0]}, {batch} images, {sampler.upper()}"
     rows = compare(bench, "sampling", name, sides, per=steps, unit="ms a step")
     find(rows, "diffusers").at_least(1.05)
     return rows

@@ -7,8 +7,8 @@ from bench.rounds import loop
 from bench.rows import Bench, Row, compare
 from bench.training import product
 
-# Images of noise, for which the digits' network can be as large as is wanted.
-NOISE = Case("8x8", (*DIGITS.overrides, "data.shape=[1,8,8]"), noise=True)
+# Images of noise, for which the network can be as large as is wanted.
+NOISE = Case("8x8", ("model=unet_small", "model.channels=32", "data.shape=[1,8,8]"), noise=True)
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -31,10 +31,11 @@ def sizes(quick: bool) -> Iterator[tuple[str, Case]]:
         return
     for batch in (32, 128, 512):
         yield "cost against batch", NOISE.but(str(batch), f"data.batch_size={batch}")
-    for channels in (16, 64):  # 32 is the batch of 128
+    for channels in (16, 32, 64):
         yield "cost against width", NOISE.but(str(channels), f"model.channels={channels}")
-    for side in (16, 32):
-        yield "cost against resolution", NOISE.but(str(side), f"data.shape=[1,{side},{side}]")
+    for side in (8, 16, 32):
+        overrides = (f"data.shape=[1,{side},{side}]", "data.batch_size=32")
+        yield "cost against resolution", NOISE.but(str(side), *overrides)
 
 
 def ranks(bench: Bench) -> list[Row]:
