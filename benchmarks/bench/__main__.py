@@ -28,7 +28,7 @@ def main(words: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="inkwash-bench-") as name:
         bench = Bench(
             Path(name), options.cache.resolve(), options.threads, options.rounds, options.seconds,
-            quick=options.quick, slow=options.slow,
+            quick=options.quick, slow=options.slow, budgets=options.budgets,
         )  # fmt: skip
         rows: list[Row] = []
         for part in options.only:
@@ -46,14 +46,15 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="CPU threads of each side")
     add("--rounds", type=int, default=7, help="turns of each side")
     add("--seconds", type=float, default=1.5, help="about how long a turn is")
-    add("--slow", action="store_true", help="the 35.7M network too: ten minutes more")
+    add("--budgets", type=float, nargs="+", default=[20.0, 60.0], help="seconds of training for quality")
+    add("--slow", action="store_true", help="the 35.7M network too: some minutes more")
     add("--quick", action="store_true", help="the smallest sizes: does everything run?")
     add("--out", type=Path, help="folder of the report: experiments/benchmarks, or runs/bench-quick with --quick")
     add("--cache", type=Path, default=ROOT / "data", help="folder of Inkwash's cache")
     options = parser.parse_args(words)
     options.out = options.out or ROOT / ("runs/bench-quick" if options.quick else "experiments/benchmarks")
     if options.quick:
-        options.threads, options.rounds, options.seconds = 1, 2, 0.05
+        options.threads, options.rounds, options.seconds, options.budgets = 1, 2, 0.05, [0.2]
     return options
 
 

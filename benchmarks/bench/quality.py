@@ -33,7 +33,6 @@ class Plan:
 
 def measure(bench: Bench) -> list[Row]:
     """Return a row for each side and budget."""
-    budgets = (0.2,) if bench.quick else (20.0, 60.0)
     case = (TINY if bench.quick else DIGITS).prepared(bench.folder / "cases" / "quality")
     plan = Plan(bench, case, *((100, 3) if bench.quick else (len(list(case.images.iterdir())), 50)))
     rows = [_floor(plan)]
@@ -43,7 +42,7 @@ def measure(bench: Bench) -> list[Row]:
             rows.append(Row("quality", "", side.name, unit=UNIT, note=why))
             continue
         turns, failed = interleave([side], bench.folder / "quality/timing", 1, 0.2 if bench.quick else 2.0)
-        for budget in budgets if side.name in turns else ():
+        for budget in bench.budgets if side.name in turns else ():
             steps = max(5, round(budget / turns[side.name][0].wall))
             rows.append(_judged(plan, side, budget, steps))
         rows += [Row("quality", "", side.name, unit=UNIT, note=why) for why in failed.values()]

@@ -22,6 +22,7 @@ class Bench:
         rounds, seconds: how many turns each side has, and about how long they are.
         quick: True for the smallest sizes, whose figures mean nothing.
         slow: True to measure the 35.7M network too.
+        budgets: seconds of training whose quality is measured.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class Bench:
     seconds: float
     quick: bool = False
     slow: bool = False
+    budgets: Sequence[float] = (20.0, 60.0)
 
 
 @dataclass
