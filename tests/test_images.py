@@ -18,3 +18,11 @@ def test_levels_span_minus_one_to_one_with_clipping():
 def test_quantising_is_unbiased():
     inside = torch.rand(100_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 1.98 - 0.99
     assert abs((to_float(to_uint8(inside)) - inside).mean()) < 1e-4  # truncation would give 4e-3
+
+
+def test_scaling_leaves_its_argument_and_is_the_formula_to_the_last_bit():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_float(levels), levels.float() / 127.5 - 1)
+    already = levels.float()
+    to_float(already)
+    assert torch.equal(already, levels.float())
