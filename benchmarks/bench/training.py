@@ -85,10 +85,12 @@ def _best_of_modes(rows: list[Row]) -> None:
 def _memory(rows: list[Row]) -> list[Row]:
     """Return a row on whether Inkwash takes no more memory than the leanest peer."""
     peers = {row.side: row.peak for row in rows if row.peak and not row.side.startswith(("Inkwash", "plain"))}
-    row, ours = Row("memory", rows[0].case, "Inkwash", unit="MiB", note="not measured"), rows[0].peak
+    row, ours = Row("memory", rows[0].case, "Inkwash", unit="MiB", note="no peer to compare with"), rows[0].peak
     reached, measured = None, ""
+    if ours:
+        row.value = Spread.of([ours])
     if peers and ours:
         leanest = min(peers, key=lambda side: peers[side])
-        row.value, row.note = Spread.of([ours]), f"the leanest peer is {leanest}"
+        row.note = f"the leanest peer is {leanest}"
         reached, measured = ours <= peers[leanest], f"{ours / peers[leanest]:.3g} of it"
     return [row.wanted("at most the leanest peer's", reached, measured)]
