@@ -62,8 +62,11 @@ def test_a_mode_that_a_network_cannot_compute_in_costs_nothing():
 @pytest.mark.parametrize(
     ("times", "best"),
     [
-        ({PLAIN: 1.0, CHANNELS_LAST: 0.96}, PLAIN),  # less than timing is sure of
-        ({PLAIN: 1.0, CHANNELS_LAST: 0.94}, CHANNELS_LAST),
+        ({PLAIN: 1.0, CHANNELS_LAST: 0.985}, PLAIN),  # less than timing is sure of
+        ({PLAIN: 1.0, CHANNELS_LAST: 0.97}, CHANNELS_LAST),
+        ({PLAIN: 1.0, BF16: 0.96}, PLAIN),  # not worth its bits
+        ({PLAIN: 1.0, CHANNELS_LAST: 0.97, BF16: 0.96}, CHANNELS_LAST),
+        ({PLAIN: 1.0, BF16: 0.94}, BF16),
         ({PLAIN: 1.0, CHANNELS_LAST: 0.94, BF16: 0.5}, BF16),
         ({PLAIN: 1.0, BF16: 1.5}, PLAIN),
         ({PLAIN: 1.0, ALONE: 0.9}, PLAIN),
