@@ -17,6 +17,8 @@
 | trial.json | the Optuna trial that the run is | sweeper, before the start |
 | console.txt | output of a sweep's job that runs beside others | launcher parallel or gpus |
 | evaluations/ | tables of `inkwash evaluate` and the stored results | evaluate |
+| report.html | the page that shows the run | rank 0, while it trains; command, at the end; report |
+| report/ | what the page shows and no other file holds: strips of the processes, schedules | rank 0; report |
 
 Files are replaced as a whole (files.py), so that a reader never sees half of one. A directory may be moved or copied.
 

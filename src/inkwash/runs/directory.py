@@ -45,6 +45,8 @@ class RunDirectory:
         self.metrics_jsonl = self.path / "metrics.jsonl"
         self.samples = self.path / "samples"
         self.evaluations = self.path / "evaluations"
+        self.report_path = self.path / "report.html"
+        self.report_folder = self.path / "report"
 
     def __fspath__(self) -> str:
         return str(self.path)
