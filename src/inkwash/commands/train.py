@@ -67,14 +67,14 @@ def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
         )  # fmt: skip
     except SystemExit:  # a signal
         if leads(env):
-            run.write_status("stopped")
+            end(run, "stopped")
         raise
     if not leads(env):
         if status != 0 and not multirun:
             sys.exit(status)
         return FAILED
     if status in STOPPED and not multirun:
-        run.write_status("stopped")
+        end(run, "stopped")
         sys.exit(status)
     if status != 0:
         silent = "its processes were killed, or had no space to write why"
@@ -83,10 +83,28 @@ def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
             sys.exit(exit_code(status))
         return FAILED
     run.accept_next_config()
-    run.write_status("pruned" if was_pruned(run) else "finished")
+    end(run, "pruned" if was_pruned(run) else "finished")
     if not multirun:
         print(f"{run}    next: make sample run={run} num_images=64")
     return next(iter(run.summary["metrics"].values()), {"value": FAILED})["value"]
+
+
+def end(run: RunDirectory, state: str) -> None:
+    """Write how the job ended: status.json, and the page that the training wrote."""
+    run.write_status(state)
+    renew_page(run)
+
+
+def renew_page(run: RunDirectory) -> None:
+    """Write report.html anew if the training wrote one; nothing that fails here fails the job."""
+    if not run.report_path.exists():
+        return
+    try:
+        from inkwash.reports.run_report import write_run_report  # not at the top: it imports numpy
+
+        write_run_report(run)
+    except Exception as error:  # a full disk, perhaps: the page that is there stays
+        print(f"{run.report_path} could not be written at the end: {error}", file=sys.stderr)
 
 
 def _refused(error: Exception, env: RankEnv | None) -> float:
@@ -118,6 +136,7 @@ def write_failure(run: RunDirectory, error: str) -> None:
         with contextlib.suppress(OSError):
             run.status_path.unlink(missing_ok=True)
             run.write_status("failed", error=error)
+    renew_page(run)
 
 
 def is_multirun() -> bool:

@@ -121,5 +121,7 @@ def _write(
         log.info("metrics took %.2g%% of the time", 100 * fraction)
     log.info("samples      %s", run.samples)
     log.info("checkpoints  %s", run.checkpoints.path)
+    if run.report_path.exists():
+        log.info("report       %s", run.report_path)
     if command := wandb_offline.sync_command(run.path):
         log.info("W&B          offline; upload with: %s", command)

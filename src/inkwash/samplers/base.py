@@ -18,6 +18,8 @@ from inkwash.process.spacing import Spacing
 from inkwash.random import Draws, generator
 from inkwash.samplers.clipping import Clip, clip_of
 
+Watch = Callable[[Tensor, Tensor, Tensor], object]
+
 
 class ImageNoise:
     """Standard normal images; those of image i are a function of (seed, i) and of the number of calls.
@@ -109,12 +111,21 @@ class Sampler(ABC):
         noise: Callable[[], Tensor],
         y: Tensor | None = None,
         on_step: Callable[[], object] = lambda: None,
+        watch: Watch | None = None,
     ) -> Tensor:
-        """Sample images x_0 (n, C, H, W) for labels y (n,); `on_step` is called after every step."""
+        """Sample images x_0 (n, C, H, W) for labels y (n,).
+
+        Args:
+            on_step: called after every step.
+            watch: called with (x_t, t, x_0) at every estimate, x_0 as clipped.
+        """
         schedule: Any = denoiser.schedule
 
         def denoise(x_t: Tensor, t: Tensor) -> Estimate:
-            return self.clipped(schedule, denoiser(x_t, t, y), x_t, t)
+            estimate = self.clipped(schedule, denoiser(x_t, t, y), x_t, t)
+            if watch is not None:
+                watch(x_t, t, estimate.x_0)
+            return estimate
 
         self.check(schedule)
         times = self.spacing(schedule)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from inkwash.errors import UserError
 from inkwash.guidance import guided
 from inkwash.images import to_uint8
-from inkwash.samplers.base import ImageNoise, Sampler
+from inkwash.samplers.base import ImageNoise, Sampler, Watch
 
 
 def labels_for(indices: Sequence[int], num_classes: int | None) -> Tensor | None:
@@ -84,6 +84,7 @@ def generate(
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     on_step: Callable[[], object] = lambda: None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, images uint8 (n, C, H, W)) a batch at a time.
 
@@ -94,6 +95,7 @@ def generate(
         labels: (len(indices),) int64, or None.
         guidance: classifier-free guidance scale, 1 for none.
         on_step: called after every step of every batch, for progress bars.
+        watch: sees the way of the first batch, as in Sampler.
 
     Raises:
         UserError: an image has NaN or infinite pixels.
@@ -102,7 +104,8 @@ def generate(
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
         y = None if labels is None else labels[start : start + batch_size].to(device)
-        yield batch, quantized(sampler(denoiser, ImageNoise(seed, batch, shape, device), y, on_step))
+        noise = ImageNoise(seed, batch, shape, device)
+        yield batch, quantized(sampler(denoiser, noise, y, on_step, watch if start == 0 else None))
 
 
 def quantized(images: Tensor) -> Tensor:

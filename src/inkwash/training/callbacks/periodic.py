@@ -41,6 +41,10 @@ class Periodic(L.Callback, ABC):
         step = trainer.global_step
         return step == trainer.max_steps or (self.every_n_steps is not None and step % self.every_n_steps == 0)
 
+    def ran_at(self, step: int) -> bool:
+        """Return whether it has run after this step, of this process."""
+        return self._ran == step > 0
+
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._seen = self._ran = trainer.global_step
 

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.metrics.neighbours import nearest_images
+from inkwash.reports.drawings import fitting, save_way
 from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, save_png
-from inkwash.samplers.base import Sampler
+from inkwash.samplers.base import Sampler, Watch
 from inkwash.samplers.generate import labels_for
+from inkwash.samplers.trajectory import Trajectory
 from inkwash.training.callbacks.generation import generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
@@ -28,6 +30,8 @@ class SampleGrid(Periodic):
     The averaged weights generate it, on all ranks. Image i starts from the same noise in every grid, and is of class
     i mod num_classes, so that a grid num_classes wide has one column for each class.
 
+    The way of the first few from noise to data goes to report/reverse.png, for the run's page.
+
     One row is drawn early, after step `first_step`: it shows noise, and that sampling, files and W&B work.
 
     Args:
@@ -41,6 +45,9 @@ class SampleGrid(Periodic):
         batch_size: images generated at a time; None for what a micro-batch of the training allows.
         first_step: the step of the early row; None for none. There is none either if a grid comes within SOON steps
             anyway, or at the end only.
+
+    Attributes:
+        images: the latest whole grid, uint8 (n, C, H, W), on rank 0; None before it.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class SampleGrid(Periodic):
         self.num_images, self.columns, self.sampler = num_images, columns, sampler
         self.guidance, self.seed, self.neighbours = guidance, seed, neighbours
         self.batch_size, self.first_step = batch_size, first_step
+        self.images: Tensor | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Check the sampler and the guidance, before a failure costs anything."""
@@ -86,7 +94,9 @@ class SampleGrid(Periodic):
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         early = self._early(trainer)
-        images = self._generate(trainer, module, min(self.num_images, self.columns) if early else self.num_images)
+        count, (shown, frames) = self.num_images, fitting(image_shape(trainer))
+        way = Trajectory(module.denoiser.schedule, shown, frames // 2)
+        images = self._generate(trainer, module, min(count, self.columns) if early else count, way)
         if not trainer.is_global_zero:
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
@@ -98,6 +108,9 @@ class SampleGrid(Periodic):
             log.info("samples      first %d images: %s", len(images), folder / f"step-{step:08d}.png")
         for tracker in trackers:
             tracker.log_samples(sheet, images, labels_for(range(len(images)), module.num_classes), step)
+        if not early:
+            self.images = images
+            self._save_way(trainer, way, images)
         if self.neighbours and not early:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
             pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
@@ -106,10 +119,17 @@ class SampleGrid(Periodic):
             for tracker in trackers:
                 tracker.log_neighbours(sheet, step)
 
-    def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int) -> Tensor:
+    def _save_way(self, trainer: L.Trainer, way: Trajectory, images: Tensor) -> None:
+        """Write the way of this rank's first images, every world-size-th of all."""
+        way.finish(images[:: trainer.world_size])
+        folder = run_directory(trainer).report_folder
+        folder.mkdir(exist_ok=True)
+        save_way(folder / "reverse.png", way.schedule, way.times, way.x_t, way.x_0, trainer.global_step)
+
+    def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int, watch: Watch) -> Tensor:
         """Return images 0 .. n - 1 on every rank, uint8 (n, C, H, W)."""
         images = torch.zeros(n, *image_shape(trainer), dtype=torch.int32, device=module.device)
-        options: Any = {"guidance": self.guidance, "seed": self.seed, "batch_size": self.batch_size}
+        options: Any = {"guidance": self.guidance, "seed": self.seed, "batch_size": self.batch_size, "watch": watch}
         for indices, batch in generate_local(trainer, module, n, self.sampler, **options):
             images[list(indices)] = batch.int()
         # Each rank fills its own images and leaves zeros elsewhere, so the sum gathers them in order.

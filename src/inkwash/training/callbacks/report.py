@@ -1,0 +1,119 @@
+"""Write the run's page while it trains."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+
+from inkwash.errors import UserError
+from inkwash.files import write_json
+from inkwash.reports import drawings, schedule_curves
+from inkwash.reports.config_diff import from_defaults
+from inkwash.reports.run_files import RunFiles
+from inkwash.reports.run_report import write_run_report
+from inkwash.training.callbacks.evaluation import Evaluation
+from inkwash.training.callbacks.heldout_loss import HeldoutLoss
+from inkwash.training.callbacks.periodic import Periodic, run_directory
+from inkwash.training.callbacks.sample_grid import SampleGrid
+from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
+
+
+class Report(Periodic):
+    """Rewrites report.html in the run directory whenever a grid was drawn or a metric measured, on rank 0.
+
+    It never stops a training: what fails is logged, once. The command writes the page again at the end of the job, with
+    its outcome.
+
+    Args:
+        share: the largest share of the time that the page may take; if it is written more rarely than there is news,
+            the next one has it all.
+        search: number of training images up to which the nearest one of each sample is looked for, at the end; 0 for
+            never.
+    """
+
+    def __init__(self, share: float = 0.02, search: int = 100_000):
+        super().__init__(every_n_steps=1)
+        if not 0 < share <= 1 or search < 0:
+            raise UserError(f"callbacks.report: share={share} must be above 0, 1 at most; search={search} not negative")
+        self.share, self.search = share, search
+        self._written, self._cost, self._failed = float("-inf"), 0.0, False
+        self.seconds = 0.0  # that all pages have taken
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._attempt(lambda: _draw_inputs(trainer, pl_module))
+
+    def due(self, trainer: L.Trainer) -> bool:
+        """Return whether something that the page shows is new."""
+        news = (c for c in trainer.callbacks if isinstance(c, SampleGrid | Evaluation | HeldoutLoss))  # pyright: ignore[reportAttributeAccessIssue]
+        return trainer.global_step == trainer.max_steps or any(c.ran_at(trainer.global_step) for c in news)
+
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        last, now = trainer.global_step == trainer.max_steps, time.perf_counter()
+        if not trainer.is_global_zero:
+            return
+        if last:
+            self._attempt(lambda: self._draw_nearest(trainer))
+        if now - self._written >= self._cost / self.share or last:
+            self._attempt(lambda: write_run_report(run_directory(trainer)))
+            self._written = time.perf_counter()
+            self._cost = self._written - now
+            self.seconds += self._cost
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:
+            if not self._failed:
+                log.warning("report       cannot be written: %s: %s", type(error).__name__, error)
+            self._failed = True
+
+    def _draw_nearest(self, trainer: L.Trainer) -> None:
+        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        grids: list[Any] = [c for c in trainer.callbacks if isinstance(c, SampleGrid) and c.images is not None]  # pyright: ignore[reportAttributeAccessIssue]
+        if grids and drawings.may_search(data.train, self.search):
+            images = grids[0].images[: grids[0].columns]
+            path = run_directory(trainer).report_folder / "nearest.png"
+            drawings.draw_nearest(path, images, data.train, data.flip, trainer.global_step)
+
+
+def _draw_inputs(trainer: L.Trainer, module: DiffusionModule) -> None:
+    """Draw what does not change while a run trains: its images, forward process, schedule and configuration."""
+    run = run_directory(trainer)
+    data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    draw_inputs(RunFiles(run), module, data.train)
+    from_defaults(RunFiles(run))
+
+
+def draw_inputs(files: RunFiles, module: Any, train: Any) -> None:
+    """Draw into report/ what a run has before its first step.
+
+    Args:
+        module: with the denoiser and the loss of the run.
+        train: the training images.
+    """
+    folder, config = files.run.report_folder, files.config
+    folder.mkdir(exist_ok=True)
+    schedule = copy.deepcopy(module.denoiser.schedule).cpu()
+    count = min(len(train), drawings.walked_images(train.shape))
+    drawings.draw_forward(folder / "forward.png", schedule, train.__getitems__(list(range(count)))[0])
+    if module.num_classes is not None:
+        drawings.draw_classes(folder / "real.png", train, module.num_classes)
+    write_json(folder / "schedules.json", schedule_numbers(files, module, schedule, config))
+
+
+def schedule_numbers(files: RunFiles, module: Any, schedule: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of the section `Schedule` for a run."""
+    from inkwash.config.instantiate import build
+
+    name = str((files.record.get("choices") or {}).get("schedule", "this run's"))
+    loss = copy.deepcopy(module.loss).cpu()
+    sampling = build(config["spacing"])(schedule)
+    return schedule_curves.curves(
+        name, config, schedule, module.denoiser.prediction, loss.times, getattr(loss, "weighting", None), sampling
+    )
