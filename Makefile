@@ -23,7 +23,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)-bench
-RUNS   := train sweep sample evaluate data export import dashboard sync
+RUNS   := train sweep sample evaluate data report export import dashboard sync
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -82,6 +82,9 @@ evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dp
 
 data: $(STAMP) ## describe a data set, with a grid of its images: make data data=folder data.path=PATH
 	@$(PY) -m inkwash data $(HYDRA) $(value ARGS)
+
+report: $(STAMP) ## write the page of a run, a sweep or several runs: make report run=runs/NAME (sweep=, runs=A,B)
+	@$(PY) -m inkwash report $(HYDRA) $(value ARGS)
 
 export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PATH (format=safetensors: one file)
 	@$(PY) -m inkwash export $(HYDRA) $(value ARGS)

@@ -15,12 +15,13 @@ COMMANDS = {
     "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
     "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
+    "report": ("report", "write the page of a run or sweep", "inkwash report runs=NAME,OTHER"),
     "dashboard": ("dashboard", "make a W&B workspace for a run", "inkwash dashboard run=NAME"),
     "sync": ("sync", "upload offline runs to W&B", "inkwash sync dry=true"),
 }
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
-OF_UNIX = ("data", "train", "sweep", "sample", "evaluate")
+OF_UNIX = ("data", "train", "sweep", "sample", "evaluate", "report")
 
 
 def usage() -> str:

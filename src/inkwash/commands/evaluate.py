@@ -86,7 +86,8 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         sys.exit(exit_code(status))
     if env is not None and env.rank > 0:
         return
-    files = ", ".join(path.name for path in sorted(directory.glob("table.*")) + sorted(directory.glob("*.png")))
+    patterns = ("table.*", "*.png", "report.html")
+    files = ", ".join(path.name for pattern in patterns for path in sorted(directory.glob(pattern)))
     print(f"{directory}    {files}")
 
 

@@ -146,6 +146,17 @@ class Dashboard:
 
 
 @dataclass
+class Report:
+    """conf/report.yaml."""
+
+    run: str | None = None
+    sweep: str | None = None
+    runs: Any = None
+    out: str | None = None
+    draw: bool = True
+
+
+@dataclass
 class Sync:
     """conf/sync.yaml."""
 
@@ -161,6 +172,7 @@ SCHEMAS = {
     "export": Export,
     "import": Import,
     "dashboard": Dashboard,
+    "report": Report,
     "sync": Sync,
 }
 

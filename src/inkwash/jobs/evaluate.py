@@ -21,6 +21,7 @@ from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
 from inkwash.metrics.suite import Suite
+from inkwash.reports.evaluation_report import write_evaluation_report
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
@@ -200,6 +201,11 @@ def publish(
     write_tables(directory, results, refused)
     plot_quality(directory / "quality.png", results)
     console_table(results, refused)
+    of = next(config[key] for key in ("run", "images", "pipeline") if config[key] is not None)
+    try:
+        write_evaluation_report(directory / "report.html", f"Evaluation of {Path(of).name}", results)
+    except Exception as error:  # the table is there, whatever is wrong with the page
+        log.warning("report.html could not be written: %s: %s", type(error).__name__, error)
     if config["tracking"] is not None:
         tracker, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
         checkpoints = sorted({cell["checkpoint"] for cell in config["cells"]})

@@ -83,7 +83,7 @@ def console_table(results: Results, refused: Mapping[str, str] | None = None) ->
     names = list(dict.fromkeys(name for r in results for name in r["metrics"]))
     directions = {name: lower for r in results for name, lower in _directions(r).items()}
     shown = [n for n in names if directions[n] is not None or n.startswith(ALSO_SHOWN)]
-    intervals = {n: _interval_of(n, names) for n in shown}
+    intervals = {n: interval_of(n, names) for n in shown}
     lines = [
         [row["name"], _number(row["evaluations"]), *(_cell(row, n, intervals[n]) for n in shown)]
         for row in rows(results)
@@ -108,7 +108,7 @@ def _common_suffix(names: list[str]) -> str:
     return "".join(reversed(common))
 
 
-def _interval_of(name: str, names: list[str]) -> tuple[str, str] | None:
+def interval_of(name: str, names: list[str]) -> tuple[str, str] | None:
     """Return the names of a value's interval, fd_low_classifier_1k of fd_classifier_1k, or None if there is none."""
     key, _, rest = name.partition("_")
     low, high = f"{key}_low_{rest}", f"{key}_high_{rest}"

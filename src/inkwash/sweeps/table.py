@@ -26,14 +26,7 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     """
     from rich.console import Console  # not at the top: every command imports this module
 
-    jobs = [RunDirectory(path) for path in sorted(directory.iterdir())]
-    rows = [_job(run) for run in jobs if run.status_path.exists()]
-    directions: dict[str, bool | None] = {}
-    for row in rows:
-        directions |= {name: lower for name, lower in row["directions"].items() if name not in directions}
-    metric = main_metric(directions, metric)
-    sign = sign_of(directions.get(metric or ""))
-    rows.sort(key=lambda row: _rank(row, metric, sign))
+    rows, metric, _ = sorted_rows(directory, metric)
     _write_csv(directory / "sweep.csv", rows)
     Console().print(_table(rows, metric))
     states = {row["job"]: row for row in rows}
@@ -47,8 +40,39 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
         print(f"the jobs were trained by different versions of the code: {directory}/sweep.csv has the commit of each")
     for line in more:
         print(line)
+    try:
+        write_page(directory, metric=metric)
+        print(f"{directory}/report.html    the sweep in a browser")
+    except Exception as error:  # the jobs are done, whatever is wrong with the page
+        print(f"{directory}/report.html could not be written: {error}")
     print(f"{directory}    {directory}/sweep.csv holds this table")
     return int(bool(failed))
+
+
+def sorted_rows(
+    directory: Path, metric: str | None = None
+) -> tuple[list[dict[str, Any]], str | None, dict[str, bool | None]]:
+    """Return a row for each job, the best first, the metric that decides, and the directions of all metrics."""
+    jobs = [RunDirectory(path) for path in sorted(directory.iterdir())]
+    rows = [_job(run) for run in jobs if run.status_path.exists()]
+    directions: dict[str, bool | None] = {}
+    for row in rows:
+        directions |= {name: lower for name, lower in row["directions"].items() if name not in directions}
+    metric = main_metric(directions, metric)
+    sign = sign_of(directions.get(metric or ""))
+    rows.sort(key=lambda row: _rank(row, metric, sign))
+    return rows, metric, directions
+
+
+def write_page(directory: Path, path: Path | None = None, metric: str | None = None) -> None:
+    """Write the page of a sweep. Raises UserError if the directory holds no jobs."""
+    from inkwash.reports.sweep_report import Sweep, write_sweep_report
+
+    rows, metric, directions = sorted_rows(directory, metric)
+    if not rows:
+        raise UserError(f"sweep={directory} holds no jobs of a sweep: none of its folders has a status.json")
+    lower = directions.get(metric or "")
+    write_sweep_report(Sweep(directory, rows, metric, lower, _varied(rows)), path)
 
 
 def objective(directory: Path, metric: str | None) -> float:

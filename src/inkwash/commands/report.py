@@ -1,0 +1,115 @@
+"""`inkwash report run=DIR|sweep=DIR|runs=A,B`: write the page of a run or a sweep, or compare runs on one."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from inkwash.commands.export import one_sentence
+from inkwash.config import cli
+from inkwash.config.validate import check
+from inkwash.errors import UserError
+from inkwash.files import make_folder
+from inkwash.launch.start import exit_code, start
+from inkwash.runs.directory import RUNS, RunDirectory
+
+WHAT = ("run", "sweep", "runs")
+# Of the folder report/, what jobs/report.py can draw when the training is over.
+DRAWN = ("forward.png", "schedules.json", "reverse.png")
+
+
+def report(config: DictConfig) -> None:
+    """Write the page, and print where it is."""
+    with one_sentence():
+        check(config)
+        given = [key for key in WHAT if config[key] is not None]
+        if len(given) > 1:
+            raise UserError(f"report shows one thing at a time, not {' and '.join(given)}: leave one out")
+        if config.out is not None and Path(config.out).is_dir():
+            raise UserError(f"out={config.out} is a folder: name a file, out={config.out}/report.html")
+    if given == ["sweep"]:
+        of_sweep(config)
+    elif given == ["runs"]:
+        of_runs(config)
+    else:
+        of_run(config)
+
+
+def of_run(config: DictConfig) -> None:
+    """Draw what the page of a run lacks, in a process of its own, and write it."""
+    from inkwash.reports.run_report import write_run_report
+
+    with one_sentence():
+        run = find(config.run or "latest")
+        path = page_path(config.out, run.report_path)
+        lacking = [name for name in DRAWN if not (run.report_folder / name).exists()]
+    if config.draw and lacking and run.config_path.is_file():
+        print(f"drawing what {path.name} lacks: {', '.join(Path(name).stem for name in lacking)}", flush=True)
+        if status := start("inkwash.jobs.report:draw", run.config_path, "auto", 1):
+            if status < 0:  # a signal
+                sys.exit(exit_code(status))
+            print("it could not be drawn: the page says what it lacks", file=sys.stderr)
+    with one_sentence():
+        write_run_report(run, path)
+    print(f"{path}    open it in a browser")
+
+
+def of_sweep(config: DictConfig) -> None:
+    """Write the page of a sweep from what its jobs have left."""
+    from inkwash.sweeps.table import write_page
+
+    with one_sentence():
+        folders = [folder for folder in (Path(config.sweep), RUNS / config.sweep) if folder.is_dir()]
+        if not folders:
+            raise UserError(f"sweep={config.sweep} is not a directory, and neither is {RUNS / config.sweep}")
+        path = page_path(config.out, folders[0] / "report.html")
+        write_page(folders[0], path)
+    print(f"{path}    open it in a browser")
+
+
+def of_runs(config: DictConfig) -> None:
+    """Write the page that compares runs."""
+    from inkwash.reports.comparison import write_comparison
+
+    with one_sentence():
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        names = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
+        runs = {run.path.resolve(): run for run in (find(str(name)) for name in names)}
+        if len(runs) < 2:
+            raise UserError(f"runs={','.join(map(str, names))} compares two runs or more: runs=NAME,OTHER")
+        together = "-".join(run.path.name for run in runs.values())[:120]
+        path = page_path(config.out, RUNS / f"compare-{together}.html")
+        write_comparison(path, list(runs.values()))
+    print(f"{path}    open it in a browser")
+
+
+def find(name: str) -> RunDirectory:
+    """Find a run by its path or its name below runs/; it may be half written.
+
+    Raises:
+        UserError: there is no such directory, or nothing of a run in it.
+    """
+    for directory in (Path(name), RUNS / name):
+        run = RunDirectory(directory)
+        if any(path.is_file() for path in (run.config_path, run.record_path, run.metrics_csv, run.status_path)):
+            return run
+    raise UserError(f"run={name} is not a run directory: neither {name} nor {RUNS / name} holds anything of a run")
+
+
+def page_path(out: str | None, default: Path) -> Path:
+    """Return the file to write, in a folder that exists."""
+    path = default if out is None else Path(out)
+    make_folder("out", path.parent)
+    return path
+
+
+def with_list(argument: str) -> str:
+    """Write runs=A,B as Hydra writes a list: else it would be a sweep of two values."""
+    key, equals, value = argument.partition("=")
+    return f"runs=[{value}]" if key == "runs" and equals and not value.startswith("[") else argument
+
+
+def main() -> None:
+    sys.argv[1:] = [with_list(argument) for argument in sys.argv[1:]]
+    cli.run(report, "report")
