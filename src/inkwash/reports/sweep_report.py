@@ -18,6 +18,7 @@ from inkwash.runs.directory import DONE, RunDirectory
 
 BEST = 8  # jobs whose samples are shown
 GRID_ROWS = 2  # of each
+BEST_TO_WORST = [[0, "#D55E00"], [0.35, "#E69F00"], [1, "#7f93a8"]]  # seen on white and on black
 
 
 @dataclass
@@ -106,7 +107,7 @@ def _coordinates(sweep: Sweep) -> Section | None:
     values = [row["metrics"][sweep.metric] for row in rows]
     axes = [_axis(key, [sweep.setting(row, key) for row in rows]) for key in sweep.varied]
     axes.append({"label": sweep.metric, "values": values})
-    line = {"color": values, "colorscale": figures.SCALE, "reversescale": sweep.lower is not False, "showscale": False}
+    line = {"color": values, "colorscale": BEST_TO_WORST, "reversescale": sweep.lower is False, "showscale": False}
     drawn = figures.figure([go.Parcoords(dimensions=axes, line=line)], "", "")
     drawn.update_layout(margin={"l": 70, "r": 50, "t": 50, "b": 20})
     told = f"The best is {sweep.label(rows[0])} with {number(values[0])}, the worst {sweep.label(rows[-1])} with "
@@ -172,7 +173,7 @@ def _strip_chart(sweep: Sweep, rows: list[dict[str, Any]], key: str) -> Chart:
     values = [row["metrics"][sweep.metric] for row in rows]
     numbers = as_numbers(settings)
     x: Sequence[Any] = settings
-    kind = {"type": "category"}
+    kind = {"type": "category", "categoryorder": "category ascending"}
     if numbers is not None and len(set(numbers)) > 2:
         x, kind = numbers, {"type": "log" if _spans(numbers) else "linear"}
     points = figures.scatter(
