@@ -7,6 +7,8 @@ import torch
 
 from inkwash.data.images import Images
 from inkwash.images import to_float, to_uint8
+from inkwash.process.forward import q_step
+from inkwash.random import generator
 from inkwash.reports.drawings import draw_classes, draw_forward, draw_nearest, fitting, frame_of, walked_images
 from inkwash.reports.pictures import read_process
 from support.schedules import PATHS
@@ -32,6 +34,17 @@ def test_walk_and_closed_form_leave_unit_noise(tmp_path, name):
     assert all(len(values) == len(times) - 1 for values in stds.values())
     # Near the data float32 images leave a rounding error that sigma divides.
     assert all(abs(value - 1) < 0.055 for values in stds.values() for value in values)
+
+
+def test_the_walk_is_that_of_q_step(tmp_path):
+    schedule, x = PATHS["cosine-10"], to_float(some(6, 1, 8, 8))
+    draw_forward(tmp_path / "f.png", schedule, some(6, 1, 8, 8))
+    noise = generator("report", "step by step")
+    for s in range(10):
+        x = q_step(schedule, x, torch.tensor([s]), torch.tensor([s + 1]), torch.randn(x.shape, generator=noise))
+    process = read_process(tmp_path / "f.png")
+    assert process is not None
+    assert torch.equal(torch.from_numpy(process.groups[0][1][:, -1, ..., 0].copy()), to_uint8(x)[:, 0])
 
 
 def test_the_walk_begins_with_the_images(tmp_path):

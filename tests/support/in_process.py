@@ -22,18 +22,20 @@ from hydra.types import RunMode
 from inkwash.__main__ import COMMANDS
 from inkwash.commands import data as data_command
 from inkwash.commands import evaluate as evaluate_command
+from inkwash.commands import report as report_command
 from inkwash.commands import sample as sample_command
 from inkwash.commands import train as train_command
 from inkwash.errors import user_error
-from inkwash.jobs import data, evaluate, sample, train
+from inkwash.jobs import data, evaluate, report, sample, train
 
 JOBS: dict[str, Callable[[Path], Any]] = {
     "inkwash.jobs.train:train": train.train,
     "inkwash.jobs.sample:sample": sample.sample,
     "inkwash.jobs.data:describe": data.describe,
     "inkwash.jobs.evaluate:evaluate": evaluate.evaluate,
+    "inkwash.jobs.report:draw": report.draw,
 }
-STARTING = (train_command, sample_command, evaluate_command, data_command)
+STARTING = (train_command, sample_command, evaluate_command, data_command, report_command)
 
 
 @dataclass

@@ -1,7 +1,9 @@
 """Callbacks and data sources that tests put into configurations: `_target_: support.parts.Witness`."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -138,6 +140,21 @@ class DrawRaw(L.Callback):
     def on_train_end(self, trainer, module):
         with open(f"{trainer.default_root_dir}/drawn.json", "w") as file:
             json.dump(self.drawn, file)
+
+
+class PageSteps(L.Callback):
+    """Write down which step report.html tells of after each step of the training, None before there is a page."""
+
+    def on_train_start(self, trainer, module):
+        self.told = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        path = Path(trainer.default_root_dir, "report.html")
+        found = re.search(r"step \d+", path.read_text()) if path.exists() else None
+        self.told.append(found and found[0])
+
+    def on_train_end(self, trainer, module):
+        Path(trainer.default_root_dir, "page_steps.json").write_text(json.dumps(self.told))
 
 
 class Widest(L.Callback):

@@ -1,5 +1,6 @@
 """Differences of configurations: of a run from the defaults, of runs from each other. Without torch."""
 
+import contextlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -34,8 +35,9 @@ def from_defaults(files: RunFiles) -> Difference:
     if found.get("hash") == now:
         return [(str(key), old, new) for key, old, new in found["difference"]]
     difference = [(c.key, c.old, c.new) for c in changes(defaults(), files.config) if _told(c.key)]
-    files.run.report_folder.mkdir(exist_ok=True)
-    write_json(files.run.report_folder / STORED, {"hash": now, "difference": difference})
+    with contextlib.suppress(OSError):  # a run that may only be read
+        files.run.report_folder.mkdir(exist_ok=True)
+        write_json(files.run.report_folder / STORED, {"hash": now, "difference": difference})
     return difference
 
 

@@ -5,7 +5,6 @@ Made once at the start of a training, or at each grid of samples; the pages them
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from inkwash.files import write_json
 from inkwash.images import ImageSplit, InBlocks, to_float, to_uint8
 from inkwash.metrics.neighbours import nearest_images
-from inkwash.process.forward import q_sample, q_step
+from inkwash.process.forward import q_sample, transition
 from inkwash.process.schedules import Schedule
 from inkwash.random import generator
 from inkwash.reports.image_grid import save_png
@@ -93,12 +92,13 @@ def draw_forward(path: Path, schedule: Schedule, images: Tensor) -> None:
     kept = sorted({round(i) for i in torch.linspace(1, len(times) - 1, frames - 1).tolist()})
     walked, drawn = [x_0], [x_0]
     noise, other = (generator("report", name) for name in ("step by step", "closed form"))
-    x = x_0
-    for index, (s, t) in enumerate(pairwise(times), 1):
-        x = q_step(schedule, x, _at(s), _at(t), torch.randn(x_0.shape, generator=noise))
+    x, (scale, variance) = x_0, transition(schedule, times[:-1], times[1:])
+    # q_step (process/forward.py) for every step: its coefficients are computed at once.
+    for index, (factor, std) in enumerate(zip(scale.float(), variance.sqrt().float(), strict=True), 1):
+        x = factor * x + std * torch.randn(x_0.shape, generator=noise)
         if index in kept:
             walked.append(x)
-            drawn.append(q_sample(schedule, x_0, _at(t), torch.randn(x_0.shape, generator=other)))
+            drawn.append(q_sample(schedule, x_0, times[index : index + 1], torch.randn(x_0.shape, generator=other)))
     at = [0.0, *(float(times[i]) for i in kept)]
     rows, stds = {}, {}
     for name, xs in (("step by step", walked), ("in closed form", drawn)):
@@ -114,10 +114,6 @@ def _chain(schedule: Schedule) -> Tensor:
         return torch.arange(int(schedule.t_max) + 1, dtype=torch.float64)
     u = torch.linspace(0, 1, CHAIN, dtype=torch.float64)
     return torch.cat([torch.zeros(1, dtype=torch.float64), schedule.time_at(u)])
-
-
-def _at(t: Tensor) -> Tensor:
-    return t.view(1)
 
 
 def _residual(schedule: Schedule, x_0: Tensor, x_t: Tensor, t: float) -> float:

@@ -50,20 +50,21 @@ class Report(Periodic):
 
     def due(self, trainer: L.Trainer) -> bool:
         """Return whether something that the page shows is new."""
-        news = (c for c in trainer.callbacks if isinstance(c, SampleGrid | Evaluation | HeldoutLoss))  # pyright: ignore[reportAttributeAccessIssue]
-        return trainer.global_step == trainer.max_steps or any(c.ran_at(trainer.global_step) for c in news)
+        step, news = trainer.global_step, _of(trainer, SampleGrid, Evaluation, HeldoutLoss)
+        return step == trainer.max_steps or any(callback.ran_at(step) for callback in news)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        last, now = trainer.global_step == trainer.max_steps, time.perf_counter()
         if not trainer.is_global_zero:
             return
-        if last:
-            self._attempt(lambda: self._draw_nearest(trainer))
-        if now - self._written >= self._cost / self.share or last:
+        last, start = trainer.global_step == trainer.max_steps, time.perf_counter()
+        for grid in _of(trainer, SampleGrid):
+            if grid.ran_at(trainer.global_step):
+                self._attempt(lambda grid=grid: _draw_samples(trainer, grid, self.search if last else 0))
+        if start - self._written >= self._cost / self.share or last:
             self._attempt(lambda: write_run_report(run_directory(trainer)))
             self._written = time.perf_counter()
-            self._cost = self._written - now
-            self.seconds += self._cost
+            self._cost = self._written - start
+        self.seconds += time.perf_counter() - start
 
     def _attempt(self, action: Callable[[], object]) -> None:
         try:
@@ -73,13 +74,23 @@ class Report(Periodic):
                 log.warning("report       cannot be written: %s: %s", type(error).__name__, error)
             self._failed = True
 
-    def _draw_nearest(self, trainer: L.Trainer) -> None:
-        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        grids: list[Any] = [c for c in trainer.callbacks if isinstance(c, SampleGrid) and c.images is not None]  # pyright: ignore[reportAttributeAccessIssue]
-        if grids and drawings.may_search(data.train, self.search):
-            images = grids[0].images[: grids[0].columns]
-            path = run_directory(trainer).report_folder / "nearest.png"
-            drawings.draw_nearest(path, images, data.train, data.flip, trainer.global_step)
+
+def _of(trainer: L.Trainer, *kinds: type) -> list[Any]:
+    """List the trainer's callbacks of some classes."""
+    callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return [callback for callback in callbacks if isinstance(callback, kinds)]
+
+
+def _draw_samples(trainer: L.Trainer, grid: SampleGrid, search: int) -> None:
+    """Draw the reverse process of a grid, and of its first row what is nearest in up to `search` training images."""
+    if grid.way is None or grid.images is None:  # the early row
+        return
+    data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    folder, way, step = run_directory(trainer).report_folder, grid.way, trainer.global_step
+    folder.mkdir(exist_ok=True)
+    drawings.save_way(folder / "reverse.png", way.schedule, way.times, way.x_t, way.x_0, step)
+    if drawings.may_search(data.train, search):
+        drawings.draw_nearest(folder / "nearest.png", grid.images[: grid.columns], data.train, data.flip, step)
 
 
 def _draw_inputs(trainer: L.Trainer, module: DiffusionModule) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.metrics.neighbours import nearest_images
-from inkwash.reports.drawings import fitting, save_way
+from inkwash.reports.drawings import fitting
 from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler, Watch
@@ -30,8 +30,6 @@ class SampleGrid(Periodic):
     The averaged weights generate it, on all ranks. Image i starts from the same noise in every grid, and is of class
     i mod num_classes, so that a grid num_classes wide has one column for each class.
 
-    The way of the first few from noise to data goes to report/reverse.png, for the run's page.
-
     One row is drawn early, after step `first_step`: it shows noise, and that sampling, files and W&B work.
 
     Args:
@@ -48,6 +46,7 @@ class SampleGrid(Periodic):
 
     Attributes:
         images: the latest whole grid, uint8 (n, C, H, W), on rank 0; None before it.
+        way: how the first few of this rank's came out of the noise, for the run's page.
     """
 
     def __init__(
@@ -71,6 +70,7 @@ class SampleGrid(Periodic):
         self.guidance, self.seed, self.neighbours = guidance, seed, neighbours
         self.batch_size, self.first_step = batch_size, first_step
         self.images: Tensor | None = None
+        self.way: Trajectory | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Check the sampler and the guidance, before a failure costs anything."""
@@ -109,8 +109,8 @@ class SampleGrid(Periodic):
         for tracker in trackers:
             tracker.log_samples(sheet, images, labels_for(range(len(images)), module.num_classes), step)
         if not early:
-            self.images = images
-            self._save_way(trainer, way, images)
+            way.finish(images[:: trainer.world_size])
+            self.images, self.way = images, way
         if self.neighbours and not early:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
             pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
@@ -118,13 +118,6 @@ class SampleGrid(Periodic):
             save_png(sheet, folder / f"neighbours-step-{step:08d}.png")
             for tracker in trackers:
                 tracker.log_neighbours(sheet, step)
-
-    def _save_way(self, trainer: L.Trainer, way: Trajectory, images: Tensor) -> None:
-        """Write the way of this rank's first images, every world-size-th of all."""
-        way.finish(images[:: trainer.world_size])
-        folder = run_directory(trainer).report_folder
-        folder.mkdir(exist_ok=True)
-        save_way(folder / "reverse.png", way.schedule, way.times, way.x_t, way.x_0, trainer.global_step)
 
     def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int, watch: Watch) -> Tensor:
         """Return images 0 .. n - 1 on every rank, uint8 (n, C, H, W)."""

@@ -1,0 +1,106 @@
+"""inkwash report: of a run, of a sweep, of several runs."""
+
+import re
+import shutil
+
+import pytest
+
+from support.in_process import Commands
+from support.runs import QUICK
+
+NO_REPORT = "~callbacks.report"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with two runs, one without a page and one with."""
+    folder = tmp_path_factory.mktemp("place")
+    run = Commands(folder)
+    few = ("~callbacks.evaluation", "callbacks.samples.num_images=4")
+    assert run("train", *QUICK, *few, "run=plain", NO_REPORT).code == 0
+    assert run("train", *QUICK, *few, "run=other", "prediction=eps").code == 0
+    return folder
+
+
+@pytest.fixture
+def run(place):
+    return Commands(place)
+
+
+def html(path):
+    return re.sub(r'<script type="application/gzip".*?</script>', "", path.read_text(), flags=re.DOTALL)
+
+
+def test_a_training_says_where_its_page_is(place, run):
+    assert (place / "runs" / "other" / "report.html").exists()
+    assert '<span class="state finished">finished</span>' in html(place / "runs" / "other" / "report.html")
+    assert not (place / "runs" / "plain" / "report.html").exists()
+
+
+def test_what_a_run_lacks_is_drawn(place, run):
+    shutil.rmtree(place / "runs" / "plain" / "report", ignore_errors=True)
+    ended = run("report", "run=plain")
+    assert ended.code == 0, ended.text
+    assert "drawing what report.html lacks: forward, schedules, reverse" in ended.text
+    text = html(place / "runs" / "plain" / "report.html")
+    assert 'id="reverse"' in text
+    assert 'id="forward"' in text
+    assert "What is missing" not in text
+    assert "drawing" not in run("report", "run=plain").text
+
+
+def test_without_a_checkpoint_it_says_what_cannot_be_drawn(place, run, tmp_path):
+    shutil.copytree(place / "runs" / "plain", tmp_path / "half")
+    for name in ("checkpoints", "report"):
+        shutil.rmtree(tmp_path / "half" / name, ignore_errors=True)
+    ended = run("report", f"run={tmp_path / 'half'}")
+    assert ended.code == 0, ended.text
+    assert "without the reverse process:" in ended.text
+    text = html(tmp_path / "half" / "report.html")
+    assert "the reverse process was not drawn yet" in text
+    assert 'id="forward"' in text
+
+
+def test_only_what_is_there(place, run, tmp_path):
+    shutil.copytree(place / "runs" / "plain", tmp_path / "half")
+    shutil.rmtree(tmp_path / "half" / "report", ignore_errors=True)
+    ended = run("report", f"run={tmp_path / 'half'}", "draw=false", f"out={tmp_path / 'page.html'}")
+    assert ended.text == f"{tmp_path / 'page.html'}    open it in a browser\n"
+    assert "the forward process was not drawn" in html(tmp_path / "page.html")
+
+
+def test_runs_are_compared(place, run):
+    ended = run("report", "runs=plain,other")
+    assert ended.text == "runs/compare-plain-other.html    open it in a browser\n"
+    text = html(place / "runs" / "compare-plain-other.html")
+    assert "inkwash.process.predictions.Eps" in text
+    assert "Image i of every run begins from the same noise" in text
+    assert run("report", "runs=[plain,other]", "out=x.html").code == 0
+
+
+def test_a_sweep(place, run):
+    shutil.copytree(place / "runs" / "plain", place / "runs" / "mine" / "one")
+    shutil.copytree(place / "runs" / "other", place / "runs" / "mine" / "two")
+    assert run("report", "sweep=mine").text == "runs/mine/report.html    open it in a browser\n"
+    assert "prediction=eps" in html(place / "runs" / "mine" / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["run=nothing"],
+            "run=nothing is not a run directory: neither nothing nor runs/nothing holds anything of a run",
+        ),
+        (["run=plain", "sweep=mine"], "report shows one thing at a time, not run and sweep: leave one out"),
+        (["runs=plain"], "runs=plain compares two runs or more: runs=NAME,OTHER"),
+        (["runs=plain,plain"], "runs=plain,plain compares two runs or more: runs=NAME,OTHER"),
+        (["runs=plain,nothing"], "run=nothing is not a run directory: neither nothing nor runs/nothing holds"),
+        (["sweep=nothing"], "sweep=nothing is not a directory, and neither is runs/nothing"),
+        (["sweep=plain"], "sweep=runs/plain holds no jobs of a sweep"),
+        (["run=plain", "out=runs"], "out=runs is a folder: name a file, out=runs/report.html"),
+        (["draws=false"], "draws"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(run, arguments, sentence):
+    assert sentence in run("report", *arguments).error

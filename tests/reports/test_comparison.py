@@ -1,0 +1,81 @@
+"""Runs beside each other, and what of them does not compare."""
+
+import pytest
+from tests.reports.conftest import fill
+
+from inkwash.reports.comparison import (
+    Compared,
+    curves_section,
+    difference_section,
+    overview_section,
+    samples_section,
+    write_comparison,
+)
+from inkwash.runs.directory import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    more = ("prediction=eps", "callbacks.samples.seed=5")
+    return fill(tmp_path_factory.mktemp("runs") / "other", *more, offset=0.25)
+
+
+@pytest.fixture
+def both(filled, other):
+    return Compared([RunDirectory(filled), RunDirectory(other)])
+
+
+def test_curves_of_all_runs_are_over_each_other(both):
+    charts = {chart.title: chart for chart in curves_section(both).blocks}
+    assert [trace.name for trace in charts["held-out loss"].figure.data] == ["mine", "other"]
+    metric = charts["fd_classifier_64"].figure
+    assert [trace.y[-1] for trace in metric.data] == pytest.approx([100 * (0.5 + 1 / 30), 100 * (0.25 + 1 / 30)])
+    assert [shape.y0 for shape in metric.layout.shapes] == [3.5]
+    assert len({trace.line.color for trace in metric.data}) == 2
+
+
+def test_losses_of_other_targets_do_not_compare(both):
+    curves_section(both)
+    assert "the losses do not compare: the runs differ in prediction" in both.told()
+
+
+def test_grids_side_by_side_say_whether_their_noise_is_the_same(both, filled):
+    section = samples_section(both)
+    assert section is not None
+    (shown,) = section.blocks
+    assert [label for label, _ in shown.parts] == ["mine, step 30", "other, step 30"]
+    assert shown.text == "They begin from different noise: callbacks.samples.seed is mine 0, other 5."
+    same = samples_section(Compared([RunDirectory(filled), RunDirectory(filled)]))
+    assert same is not None
+    assert same.blocks[0].text.startswith("Image i of every run begins from the same noise")
+
+
+def test_the_difference_of_configurations(both):
+    section = difference_section(both)
+    assert section is not None
+    rows = {key: values for key, *values in section.blocks[0].rows}
+    assert rows["callbacks.samples.seed"] == ["0", "5"]
+    assert rows["prediction._target_"] == ["inkwash.process.predictions.V", "inkwash.process.predictions.Eps"]
+    assert "model.channels" not in rows
+
+
+def test_runs_that_have_nothing_in_common(filled, tmp_path):
+    (tmp_path / "empty").mkdir()
+    compared = Compared([RunDirectory(filled), RunDirectory(tmp_path / "empty")])
+    overview_section(compared)
+    samples_section(compared)
+    curves_section(compared)
+    assert difference_section(compared) is None
+    told = compared.told()
+    assert "empty has no grid of samples that can be shown" in told
+    assert "train/loss was not measured in empty" in told
+    assert "fewer than two of the runs have a configuration that can be read" in told
+    write_comparison(tmp_path / "page.html", [RunDirectory(filled), RunDirectory(tmp_path / "empty")])
+    assert "could not be drawn" not in (tmp_path / "page.html").read_text()
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(filled, tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert list(Compared([RunDirectory(filled), RunDirectory(tmp_path / "mine")]).runs) == [
+        str(filled), str(tmp_path / "mine"),
+    ]  # fmt: skip

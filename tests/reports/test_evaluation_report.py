@@ -1,0 +1,69 @@
+"""The page of an evaluation: quality against network evaluations, with intervals, and every protocol."""
+
+import pytest
+
+from inkwash.reports.evaluation_report import evaluation_page, quality_chart, write_evaluation_report
+from inkwash.reports.page import Chart
+
+
+def result(name, sampler, steps, seed, fd, interval=True):
+    facts = {"sampler": sampler, "steps": steps, "guidance": 1.0, "seed": seed, "weights": "ema", "num_images": 100}
+    ends = {"fd_low_eyes_100": fd - 0.5, "fd_high_eyes_100": fd + 1} if interval else {}
+    record = {"value": fd, "n_fake": 100, "extractor": "eyes", "sampler": sampler, "steps": steps, "seed": seed}
+    return {
+        "name": name, **facts, "evaluations": steps, "seconds": 1.0, "metrics": {"fd_eyes_100": fd, **ends},
+        "records": {
+            "fd_eyes_100": {**record, "lower_is_better": True, "notes": ["100 images are few"], "protocol": {"k": 3}},
+            **{end: {**record, "lower_is_better": None} for end in ends},
+        },
+    }  # fmt: skip
+
+
+RESULTS = [
+    result("sampler=ddim steps=10", "DDIM", 10, 0, 3.0),
+    result("sampler=ddim steps=20", "DDIM", 20, 0, 2.0),
+    result("sampler=heun steps=20", "Heun", 20, 0, 1.0),
+]
+
+
+def test_quality_has_a_line_for_each_sampler_with_intervals():
+    chart = quality_chart("fd_eyes_100", True, RESULTS)
+    lines = {trace.name: trace for trace in chart.figure.data}
+    assert set(lines) == {"DDIM", "Heun"}
+    assert (lines["DDIM"].x, lines["DDIM"].y) == ((10, 20), (3.0, 2.0))
+    assert lines["DDIM"].error_y.arrayminus == (0.5, 0.5)
+    assert lines["DDIM"].error_y.array == (1.0, 1.0)
+    assert "DDIM is best with 2 at 20 evaluations; Heun is best with 1 at 20 evaluations." in chart.text
+
+
+def test_without_intervals_the_bars_are_the_range_over_seeds():
+    chart = quality_chart("fd_eyes_100", True, [result("a", "DDIM", 10, s, 3.0 + s, interval=False) for s in range(3)])
+    (line,) = chart.figure.data
+    assert line.y == (4.0,)
+    assert (line.error_y.array, line.error_y.arrayminus) == ((1.0,), (1.0,))
+
+
+def test_every_value_has_its_protocol(tmp_path):
+    page = evaluation_page("mine", RESULTS)
+    sections = {section.name: section.blocks for section in page.sections}
+    assert [chart.title for chart in sections["quality"] if isinstance(chart, Chart)] == ["fd_eyes_100"]
+    (table,) = sections["protocol"]
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert set(rows) == {"fd_eyes_100", "fd_low_eyes_100", "fd_high_eyes_100"}
+    assert rows["fd_eyes_100"]["sampler"] == "DDIM, Heun"
+    assert rows["fd_eyes_100"]["n_fake"] == "100"
+    assert rows["fd_eyes_100"]["settings of the metric"] == "k=3"
+    assert rows["fd_eyes_100"]["notes"] == "100 images are few"
+    assert page.figures == [("fd_eyes_100", "1", "sampler=heun steps=20")]
+    write_evaluation_report(tmp_path / "report.html", "mine", RESULTS)
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("results", [[], [{**RESULTS[0], "metrics": {}, "records": {}}]])
+def test_nothing_measured_is_said(results):
+    assert evaluation_page("mine", results).missing == ["no value that has a best was measured"]
+
+
+def test_images_from_elsewhere_have_no_sampler():
+    odd = {**RESULTS[0], "sampler": "images", "steps": None, "guidance": None, "evaluations": None}
+    assert quality_chart("fd_eyes_100", True, [odd]).figure.data[0].x == (0,)
