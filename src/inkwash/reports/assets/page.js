@@ -9,8 +9,7 @@ const colour = name => getComputedStyle(document.documentElement).getPropertyVal
 
 // Plotly has no colours of the reader's own: they are those of the style sheet, and change with it.
 function coloured(layout) {
-  const look = { "font.color": colour("--text"), "hoverlabel.bgcolor": colour("--card"), "hoverlabel.bordercolor": colour("--line"),
-    "modebar.bgcolor": "rgba(0,0,0,0)", "modebar.color": colour("--line"), "modebar.activecolor": colour("--accent") };
+  const look = { "font.color": colour("--text"), "hoverlabel.bgcolor": colour("--card"), "hoverlabel.bordercolor": colour("--line") };
   for (const key of Object.keys(layout)) {
     if (!/^[xy]axis\d*$/.test(key)) continue;
     for (const [part, name] of [["gridcolor", "--grid"], ["linecolor", "--line"], ["zerolinecolor", "--line"]]) {
@@ -40,11 +39,11 @@ async function drawCharts() {
     const figure = JSON.parse(plot.nextElementSibling.textContent);
     // A finger that is to scroll the page must not zoom into a chart.
     const layout = { ...figure.layout, dragmode: narrow ? false : "zoom" };
-    const config = { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover",
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-    await Plotly.newPlot(plot, figure.data, layout, config);
+    await Plotly.newPlot(plot, figure.data, layout, { responsive: true, displayModeBar: false });
     await Plotly.relayout(plot, coloured(plot.layout));
+    plot.firstElementChild.ariaHidden = "true"; // the sentence of the chart is read in its place
   }
+  document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true"); // where plotly measures text
   const recolour = () => plots.forEach(plot => Plotly.relayout(plot, coloured(plot.layout)));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   matchMedia("print").addEventListener("change", recolour);
