@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from support.commands import QUICK, inkwash, ours
+from support.training import PAGE
 
 
 def tree(directory):
@@ -46,7 +47,8 @@ def test_train_says_where_everything_is(first, workplace):
     assert (workplace / "runs" / "latest").resolve() == run
     assert tree(run) == [
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/step-00000002.ckpt",
-        "checkpoints/step-00000004.ckpt", "config.yaml", "launch.lock", "metrics.csv", "metrics.jsonl", "run.json",
+        "checkpoints/step-00000004.ckpt", "config.yaml", "launch.lock", "metrics.csv", "metrics.jsonl",
+        *PAGE, "run.json",
         "samples/step-00000002.png", "samples/step-00000004.png", "status.json", "summary.json", "train.log",
     ]  # fmt: skip
     assert sorted(path.name for path in workplace.iterdir()) == ["runs"]

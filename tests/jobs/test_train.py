@@ -8,7 +8,7 @@ import pytest
 from inkwash.errors import user_error
 from inkwash.metrics.extractors import classifier
 from inkwash.run import load_run
-from support.training import NO_METRIC, rows
+from support.training import NO_METRIC, PAGE, rows
 
 
 def test_a_run_leaves_everything_in_its_directory(fit_run):
@@ -16,7 +16,8 @@ def test_a_run_leaves_everything_in_its_directory(fit_run):
     files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
     assert files == [
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/step-00000002.ckpt",
-        "checkpoints/step-00000004.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl", "run.json",
+        "checkpoints/step-00000004.ckpt", "config.yaml", "metrics.csv", "metrics.jsonl",
+        *PAGE, "run.json",
         "samples/step-00000002.png", "samples/step-00000004.png", "summary.json", "train.log",
     ]  # fmt: skip
     assert not any(set("= ,()#$") & set(name) for name in files)

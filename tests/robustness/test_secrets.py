@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
 
 from hydra_plugins.inkwash.study import OptunaSweeper
-from inkwash.commands import dashboard, evaluate, export, import_pipeline, sample, sync, train
+from inkwash.commands import dashboard, evaluate, export, import_pipeline, report, sample, sync, train
 from inkwash.config.paths import config_dir
 from inkwash.errors import UserError
 from inkwash.jobs.train import train as fit
@@ -49,7 +49,7 @@ def test_an_api_key_in_the_configuration_is_refused(tmp_path):
         assert list(Path(tmp_path).iterdir()) == []
 
 
-@pytest.mark.parametrize("module", [train, sample, evaluate, export, import_pipeline, dashboard, sync])
+@pytest.mark.parametrize("module", [train, sample, evaluate, export, import_pipeline, dashboard, report, sync])
 @pytest.mark.parametrize("argument", ["nope.nope={}", "hydra.sweep.dir={}", "--{}"])
 def test_a_command_that_holds_one_says_and_writes_nothing(module, argument, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
@@ -60,7 +60,7 @@ def test_a_command_that_holds_one_says_and_writes_nothing(module, argument, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "dashboard"])
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "dashboard", "report"])
 def test_interpolated_secret_is_refused_by_every_command(command, compose_config, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     with pytest.raises(UserError, match=f"(?!.*{SECRET})the value of WANDB_API_KEY is in the configuration"):

@@ -4,6 +4,12 @@ import csv
 
 import torch
 
+# The files that the page of a run consists of.
+PAGE = (
+    "report.html", "report/config.json",
+    *(f"report/{name}.{kind}" for name in ("forward", "nearest", "real", "reverse") for kind in ("json", "png")),
+    "report/schedules.json",
+)  # fmt: skip
 NO_METRIC = "~callbacks.evaluation"
 QUIET = (NO_METRIC, "~callbacks.samples")
 

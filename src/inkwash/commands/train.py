@@ -67,14 +67,14 @@ def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
         )  # fmt: skip
     except SystemExit:  # a signal
         if leads(env):
-            end(run, "stopped")
+            run.write_status("stopped")
         raise
     if not leads(env):
         if status != 0 and not multirun:
             sys.exit(status)
         return FAILED
     if status in STOPPED and not multirun:
-        end(run, "stopped")
+        run.write_status("stopped")
         sys.exit(status)
     if status != 0:
         silent = "its processes were killed, or had no space to write why"
@@ -83,28 +83,10 @@ def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
             sys.exit(exit_code(status))
         return FAILED
     run.accept_next_config()
-    end(run, "pruned" if was_pruned(run) else "finished")
+    run.write_status("pruned" if was_pruned(run) else "finished")
     if not multirun:
         print(f"{run}    next: make sample run={run} num_images=64")
     return next(iter(run.summary["metrics"].values()), {"value": FAILED})["value"]
-
-
-def end(run: RunDirectory, state: str) -> None:
-    """Write how the job ended: status.json, and the page that the training wrote."""
-    run.write_status(state)
-    renew_page(run)
-
-
-def renew_page(run: RunDirectory) -> None:
-    """Write report.html anew if the training wrote one; nothing that fails here fails the job."""
-    if not run.report_path.exists():
-        return
-    try:
-        from inkwash.reports.run_report import write_run_report  # not at the top: it imports numpy
-
-        write_run_report(run)
-    except Exception as error:  # a full disk, perhaps: the page that is there stays
-        print(f"{run.report_path} could not be written at the end: {error}", file=sys.stderr)
 
 
 def _refused(error: Exception, env: RankEnv | None) -> float:
@@ -136,7 +118,18 @@ def write_failure(run: RunDirectory, error: str) -> None:
         with contextlib.suppress(OSError):
             run.status_path.unlink(missing_ok=True)
             run.write_status("failed", error=error)
-    renew_page(run)
+
+
+def renew_page(run: RunDirectory) -> None:
+    """Write report.html anew if the training wrote one; nothing that fails here fails the job."""
+    if not run.report_path.exists():
+        return
+    try:
+        from inkwash.reports.run_report import write_run_report  # not at the top: it imports numpy
+
+        write_run_report(run)
+    except Exception as error:  # a full disk, perhaps: the page that is there stays
+        print(f"{run.report_path} could not be written at the end: {error}", file=sys.stderr)
 
 
 def is_multirun() -> bool:
@@ -153,7 +146,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     """Check everything that needs no torch, choose the run directory and write what the ranks read there.
 
     Args:
-        stack: locks the directory for this process until it is closed.
+        stack: locks the directory for this process until it is closed; then the page is written with the outcome.
     """
     check_shape(config)
     check_training(config)
@@ -177,6 +170,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
         run.path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(alone(run))
         check_resume(run, config.resume, plain)
+    stack.callback(renew_page, run)  # called after put_back
     if run.checkpoints.newest_first():
         plain = measured_as_before(run.config, plain, typed())
         stack.callback(put_back, run, is_multirun(), remembered(run))

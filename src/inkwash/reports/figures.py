@@ -77,7 +77,9 @@ def curves(
         )  # fmt: skip
     told = [f"{name} goes {_way(curve)}" for name, curve in list(series.items())[:4] if curve[0]]
     told += [f"{name} have {number(value)}" for name, value in (floors or {}).items()]
-    return Chart(title, drawn, sentence("; ".join(told)))
+    text, first = "; ".join(told), next(iter(series), "")
+    # A name stays as it is written; words begin with a capital letter.
+    return Chart(title, drawn, sentence(text) if " " in first or first == title.lower() else f"{text}.")
 
 
 def sentence(text: str) -> str:
@@ -136,7 +138,7 @@ def shares(title: str, parts: Mapping[str, float], unit: str) -> Chart:
         for (name, value), colour in zip(parts.items(), COLOURS, strict=False)
     ]  # fmt: skip
     drawn = figure(bars, unit, "", barmode="stack", hovermode="closest", legend={"traceorder": "normal"})
-    drawn.update_layout(legend={"orientation": "h", "y": -0.35, "yanchor": "top", "x": 0})
+    drawn.update_layout(legend={"orientation": "h", "y": -0.7, "yanchor": "top", "x": 0})
     told = ", ".join(f"{name} {value / total:.1%}" for name, value in parts.items())
     return Chart(title, drawn, f"{number(round(total, 1))} {unit}: {told}.", height=210)
 

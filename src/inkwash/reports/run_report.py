@@ -103,5 +103,5 @@ def headline(files: RunFiles) -> list[tuple[str, str, str]]:
             found.append((title, number(files.curves[column][1][-1]), f"step {files.curves[column][0][-1]:,}"))
     if isinstance(seconds := files.summary.get("seconds"), int | float):
         clock = time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 86400:.1f} days"
-        found.append(("duration", clock, "hours, minutes, seconds" if seconds < 86400 else ""))
+        found.append(("duration", clock, "h:m:s" if seconds < 86400 else ""))
     return found
