@@ -7,7 +7,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from inkwash.config.cli import compose
 from inkwash.files import write_json
 from inkwash.reports.run_files import RunFiles
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
@@ -21,6 +20,8 @@ Difference = list[tuple[str, Any, Any]]
 @cache
 def defaults() -> dict[str, Any]:
     """Return what `make train` without overrides would train today; composing it takes half a second."""
+    from inkwash.config.cli import compose  # not at the top: Hydra's parser, which a rank does without
+
     plain: Any = OmegaConf.to_container(compose(), resolve=True)
     return {key: value for key, value in plain.items() if key not in OF_THE_LAUNCH}
 

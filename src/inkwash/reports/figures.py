@@ -9,10 +9,11 @@ from inkwash.reports.page import Chart, number
 from inkwash.reports.run_files import Curve
 
 MOST = 1500  # points of a curve
-# Okabe and Ito's colours, which the colour-blind can tell apart, without yellow and black.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Okabe and Ito's colours, which the colour-blind can tell apart, without yellow and black; the blue seen in the dark.
+COLOURS = ("#1F83C6", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#8c9198"
 SCALE = "Viridis"
+LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
 
 
 def figure(data: Sequence[Any], x: str, y: str, **layout: Any) -> Any:
@@ -29,7 +30,7 @@ def figure(data: Sequence[Any], x: str, y: str, **layout: Any) -> Any:
             "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
             "font": {"family": "system-ui, sans-serif", "size": 12},
             "colorway": COLOURS,
-            "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
+            "legend": LEGEND,
             "hovermode": "x unified",
             **layout,
             "xaxis": {**axis, "title": {"text": x}, **layout.get("xaxis", {})},
@@ -79,7 +80,9 @@ def curves(
     told += [f"{name} have {number(value)}" for name, value in (floors or {}).items()]
     text, first = "; ".join(told), next(iter(series), "")
     # A name stays as it is written; words begin with a capital letter.
-    return Chart(title, drawn, sentence(text) if " " in first or first == title.lower() else f"{text}.")
+    return Chart(
+        title, drawn, sentence(text) if " " in first or (title.lower() == first and first.isalpha()) else f"{text}."
+    )
 
 
 def sentence(text: str) -> str:
@@ -137,8 +140,7 @@ def shares(title: str, parts: Mapping[str, float], unit: str) -> Chart:
         )
         for (name, value), colour in zip(parts.items(), COLOURS, strict=False)
     ]  # fmt: skip
-    drawn = figure(bars, unit, "", barmode="stack", hovermode="closest", legend={"traceorder": "normal"})
-    drawn.update_layout(legend={"orientation": "h", "y": -0.7, "yanchor": "top", "x": 0})
+    drawn = figure(bars, unit, "", barmode="stack", hovermode="closest", legend={**LEGEND, "traceorder": "normal"})
     told = ", ".join(f"{name} {value / total:.1%}" for name, value in parts.items())
     return Chart(title, drawn, f"{number(round(total, 1))} {unit}: {told}.", height=210)
 

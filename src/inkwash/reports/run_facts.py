@@ -81,11 +81,13 @@ def _log_snr_chart(own: str, paths: dict[str, Any], drawn: dict[str, Any]) -> Ch
     ]
     path = paths[own]
     lines.append(
-        figures.scatter(path["u"], path["log_snr"], f"{own} (this run)", line={"width": 3.5, "color": "#0072B2"})
+        figures.scatter(
+            path["u"], path["log_snr"], f"{own} (this run)", line={"width": 3.5, "color": figures.COLOURS[0]}
+        )
     )
     times = drawn.get("sampling") or {}
     if times:
-        mark = {"symbol": "diamond", "size": 7, "color": "#D55E00"}
+        mark = {"symbol": "diamond", "size": 7, "color": figures.COLOURS[1]}
         lines.append(figures.scatter(times["u"], times["log_snr"], "sampling times", mode="markers", marker=mark))
     values = [value for value in path["log_snr"] if value is not None]
     text = (
@@ -94,7 +96,7 @@ def _log_snr_chart(own: str, paths: dict[str, Any], drawn: dict[str, Any]) -> Ch
     )
     chart = figures.figure(
         lines,
-        "fraction of the range of times: 0 is data, 1 is noise",
+        "fraction of time (0 data, 1 noise)",
         "log SNR",
         yaxis={"range": [-16, 16]},
         hovermode="closest",
@@ -105,7 +107,9 @@ def _log_snr_chart(own: str, paths: dict[str, Any], drawn: dict[str, Any]) -> Ch
 def _alpha_chart(own: str, path: dict[str, Any]) -> Chart:
     lines = [figures.scatter(path["u"], path[key], key) for key in ("alpha", "sigma")]
     large = max(path["sigma"]) > 2
-    chart = figures.figure(lines, "fraction of the range of times", "factor", yaxis={"type": "log"} if large else {})
+    chart = figures.figure(
+        lines, "fraction of time (0 data, 1 noise)", "factor", yaxis={"type": "log"} if large else {}
+    )
     text = "alpha goes from {} to {}, sigma from {} to {}.".format(
         *(number(path[key][end]) for key in ("alpha", "sigma") for end in (0, -1))
     )
@@ -120,7 +124,7 @@ def _emphasis_chart(drawn: dict[str, Any]) -> Chart:
             lines.append(figures.scatter(values["log_snr"], [y / peak for y in values["y"]], name))
             at = values["log_snr"][values["y"].index(max(values["y"]))]
             flat = min(values["y"]) > 0.999 * peak
-            told.append(f"{name}: {'the same everywhere' if flat else f'largest at log SNR {at:.1f}'}")
+            told.append(f"{name}: {'the same everywhere' if flat else f'largest at log SNR {round(at, 1) + 0.0:g}'}")
     chart = figures.figure(lines, "log SNR", "relative to its largest value", yaxis={"range": [0, 1.05]})
     return Chart("What training looks at", chart, figures.sentence("; ".join(told)))
 
