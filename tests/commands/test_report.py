@@ -1,12 +1,17 @@
 """inkwash report: of a run, of a sweep, of several runs."""
 
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from support.in_process import Commands
-from support.runs import QUICK
+from support.runs import QUICK, environment
 
 NO_REPORT = "~callbacks.report"
 
@@ -104,3 +109,50 @@ def test_a_sweep(place, run):
 )
 def test_mistakes_end_in_one_sentence(run, arguments, sentence):
     assert sentence in run("report", *arguments).error
+
+
+@pytest.mark.slow
+def test_a_killed_training_leaves_a_whole_page_and_can_be_shown_anew(tmp_path):
+    command = [sys.executable, "-m", "inkwash", "train", *QUICK, "run=killed", "trainer.max_steps=100000"]
+    often = ("callbacks.samples.every_n_steps=10", "callbacks.heldout.every_n_steps=10", "callbacks.report.share=0.5")
+    page = tmp_path / "runs" / "killed" / "report.html"
+    with open(tmp_path / "log", "w") as log:
+        job = subprocess.Popen(
+            [*command, *often, "~callbacks.evaluation"], cwd=tmp_path, env=environment(), stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: page.exists() and step_of(page) >= 30, log=tmp_path / "log")
+        finally:
+            for pid in [*children(job.pid), job.pid]:
+                os.kill(pid, signal.SIGKILL)
+            job.wait()
+    told = step_of(page)
+    text = html(page)
+    assert text.rstrip().endswith("</html>")
+    assert '<span class="state running">running</span>' in text
+    ended = Commands(tmp_path)("report", "run=killed")
+    assert ended.code == 0, ended.text
+    assert step_of(page) >= told
+    assert "could not be drawn" not in html(page)
+
+
+def step_of(page):
+    found = re.search(r"step ([\d,]+) of", page.read_text())
+    return int(found[1].replace(",", "")) if found else -1
+
+
+def children(pid):
+    """Return the processes below one, the youngest first."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    own = [child for child, parent in pairs if parent == pid]
+    return [*(below for child in own for below in children(child)), *own]
+
+
+def wait_for(condition, log, seconds=120):
+    for _ in range(seconds * 10):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())

@@ -143,7 +143,7 @@ class DrawRaw(L.Callback):
 
 
 class PageSteps(L.Callback):
-    """Write down which step report.html tells of after each step of the training, None before there is a page."""
+    """Write down which step report.html tells of after each step of the training, None without a page."""
 
     def on_train_start(self, trainer, module):
         self.told = []

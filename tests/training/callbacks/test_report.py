@@ -39,7 +39,7 @@ def test_the_page_grows_with_grids_and_metrics(fit_run):
     """A spy after the report keeps what it said after each step: grids and held-out losses come at 2 and 4."""
     spy = "+callbacks.spy._target_=support.parts.PageSteps"
     directory, _, _ = fit_run("run", NO_METRIC, EAGER, spy)
-    assert json.loads((directory / "page_steps.json").read_text()) == [None, "step 2", "step 2", "step 4"]
+    assert json.loads((directory / "page_steps.json").read_text()) == ["step 0", "step 2", "step 2", "step 4"]
 
 
 def test_weights_and_numbers_are_the_same_without_it(fit_run):
@@ -69,12 +69,12 @@ def test_what_cannot_be_written_stops_no_training(fit_run, quick_run, where, cap
 
 
 def test_it_takes_no_more_than_its_share(fit_run):
-    """The first page is written at the first news, at step 2; at a share of 1e-9 none but the last follows."""
+    """After the start a page is written at the first news, at step 2; at a share of 1e-9 none but the last follows."""
     spy = "+callbacks.spy._target_=support.parts.PageSteps"
     directory, _, _ = fit_run(
         "run", NO_METRIC, "callbacks.report.share=1e-9", spy, "trainer.max_steps=8", "callbacks.report.search=0"
     )
-    assert json.loads((directory / "page_steps.json").read_text()) == [None, *["step 2"] * 6, "step 8"]
+    assert json.loads((directory / "page_steps.json").read_text()) == ["step 0", *["step 2"] * 6, "step 8"]
     assert not (directory / "report" / "nearest.png").exists()
 
 

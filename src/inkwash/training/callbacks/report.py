@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Report(Periodic):
-    """Rewrites report.html in the run directory whenever a grid was drawn or a metric measured, on rank 0.
+    """Writes report.html in the run directory at the start, and whenever a grid was drawn or a metric measured.
 
-    It never stops a training: what fails is logged, once. The command writes the page again at the end of the job, with
-    its outcome.
+    Rank 0 writes it. It never stops a training: what fails is logged, once. The command writes the page again at the
+    end of the job, with its outcome.
 
     Args:
         share: the largest share of the time that the page may take; if it is written more rarely than there is news,
@@ -45,8 +45,10 @@ class Report(Periodic):
         self.seconds = 0.0  # that all pages have taken
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Draw what does not change, and write the page for the first time, which imports what all others need."""
         if trainer.is_global_zero:
             self._attempt(lambda: _draw_inputs(trainer, pl_module))
+            self._attempt(lambda: write_run_report(run_directory(trainer)))
 
     def due(self, trainer: L.Trainer) -> bool:
         """Return whether something that the page shows is new."""
