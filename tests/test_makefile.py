@@ -156,7 +156,7 @@ def test_the_environment_is_no_override(venv: Path) -> None:
 def test_an_override_is_never_silently_dropped(venv: Path, words: tuple[str, ...]) -> None:
     done = make(venv, *words)
     assert done.returncode != 0
-    assert "seed: only train sweep sample evaluate data export import dashboard sync take overrides" in done.stderr
+    assert "seed: only train sweep sample evaluate data report export import dashboard sync take overrides" in done.stderr
 
 
 def test_assignments_of_make_itself_are_refused(venv: Path) -> None:

@@ -87,8 +87,8 @@ def _jobs(sweep: Sweep) -> Section:
         settings = [_typed(sweep.setting(row, key)) for key in sweep.varied]
         facts = [row.get(key) for key in ("loss", "images_per_second", "seconds", "steps")]
         values = [row["metrics"].get(name) for name in metrics]
-        rows.append([*settings, *values, *facts, row["state"], Cell(row["job"], row["job"], link), row["error"]])
-    columns = (*sweep.varied, *metrics, "loss", "images/s", "seconds", "steps", "state", "job", "error")
+        rows.append([*settings, row["state"], *values, *facts, Cell(row["job"], row["job"], link), row["error"]])
+    columns = (*sweep.varied, "state", *metrics, "loss", "images/s", "seconds", "steps", "job", "error")
     best = 0 if sweep.measured else None
     return Section("Jobs", "jobs", [Table("All jobs", columns, rows, "The best first; a heading sorts.", True, best)])
 
