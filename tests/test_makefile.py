@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 TRAIN = ["-m", "inkwash", "train"]
 RECORDER = "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))"
 TARGETS = [
-    "help", "install", "train", "sweep", "sample", "evaluate", "data", "export", "import", "dashboard", "sync",
-    "test", "test-slow", "robustness", "cluster", "mutants", "explain", "bench", "bench-gpu", "lint", "format", "lock",
-    "clean",
+    "help", "install", "train", "sweep", "sample", "evaluate", "data", "report", "export", "import", "dashboard",
+    "sync", "test", "test-slow", "robustness", "cluster", "mutants", "explain", "bench", "bench-gpu", "lint", "format",
+    "lock", "clean",
 ]  # fmt: skip
 
 # What a variable typed on make's command line may hold; each arrives as it stands here.
@@ -156,7 +156,9 @@ def test_the_environment_is_no_override(venv: Path) -> None:
 def test_an_override_is_never_silently_dropped(venv: Path, words: tuple[str, ...]) -> None:
     done = make(venv, *words)
     assert done.returncode != 0
-    assert "seed: only train sweep sample evaluate data report export import dashboard sync take overrides" in done.stderr
+    assert (
+        "seed: only train sweep sample evaluate data report export import dashboard sync take overrides" in done.stderr
+    )
 
 
 def test_assignments_of_make_itself_are_refused(venv: Path) -> None:
