@@ -7,6 +7,7 @@ from inkwash.images import to_uint8
 from inkwash.process.spacing import Trailing
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
+from inkwash.samplers.generate import generate
 from inkwash.samplers.heun import Heun
 from inkwash.samplers.trajectory import Trajectory
 from support.schedules import PATHS
@@ -23,6 +24,19 @@ def test_it_keeps_a_bounded_number_evenly_spaced(gaussian_denoiser, steps):
     stride = times.index(way.times[1]) if len(way.times) > 1 else 1
     assert way.times == times[::stride][: len(way.times)]
     assert all(x.shape == (2, 1, 4, 4) for x in (*way.x_t, *way.x_0))
+
+
+def test_a_batch_of_few_images_is_recorded_whole(gaussian_denoiser):
+    """Grids are drawn a micro-batch at a time, of which the first is watched."""
+    way, shape, options = Trajectory(PATHS["flow"], images=4), (1, 4, 4), {"batch_size": 3, "seed": 1}
+    batches = generate(
+        gaussian_denoiser(PATHS["flow"], 0.1, 0.5), DDIM(Trailing(5)), shape, range(8), watch=way, **options
+    )
+    images = torch.cat([batch for _, batch in batches])
+    way.finish(images)
+    assert {x.shape for x in (*way.x_t, *way.x_0)} == {(3, 1, 4, 4)}
+    assert len(way.times) == 6
+    assert torch.equal(way.x_t[-1], images[:3])
 
 
 def test_watching_changes_nothing(gaussian_denoiser):

@@ -20,7 +20,7 @@ class Trajectory:
 
     Args:
         schedule: the path.
-        images: number of images.
+        images: number of images; fewer if the batch has fewer.
         frames: number of estimates kept.
 
     Attributes:
@@ -51,8 +51,8 @@ class Trajectory:
             self._stride *= 2
 
     def finish(self, images: Tensor) -> None:
-        """Add the finished images, uint8 (n, C, H, W), at t = 0."""
-        last = images[: self.images].cpu()
+        """Add the finished images, uint8 (n, C, H, W), at t = 0: as many as the batch had that was watched."""
+        last = images[: len(self.x_t[0]) if self.x_t else self.images].cpu()
         self.times.append(0.0)
         self.x_t.append(last)
         self.x_0.append(last)
