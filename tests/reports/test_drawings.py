@@ -82,6 +82,16 @@ def test_classes_have_a_row_each(tmp_path):
     assert bool((found[3] == 255).all())  # none there
 
 
+@pytest.mark.parametrize(("side", "size"), [(8, (24, 8)), (128, (24, 7)), (512, (11, 1)), (2048, (2, 1))])
+def test_few_classes_of_large_images(tmp_path, side, size):
+    labels = torch.arange(30).repeat(2)
+    blank = torch.zeros(1, 1, side, side, dtype=torch.uint8).expand(60, -1, -1, -1)
+    draw_classes(tmp_path / "c.png", Images(blank, labels), 30)
+    process = read_process(tmp_path / "c.png")
+    assert process is not None
+    assert process.images.shape[:2] == size
+
+
 def test_the_nearest_image_of_a_copy_is_itself(tmp_path):
     images = some(20, 1, 4, 4)
     copies = torch.stack([images[3], images[7].flip(-1)])

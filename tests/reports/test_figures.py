@@ -39,6 +39,14 @@ def test_loss_by_noise_is_drawn_at_the_middles_of_its_bins():
     assert chart.text.startswith("At step 20 the loss is largest, 0.7, at log SNR -1, and smallest, 0.4, at -3.")
 
 
+def test_names_are_shown_as_they_are():
+    """Plotly takes `<b>` for a command."""
+    chart = figures.bars("Images", ["a <b>", "c & d"], {"<i>": [1, 2]}, "y", "text")
+    (bar,) = chart.figure.data
+    assert bar.x == ("a &lt;b&gt;", "c &amp; d")
+    assert bar.name == "&lt;i&gt;"
+
+
 def test_shares_add_up():
     chart = figures.shares("Time", {"training": 75.0, "metrics": 25.0}, "seconds")
     assert [bar.text for bar in chart.figure.data] == ["75%", "25%"]

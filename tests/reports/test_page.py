@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import html
 import json
 import re
 from itertools import pairwise
@@ -24,18 +25,18 @@ def a_page(text, **more):
 
 
 def test_text_is_never_code():
-    html = render(a_page(EVIL))
-    ours = re.sub(r'<script type="application/gzip".*?</script>', "", html, flags=re.DOTALL)
+    page = render(a_page(EVIL))
+    ours = re.sub(r'<script type="application/gzip".*?</script>', "", page, flags=re.DOTALL)
     assert "<script>alert" not in ours
     assert "<img src=http" not in ours
-    assert html.count("</script>") == html.count("<script")
-    inner = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
-    assert json.loads(inner[0])["data"][0]["name"] == EVIL
+    assert page.count("</script>") == page.count("<script")
+    inner = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert json.loads(inner[0])["data"][0]["name"] == html.escape(EVIL, quote=False)
 
 
 def test_nothing_is_fetched():
-    html = render(a_page("text"))
-    own = html[: html.index('<script type="application/gzip"')]
+    page = render(a_page("text"))
+    own = page[: page.index('<script type="application/gzip"')]
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", own)
     assert "url(" not in own
     assert "default-src 'none'" in own
@@ -44,20 +45,20 @@ def test_nothing_is_fetched():
 
 def test_plotly_is_whole_and_packed_once():
     assert gzip.decompress(base64.b64decode(packed_plotly())).decode() == get_plotlyjs()
-    html = render(a_page("text"))
-    assert html.count(packed_plotly()) == 1
-    assert len(html) < 2_500_000
+    page = render(a_page("text"))
+    assert page.count(packed_plotly()) == 1
+    assert len(page) < 2_500_000
 
 
 def test_a_page_without_charts_has_no_plotly():
-    html = render(Page("a", "b", sections=[Section("c", "d", [Notes("e", ["f"])])]))
-    assert len(html) < 30_000
+    page = render(Page("a", "b", sections=[Section("c", "d", [Notes("e", ["f"])])]))
+    assert len(page) < 30_000
 
 
 def test_every_chart_and_heading_can_be_read_aloud():
-    html = render(a_page("text"))
-    assert html.count('role="img" aria-label="text: ') == html.count('class="plot"')
-    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    page = render(a_page("text"))
+    assert page.count('role="img" aria-label="text: ') == page.count('class="plot"')
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(later - earlier <= 1 for earlier, later in pairwise(levels))

@@ -56,6 +56,14 @@ def test_large_pictures_are_packed():
     assert np.abs(decoded(uri).astype(int) - mixed).mean() < 20
 
 
+def test_huge_pictures_are_made_smaller_and_shown_as_large():
+    shown = picture(images(1, 3, 1500, 3000)[0].permute(1, 2, 0).numpy(), "much")
+    assert (shown.width, shown.height) == (3000, 1500)
+    height, width, _ = decoded(shown.uri).shape
+    assert width * height == pytest.approx(2_000_000, rel=0.01)
+    assert width == pytest.approx(2 * height, abs=2)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", None])
 def test_what_cannot_be_read_is_none(tmp_path, content):
     path = tmp_path / "x.png"

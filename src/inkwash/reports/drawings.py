@@ -75,8 +75,15 @@ def fitting(shape: Sequence[int], groups: int = 2) -> tuple[int, int]:
 
 
 def walked_images(shape: Sequence[int]) -> int:
-    """Return how many training images (C, H, W) `draw_forward` should be given."""
+    """Return how many images (C, H, W) are walked through the chain."""
     return max(fitting(shape)[0], min(MOST_WALKED, AT_ONCE // math.prod(shape)))
+
+
+def some_images(split: ImageSplit) -> Tensor:
+    """Return the images for `draw_forward`, spread over a split; the first ones of one that is read in blocks."""
+    count = min(len(split), walked_images(split.shape))
+    together = isinstance(split, InBlocks)
+    return split.__getitems__([i if together else i * len(split) // count for i in range(count)])[0]
 
 
 def draw_forward(path: Path, schedule: Schedule, images: Tensor) -> None:
@@ -133,20 +140,23 @@ def _shown(schedule: Schedule, x: Tensor, t: float) -> Tensor:
 
 
 def draw_classes(path: Path, split: ImageSplit, classes: int) -> None:
-    """Draw up to OF_A_CLASS training images of each of the first CLASSES classes, a row for each."""
-    chosen: list[list[int]] = [[] for _ in range(min(classes, CLASSES))]
+    """Draw OF_A_CLASS training images of each of the first CLASSES classes, a row for each; fewer if they are large."""
+    tile = split.shape[-1] * split.shape[-2]
+    chosen: list[list[int]] = [[] for _ in range(min(classes, CLASSES, max(2, PIXELS // tile)))]
+    each = max(1, min(OF_A_CLASS, PIXELS // (len(chosen) * tile)))
     for index, label in enumerate(split.labels[:LOOKED_AT].tolist()):
-        if 0 <= label < len(chosen) and len(chosen[label]) < OF_A_CLASS:
+        if 0 <= label < len(chosen) and len(chosen[label]) < each:
             chosen[label].append(index)
-    images = torch.full((len(chosen), OF_A_CLASS, *split.shape), 255, dtype=torch.uint8)
+    images = torch.full((len(chosen), each, *split.shape), 255, dtype=torch.uint8)
     for row, indices in enumerate(chosen):
         if indices:
             images[row, : len(indices)] = split.__getitems__(indices)[0]
-    save_process(path, {"training images": images}, [{}] * OF_A_CLASS)
+    save_process(path, {"training images": images}, [{}] * each)
 
 
 def draw_nearest(path: Path, images: Tensor, split: ImageSplit, flip: bool, step: int) -> None:
     """Draw samples uint8 (n, C, H, W) above the training images nearest to them, with their distances in levels."""
+    images = images[: max(2, PIXELS // (2 * images.shape[-1] * images.shape[-2]))]
     nearest = nearest_images(images, split, flip)
     distances = (images.double() - nearest.double()).square().mean(dim=(1, 2, 3)).sqrt().tolist()
     rows = {"samples": images[None], "nearest training images": nearest[None]}

@@ -1,5 +1,6 @@
 """Charts of a page, made with plotly, each with a sentence that says what it shows. Without torch."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ COLOURS = ("#1F83C6", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#8c9198"
 SCALE = "Viridis"
 LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+
+
+def literal(text: Any) -> str:
+    """Return text as plotly shows it: `<b>` in it would else be bold letters."""
+    return html.escape(str(text), quote=False)
 
 
 def figure(data: Sequence[Any], x: str, y: str, **layout: Any) -> Any:
@@ -33,8 +39,8 @@ def figure(data: Sequence[Any], x: str, y: str, **layout: Any) -> Any:
             "legend": LEGEND,
             "hovermode": "x unified",
             **layout,
-            "xaxis": {**axis, "title": {"text": x}, **layout.get("xaxis", {})},
-            "yaxis": {**axis, "title": {"text": y}, **layout.get("yaxis", {})},
+            "xaxis": {**axis, "title": {"text": literal(x)}, **layout.get("xaxis", {})},
+            "yaxis": {**axis, "title": {"text": literal(y)}, **layout.get("yaxis", {})},
         },
     )
 
@@ -43,7 +49,9 @@ def scatter(x: Sequence[Any], y: Sequence[Any], name: str = "", **more: Any) -> 
     """Return a line; `mode` and others are plotly's."""
     import plotly.graph_objects as go
 
-    return go.Scatter(x=x, y=y, name=name, **{"mode": "lines", **more})
+    if "text" in more:
+        more["text"] = [literal(text) for text in more["text"]]
+    return go.Scatter(x=x, y=y, name=literal(name), **{"mode": "lines", **more})
 
 
 def thinned(curve: Curve) -> Curve:
@@ -72,10 +80,9 @@ def curves(
         lines.append(scatter(steps, values, name, mode=mode, line=look, marker={"size": 5}))
     drawn = figure(lines, "step", y, **{"showlegend": len(lines) > 1, **layout})
     for name, value in (floors or {}).items():
-        drawn.add_hline(
-            y=value, line={"dash": "dash", "color": GREY, "width": 1.5},
-            annotation={"text": f"{name}: {number(value)}", "font": {"color": GREY}}, annotation_position="top left",
-        )  # fmt: skip
+        label = {"text": literal(f"{name}: {number(value)}"), "font": {"color": GREY}}
+        line = {"dash": "dash", "color": GREY, "width": 1.5}
+        drawn.add_hline(y=value, line=line, annotation=label, annotation_position="top left")
     told = [f"{name} goes {_way(curve)}" for name, curve in list(series.items())[:4] if curve[0]]
     told += [f"{name} have {number(value)}" for name, value in (floors or {}).items()]
     text, first = "; ".join(told), next(iter(series), "")
@@ -149,6 +156,7 @@ def bars(title: str, names: Sequence[str], groups: Mapping[str, Sequence[float]]
     """Draw numbers by name, a bar of each group side by side."""
     import plotly.graph_objects as go
 
-    drawn = [go.Bar(x=list(names), y=list(values), name=group) for group, values in groups.items()]
+    x = [literal(name) for name in names]
+    drawn = [go.Bar(x=x, y=list(values), name=literal(group)) for group, values in groups.items()]
     layout = {"barmode": "group", "xaxis": {"type": "category"}, "showlegend": len(groups) > 1}
     return Chart(title, figure(drawn, "", y, **layout), text, height=280)

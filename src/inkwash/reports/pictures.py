@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 GAP, HEADING = 2, 16  # of the grids that image_grid.py and headings.py write
 LOSSLESS = 24_000  # bytes of a PNG above which a WebP takes its place
+MOST_PIXELS = 2_000_000  # of a picture: larger ones are made smaller
 SHOWN = 56  # pixels of the shorter side of an image on the page, at least
 DAMAGED = (OSError, UnidentifiedImageError, ValueError, SyntaxError)  # what Pillow raises for bytes that are no image
 
@@ -46,6 +47,9 @@ def picture(pixels: np.ndarray, alt: str, side: int | None = None) -> Picture:
     """
     height, width = pixels.shape[:2]
     factor = max(1, -(-SHOWN // side)) if side else 1
+    if (much := pixels.size / 3 / MOST_PIXELS) > 1:
+        smaller = Image.fromarray(pixels).resize((round(width / much**0.5), round(height / much**0.5)))
+        pixels = np.asarray(smaller)
     return Picture(encoded(pixels), width * factor, height * factor, alt)
 
 

@@ -83,19 +83,20 @@ def class_section(files: RunFiles) -> Section | None:
         return None
     counts = (files.data.get("train") or {}).get("counts") or []
     drawn, real = sample_tiles(files), read_process(files.run.report_folder / "real.png")
-    rows, classes = [], len(files.classes)
-    for index, name in enumerate(files.classes[:MOST_CLASSES]):
-        own = drawn[index::classes][:OF_A_CLASS] if drawn is not None else ()
+    rows, classes, shown = [], len(files.classes), MOST_CLASSES if real is None else len(real.images)
+    each = OF_A_CLASS if real is None else real.images.shape[1]
+    for index, name in enumerate(files.classes[:shown]):
+        own = drawn[index::classes][:each] if drawn is not None else ()
         given = real.images[index][:OF_A_CLASS] if real is not None and index < len(real.images) else ()
         rows.append(
             [
-                Cell(name, index),
+                Cell(name, name),
                 counts[index] if index < len(counts) else None,
                 _strip_cell(given, f"Training images of class {name}"),
                 _strip_cell(own, f"Samples of class {name}"),
             ]
         )
-    text = f"The first {MOST_CLASSES} of {classes} classes." if classes > MOST_CLASSES else ""
+    text = f"The first {shown} of {classes} classes." if classes > shown else ""
     columns = ("class", "training images", "real", "samples")
     return Section("Class by class", "classes", [Table("Real images and samples of each class", columns, rows, text)])
 
@@ -179,7 +180,7 @@ def strips(process: Process, title: str) -> list[Any]:
 def _label(frame: dict[str, Any]) -> str:
     if not frame.get("t"):
         return "data, t = 0"
-    return f"t = {number(frame['t'])}, log SNR {frame['log_snr']:.1f}"
+    return f"t = {number(frame['t'])}, log SNR {round(frame['log_snr'], 1) + 0.0:g}"
 
 
 def _short(frame: dict[str, Any]) -> str:

@@ -123,7 +123,7 @@ def _axis(key: str, settings: Sequence[str]) -> dict[str, Any]:
         names = sorted(set(settings))
         return {
             "label": key, "values": [names.index(s) for s in settings], "tickvals": list(range(len(names))),
-            "ticktext": [name or "–" for name in names],
+            "ticktext": [figures.literal(name or "–") for name in names],
         }  # fmt: skip
     if _spans(numbers):
         ticks = sorted(set(numbers))
@@ -172,7 +172,7 @@ def _strip_chart(sweep: Sweep, rows: list[dict[str, Any]], key: str) -> Chart:
     settings = [sweep.setting(row, key) for row in rows]
     values = [row["metrics"][sweep.metric] for row in rows]
     numbers = as_numbers(settings)
-    x: Sequence[Any] = settings
+    x: Sequence[Any] = [figures.literal(setting) for setting in settings]
     kind = {"type": "category", "categoryorder": "category ascending"}
     if numbers is not None and len(set(numbers)) > 2:
         x, kind = numbers, {"type": "log" if _spans(numbers) else "linear"}

@@ -113,8 +113,7 @@ def draw_inputs(files: RunFiles, module: Any, train: Any) -> None:
     folder, config = files.run.report_folder, files.config
     folder.mkdir(exist_ok=True)
     schedule = copy.deepcopy(module.denoiser.schedule).cpu()
-    count = min(len(train), drawings.walked_images(train.shape))
-    drawings.draw_forward(folder / "forward.png", schedule, train.__getitems__(list(range(count)))[0])
+    drawings.draw_forward(folder / "forward.png", schedule, drawings.some_images(train))
     if module.num_classes is not None:
         drawings.draw_classes(folder / "real.png", train, module.num_classes)
     write_json(folder / "schedules.json", schedule_numbers(files, module, schedule, config))
