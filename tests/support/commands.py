@@ -5,7 +5,7 @@ import sys
 
 from support.runs import environment
 
-QUICK = ("debug=fast", "model.channels=8", "data.batch_size=16", "trainer.precision=32-true")
+QUICK = ("debug=fast", "model.channels=8", "data.batch_size=16", "trainer.precision=32-true", "~callbacks.report")
 
 
 def inkwash(command, *arguments, cwd, timeout=200, **variables):

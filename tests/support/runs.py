@@ -18,7 +18,10 @@ TESTS = ROOT / "tests"
 # Seconds of training on a tiny network. A test that needs other values overrides them.
 QUICK = (
     "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "model.channels=8", "data.batch_size=16",
+    "~callbacks.report",
 )  # fmt: skip
+# report.html, of which most tests see nothing, and which takes a second; as often as there is news.
+PAGE = "+callbacks.report={_target_: inkwash.training.callbacks.report.Report, share: 1.0, search: 100000}"
 
 
 def composed(*overrides: str, config_name: str = "train") -> dict:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Report(Periodic):
-    """Writes report.html in the run directory at the start, and whenever a grid was drawn or a metric measured.
+    """Writes report.html in the run directory after the first step, and when a grid was drawn or a metric measured.
 
     Rank 0 writes it. It never stops a training: what fails is logged, once. The command writes the page again at the
     end of the job, with its outcome.
@@ -41,23 +41,20 @@ class Report(Periodic):
         if not 0 < share <= 1 or search < 0:
             raise UserError(f"callbacks.report: share={share} must be above 0, 1 at most; search={search} not negative")
         self.share, self.search = share, search
-        self._written, self._cost, self._failed = float("-inf"), 0.0, False
+        self._written, self._cost, self._begun, self._failed = float("-inf"), 0.0, False, False
         self.seconds = 0.0  # that all pages have taken
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Draw what does not change, and write the page for the first time, which imports what all others need."""
-        if trainer.is_global_zero:
-            self._attempt(lambda: _draw_inputs(trainer, pl_module))
-            self._attempt(lambda: write_run_report(run_directory(trainer)))
 
     def due(self, trainer: L.Trainer) -> bool:
         """Return whether something that the page shows is new."""
         step, news = trainer.global_step, _of(trainer, SampleGrid, Evaluation, HeldoutLoss)
-        return step == trainer.max_steps or any(callback.ran_at(step) for callback in news)
+        return not self._begun or step == trainer.max_steps or any(callback.ran_at(step) for callback in news)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        begins, self._begun = not self._begun, True
         if not trainer.is_global_zero:
             return
+        if begins:  # not before the first step, which people wait for
+            self._attempt(lambda: _draw_inputs(trainer, module))
         last, start = trainer.global_step == trainer.max_steps, time.perf_counter()
         for grid in _of(trainer, SampleGrid):
             if grid.ran_at(trainer.global_step):
@@ -65,7 +62,7 @@ class Report(Periodic):
         if start - self._written >= self._cost / self.share or last:
             self._attempt(lambda: write_run_report(run_directory(trainer)))
             self._written = time.perf_counter()
-            self._cost = self._written - start
+            self._cost = 0.0 if begins else self._written - start  # of the first, most is imports
         self.seconds += time.perf_counter() - start
 
     def _attempt(self, action: Callable[[], object]) -> None:
