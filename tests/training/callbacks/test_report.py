@@ -68,7 +68,7 @@ def test_what_cannot_be_written_stops_no_training(fit_run, quick_run, where, cap
 
 
 def test_it_takes_no_more_than_its_share(fit_run):
-    """After the first page one is written at the first news, at step 2; at a share of 1e-9 none but the last follows."""
+    """After the first page comes that of the first news, at step 2; at a share of 1e-9 none but the last follows."""
     spy = "+callbacks.spy._target_=support.parts.PageSteps"
     directory, _, _ = fit_run(
         "run", NO_METRIC, PAGE, "callbacks.report.share=1e-9", spy, "trainer.max_steps=8", "callbacks.report.search=0"
