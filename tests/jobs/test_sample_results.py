@@ -225,3 +225,35 @@ def test_a_row_longer_than_a_batch_goes_through_in_parts():
     )
     assert torch.equal(parts, whole)
     assert max(seen[: len(seen) // 2]) == 3
+
+
+# --- The way from noise -----------------------------------------------------------------------------------------------
+
+
+def test_a_trajectory_ends_in_the_images(digits, draw):
+    plain = draw(digits, "plain", "num_images=5", "spacing.steps=4", "batch_size=4")
+    shown = draw(digits, "shown", "num_images=5", "spacing.steps=4", "batch_size=4", "trajectory=3")
+    assert pixels(plain) == pixels(shown)
+    with Image.open(shown / "trajectory.gif") as film, Image.open(shown / "trajectory.png") as strip:
+        assert film.n_frames == 5  # four estimates and the end
+        assert film.size == (3 * 66 + 2, 2 * 66 + 2)  # x_t above, x_0 below
+        assert strip.size == (5 * 66 + 2, 2 * 3 * 66 + 2)
+        last = np.array(strip.convert("L"))
+    for i, name in enumerate(("000000", "000001", "000002")):
+        with Image.open(shown / "images" / f"{name}.png") as image:
+            large = np.array(image).repeat(8, 0).repeat(8, 1)
+        for row in (2 * i, 2 * i + 1):
+            top, left = row * 66 + 2, 4 * 66 + 2
+            assert np.array_equal(last[top : top + 64, left : left + 64], large)
+    assert sorted(path.name for path in plain.glob("trajectory*")) == []
+
+
+def test_a_trajectory_of_an_inpainting_has_its_resampled_steps(digits, draw):
+    of_mask = ("task=inpaint", "task.mask=left", "task.resamples=2", "task.jump_length=2")
+    shown = draw(digits, "painted", "num_images=2", "spacing.steps=4", "trajectory=2", *of_mask)
+    with Image.open(shown / "trajectory.gif") as film:
+        assert film.n_frames > 5
+
+
+def pixels(directory):
+    return {path.name: path.read_bytes() for path in (directory / "images").glob("*.png")}

@@ -34,6 +34,10 @@ def sample(config: DictConfig) -> None:
         for key in ("batch_size", "columns", "folder_size"):
             if config[key] is not None and config[key] < 1:
                 raise UserError(f"{key}={config[key]} must be at least 1, or null")
+        if config.trajectory < 0:
+            raise UserError(f"trajectory={config.trajectory} must be a number of images, or 0")
+        if config.trajectory and not config.task._target_.endswith((".Generate", ".Inpaint")):
+            raise UserError("trajectory=... shows images that come from noise: pass task=generate or task=inpaint")
         if config.guidance is not None and not math.isfinite(config.guidance):
             raise UserError(f"guidance={config.guidance} must be a finite number")
         choices = HydraConfig.get().runtime.choices
@@ -51,6 +55,8 @@ def sample(config: DictConfig) -> None:
             sys.exit(exit_code(status))
     drawn = read_json(out / "summary.json")
     part = f" (the first {drawn['rows_in_grid']} of {drawn['rows']})" if drawn["rows_in_grid"] < drawn["rows"] else ""
+    for path in sorted(out.glob("trajectory.*")):
+        print(path)
     print(f"{out}/grid.png{part}    and {drawn['images']} images in {out}/images")
 
 

@@ -63,6 +63,7 @@ class Sample:
     num_images: int = 64
     columns: int | None = None
     folder_size: int | None = 10_000
+    trajectory: int = 0
     label: Any = None
     guidance: float | None = None
     seed: int = 0

@@ -14,7 +14,7 @@ from inkwash.errors import UserError
 from inkwash.process.forward import q_sample
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
-from inkwash.samplers.base import Sampler
+from inkwash.samplers.base import Sampler, Watch
 from inkwash.samplers.ddim import DDIM
 from inkwash.samplers.inversion import invert
 
@@ -23,11 +23,12 @@ Noise = Callable[[], Tensor]  # the next standard normal images (n, C, H, W)
 
 @dataclass(frozen=True)
 class Painter:
-    """A denoiser, how to sample from it, and what to call after every step."""
+    """A denoiser, how to sample from it, and what to call after every step and at every estimate (Sampler)."""
 
     denoiser: Any
     sampler: Sampler
     on_step: Callable[[], object] = lambda: None
+    watch: Watch | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -35,7 +36,7 @@ class Painter:
 
     def __call__(self, noise: Noise, y: Tensor | None, sampler: Sampler | None = None) -> Tensor:
         """Sample images (n, C, H, W) for labels y (n,) or None, by its own sampler or another."""
-        return (sampler or self.sampler)(self.denoiser, noise, y, self.on_step)
+        return (sampler or self.sampler)(self.denoiser, noise, y, self.on_step, self.watch)
 
 
 class Tail(Spacing):

@@ -1,6 +1,7 @@
 """Perform a task: batches, noise and quantisation of its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from inkwash.denoiser import Estimate
 from inkwash.editing.codecs import Painter
 from inkwash.editing.tasks import Task
 from inkwash.images import to_float
-from inkwash.samplers.base import ImageNoise, Sampler
+from inkwash.samplers.base import ImageNoise, Sampler, Watch
 from inkwash.samplers.generate import quantized
 
 
@@ -25,6 +26,7 @@ def perform(
     device: torch.device | str = "cpu",
     on_step: Callable[[], object] = lambda: None,
     first: int = 0,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, rows uint8 (n, columns, C, H, W)) a batch of at most batch_size drawn images at a time.
 
@@ -37,17 +39,20 @@ def perform(
         y: see Task.row.
         on_step: called after every step of every batch.
         first: the row to begin with.
+        watch: sees the way of the first batch, as in Sampler.
 
     Raises:
         UserError: an image has NaN or infinite pixels.
     """
-    painter = Painter(denoiser if task.width <= batch_size else InParts(denoiser, batch_size), sampler, on_step)
+    whole = denoiser if task.width <= batch_size else InParts(denoiser, batch_size)
+    painter = Painter(whole, sampler, on_step, watch)
     for indices in batches(task, len(x_0), batch_size, first):
         part = slice(indices[0], indices[-1] + 1)
         channels, height, width = x_0.shape[2:]
         noise = ImageNoise(seed, indices, (channels, height, width), device)
         labels = None if y is None else y[part].to(device)
         yield indices, quantized(task.row(painter, to_float(x_0[part].to(device)), noise, labels))
+        painter = replace(painter, watch=None)
 
 
 class InParts(nn.Module):

@@ -21,10 +21,13 @@ from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.generate import labels_for
+from inkwash.samplers.trajectory import Trajectory
 from inkwash.training.micro_batches import enough_memory
 from inkwash.training.precision import autocast
 from inkwash.training.threads import set_threads_to_draw
 from inkwash.training.trainer import resolve_device
+
+FRAMES = 24  # of a trajectory, to twice as many
 
 
 def sample(directory: Path) -> None:
@@ -46,6 +49,7 @@ def sample(directory: Path) -> None:
     results = SampleResults(directory, config, run, task)
     if results.done:
         print(f"going on: {results.done} of {len(x_0)} rows are there")
+    way = Trajectory(run.denoiser.schedule, config["trajectory"], FRAMES) if config["trajectory"] else None
     steps = len(task.spacing(sampler)(run.denoiser.schedule)) - 1
     steps *= len(batches(task, len(x_0), size, results.done))
     with (
@@ -54,8 +58,10 @@ def sample(directory: Path) -> None:
         tqdm(total=steps, desc=f"drawing {(len(x_0) - results.done) * task.width} images", unit="step") as bar,
     ):
         for indices, rows in perform(
-            task, denoiser.to(device), sampler, x_0, y, config["seed"], size, device, bar.update, results.done
+            task, denoiser.to(device), sampler, x_0, y, config["seed"], size, device, bar.update, results.done, way
         ):
+            if way is not None and not way.finished:
+                results.add_way(way, rows.cpu())
             results.add(indices, rows.cpu())
     results.finish()
     if config["tracking"] is not None:

@@ -3,6 +3,7 @@
 OUT/images/         a PNG file for each image; in folders of their own if they are many
 OUT/images.npy      all images in one array, if they have other channels than 1 or 3
 OUT/grid.png        the first rows, as many as a person can open
+OUT/trajectory.*    the way of the first images from noise, as a strip and an animation, if it is asked for
 OUT/report.json     what the task measures
 OUT/summary.json    the number of images, and how many rows of all are in the grid
 OUT/unfinished/     until the end: where the same command goes on, and the rows of the grid so far
@@ -22,14 +23,17 @@ from torch import Tensor
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_json
+from inkwash.reports.animation import ENDS, save_animation
 from inkwash.reports.headings import headed
 from inkwash.reports.image_grid import grid, most_images, save_png, usual_columns
 from inkwash.run import Run
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import version
+from inkwash.samplers.trajectory import Trajectory
 
+STRIP = 12  # times in the strip of a trajectory
 # Keys of sample.yaml on which no image depends.
-WITHOUT_EFFECT = ("batch_size", "tracking", "out")
+WITHOUT_EFFECT = ("batch_size", "tracking", "out", "trajectory")
 
 
 class SampleResults:
@@ -79,6 +83,16 @@ class SampleResults:
         write_json(self.unfinished / "progress.json", {"key": self.key, "rows": self.done, "sums": self.sums})
         if self.done < self.count and self.done >= self._most_rows(rows) > indices[0]:
             self._write_grid()  # there is something to look at long before the end
+
+    def add_way(self, way: Trajectory, rows: Tensor) -> None:
+        """Write the way of the first images, whose rows uint8 (n, k, C, H, W) are finished."""
+        way.finish(rows[:, self.task.results][:, 0])
+        frames = [torch.stack([*pair], 1).flatten(0, 1) for pair in zip(way.x_t, way.x_0, strict=True)]
+        shown = [frames[i] for i in np.linspace(0, len(frames) - 1, min(STRIP, len(frames))).round().astype(int)]
+        save_png(grid(torch.stack(shown, 1).flatten(0, 1), len(shown)), self.directory / "trajectory.png")
+        columns = len(way.x_t[0])
+        sheets = [grid(torch.cat(pair), columns) for pair in zip(way.x_t, way.x_0, strict=True)]
+        save_animation(sheets, self.directory / "trajectory")
 
     def finish(self) -> None:
         """Write the files that need all rows."""
@@ -143,7 +157,8 @@ class SampleResults:
         for folder in self.images.glob("[0-9]*/"):
             if not any(folder.iterdir()):
                 folder.rmdir()
-        for name in ("grid.png", "images.npy", "report.json", "summary.json"):
+        ways = (f"trajectory{end}" for end in (".png", *ENDS))
+        for name in ("grid.png", "images.npy", "report.json", "summary.json", *ways):
             (self.directory / name).unlink(missing_ok=True)
         shutil.rmtree(self.unfinished, ignore_errors=True)
 

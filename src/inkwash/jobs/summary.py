@@ -7,6 +7,7 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.files import write_json
+from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking import wandb_offline
 from inkwash.tracking.csv_logger import MetricsCsv
@@ -115,8 +116,10 @@ def _write(
         **facts,
     }
     write_json(run.summary_path, summary)
+    files = RunFiles(run)
     for name, record in summary["metrics"].items():
-        log.info("%-12s %.4g", name, record["value"])
+        floor = files.floor(name)
+        log.info("%-12s %.4g%s", name, record["value"], "" if floor is None else f" (real images {floor:.4g})")
     if fraction:
         log.info("metrics took %.2g%% of the time", 100 * fraction)
     log.info("samples      %s", run.samples)

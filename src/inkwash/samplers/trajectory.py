@@ -25,6 +25,7 @@ class Trajectory:
 
     Attributes:
         times: the times kept, noisiest first.
+        finished: whether the last ones are the finished images.
         x_t, x_0: uint8 (images, C, H, W) at each of them, on the CPU.
     """
 
@@ -33,6 +34,7 @@ class Trajectory:
         self.times: list[float] = []
         self.x_t: list[Tensor] = []
         self.x_0: list[Tensor] = []
+        self.finished = False
         self._seen, self._stride = 0, 1
 
     @torch.no_grad()
@@ -56,3 +58,4 @@ class Trajectory:
         self.times.append(0.0)
         self.x_t.append(last)
         self.x_0.append(last)
+        self.finished = True
