@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from support.commands import QUICK, inkwash, ours
+from support.runs import WITH_PAGE
 from support.training import PAGE
 
 
@@ -33,7 +34,7 @@ def workplace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(workplace):
     """One run of one process, with the default logger, that most tests below look at."""
-    result = inkwash("train", *QUICK, "run=first", "learning_rate.total_steps=4", cwd=workplace)
+    result = inkwash("train", *QUICK, WITH_PAGE, "run=first", "learning_rate.total_steps=4", cwd=workplace)
     assert result.returncode == 0, result.stderr
     return result
 

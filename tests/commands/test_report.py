@@ -11,7 +11,7 @@ import time
 import pytest
 
 from support.in_process import Commands
-from support.runs import PAGE, QUICK, environment
+from support.runs import QUICK, WITH_PAGE, environment
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def place(tmp_path_factory):
     run = Commands(folder)
     few = ("~callbacks.evaluation", "callbacks.samples.num_images=4")
     assert run("train", *QUICK, *few, "run=plain").code == 0
-    assert run("train", *QUICK, *few, PAGE, "run=other", "prediction=eps").code == 0
+    assert run("train", *QUICK, *few, WITH_PAGE, "run=other", "prediction=eps").code == 0
     return folder
 
 
@@ -111,7 +111,7 @@ def test_mistakes_end_in_one_sentence(run, arguments, sentence):
 
 @pytest.mark.slow
 def test_a_killed_training_leaves_a_whole_page_and_can_be_shown_anew(tmp_path):
-    command = [sys.executable, "-m", "inkwash", "train", *QUICK, PAGE, "run=killed", "trainer.max_steps=100000"]
+    command = [sys.executable, "-m", "inkwash", "train", *QUICK, WITH_PAGE, "run=killed", "trainer.max_steps=100000"]
     often = ("callbacks.samples.every_n_steps=10", "callbacks.heldout.every_n_steps=10", "callbacks.report.share=0.5")
     page = tmp_path / "runs" / "killed" / "report.html"
     with open(tmp_path / "log", "w") as log:

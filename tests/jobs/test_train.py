@@ -8,11 +8,12 @@ import pytest
 from inkwash.errors import user_error
 from inkwash.metrics.extractors import classifier
 from inkwash.run import load_run
+from support.runs import WITH_PAGE
 from support.training import NO_METRIC, PAGE, rows
 
 
 def test_a_run_leaves_everything_in_its_directory(fit_run):
-    directory, trainer, _ = fit_run("run")
+    directory, trainer, _ = fit_run("run", WITH_PAGE)
     files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
     assert files == [
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/step-00000002.ckpt",

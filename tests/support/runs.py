@@ -21,7 +21,7 @@ QUICK = (
     "~callbacks.report",
 )  # fmt: skip
 # report.html, of which most tests see nothing, and which takes a second; as often as there is news.
-PAGE = "+callbacks.report={_target_: inkwash.training.callbacks.report.Report, share: 1.0, search: 100000}"
+WITH_PAGE = "+callbacks.report={_target_: inkwash.training.callbacks.report.Report, share: 1.0, search: 100000}"
 
 
 def composed(*overrides: str, config_name: str = "train") -> dict:
