@@ -156,7 +156,7 @@ def test_import_builds_what_conf_names(tmp_path):
 
 
 def test_configurations_are_read_in_one_place():
-    """Or a node would reach `build` unchecked. wandb_jobs.py builds nothing of it, schedule_curves.py reads our conf/."""
+    """Or a node would reach `build` unchecked. wandb_jobs.py builds nothing, schedule_curves.py reads our conf/."""
     readers = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "OmegaConf.load(" in path.read_text()}
     ours = ("runs/config_file.py", "tracking/wandb_jobs.py", "reports/schedule_curves.py")
     assert readers <= {Path(path) for path in ours}
