@@ -24,11 +24,11 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
         metric: what to sort by, as `objective` has it.
         more: lines to print below.
     """
-    from rich.console import Console  # not at the top: every command imports this module
+    from inkwash.reports.console import print_table  # not at the top: every command imports this module
 
     rows, metric, _ = sorted_rows(directory, metric)
     _write_csv(directory / "sweep.csv", rows)
-    Console().print(_table(rows, metric))
+    print_table(*_table(rows, metric))
     states = {row["job"]: row for row in rows}
     lost = {"state": "lost", "overrides": [], "error": "it never started"}
     failed = {name: row for name in names if (row := states.get(name, lost))["state"] not in DONE}
@@ -166,17 +166,11 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, file.getvalue())
 
 
-def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:
-    """Build the table: a column for each override that varies, some metrics (that of the sort first), the loss."""
-    from rich.table import Table
-
+def _table(rows: list[dict[str, Any]], metric: str | None) -> tuple[list[str], list[list[str]], int]:
+    """Return header, lines, and how many columns name a job: those of overrides that vary. The metric comes first."""
     varied = _varied(rows)
     metrics = list(dict.fromkeys([*filter(None, [metric]), *(name for row in rows for name in row["metrics"])]))[:SHOWN]
-    table = Table()
-    for key in varied or ["job"]:
-        table.add_column(key.lstrip("+~"), overflow="fold")
-    for name in (*metrics, "loss", "images/s", "state"):
-        table.add_column(name, justify="right", overflow="fold")
+    header, lines = [*(key.lstrip("+~") for key in varied or ["job"]), *metrics, "loss", "images/s", "state"], []
     for row in rows:
         values = _settings(row)
         numbers = [(row["metrics"].get(name), ".4g") for name in metrics]
@@ -184,12 +178,9 @@ def _table(rows: list[dict[str, Any]], metric: str | None) -> Any:
         cells = [row["job"], *("" for _ in varied[1:])]
         if varied and values:
             cells = [_short(values.get(key, "")) for key in varied]
-        table.add_row(
-            *cells,
-            *("" if value is None else format(value, style) for value, style in numbers),
-            f"pruned at {row['steps']}" if row["state"] == "pruned" else row["state"],
-        )
-    return table
+        cells += ["" if value is None else format(value, style) for value, style in numbers]
+        lines.append([*cells, f"pruned at {row['steps']}" if row["state"] == "pruned" else row["state"]])
+    return header, lines, len(varied or ["job"])
 
 
 def _settings(row: dict[str, Any]) -> dict[str, str]:

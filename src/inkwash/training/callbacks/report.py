@@ -42,12 +42,17 @@ class Report(Periodic):
             raise UserError(f"callbacks.report: share={share} must be above 0, 1 at most; search={search} not negative")
         self.share, self.search = share, search
         self._written, self._cost, self._begun, self._failed = float("-inf"), 0.0, False, False
+        self._news: list[Any] = []  # the callbacks that make it
         self.seconds = 0.0  # that all pages have taken
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._news = _of(trainer, SampleGrid, Evaluation, HeldoutLoss)
 
     def due(self, trainer: L.Trainer) -> bool:
         """Return whether something that the page shows is new."""
-        step, news = trainer.global_step, _of(trainer, SampleGrid, Evaluation, HeldoutLoss)
-        return not self._begun or step == trainer.max_steps or any(callback.ran_at(step) for callback in news)
+        step = trainer.global_step
+        return not self._begun or step == trainer.max_steps or any(callback.ran_at(step) for callback in self._news)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         begins, self._begun = not self._begun, True
