@@ -59,8 +59,8 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain bench bench-gpu lint format \
-        lock clean $(DELETED)
+.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain bench bench-gpu docs \
+        docs-serve lint format lock clean $(DELETED)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -122,6 +122,13 @@ bench: $(PEERS)/.installed ## time Inkwash beside its peers, half an hour on qui
 bench-gpu: $(PEERS)/.installed ## the same on a GPU, in eight minutes
 	@PYTHONPATH=benchmarks:src $(PEERS)/bin/python -m bench.gpu $(value ARGS)
 
+docs: $(STAMP) ## build the documentation into site/, every warning an error
+	@$(VENV)/bin/mkdocs build --strict --quiet
+	@echo 'site/index.html    open it in a browser'
+
+docs-serve: $(STAMP) ## show the documentation on a local address while you write it
+	@$(VENV)/bin/mkdocs serve --watch conf --watch src --watch experiments $(value ARGS)
+
 lint: $(STAMP) ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
@@ -137,7 +144,7 @@ lock: $(STAMP) ## pin every version again after a change of the dependencies in 
 	  --group dev --all-extras pyproject.toml --quiet -o requirements.lock
 
 clean: ## remove .venv, .venv-bench and every cache; runs/ and data/ stay
-	@rm -rf $(VENV) $(PEERS) dist .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(PEERS) dist site .pytest_cache .ruff_cache .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A bare `~key` (Hydra: delete this key) reaches make as a goal, which must exist.

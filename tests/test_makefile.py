@@ -20,8 +20,8 @@ TRAIN = ["-m", "inkwash", "train"]
 RECORDER = "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))"
 TARGETS = [
     "help", "install", "train", "sweep", "sample", "evaluate", "data", "report", "export", "import", "dashboard",
-    "sync", "test", "test-slow", "robustness", "cluster", "mutants", "explain", "bench", "bench-gpu", "lint", "format",
-    "lock", "clean",
+    "sync", "test", "test-slow", "robustness", "cluster", "mutants", "explain", "bench", "bench-gpu", "docs",
+    "docs-serve", "lint", "format", "lock", "clean",
 ]  # fmt: skip
 
 # What a variable typed on make's command line may hold; each arrives as it stands here.

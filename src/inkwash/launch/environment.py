@@ -109,7 +109,7 @@ def check_rank_env(env: RankEnv | None, trainer: Mapping[str, Any]) -> None:
         if isinstance(nodes, int) and nodes > 1:
             raise UserError(
                 f"trainer.num_nodes={nodes} needs the same command on every node: start it there with torchrun or srun "
-                "(README, From laptop to cluster)"
+                "(docs/tasks/cluster.md)"
             )
         return
     if env.local_world_size == 0:
