@@ -123,11 +123,11 @@ bench-gpu: $(PEERS)/.installed ## the same on a GPU, in eight minutes
 	@PYTHONPATH=benchmarks:src $(PEERS)/bin/python -m bench.gpu $(value ARGS)
 
 docs: $(STAMP) ## build the documentation into site/, every warning an error
-	@$(VENV)/bin/mkdocs build --strict --quiet
-	@echo 'site/index.html    open it in a browser'
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo 'site/index.html    open it in a browser (the search needs make docs-serve)'
 
 docs-serve: $(STAMP) ## show the documentation on a local address while you write it
-	@$(VENV)/bin/mkdocs serve --watch conf --watch src --watch experiments $(value ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs serve --watch conf --watch src --watch experiments $(value ARGS)
 
 lint: $(STAMP) ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check

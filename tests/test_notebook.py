@@ -5,14 +5,16 @@ import subprocess
 import sys
 
 import hydra
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from omegaconf import OmegaConf
 
 import inkwash
 from inkwash.config.paths import config_dir
 from inkwash.process.spacing import Trailing
 from inkwash.samplers.ddim import DDIM
-from support.runs import environment
+from support.runs import ROOT, environment
 
 NAMES = ("Run", "compose", "load_run")
 
@@ -98,3 +100,17 @@ def test_instantiate_makes_a_network_of_a_node():
     network = hydra.utils.instantiate(config.model)
     assert type(network).__name__ == "UNet"
     assert sum(p.numel() for p in network.parameters()) > 0
+
+
+@pytest.mark.slow
+def test_the_tour_runs_and_is_stored_without_outputs(fit_run, tmp_path):
+    notebook = nbformat.read(ROOT / "experiments" / "tour.ipynb", 4)
+    assert [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []
+    fit_run("runs/latest", "~callbacks.evaluation")
+    client = NotebookClient(notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    with client.setup_kernel(env=environment(OMP_NUM_THREADS="1")):
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) > 10
+    assert "".join(output.get("text", "") for output in outputs).count("evaluations") == 2
