@@ -62,14 +62,17 @@ ALWAYS = {
 def small(command: str, overrides: list[str]) -> list[str]:
     """Return the overrides that make a command small."""
     typed = {override.partition("=")[0].lstrip("+~") for override in overrides}
+    typed |= {key.partition(".")[0] for key in typed if key.startswith("logger.")}  # the choice is then the default
     values = {key: value for key, value in SMALL.get(command, {}).items() if key not in typed}
     always = dict(ALWAYS.get(command, {}))
     if "sweeper=optuna" not in overrides:
         always.pop("hydra.sweeper.n_trials", None)
     if command == "train" and "model" not in typed and "experiment" not in typed:
         values.setdefault("model.channels", "8")
-    if command == "evaluate" and "likelihood=bound" in overrides:
-        always["+likelihood.times"] = "2"
+    if "likelihood=bound" in overrides:
+        always["likelihood.times"] = "2"
+    if "likelihood=flow" in overrides:
+        always["likelihood.spacing.steps"] = "2"
     for steps in (int(o.partition("=")[2]) for o in overrides if o.startswith("trainer.max_steps=")):
         always["trainer.max_steps"] = str(4 + steps // 1000)  # a longer one goes on from a shorter one
     return [f"{key}={value}" for key, value in {**values, **always}.items()]
@@ -100,12 +103,15 @@ def encoded(image: Image.Image, kind: str = "png") -> bytes:
 
 
 def make_images(place: Path) -> None:
-    """Write photos of twelve classes, a Parquet file and a shard, as pages name them."""
+    """Write photos of twelve classes, grey images, a Parquet file and a shard, as pages name them."""
     names = ["cat", "dog", *(f"class {i}" for i in range(10))]
     for i, image in enumerate(pictures((70, 80, 3), 48)):
         path = place / "home" / "photos" / names[i % 12] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
+    (place / "DIR").mkdir()
+    for i, image in enumerate(pictures((8, 8), 6)):
+        image.save(place / "DIR" / f"{i}.png")
     column = [{"bytes": encoded(image), "path": None} for image in pictures((32, 32, 3), 60)]
     pq.write_table(pa.table({"image": column, "label": [i % 10 for i in range(60)]}), place / "train.parquet")
     shards = place / "home" / "shards"
