@@ -42,3 +42,20 @@ def test_an_error_after_a_job_is_a_sentence_a_bug_is_not(ends):
     assert ends(raising(UserError(sentence))) == f"error: {sentence}"
     with pytest.raises(ZeroDivisionError):
         raising(ZeroDivisionError())()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config-dir=conf", "seed=1", "~logger", "+a.b=c"],
+        ["seed=1", "--config-dir=conf", "~logger", "+a.b=c"],
+        ["seed=1", "~logger", "+a.b=c", "--config-dir=conf"],
+    ],
+)
+def test_flags_may_stand_anywhere(arguments):
+    assert cli.flags_first(arguments) == ["--config-dir=conf", "seed=1", "~logger", "+a.b=c"]
+
+
+def test_the_value_of_a_flag_stays_behind_it():
+    arguments = ["seed=1", "--config-dir", "a=b", "--cfg", "job", "-m"]
+    assert cli.flags_first(arguments) == ["--config-dir", "a=b", "--cfg", "job", "-m", "seed=1"]

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To app
 LETTER = "LexerNoViableAltException: "
 
 
+# Flags of Hydra's whose value is the next argument.
+WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 # Last parts of keys whose values are files or folders.
 OF_PATHS = {
     "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
@@ -63,7 +66,7 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
         _check_arguments(sys.argv[1:], name)
     except UserError as error:
         sys.exit(f"error: {error}")
-    sys.argv[1:] = [with_quotes(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = flags_first([with_quotes(argument) for argument in sys.argv[1:]])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return _compose_and_run(task, name)
     composed = False
@@ -98,6 +101,17 @@ def with_quotes(argument: str) -> str:
     escaped = value.replace('"', '\\"')
     quoted = f'{key}="{escaped}"'
     return quoted if _is_read(quoted) else argument
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Put flags and their values before the overrides: Hydra's parser takes only overrides that stand together."""
+    overrides = [
+        index
+        for index, (before, argument) in enumerate(pairwise(["", *arguments]))
+        if before not in WITH_VALUE and (argument.startswith("~") or re.match(r"[^-][^=]*=", argument))
+    ]
+    flags = [argument for index, argument in enumerate(arguments) if index not in overrides]
+    return [*flags, *(arguments[index] for index in overrides)]
 
 
 def _is_read(argument: str) -> bool:
