@@ -65,7 +65,7 @@ def _choice(group: str, path: Path) -> str:
     documents = _documents(keys)
     rows = [
         (f"`{key.path}`", _code(key.value), key.comment or documents.get(key.path, ""))
-        for key in keys
+        for key in map(_as_node, keys)
         if key.path.rpartition(".")[2] not in ("_target_", "_partial_", "defaults")
     ]
     based = re.findall(r"^defaults: \[(\w+)\]|^  - (?:override /)?([\w/]+(?:: \w+)?)$", text, re.MULTILINE)
@@ -79,6 +79,13 @@ def _choice(group: str, path: Path) -> str:
     if rows:
         parts.append(_table(("key", "default", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _as_node(key: Key) -> Key:
+    """Return `node._target_` as the node itself: its value is the class, its meaning the docstring's first line."""
+    node = key.path.removesuffix("._target_")
+    name = key.value.rpartition(".")[2]
+    return key if node == key.path else Key(node, name, key.comment or summary_of(key.value))
 
 
 def _documents(keys: list[Key]) -> dict[str, str]:

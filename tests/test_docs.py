@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from inkwash.__main__ import COMMANDS
@@ -145,13 +146,39 @@ def test_the_site_has_no_dead_link_and_asks_no_other_server(site):
 
 
 @pytest.mark.slow
-def test_the_site_has_every_key_and_every_public_module(site):
+def test_the_site_has_every_choice_and_public_names(site):
     page = (site / "reference" / "conf.html").read_text("utf-8")
     for path in sorted((ROOT / "conf").glob("*/*.yaml")):
         assert f"{path.parent.name}={path.stem}</code>" in page
-    assert "sampling starts" in page or "noisiest" in page
     for link in ("inkwash.process.forward.q_sample", "inkwash.samplers.base.Sampler", "inkwash.run.load_run"):
         assert any(f'id="{link}"' in path.read_text("utf-8") for path in (site / "reference").glob("*.html"))
+
+
+def test_the_reference_has_every_key_with_its_comment(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import conf_reference
+
+    page = conf_reference.page()
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        config = yaml.safe_load(path.read_text("utf-8")) or {}
+        keys = [key for key in config if key not in ("defaults", "hydra", "_target_", "_partial_")]
+        assert [key for key in keys if not re.search(rf"^\| `{key}[.`]", page, re.MULTILINE)] == [], path
+    assert "| `betas.s` | `0.008` |" in page
+    assert "| `steps` | `50` | null: every step of a discrete schedule |" in page  # a comment
+    assert "| `order` | `2` | 3 without guidance |" in page
+    assert "null: a journal beside the jobs" in page  # the second line of a comment
+
+
+def test_the_reference_asks_docstrings_where_a_yaml_is_silent(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import conf_reference
+
+    said = conf_reference.arguments_of("inkwash.process.schedules.EDMSchedule")
+    assert said["sigma_min"] == said["sigma_max"] == "range of noise levels."
+    assert "| `sigma_data` | `0.5` | standard deviation of the data, used by the input scale c_in. |" in (
+        conf_reference.page()
+    )
+    assert conf_reference.summary_of("inkwash.process.predictions.Eps") == "y = eps (Ho et al. 2020, eq. 14)."
 
 
 def test_the_readme_is_short_and_shows_pictures():
