@@ -49,4 +49,6 @@ def write_run(directory: Path, *overrides: str) -> Path:
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment with tests/ on PYTHONPATH, for subprocesses that import `support`."""
     path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, **variables}
+    # A process of W&B that serves this process would keep the subprocess's records, and write them later or never.
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return {**own, "PYTHONPATH": path, **variables}
