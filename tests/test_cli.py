@@ -191,6 +191,7 @@ def test_ranks_agree_on_importance_sampled_times(workplace):
     assert torch.equal(torch.cat([rank["t"] for rank in ranks]), torch.load(runs[0] / "witness-0-4.pt")["t"])
 
 
+@pytest.mark.slow
 def test_a_rank_that_raises_ends_the_job_with_its_traceback(workplace):
     bomb = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 1, step: 2}"
     options = (

@@ -34,6 +34,7 @@ def alone(workplace):
     return result
 
 
+@pytest.mark.slow
 def test_every_combination_is_in_one_table_and_one_plot(alone, workplace):
     cells = table(workplace / "alone")
     assert {(c["sampler"], c["steps"]) for c in cells} == {("DDIM", 2), ("DDIM", 4), ("Heun", 2), ("Heun", 4)}

@@ -12,7 +12,8 @@ FOLDER = Path(__file__).parents[1] / "experiments" / "explain"
 NAMES = re.findall(r"!\[[^]]+\]\((\w+)\.png\)", (FOLDER / "README.md").read_text())
 
 
-@pytest.mark.parametrize("name", [n if n == "predictions" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_a_picture_is_drawn_as_large_as_the_one_that_is_kept(name, tmp_path):
     command = [sys.executable, FOLDER / "draw.py", "--only", name, "--out", tmp_path]
     subprocess.run(command, check=True, capture_output=True)

@@ -101,6 +101,7 @@ def test_two_ranks_leave_out_the_same_step(new_run, jobs, accumulate):
     assert torch.equal(*last)
 
 
+@pytest.mark.slow
 def test_both_ranks_stop_with_the_same_sentence(new_run, jobs):
     nan = "+callbacks.nan={_target_: support.faults.NanImage, step: 4, rank: 1}"
     blind = ("~callbacks.samples", "~callbacks.heldout")  # which would notice, too
