@@ -57,7 +57,7 @@ class Prepared:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a loop of side.py is told."""
+        """Return the settings that a loop of side.py gets."""
         keys = ("model", "schedule", "prediction", "data", "seed")
         return {"config": {key: self.config[key] for key in keys}, "images": str(self.images)}
 

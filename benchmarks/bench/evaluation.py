@@ -1,4 +1,4 @@
-"""What the statistics of an evaluation take beside drawing its images.
+"""Measure the time of an evaluation's statistics as a share of drawing its images.
 
 `python -m bench.evaluation JSON` measures in a process of its own: drawing some of the images, which takes as long for
 each, and the features and metrics of as many as are evaluated, of random pixels with the digits' classes.

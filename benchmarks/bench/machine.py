@@ -1,4 +1,4 @@
-"""What the figures were measured on: processor, flags, versions, commit, date, and whether the machine was busy."""
+"""Describe the machine of the figures: processor, flags, versions, commit, date, and whether it was busy."""
 
 import datetime
 import os

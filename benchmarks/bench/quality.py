@@ -23,7 +23,7 @@ UNIT = "distance"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained, for how long, and how it is judged."""
+    """Settings of the quality comparison: data, seconds of training, evaluation."""
 
     bench: Bench
     case: Prepared

@@ -1,4 +1,4 @@
-"""What a benchmark says: rows of a table, each with its spread, and what was wanted of it."""
+"""Rows of a benchmark's table: each has a measured value, its spread and its target."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ PACKAGES = {"diffusers": ("diffusers", "accelerate"), "denoising-diffusion-pytor
 
 @dataclass(frozen=True)
 class Bench:
-    """What all parts share.
+    """Settings that all parts of the benchmark share.
 
     Attributes:
         folder: for their files, which are not kept.

@@ -1,4 +1,4 @@
-"""What a step costs against batch, width, resolution and ranks."""
+"""Measure the cost of a step against batch size, width, resolution and number of ranks."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What looks like a mistake: names of classes and files, copies of images, sizes."""
+"""Find likely mistakes in a data set: odd names of classes, missing files, copies of images, enlarged images."""
 
 import re
 import unicodedata

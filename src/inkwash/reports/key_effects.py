@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Effect:
-    """What a key explains of the differences between jobs.
+    """Share of the differences between jobs that a key explains.
 
     Attributes:
         share: 0 to 1, what chance would explain already taken off; None for too few jobs to tell.

@@ -165,7 +165,7 @@ class Section:
 
 @dataclass
 class Page:
-    """What a page says.
+    """Content of a page: its title, its sections, and what is missing.
 
     Attributes:
         state: one word: running, finished, failed, ...

@@ -98,7 +98,7 @@ class RunFiles:
 
     @cached_property
     def directions(self) -> dict[str, bool | None]:
-        """Whether less is better of each metric, by its logged name."""
+        """Tell for each metric, by its logged name, whether a smaller value is better."""
         return logged_directions(self.run)
 
     @cached_property
