@@ -18,11 +18,11 @@ Two kinds of sources:
   for sets that fit neither in memory nor, decoded, on the disk. streamed.py makes an index of the shards once
   (shards.py); stream.py mixes the images of a window of blocks.
 
-What a set is: splits.py tells folders and files of splits by their names, or draws the held-out part by class;
-labels.py numbers the classes and keeps their names; listing.py walks through folders; listed.py takes labels from a
-file that lists the images (dataset_json.py, metadata_file.py). A source notes what it found as `Facts` (facts.py)
-beside its images, and report.py makes the report that a training logs and `inkwash data` prints, with what looks like
-a mistake (suspicions.py). peek.py suggests a shape before torch is imported.
+What a set is: splits.py tells folders and files of splits by their names, else heldout_draw.py draws the held-out part
+by class; labels.py numbers the classes and keeps their names; listing.py walks through folders; listed.py takes labels
+from a file that lists the images (dataset_json.py, metadata_file.py). A source notes what it found as `Facts`
+(facts.py) beside its images, and report.py makes the report that a training logs and `inkwash data` prints, with what
+looks like a mistake (suspicions.py). peek.py suggests a shape before torch is imported.
 
 Formats: opening.py opens images with Pillow (png.py steps around large metadata), rendering.py scales levels and lays
 transparent images on a background; columns.py knows the columns of Parquet files, arrays.py the images in them that

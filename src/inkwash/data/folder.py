@@ -11,12 +11,13 @@ import torch
 from inkwash.data.archive import archive_of, forget, top_of, zip_of
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
 from inkwash.data.facts import note
+from inkwash.data.heldout_draw import rows_of
 from inkwash.data.labels import Classes, Part, as_spelled, check_alike, from_words, joined, recoded
 from inkwash.data.listed import LISTS, listed_labels, one_above, other_tables
 from inkwash.data.listing import Listing, check_apart, children, images_below, inside, suffixes, without_images
 from inkwash.data.paths import AN_ADDRESS, is_address
 from inkwash.data.rendering import Rendering
-from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_classes, rows_of, split_of_folder
+from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_classes, split_of_folder
 from inkwash.errors import UserError
 
 OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset"}

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from inkwash.data.columns import columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
+from inkwash.data.heldout_draw import rows_of
 from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
 from inkwash.data.parquet_files import images_in, labels_of, opened, told_by_a_column
 from inkwash.data.reading import missing, named_file, patiently
 from inkwash.data.rendering import Rendering
-from inkwash.data.splits import AUTO, check_splits, divide_files, rows_of
+from inkwash.data.splits import AUTO, check_splits, divide_files
 
 SUFFIXES = (".parquet", ".pq", ".parq")
 WITHOUT_LABELS = "add data.source.label_column=null to use no labels"

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from inkwash.data.caches import ensure, locked
 from inkwash.data.encoded import DECODER, absolute, given, undamaged, version_of
 from inkwash.data.facts import Facts, Tally
+from inkwash.data.heldout_draw import rows_of
 from inkwash.data.labels import check_alike, joined
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
-from inkwash.data.splits import AUTO, Division, check_splits, divide_files, rows_of
+from inkwash.data.splits import AUTO, Division, check_splits, divide_files
 from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import replacing
