@@ -1,8 +1,6 @@
 """Evaluations: what they refuse before any image, and the results they store."""
 
-import contextlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,26 +45,6 @@ HEUN = {**SAMPLER, "_target_": "inkwash.samplers.heun.Heun"}
 def test_a_sampler_that_the_schedule_refuses_ends_it_at_once(tmp_path, monkeypatch, compose_config):
     message = "sampler=heun steps in sigma / alpha"
     refused("cosine", None, [HEUN, HEUN], message, tmp_path, monkeypatch, compose_config)
-
-
-def test_a_refused_sampler_leaves_the_other_cells(tmp_path, compose_config):
-    RunDirectory(tmp_path).write_config(compose_config("schedule=cosine"))
-    cells = [{"name": "sampler=ddim", "sampler": SAMPLER}, {"name": "sampler=heun", "sampler": HEUN}]
-    found = evaluate.check_path({"run": str(tmp_path), "likelihood": None, "cells": cells})
-    assert found.keys() == {"sampler=heun"}
-    assert "sampler=heun steps in sigma / alpha" in found["sampler=heun"]
-
-
-@pytest.mark.parametrize(
-    ("known", "bits", "refused"), [(3, {}, True), (4, {}, False), (None, {}, False), (3, None, False)]
-)
-def test_a_likelihood_of_unknown_classes_is_refused(known, bits, refused, tmp_path, compose_config):
-    classes = "null" if known is None else known
-    RunDirectory(tmp_path).write_config(compose_config(f"model.num_classes={classes}", f"data.num_classes={classes}"))
-    data = SimpleNamespace(heldout=SimpleNamespace(labels=torch.tensor([-1, 0, 3])))
-    config = {"run": str(tmp_path), "likelihood": bits}
-    with pytest.raises(UserError, match="labels up to 3, but run=") if refused else contextlib.nullcontext():
-        evaluate.check_labels(config, data)
 
 
 def refused(schedule, bits, samplers, message, tmp_path, monkeypatch, compose_config):

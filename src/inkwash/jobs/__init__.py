@@ -19,7 +19,8 @@ Open train.py first. Before the first step, every rank
 
 A mistake ends the job before step 7 where it can, and always as one sentence (errors.UserError).
 
-    summary.py         the first lines of a training's log, and summary.json
-    image_sources.py   the images of an evaluation: a run, a folder, a diffusers pipeline
-    result_cache.py    the cache key of an evaluation's result
+    summary.py             the first lines of a training's log, and summary.json
+    evaluation_checks.py   what an evaluation refuses before any image
+    image_sources.py       the images of an evaluation: a run, a folder, a diffusers pipeline
+    result_cache.py        the cache key of an evaluation's result
 """

@@ -16,6 +16,7 @@ from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_text
 from inkwash.images import to_float
+from inkwash.jobs.evaluation_checks import check_labels, check_path, classes_of
 from inkwash.jobs.image_sources import ImageSource, from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
@@ -25,7 +26,6 @@ from inkwash.reports.evaluation_report import write_evaluation_report
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
-from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import ClassLabels, labels_to_measure
 from inkwash.training.micro_batches import enough_memory
@@ -210,46 +210,6 @@ def publish(
         tracker, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
         checkpoints = sorted({cell["checkpoint"] for cell in config["cells"]})
         tracker(directory, "evaluation", config, trained, checkpoints, rows(results), [directory / "quality.png"])
-
-
-def check_path(config: dict[str, Any]) -> dict[str, str]:
-    """Return why cells cannot be measured, by name: samplers that the run's schedule does not allow.
-
-    Raises:
-        UserError: it allows none of them, or not the likelihood.
-    """
-    if config["run"] is None:
-        return {}
-    trained = RunDirectory(config["run"]).config
-    schedule = build(trained["schedule"])
-    if config["likelihood"] is not None:
-        build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
-    refused: dict[str, str] = {}
-    for cell in config["cells"]:
-        try:
-            build(cell["sampler"]).check(schedule)
-        except UserError as error:
-            refused[cell["name"]] = str(error)
-    if all(cell["name"] in refused for cell in config["cells"]):
-        raise UserError(next(iter(refused.values())))
-    return refused
-
-
-def check_labels(config: dict[str, Any], data: Any) -> None:
-    """Raise UserError for a likelihood of held-out images whose classes the run was not trained with."""
-    known, labels = classes_of(config), data.heldout.labels
-    if known is None or config["likelihood"] is None or not len(labels):
-        return
-    if (largest := int(labels.max())) >= known:
-        raise UserError(
-            f"likelihood: the held-out images have labels up to {largest}, but run={config['run']} was trained with "
-            f"model.num_classes={known}: pass data=... with its classes"
-        )
-
-
-def classes_of(config: dict[str, Any]) -> int | None:
-    """Return the number of classes of the run; None for a run without classes, image files and pipelines."""
-    return RunDirectory(config["run"]).config["model"].get("num_classes") if config["run"] is not None else None
 
 
 def barrier() -> None:

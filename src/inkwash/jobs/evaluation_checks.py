@@ -1,0 +1,47 @@
+"""Refuse what an evaluation cannot measure, before any image is drawn: by the run's schedule, and by its classes."""
+
+from typing import Any
+
+from inkwash.config.instantiate import build
+from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
+
+
+def check_path(config: dict[str, Any]) -> dict[str, str]:
+    """Return why cells cannot be measured, by name: samplers that the run's schedule does not allow.
+
+    Raises:
+        UserError: it allows none of them, or not the likelihood.
+    """
+    if config["run"] is None:
+        return {}
+    trained = RunDirectory(config["run"]).config
+    schedule = build(trained["schedule"])
+    if config["likelihood"] is not None:
+        build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
+    refused: dict[str, str] = {}
+    for cell in config["cells"]:
+        try:
+            build(cell["sampler"]).check(schedule)
+        except UserError as error:
+            refused[cell["name"]] = str(error)
+    if all(cell["name"] in refused for cell in config["cells"]):
+        raise UserError(next(iter(refused.values())))
+    return refused
+
+
+def check_labels(config: dict[str, Any], data: Any) -> None:
+    """Raise UserError for a likelihood of held-out images whose classes the run was not trained with."""
+    known, labels = classes_of(config), data.heldout.labels
+    if known is None or config["likelihood"] is None or not len(labels):
+        return
+    if (largest := int(labels.max())) >= known:
+        raise UserError(
+            f"likelihood: the held-out images have labels up to {largest}, but run={config['run']} was trained with "
+            f"model.num_classes={known}: pass data=... with its classes"
+        )
+
+
+def classes_of(config: dict[str, Any]) -> int | None:
+    """Return the number of classes of the run; None for a run without classes, image files and pipelines."""
+    return RunDirectory(config["run"]).config["model"].get("num_classes") if config["run"] is not None else None
