@@ -13,6 +13,7 @@ from inkwash.config.instantiate import build
 from inkwash.guidance import ClassifierFree
 from inkwash.random import Draws, generator
 from inkwash.samplers.base import ImageNoise, Sampler, Sampling
+from inkwash.samplers.trajectory import Trajectory
 from inkwash.training.build import build_module
 from inkwash.training.callbacks.finite_loss import FiniteLoss
 from inkwash.training.callbacks.loss_by_snr import LossByNoise
@@ -65,7 +66,7 @@ def test_a_sampling_step_reads_nothing(watched, compose_config, schedule, sample
     denoiser = build_module(config).denoiser.eval()
     images = build(config["sampler"])(
         ClassifierFree(denoiser, 2.0) if guided else denoiser,
-        ImageNoise(0, range(2), SHAPE), on_device(torch.tensor([3, 4])),
+        ImageNoise(0, range(2), SHAPE), on_device(torch.tensor([3, 4])), watch=Trajectory(denoiser.schedule),
     )  # fmt: skip
     assert isinstance(images, OnDevice)
 

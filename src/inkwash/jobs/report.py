@@ -1,6 +1,5 @@
 """Draw what a run's page lacks: what the process of `inkwash report` runs."""
 
-import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def draw_samples(folder: Path, run: Run, data: ImageDataModule | None) -> None:
     sampler = build(few_steps(samples.get("sampler") or run.config["sampler"]))
     shown, frames = drawings.fitting(run.shape)
     denoiser = run.denoiser.to(device)
-    way = Trajectory(copy.deepcopy(denoiser.schedule), shown, frames // 2)
+    way = Trajectory(denoiser.schedule, shown, frames // 2)
     count = max(shown, 10)
     with autocast(run.precision(None, device), device):
         options: Any = {"seed": samples.get("seed", 0), "device": device, "watch": way}

@@ -93,10 +93,11 @@ class SampleGrid(Periodic):
         return min(self.every_n_steps, trainer.max_steps) > SOON
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        early = self._early(trainer)
-        count, (shown, frames) = self.num_images, fitting(image_shape(trainer))
-        way = Trajectory(module.denoiser.schedule, shown, frames // 2)
-        images = self._generate(trainer, module, min(count, self.columns) if early else count, way)
+        early, way = self._early(trainer), None
+        if trainer.is_global_zero and not early:
+            shown, frames = fitting(image_shape(trainer))
+            way = Trajectory(module.denoiser.schedule, shown, frames // 2)
+        images = self._generate(trainer, module, min(self.num_images, self.columns) if early else self.num_images, way)
         if not trainer.is_global_zero:
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
@@ -108,7 +109,7 @@ class SampleGrid(Periodic):
             log.info("samples      first %d images: %s", len(images), folder / f"step-{step:08d}.png")
         for tracker in trackers:
             tracker.log_samples(sheet, images, labels_for(range(len(images)), module.num_classes), step)
-        if not early:
+        if way is not None:
             way.finish(images[:: trainer.world_size])
             self.images, self.way = images, way
         if self.neighbours and not early:
@@ -119,7 +120,7 @@ class SampleGrid(Periodic):
             for tracker in trackers:
                 tracker.log_neighbours(sheet, step)
 
-    def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int, watch: Watch) -> Tensor:
+    def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int, watch: Watch | None) -> Tensor:
         """Return images 0 .. n - 1 on every rank, uint8 (n, C, H, W)."""
         images = torch.zeros(n, *image_shape(trainer), dtype=torch.int32, device=module.device)
         options: Any = {"guidance": self.guidance, "seed": self.seed, "batch_size": self.batch_size, "watch": watch}
