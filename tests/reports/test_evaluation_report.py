@@ -4,19 +4,17 @@ import pytest
 
 from inkwash.reports.evaluation_report import evaluation_page, quality_chart, write_evaluation_report
 from inkwash.reports.page import Chart
+from support.evaluations import cell
 
 
 def result(name, sampler, steps, seed, fd, interval=True):
-    facts = {"sampler": sampler, "steps": steps, "guidance": 1.0, "seed": seed, "weights": "ema", "num_images": 100}
     ends = {"fd_low_eyes_100": fd - 0.5, "fd_high_eyes_100": fd + 1} if interval else {}
     record = {"value": fd, "n_fake": 100, "extractor": "eyes", "sampler": sampler, "steps": steps, "seed": seed}
-    return {
-        "name": name, **facts, "evaluations": steps, "seconds": 1.0, "metrics": {"fd_eyes_100": fd, **ends},
-        "records": {
-            "fd_eyes_100": {**record, "lower_is_better": True, "notes": ["100 images are few"], "protocol": {"k": 3}},
-            **{end: {**record, "lower_is_better": None} for end in ends},
-        },
-    }  # fmt: skip
+    records = {
+        "fd_eyes_100": {**record, "lower_is_better": True, "notes": ["100 images are few"], "protocol": {"k": 3}},
+        **{end: {**record, "lower_is_better": None} for end in ends},
+    }
+    return cell(name, sampler, steps, seed, {"fd_eyes_100": fd, **ends}, records)
 
 
 RESULTS = [

@@ -7,15 +7,12 @@ import pytest
 from PIL import Image
 
 from inkwash.reports.evaluation_table import console_table, over_seeds, plot_quality, write_tables
+from support.evaluations import cell
 
 
 def result(name, sampler, steps, seed, fd):
-    facts = {"sampler": sampler, "steps": steps, "guidance": 1.0, "seed": seed, "weights": "ema", "num_images": 100}
-    return {
-        "name": name, **facts, "evaluations": steps, "seconds": 1.0,
-        "metrics": {"fd_eyes_100": fd, "fd_low_eyes_100": fd - 0.5, "fd_high_eyes_100": fd + 0.5},
-        "records": {"fd_eyes_100": {"notes": ["100 images are few"]}},
-    }  # fmt: skip
+    metrics = {"fd_eyes_100": fd, "fd_low_eyes_100": fd - 0.5, "fd_high_eyes_100": fd + 0.5}
+    return cell(name, sampler, steps, seed, metrics, {"fd_eyes_100": {"notes": ["100 images are few"]}})
 
 
 RESULTS = [
