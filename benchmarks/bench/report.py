@@ -116,6 +116,7 @@ def _ratios(plt: Any, rows: Sequence[Row]) -> Any:
     axes.set_yticks(range(len(rows)), [f"{row.part}, {row.case}: {row.side}" for row in reversed(rows)], fontsize=7)
     axes.axvline(1, color="gray", linewidth=0.8)
     axes.set_xscale("log")
+    _ticks(axes.xaxis, (0.8, 1, 1.5, 2, 3, 5, 10, 20, 30))
     axes.set_xlabel("time as a multiple of Inkwash's")
     return figure
 
@@ -128,8 +129,19 @@ def _costs(plt: Any, rows: Sequence[Row]) -> Any:
             points = [(float(r.case), r.value.median) for r in rows if (r.part, r.side) == (part, side) and r.value]
             axis.plot(*zip(*sorted(points), strict=True), marker="o", label=side)
         axis.set(title=part, xscale="log", yscale="log", ylabel="ms a step")
+        _ticks(axis.xaxis, sorted({float(row.case) for row in rows if row.part == part}))
+        low, high = axis.get_ylim()
+        _ticks(axis.yaxis, [y for y in (20, 50, 100, 200, 500, 1000, 2000, 5000) if low <= y <= high])
         axis.legend(fontsize=7)
     return figure
+
+
+def _ticks(axis: Any, values: Sequence[float]) -> None:
+    """Label a logarithmic axis with plain numbers at these values only."""
+    low, high = axis.get_view_interval()
+    shown = [value for value in values if low <= value <= high]
+    axis.set_ticks(shown, [f"{value:g}" for value in shown])
+    axis.set_ticks([], minor=True)
 
 
 def _quality(plt: Any, rows: Sequence[Row]) -> Any:
