@@ -201,7 +201,9 @@ def test_guidance_interval_empty_and_full(sample):
 
 
 def test_rescaling_is_heard(sample):
-    assert pictures(sample("a", "guidance=3")) != pictures(sample("b", "guidance=3", "guide.rescale=0.7"))
+    plain = pictures(sample("a", "guidance=3"))
+    assert plain != pictures(sample("b", "guidance=3", "guide.rescale=0.7"))
+    assert plain != pictures(sample("c", "guidance=3", "guide=apg"))
 
 
 def test_autoguidance_by_another_run(sample, run, unlabelled, tmp_path, compose_config):

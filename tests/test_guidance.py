@@ -6,11 +6,15 @@ from diffusers.guiders.guider_utils import rescale_noise_cfg
 from torch import nn
 
 from inkwash.denoiser import Denoiser
+from inkwash.editing.perform import InParts
 from inkwash.errors import UserError
-from inkwash.guidance import AutoGuidance, ClassifierFree, guided, scale_of
+from inkwash.guidance import AdaptiveProjected, AutoGuidance, ClassifierFree, guided, of_a_batch, scale_of
 from inkwash.process.betas import cosine, linear
 from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
+from inkwash.process.spacing import Trailing
+from inkwash.samplers.base import ImageNoise
+from inkwash.samplers.ddim import DDIM
 
 SCHEDULE = BetaSchedule(linear(1000))
 
@@ -81,6 +85,86 @@ def test_v_of_a_learned_variance_is_the_conditional_one():
     x_t, t, y = example()
     found = ClassifierFree(Denoiser(TwoHeads(), SCHEDULE, X0()), 3.0)(x_t, t, y)
     assert torch.equal(found.v, ((y + 1) / 2).view(-1, 1, 1, 1).expand_as(x_t).double())
+
+
+# --- Adaptive projected guidance --------------------------------------------------------------------------------------
+
+
+class TwoAnswers(nn.Module):
+    """A network of x_0 that answers c to a label and u to none."""
+
+    c, u = torch.tensor([1, 2, -1, 0.5]), torch.tensor([0.5, 1, 1, -0.5])
+
+    def forward(self, x, time, y=None):
+        return torch.where((y < 0).view(-1, 1, 1, 1), self.u.view(1, 1, 2, 2), self.c.view(1, 1, 2, 2)).to(x)
+
+
+def projected(calls=1, scale=3.0, **settings):
+    """Return x_0 of the last of some evaluations of one batch, (4,)."""
+    guide = of_a_batch(AdaptiveProjected(Denoiser(TwoAnswers(), SCHEDULE, X0()), scale, **settings))
+    x_t, t, y = torch.ones(2, 1, 2, 2, dtype=torch.float64), torch.full((2,), 500.0), torch.tensor([0, 1])
+    for _ in range(calls):
+        estimate = guide(x_t, t, y)
+    alpha, sigma = SCHEDULE(t)
+    torch.testing.assert_close(alpha * estimate.x_0 + sigma * estimate.eps, x_t)
+    return estimate.x_0[1].flatten().float()
+
+
+@pytest.mark.parametrize(
+    ("settings", "calls", "x_0"),
+    [
+        ({"eta": 1.0}, 1, [2, 4, -5, 2.5]),
+        ({}, 1, [0.4, 0.8, -3.4, 1.7]),
+        ({"norm": 1.5}, 1, [0.64, 1.28, -2.44, 1.22]),
+        ({"norm": 1.5, "eta": 0.5}, 1, [1.12, 2.24, -2.92, 1.46]),
+        ({"norm": 100.0}, 1, [0.4, 0.8, -3.4, 1.7]),
+        ({}, 2, [0.7, 1.4, -2.2, 1.1]),
+        ({"momentum": 0.0}, 2, [0.4, 0.8, -3.4, 1.7]),
+        ({"scale": 1.0}, 2, [1, 2, -1, 0.5]),
+    ],
+)
+def test_projected_guidance_is_the_papers(settings, calls, x_0):
+    """c = (1, 2, -1, 1/2), u = (1/2, 1, 1, -1/2): D = (1/2, 1, -2, 1), of which 0.8 c lies along c."""
+    torch.testing.assert_close(projected(calls, **settings), torch.tensor(x_0))
+
+
+def test_momentum_is_that_of_one_batch():
+    guide = AdaptiveProjected(Denoiser(Wave(), SCHEDULE, V()), 3.0)
+    once = of_a_batch(guide)(*example())
+    first, second = of_a_batch(guide), of_a_batch(guide)
+    assert same(first(*example()), once)
+    assert not same(first(*example()), once)
+    assert same(second(*example()), once)
+    assert same(guide(*example()), guide(*example()))  # by hand: nothing is remembered
+
+
+def test_a_sampler_begins_each_batch_without_momentum():
+    guide = AdaptiveProjected(Denoiser(Wave(), SCHEDULE, V()), 3.0, momentum=-0.75)
+    sampler, y = DDIM(Trailing(5)), torch.arange(4)
+    images = [sampler(guide, ImageNoise(0, range(4), (3, 4, 4)), y) for _ in range(2)]
+    assert torch.equal(*images)
+    without = AdaptiveProjected(Denoiser(Wave(), SCHEDULE, V()), 3.0, momentum=0.0)
+    assert not torch.equal(images[0], sampler(without, ImageNoise(0, range(4), (3, 4, 4)), y))
+
+
+def test_parts_of_a_batch_have_momentum_of_their_own():
+    guide = AdaptiveProjected(Denoiser(Wave(), SCHEDULE, V()), 3.0)
+    sampler, y = DDIM(Trailing(5)), torch.arange(4)
+    whole, parts = (sampler(g, ImageNoise(0, range(4), (3, 4, 4)), y) for g in (guide, InParts(guide, 3)))
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eta": -0.1}, "guide.eta=-0.1 must not be negative"),
+        ({"norm": 0.0}, "guide.norm=0.0 must be above 0, or null"),
+        ({"momentum": 1.0}, "guide.momentum=1.0 must lie between -1 and 1"),
+    ],
+)
+def test_impossible_settings_of_projected_guidance_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        AdaptiveProjected(Denoiser(Wave(), SCHEDULE, V()), 3.0, **settings)
 
 
 # --- Interval ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from inkwash.denoiser import Estimate
 from inkwash.editing.codecs import Painter
 from inkwash.editing.tasks import Task
+from inkwash.guidance import of_a_batch
 from inkwash.images import to_float
 from inkwash.samplers.base import ImageNoise, Sampler, Watch
 from inkwash.samplers.generate import quantized
@@ -56,16 +57,32 @@ def perform(
 
 
 class InParts(nn.Module):
-    """A denoiser that is called for at most `size` images at a time."""
+    """A denoiser that is called for at most `size` images at a time.
 
-    def __init__(self, denoiser: nn.Module, size: int):
+    Args:
+        remembers: whether each part has a denoiser of its own, which may remember earlier steps of the batch.
+    """
+
+    def __init__(self, denoiser: nn.Module, size: int, remembers: bool = False):
         super().__init__()
-        self.denoiser, self.size = denoiser, size
+        self.denoiser, self.size, self.remembers = denoiser, size, remembers
         self.schedule: Any = denoiser.schedule
+        self._each: list[nn.Module] = []
+
+    def of_a_batch(self) -> "InParts":
+        return InParts(self.denoiser, self.size, remembers=True)
+
+    def _of_part(self, i: int) -> nn.Module:
+        if not self.remembers:
+            return self.denoiser
+        while len(self._each) <= i:
+            self._each.append(of_a_batch(self.denoiser))
+        return self._each[i]
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
         ys = [None] * len(x_t) if y is None else y.split(self.size)
-        parts = [self.denoiser(*part) for part in zip(x_t.split(self.size), t.split(self.size), ys, strict=False)]
+        pieces = zip(x_t.split(self.size), t.split(self.size), ys, strict=False)
+        parts = [self._of_part(i)(*piece) for i, piece in enumerate(pieces)]
         v = None if parts[0].v is None else torch.cat([part.v for part in parts])
         return Estimate(torch.cat([part.x_0 for part in parts]), torch.cat([part.eps for part in parts]), v)
 

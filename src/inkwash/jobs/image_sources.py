@@ -74,7 +74,7 @@ def from_run(
     precision = run.precision(config["trainer"]["precision"], device)
     guidance = cell["guidance"]
     guide, size = build(config["guide"]), run.micro_batch
-    if guide.func is ClassifierFree:
+    if issubclass(guide.func, ClassifierFree):
         run.scale(guidance)  # raises UserError for a scale that does not fit the run
         size = at_a_time(size, guidance)
     size = config["batch_size"] or size

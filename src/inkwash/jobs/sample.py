@@ -37,12 +37,12 @@ def sample(directory: Path) -> None:
     set_threads_to_draw(config["trainer"]["threads"], 1)
     task, sampler, guide = (build(config[key]) for key in ("task", "sampler", "guide"))
     scale = config["guidance"]
-    if guide.func is ClassifierFree:
+    if issubclass(guide.func, ClassifierFree):
         scale = run.scale(scale)
     elif scale is None:  # autoguidance needs no labels
         scale = DEFAULT_SCALE
     denoiser = guide(run.denoiser, scale)
-    size = config["batch_size"] or at_a_time(run.micro_batch, scale if guide.func is ClassifierFree else 1)
+    size = config["batch_size"] or at_a_time(run.micro_batch, scale if issubclass(guide.func, ClassifierFree) else 1)
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"], RunDirectory(config["run"]).classes)
     device = resolve_device(config["trainer"]["accelerator"])
     precision = run.precision(config["trainer"]["precision"], device)

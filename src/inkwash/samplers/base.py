@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoiser import Estimate
+from inkwash.guidance import of_a_batch
 from inkwash.process.forward import eps_from
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing
@@ -120,6 +121,7 @@ class Sampler(ABC):
             watch: called with (x_t, t, x_0) at every estimate, x_0 as clipped.
         """
         schedule: Any = denoiser.schedule
+        denoiser = of_a_batch(denoiser)
 
         def denoise(x_t: Tensor, t: Tensor) -> Estimate:
             estimate = self.clipped(schedule, denoiser(x_t, t, y), x_t, t)
