@@ -19,6 +19,7 @@ CASES = {
     "importance": ("loss=vlb", *IMPORTANCE, "trainer.accumulate_grad_batches=2"),
     "flow": ("schedule=flow", "prediction=flow", "times=logit_normal", "ema=constant"),
     "muon": ("optimizer=muon", "optimizer.exclude=[time.*]", *SMALL),
+    "radam": ("optimizer=radam", *SMALL),
     "readers": ("data.num_workers=2", "optimizer=adam"),
 }
 
