@@ -23,7 +23,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)-bench
-RUNS   := train sweep sample evaluate data report export import dashboard sync
+RUNS   := train sweep sample evaluate average data report export import dashboard sync
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -79,6 +79,9 @@ sample: $(STAMP) ## sample images from a run: make sample run=runs/NAME
 
 evaluate: $(STAMP) ## measure a run: make evaluate run=runs/NAME sampler=ddim,dpmpp_2m spacing.steps=10,20
 	@$(PY) -m inkwash evaluate $(HYDRA) $(value ARGS)
+
+average: $(STAMP) ## measure averages of a run's weights: make average run=runs/NAME length=0.05,0.1,0.2
+	@$(PY) -m inkwash average $(HYDRA) $(value ARGS)
 
 data: $(STAMP) ## describe a data set, with a grid of its images: make data data=folder data.path=PATH
 	@$(PY) -m inkwash data $(HYDRA) $(value ARGS)

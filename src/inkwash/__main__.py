@@ -12,6 +12,7 @@ COMMANDS = {
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
     "sample": ("sample", "draw or edit images with a run", "inkwash sample run=NAME num_images=64"),
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
+    "average": ("average", "measure averages of weights", "inkwash average run=NAME length=0.05,0.1,0.2"),
     "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
     "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
@@ -21,7 +22,7 @@ COMMANDS = {
 }
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
-OF_UNIX = ("data", "train", "sweep", "sample", "evaluate", "report")
+OF_UNIX = ("data", "train", "sweep", "sample", "evaluate", "average", "report")
 
 
 def usage() -> str:
@@ -54,7 +55,7 @@ def main(name: str | None = None) -> None:
             sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
     if not {"--help", "-h"}.isdisjoint(sys.argv[1:]):
-        print(page({"sweep": "train"}.get(name, name), sys.argv[1:]))
+        print(page({"sweep": "train", "average": "evaluate"}.get(name, name), sys.argv[1:]))
         return
     if sys.platform == "win32" and name in OF_UNIX:
         sys.exit(f"error: {name} needs Linux or macOS: on Windows run it in WSL 2, which `wsl --install` sets up")

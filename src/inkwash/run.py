@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from inkwash.checkpoints.io import read_checkpoint
+from inkwash.checkpoints.posthoc import reconstruct
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.guidance import at_a_time, scale_of
+from inkwash.runs.averages import length_in
 from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import generate, labels_for
@@ -80,7 +82,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
 
     Args:
         checkpoint: a file of its checkpoints/ folder: last.ckpt or best.ckpt.
-        weights: ema, raw or the name of one of the run's further averages.
+        weights: ema, raw, the name of one of the run's further averages, or posthoc_LENGTH (runs/averages.py).
 
     Raises:
         UserError: it is not a run directory, or the checkpoint does not fit its config.yaml.
@@ -97,17 +99,22 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     stored = read_checkpoint(path)
     prefixes = {"ema": "ema_denoiser.", "raw": "denoiser."}
     prefixes |= {name: f"averages.{name}." for name in config.get("averages") or {}}
-    if weights not in prefixes:
+    length = length_in(weights)
+    if length is None and weights not in prefixes:
         raise UserError(f"weights={weights}: this run has {', '.join(prefixes)}")
-    prefix = prefixes[weights]
+    prefix = prefixes["ema" if length is not None else weights]  # whose buffers an average of any length takes
     state = {key.removeprefix(prefix): value for key, value in stored["state_dict"].items() if key.startswith(prefix)}
+    step = stored["global_step"]
+    if length is not None:
+        made, step = reconstruct(run.snapshots, length, step)
+        state |= made
     try:
         denoiser.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
     denoiser = denoiser.eval().requires_grad_(False)
     mode = ComputeMode.stored(stored.get("compute"))
-    return Run(config, denoiser, stored["global_step"], stored.get("images"), _micro_batch(config, stored), mode)
+    return Run(config, denoiser, step, stored.get("images"), _micro_batch(config, stored), mode)
 
 
 def _micro_batch(config: dict[str, Any], stored: dict[str, Any]) -> int:

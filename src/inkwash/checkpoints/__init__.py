@@ -16,5 +16,6 @@ A checkpoint holds plain types and tensors only, so that reading one cannot run 
     images, layout     fingerprint of the training images; numbers of processes and micro-batches
 
 io.py writes a file whole or not at all and reads it with checks; open it first. restore.py adapts a loaded state to the
-current configuration. Names, order and deletion of the files are in runs/checkpoint_files.py, which needs no torch.
+current configuration, posthoc.py adds up snapshots of averages. Names, order and deletion of the files are in
+runs/checkpoint_files.py, which needs no torch.
 """

@@ -24,6 +24,7 @@ from inkwash.metrics.bits_per_dim import BitsPerDim
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_report import write_evaluation_report
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
+from inkwash.reports.length_plot import plot_lengths
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.samplers.base import ImageNoise
@@ -200,6 +201,7 @@ def publish(
     """
     write_tables(directory, results, refused)
     plot_quality(directory / "quality.png", results)
+    plot_lengths(directory / "lengths.png", results)
     console_table(results, refused)
     of = next(config[key] for key in ("run", "images", "pipeline") if config[key] is not None)
     try:

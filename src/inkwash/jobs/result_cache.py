@@ -14,6 +14,7 @@ import torch
 from inkwash.config.paths import PACKAGE
 from inkwash.config.trust import trusted_packages
 from inkwash.errors import UserError
+from inkwash.runs.averages import PREFIX
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.precision import resolve_precision
 
@@ -32,6 +33,7 @@ def key_of(config: dict[str, Any], cell: dict[str, Any], data: Any, device: torc
         "precision": config["trainer"]["precision"],
         "fingerprints": [data.train.fingerprint, data.heldout.fingerprint],
         "files": list(_contents(settings)),
+        "snapshots": _snapshots(settings),
         "code": _code(),
         "versions": {name: _version(name) for name in PACKAGES},
         "machine": [device.type, resolve_precision("auto", device)],
@@ -52,6 +54,13 @@ def _contents(node: Any) -> Iterator[Any]:
         if key in FILES and value is not None:
             yield _listing(Path(value))
         yield from _contents(value)
+
+
+def _snapshots(settings: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Return names, sizes and times of change of the snapshots that weights=posthoc_... is made of."""
+    if not str(settings.get("weights")).startswith(PREFIX):
+        return []
+    return _listing(RunDirectory.find(settings["run"]).snapshots)
 
 
 def _of_run(run: str, name: str) -> str:

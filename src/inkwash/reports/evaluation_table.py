@@ -27,11 +27,16 @@ def rows(results: Results) -> list[dict[str, Any]]:
     ]
 
 
+def main_value(result: dict[str, Any]) -> tuple[str, float] | None:
+    """Return the name and value of a result's main metric; None if no metric of it has a best."""
+    name = main_metric(_directions(result))
+    return (name, result["metrics"][name]) if name else None
+
+
 def _quality(result: dict[str, Any]) -> float:
     """Return the result's main metric, its sign changed if more is better: the best result has the smallest number."""
-    directions = _directions(result)
-    name = main_metric(directions)
-    return sign_of(directions[name]) * result["metrics"][name] if name else 0.0
+    found = main_value(result)
+    return sign_of(_directions(result)[found[0]]) * found[1] if found else 0.0
 
 
 def _directions(result: dict[str, Any]) -> dict[str, bool | None]:

@@ -9,6 +9,7 @@
 | launch.lock | held while a command has the directory | command |
 | train.log | what rank 0 logs; locked while it trains | rank 0 |
 | checkpoints/ | step-N.ckpt, last.ckpt (the newest of them), best.ckpt | rank 0 (callbacks/checkpoints.py) |
+| snapshots/ | step-N.safetensors, averages for others of any length (averages.py) | rank 0 (callbacks/snapshots.py) |
 | metrics.csv | values by step, a row each | rank 0, at each logged step |
 | metrics.jsonl | every metric with its protocol | rank 0, at each measurement |
 | samples/ | grids of images; output of `inkwash sample` | rank 0; sample |

@@ -44,6 +44,7 @@ class RunDirectory:
         self.metrics_csv = self.path / "metrics.csv"
         self.metrics_jsonl = self.path / "metrics.jsonl"
         self.samples = self.path / "samples"
+        self.snapshots = self.path / "snapshots"
         self.evaluations = self.path / "evaluations"
         self.report_path = self.path / "report.html"
         self.report_folder = self.path / "report"

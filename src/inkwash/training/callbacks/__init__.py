@@ -21,6 +21,7 @@ logs what an uninterrupted one logs. Two rules hold for all callbacks:
     measure   sample_grid.py        a grid of samples from fixed noise
               evaluation.py         metrics of generated images; generation.py generates them, a part on each rank
     save      checkpoints.py        the newest states, and the best
+              snapshots.py          averages of the weights, for others of any length after the training
     show      report.py             report.html, which grows while the run trains
     stop      early_stopping.py     a metric no longer improves
               pruning.py            Optuna stops a trial
