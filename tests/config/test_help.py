@@ -9,7 +9,7 @@ from inkwash.__main__ import COMMANDS, main
 from inkwash.config.help import page
 from inkwash.config.paths import config_dir
 
-NAMES = sorted(COMMANDS.keys() - {"sweep"})
+NAMES = sorted(COMMANDS.keys() - {"sweep", "average"})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,9 +42,9 @@ def test_choices_of_ones_own(form, tmp_path):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", ["sweep", *NAMES])
+@pytest.mark.parametrize("name", ["sweep", "average", *NAMES])
 def test_every_command_prints_its_page(name, flag, monkeypatch, capsys):
     monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["inkwash", name, "seed=1", flag])
     main()
-    assert capsys.readouterr().out == page({"sweep": "train"}.get(name, name)) + "\n"
+    assert capsys.readouterr().out == page({"sweep": "train", "average": "evaluate"}.get(name, name)) + "\n"

@@ -39,8 +39,8 @@ OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint
 
 def combinations(overrides: list[str]) -> list[list[str]]:
     """List every choice of one value from each override that lists several, as Hydra's multirun does."""
-    flags = [text for text in overrides if text.startswith("-")]
-    parsed = OverridesParser.create().parse_overrides([text for text in overrides if text not in flags])
+    flags, overrides = cli.flags_and_overrides(overrides)
+    parsed = OverridesParser.create().parse_overrides(overrides)
     refuse_counts(parsed)
     values = [
         [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]

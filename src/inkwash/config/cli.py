@@ -105,13 +105,19 @@ def with_quotes(argument: str) -> str:
 
 def flags_first(arguments: list[str]) -> list[str]:
     """Put flags and their values before the overrides: Hydra's parser takes only overrides that stand together."""
+    flags, overrides = flags_and_overrides(arguments)
+    return [*flags, *overrides]
+
+
+def flags_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Part a command line into flags with their values, and overrides."""
     overrides = [
         index
         for index, (before, argument) in enumerate(pairwise(["", *arguments]))
         if before not in WITH_VALUE and (argument.startswith("~") or re.match(r"[^-][^=]*=", argument))
     ]
     flags = [argument for index, argument in enumerate(arguments) if index not in overrides]
-    return [*flags, *(arguments[index] for index in overrides)]
+    return flags, [arguments[index] for index in overrides]
 
 
 def _is_read(argument: str) -> bool:
