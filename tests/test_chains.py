@@ -269,7 +269,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     ({*RUNS} - COLOURS, ("inception",), r"Inception sees 1 or 3 channels, not \d: use extractor=classifier"),
     (UNLABELLED, ("by the classifier",), r"no fd: extractor=classifier needs labels of at least two classes.*=auto"),
     ({"small"}, ("by the classifier",), r"extractor=classifier needs images of at least 8 x 8, not 4 x 4: use .*=auto"),
-    (WITHOUT_CLASSES, ("guidance", "guided", "projected"), r"guidance needs class labels: train with model.num_classes"),
+    (WITHOUT_CLASSES, ("guidance", "guided", "projected"), r"guidance needs class labels: train with model.num"),
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),
     ({"small"}, ("only accuracy",), r"measures nothing: no accuracy: pyramid does not know the data set's classes"),
