@@ -11,7 +11,7 @@ from inkwash.launch import quick_imports
 quick_imports.defer()  # as in every rank
 
 from support.analytic import GaussianDenoiser, PixelNoise
-from support.runs import QUICK, composed, write_run
+from support.runs import composed, quick, write_run
 
 # Threads of small operations that wait for a busy core cost far more than they bring; the suite's processes inherit it.
 torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def compose_config():
 @pytest.fixture(scope="session")
 def quick_run_in():
     """quick_run_in(directory, *overrides): the directory of a run that is about to start."""
-    return lambda directory, *overrides: write_run(directory, *QUICK, *overrides)
+    return lambda directory, *overrides: write_run(directory, *quick(*overrides), *overrides)
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ ALONG = {
     ("data", "parquet_stream"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "webdataset"): ("data.path=x", "data.shape=[3,16,16]"),
     ("model", "unet_cifar10"): ("data.shape=[3,32,32]",),
+    ("model", "dit_mnist"): ("data.shape=[1,28,28]",),
+    ("model", "jit_b16"): ("data.shape=[3,256,256]",),
+    ("model", "jit_l16"): ("data.shape=[3,256,256]",),
     ("schedule", "flow"): ("prediction=v",),
     ("spacing", "linspace"): ("sampler=ancestral",),
     ("guide", "auto"): ("~guide.bad", "+guide.bad={_target_: torch.nn.Identity}"),  # in place of a run
@@ -76,7 +79,7 @@ def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
     elif group == "callbacks":
         assert all(build(node) for node in config["callbacks"].values())
     else:
-        with torch.device("meta" if choice == "unet_cifar10" else "cpu"):
+        with torch.device("meta" if group == "model" else "cpu"):
             assert instantiate(config[group], _convert_="all") is not None
 
 
@@ -124,9 +127,10 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
     monkeypatch.setattr(classifier, "STEPS", 5)
     classes = compose_config(f"experiment={experiment}")["data"]["num_classes"]
     source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
-    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", "model.channels=16")
+    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8")
+    narrow = "model.width=24" if experiment == "jit" else "model.channels=16"
     directory, trainer, module = fit_run(
-        experiment, f"experiment={experiment}", *source, *steps, "extractor=classifier"
+        experiment, f"experiment={experiment}", *source, *steps, narrow, "extractor=classifier"
     )
     assert trainer.global_step == 2
     assert module.scores["fd_classifier_8"] >= 0

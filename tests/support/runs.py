@@ -24,6 +24,16 @@ QUICK = (
 WITH_PAGE = "+callbacks.report={_target_: inkwash.training.callbacks.report.Report, share: 1.0, search: 100000}"
 
 
+# A small transformer, in place of the small U-Net.
+DIT = ("model=dit_digits", "model.width=16", "model.depth=2", "model.num_heads=2")
+
+
+def quick(*overrides: str) -> tuple[str, ...]:
+    """Return QUICK for a command line, without the U-Net's width if it has that of a transformer."""
+    transformer = any(override.startswith("model.width=") for override in overrides)
+    return tuple(option for option in QUICK if not (transformer and option.startswith("model.channels=")))
+
+
 def composed(*overrides: str, config_name: str = "train") -> dict:
     """Return the resolved configuration of a command line, checked as the command checks it."""
     assert train  # its import registers the schema and the resolver

@@ -15,14 +15,17 @@ def sinusoidal_embedding(
 ) -> Tensor:
     """Return sin(position * w_i) and then cos(position * w_i), w_i from 1 down to 1 / max_period: (n,) -> (n, dim).
 
+    In float32, or in float64 for positions in float64.
+
     Args:
         freq_shift: the exponents of w_i are i / (dim / 2 - freq_shift): with 1 they reach -1, as in Ho et al.'s code.
         cos_first: begin with the cosines.
     """
     half = dim // 2
-    exponent = -math.log(max_period) * torch.arange(half, dtype=torch.float32, device=position.device)
+    dtype = torch.promote_types(position.dtype, torch.float32)
+    exponent = -math.log(max_period) * torch.arange(half, dtype=dtype, device=position.device)
     # In this order because diffusers rounds in it: at position 999 another one is 6e-5 away.
-    angle = position.float()[:, None] * torch.exp(exponent / max(half - freq_shift, 1))
+    angle = position.to(dtype)[:, None] * torch.exp(exponent / max(half - freq_shift, 1))
     waves = [angle.cos(), angle.sin()] if cos_first else [angle.sin(), angle.cos()]
     return F.pad(torch.cat(waves, dim=1), (0, dim % 2))
 

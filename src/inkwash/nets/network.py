@@ -10,7 +10,9 @@ class Network(Protocol):
     """A network that maps x_t, a time and perhaps a class to an output of the image's shape: an nn.Module.
 
     It may give twice as many channels as the image has: the second half are then the learned variance's
-    (model.learn_variance; see process/variances.py). FSDP shards the entries of its nn.ModuleLists (training/fsdp.py).
+    (model.learn_variance; see process/variances.py). FSDP shards the entries of its nn.ModuleLists (training/fsdp.py),
+    and torch.compile compiles them one by one where they are equal (training/compile.py). Muon leaves the parameters to
+    AdamW that an attribute `not_hidden` names (muon.py).
 
     Attributes:
         num_classes: number of classes, None for an unconditional network.
