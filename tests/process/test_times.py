@@ -50,6 +50,30 @@ def test_logit_normal_is_dense_in_the_middle():
     assert ((t > 0.2689) & (t < 0.7311)).double().mean().item() == pytest.approx(0.6827, abs=0.012)
 
 
+@pytest.mark.parametrize(
+    ("size", "mean"), [(8, -2.67), (28, -1.413), (32, -1.279), (64, -0.586), (128, 0.107), (256, 0.8), (512, 1.493)]
+)
+def test_larger_images_get_noisier_times(size, mean):
+    assert LogitNormal(0.8, 0.8, image_size=size, noise_size=256).mean == pytest.approx(mean, abs=5e-3)
+
+
+@pytest.mark.parametrize("size", [64, 512])
+def test_the_shift_multiplies_the_noise(size):
+    """sigma / alpha of every draw times size / 256: t -> s t / (1 + (s - 1) t) (Esser et al. 2024, eq. 23)."""
+    schedule, s = FlowSchedule(t_min=1e-12), size / 256
+    t, shifted = (LogitNormal(0.8, 0.8, image_size=n)(schedule, 1000, draws()) for n in (256, size))
+    torch.testing.assert_close(shifted, s * t / (1 + (s - 1) * t), rtol=1e-9, atol=1e-11)
+    ratio = schedule.sigma_over_alpha(shifted) / schedule.sigma_over_alpha(t)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, s), rtol=1e-6, atol=0)
+
+
+def test_sizes_of_the_shift_are_checked():
+    with pytest.raises(UserError, match="times.image_size=0 must be at least 1"):
+        LogitNormal(image_size=0)
+    with pytest.raises(UserError, match="times.noise_size=0 must be at least 1"):
+        LogitNormal(noise_size=0)
+
+
 def test_continuous_paths_draw_above_t_min():
     t = Uniform()(FlowSchedule(t_min=0.1), 10_000, draws())
     assert 0.1 <= t.min() < 0.102

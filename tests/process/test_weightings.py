@@ -8,10 +8,21 @@ import torch
 from inkwash.errors import UserError
 from inkwash.process import predictions
 from inkwash.process.betas import linear
-from inkwash.process.predictions import X0, Eps, V
+from inkwash.process.predictions import X0, Eps, Flow, V
 from inkwash.process.schedules import BetaSchedule, FlowSchedule
 from inkwash.process.variances import FixedLarge, FixedSmall, LearnedRange
-from inkwash.process.weightings import EDM, P2, VLB, MinSNR, Sigmoid, SoftMinSNR, Uncertainty, Uniform, snr
+from inkwash.process.weightings import (
+    EDM,
+    P2,
+    VLB,
+    MinSNR,
+    Sigmoid,
+    SoftMinSNR,
+    Uncertainty,
+    Uniform,
+    Velocity,
+    snr,
+)
 
 SCHEDULE = BetaSchedule(linear(1000))
 ALPHA, SIGMA = SCHEDULE(torch.arange(1, 1001))
@@ -55,7 +66,7 @@ def test_edm_weight_is_lambda_and_makes_its_own_prediction_plain():
 @pytest.mark.parametrize("prediction", [X0(), V(), predictions.EDM(0.7)], ids=["x0", "v", "edm"])
 @pytest.mark.parametrize(
     "weighting",
-    [MinSNR(), SoftMinSNR(), P2(), Sigmoid(), EDM(), VLB(SCHEDULE, FixedLarge())],
+    [MinSNR(), SoftMinSNR(), P2(), Sigmoid(), EDM(), Velocity(), VLB(SCHEDULE, FixedLarge())],
     ids=lambda w: type(w).__name__,
 )
 def test_a_weight_means_the_same_for_every_prediction(weighting, prediction):
@@ -65,6 +76,33 @@ def test_a_weight_means_the_same_for_every_prediction(weighting, prediction):
     loss_eps = relative_to_eps(weighting) * e_eps**2
     loss_y = weighting(ALPHA, SIGMA, prediction.det(ALPHA, SIGMA)) * e_y**2
     torch.testing.assert_close(loss_y, loss_eps, rtol=1e-9, atol=0)
+
+
+FLOW_TIMES = torch.tensor([0.001, 0.05, 0.3, 0.7, 0.999], dtype=torch.float64)
+
+
+def test_velocity_weight_of_the_x_0_error():
+    """1 / t^2 on the flow path, and no more than at t = 0.05 (Li & He 2025)."""
+    alpha, sigma = FlowSchedule()(FLOW_TIMES)
+    found = Velocity(0.05)(alpha, sigma, X0().det(alpha, sigma)).flatten()
+    expected = torch.tensor([400, 400, 11.1111, 2.0408, 1.0020], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=2e-5, atol=0)
+
+
+def test_velocity_weight_makes_the_flow_loss_of_an_x_0_prediction():
+    """|v' - v|^2 of the velocity v' that an estimate of x_0 implies, for t >= clip; so it is 1 with prediction=flow."""
+    alpha, sigma = FlowSchedule()(FLOW_TIMES)
+    generator = torch.Generator().manual_seed(0)
+    x_0, eps, output = torch.randn(3, 5, 1, 2, 2, generator=generator, dtype=torch.float64)
+    weight = Velocity(0.05)(alpha, sigma, X0().det(alpha, sigma))
+    x_t = alpha * x_0 + sigma * eps
+    of_x_0, of_eps = X0().decode(output, x_t, alpha, sigma)
+    weighted, plain = weight * (output - X0().target(x_0, eps, alpha, sigma)) ** 2, (of_eps - of_x_0 - (eps - x_0)) ** 2
+    torch.testing.assert_close(weighted[1:], plain[1:], rtol=1e-9, atol=0)
+    assert (weighted[0] < plain[0]).all()
+    ones = Velocity(0.05)(alpha, sigma, Flow().det(alpha, sigma)).flatten()
+    torch.testing.assert_close(ones[1:], torch.ones(4, dtype=torch.float64))
+    assert ones[0] < 1
 
 
 def test_vlb_weight_is_ho_et_als_equation_12():
@@ -133,3 +171,5 @@ def test_zero_terminal_snr_weighs_nothing_for_v():
 def test_gamma_is_checked():
     with pytest.raises(UserError, match="weighting.gamma"):
         MinSNR(0)
+    with pytest.raises(UserError, match="weighting.clip=0 must be positive"):
+        Velocity(0)

@@ -1,5 +1,6 @@
 """Training times: the distribution p(t) that the loss draws from."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -71,12 +72,26 @@ class LogNormal(Times):
 
 
 class LogitNormal(Times):
-    """Fraction sigmoid(N(mean, std^2)) of the path's range of times (Esser et al. 2024, eq. 19)."""
+    """Fraction sigmoid(N(mean, std^2)) of the path's range of times (Esser et al. 2024, eq. 19).
 
-    def __init__(self, mean: float = 0.0, std: float = 1.0):
+    With image_size the mean is that for images of noise_size pixels, and moves by ln(image_size / noise_size): on the
+    flow path that multiplies sigma / alpha by their quotient, as t -> s t / (1 + (s - 1) t) does (eq. 23). Neighbouring
+    pixels of a larger image tell the same, so that more noise is needed to hide as much.
+
+    Args:
+        mean, std: of the logit of the fraction.
+        image_size: width of the images in pixels; None for no shift.
+        noise_size: the width for which the mean is right.
+    """
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0, image_size: int | None = None, noise_size: int = 256):
         if std <= 0:
             raise UserError(f"times.std={std} must be positive")
-        self.mean, self.std = mean, std
+        for name, size in {"image_size": image_size, "noise_size": noise_size}.items():
+            if size is not None and size < 1:
+                raise UserError(f"times.{name}={size} must be at least 1")
+        self.mean = mean if image_size is None else mean + math.log(image_size / noise_size)
+        self.std = std
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         return schedule.time_at((self.mean + self.std * draws.normal(n).double()).sigmoid())

@@ -104,6 +104,20 @@ class EDM(X0Weighting):
         return snr + 1 / self.sigma_data**2
 
 
+class Velocity(X0Weighting):
+    """min(1 + alpha / sigma, 1 / clip)^2: the squared error of the velocity eps - x_0 on the flow path, from x_0's.
+
+    On that path, alpha = 1 - t and sigma = t, it is 1 / t^2 and, for prediction=flow, 1, down to t = clip: below, an
+    error in x_0 would count without bound (Li & He 2025, "JiT", with 0.05). Other paths weigh the same SNR the same.
+    """
+
+    def __init__(self, clip: float = 0.05):
+        self.clip = _positive("clip", clip)
+
+    def of_x_0(self, snr: Tensor) -> Tensor:
+        return (1 + snr.sqrt()).clamp(max=1 / self.clip) ** 2
+
+
 class VLB(X0Weighting):
     """T times the weight of the variational bound (Ho et al. 2020, eq. 12), for a fixed reverse variance.
 
