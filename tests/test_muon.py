@@ -14,6 +14,8 @@ from inkwash.config.instantiate import build
 from inkwash.config.signatures import check_arguments
 from inkwash.errors import UserError
 from inkwash.muon import Muon, hidden_matrices, newton_schulz, orthogonalised
+from inkwash.nets.dit import DiT
+from inkwash.nets.transformer import Stacked
 from inkwash.training.build import build_module
 from support.training import NO_METRIC, checkpoint, rows
 
@@ -172,6 +174,32 @@ def test_what_is_hidden_in_a_transformer():
     hidden = ["attention.in_proj_weight", "attention.out_proj.weight"]
     assert [*hidden_matrices(Transformer())] == ["table", *hidden, "output.weight"]
     assert [*hidden_matrices(Transformer(), ["table", "output.*"])] == hidden
+
+
+def test_what_is_hidden_in_dit():
+    net = DiT((1, 8, 8), 2, 16, 2, 2, num_classes=3, swiglu=True, bottleneck=3, context_tokens=2)
+    names = hidden_matrices(net)
+    apart = [name for name, parameter in net.named_parameters() if parameter.ndim > 1 and name not in names]
+    assert apart == ["context", "patches.0.weight", "patches.1.weight", "label.weight", "head.weight"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_queries_keys_and_values_step_as_three_matrices(dtype):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), Stacked(6, 6, 3), nn.Linear(18, 2)).to(dtype)
+    apart = nn.Sequential(nn.Linear(4, 6), *(nn.Linear(6, 6) for _ in range(3)), nn.Linear(6, 2)).to(dtype)
+    starts = [weight.clone() for weight in net[1].weight.chunk(3)]
+    for k, start in enumerate(starts):
+        apart[k + 1].weight.data = start.clone()
+    one, three = Muon(net.parameters(), net), Muon(apart.parameters(), apart)
+    for seed in range(3):
+        gradient = torch.randn(18, 6, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+        net[1].weight.grad = gradient
+        for k, part in enumerate(gradient.chunk(3)):
+            apart[k + 1].weight.grad = part.clone()
+        one.step()
+        three.step()
+    assert torch.equal(net[1].weight, torch.cat([apart[k].weight for k in (1, 2, 3)]))
 
 
 def test_what_is_hidden_in_other_networks():

@@ -36,7 +36,8 @@ class Muon(Optimizer):
         O  = NewtonSchulz((1 - momentum) G + momentum M)                Nesterov's momentum; O is about U V^T
         W <- (1 - lr weight_decay) W - lr sqrt(max(1, rows / columns)) O
 
-    A convolution's kernel (out, in, k, k) is the matrix (out, in k k). Which matrices are hidden: see
+    A convolution's kernel (out, in, k, k) is the matrix (out, in k k). A linear layer with an attribute `parts` stands
+    for that many matrices, one below the other, and each gets its own O. Which matrices are hidden: see
     `hidden_matrices`. The others follow AdamW (Loshchilov & Hutter 2019) at a rate of their own: AdamW's is the change
     of a number, Muon's that of a singular value.
 
@@ -96,6 +97,7 @@ class Muon(Optimizer):
         if not matrices:
             raise UserError("optimizer=muon: the network has no hidden matrix for it: pass optimizer=adamw")
         others = [parameter for parameter in params if parameter not in hidden]
+        self._parts = stacked(network)
         super().__init__(
             [
                 {"params": matrices, "lr": lr, "momentum": momentum, "steps": steps},
@@ -116,6 +118,15 @@ class Muon(Optimizer):
         self._step_of_adamw(others)
         return loss
 
+    def _directions(self, params: Sequence[Tensor], momenta: Sequence[Tensor], steps: int) -> list[Tensor]:
+        """Return the steps of matrices for a rate of 1; a layer that stacks several has each by itself."""
+        pieces = [m.chunk(self._parts.get(p, 1)) for p, m in zip(params, momenta, strict=True)]
+        found = iter(orthogonalised([piece for part in pieces for piece in part], steps))
+        updates = [torch.cat([next(found) for _ in part]) if len(part) > 1 else next(found) for part in pieces]
+        rows = [len(part[0]) for part in pieces]
+        torch._foreach_mul_(updates, [math.sqrt(max(1, r / u[0].numel())) for r, u in zip(rows, updates, strict=True)])
+        return updates
+
     def _step_of_muon(self, group: dict[str, Any]) -> None:
         params = [parameter for parameter in group["params"] if parameter.grad is not None]
         if not params:
@@ -126,8 +137,7 @@ class Muon(Optimizer):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum_buffer"] for parameter in params]
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-        updates = orthogonalised(torch._foreach_lerp(grads, momenta, group["momentum"]), group["steps"])
-        torch._foreach_mul_(updates, [math.sqrt(max(1, len(u) / u[0].numel())) for u in updates])
+        updates = self._directions(params, torch._foreach_lerp(grads, momenta, group["momentum"]), group["steps"])
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(params, updates, alpha=-group["lr"])
@@ -167,16 +177,17 @@ def hidden_matrices(network: nn.Module, exclude: Sequence[str] = ()) -> dict[str
       registers its layers; without any convolution the first and the last linear layer count;
     - embeddings, of classes for example: a row of theirs is looked up, not multiplied;
     - those with one row or one column as a matrix (first dimension, all others), scales and biases in effect;
-    - the names of `exclude`, with `*` for any text: positions (tokens, width), and an output layer that is linear after
-      a convolution, as transformers have it, show only in their names.
+    - the names of `exclude` and of the network's attribute `not_hidden` if it has one, with `*` for any text: positions
+      (tokens, width), and an output layer that is linear after a convolution, show only in their names.
 
     The small network that embeds the time counts as hidden. Queries, keys and values that one layer computes are one
-    matrix.
+    matrix, unless the layer has `parts`.
 
     Raises:
         UserError: no parameter has a name of `exclude`.
     """
     named = dict(network.named_parameters())
+    exclude = (*exclude, *getattr(network, "not_hidden", ()))
     for pattern in exclude:
         if not fnmatch.filter(named, pattern):
             near = [*difflib.get_close_matches(pattern, named, 1, cutoff=0), "none"][0]
@@ -193,6 +204,12 @@ def hidden_matrices(network: nn.Module, exclude: Sequence[str] = ()) -> dict[str
         and parameter not in apart
         and not any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
     }
+
+
+def stacked(network: nn.Module) -> dict[Tensor, int]:
+    """Return the weights of linear layers that stand for several, each with their number."""
+    layers = ((layer, getattr(layer, "parts", None)) for layer in network.modules() if isinstance(layer, nn.Linear))
+    return {layer.weight: parts for layer, parts in layers if isinstance(parts, int)}
 
 
 def orthogonalised(tensors: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
