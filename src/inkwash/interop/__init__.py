@@ -23,9 +23,11 @@ of 1 - beta_s over s <= t. What maps:
 | scale_shift | resnet_time_scale_shift=scale_shift | Dhariwal & Nichol 2021 |
 | middle_attention, middle_groups | add_attention, attn_norm_num_groups | |
 
+A DiT becomes a DiTTransformer2DModel, without a pipeline around it, as theirs draw an autoencoder's latents.
+
 Paths without betas, predictions flow and edm, and U-Nets that UNet2DModel cannot express are refused with a sentence.
 
 Read first: pipeline.py (a whole folder). scheduler.py maps the table above, unet_config.py the network's arguments,
-unet_weights.py its weights, pipeline_files.py reads files that may be damaged. The maps are exact: exported and
-imported networks agree to rounding, steps of the sampler too (tests/interop/).
+unet_weights.py its weights, dit_weights.py both of a DiT, pipeline_files.py reads files that may be damaged. The maps
+are exact: exported and imported networks agree to rounding, steps of the sampler too (tests/interop/).
 """

@@ -6,6 +6,7 @@ model_index.json.
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -25,12 +26,14 @@ from inkwash.config.instantiate import build
 from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
 from inkwash.files import write_json
+from inkwash.interop.dit_weights import dit_config, to_dit
 from inkwash.interop.pipeline_files import OF_SCHEDULER, OF_UNET, WEIGHTS, check_kinds, find, read_json, read_weights
 from inkwash.interop.scheduler import T, listed_betas, overrides, scheduler_config
 from inkwash.interop.unet_config import unet2d_config, unet_arguments
 from inkwash.interop.unet_weights import TIME_TABLE, check_time_table, from_unet2d, time_table, to_unet2d
+from inkwash.nets.dit import DiT
 from inkwash.nets.unet import UNet
-from inkwash.run import load_run
+from inkwash.run import Run, load_run
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import provenance
@@ -40,6 +43,8 @@ from inkwash.training.module import DiffusionModule
 OLDEST_DIFFUSERS = "0.35.0"  # the version whose file format is written
 # What the last class embedding stands for: by UNet.no_label, in the metadata of weights.
 LAST_CLASS = {True: {"last_class": "no label"}, False: {"last_class": "a class"}}
+
+log = logging.getLogger(__name__)
 
 # --- Out --------------------------------------------------------------------------------------------------------------
 
@@ -67,6 +72,8 @@ def export_diffusers(
     """
     run, out = load_run(run_directory, checkpoint, weights), _new(out)
     net: Any = run.denoiser.net
+    if isinstance(net, DiT):
+        return _export_dit(run, out)
     if not isinstance(net, UNet):
         raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
     scheduler, schedule = scheduler_config(run.config, run.denoiser), run.denoiser.schedule
@@ -82,6 +89,33 @@ def export_diffusers(
         _write_json(folder / "unet" / "config.json", "UNet2DModel", unet)
         _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
         _write_json(folder / "model_index.json", "DDPMPipeline", parts)
+    return out
+
+
+def _export_dit(run: Run, out: Path) -> Path:
+    """Write the folders transformer/ and scheduler/ of a DiT pipeline, which diffusers' own classes load one by one.
+
+    Not the pipeline itself, which works on the latents of an autoencoder.
+    """
+    net: Any = run.denoiser.net
+    scheduler, schedule = scheduler_config(run.config, run.denoiser), run.denoiser.schedule
+    if schedule.t_max != T and getattr(schedule, "stretch_time", False):
+        raise UserError(
+            f"schedule.betas.T={int(schedule.t_max)} stretches the network's time to 0..{T}, which "
+            "DiTTransformer2DModel does not: use format=safetensors"
+        )
+    config = dit_config(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
+    with _whole(out) as folder:
+        _save(to_dit(net, net.state_dict()), folder / "transformer" / f"{WEIGHTS}.safetensors", LAST_CLASS[True])
+        _write_json(folder / "transformer" / "config.json", "DiTTransformer2DModel", config)
+        _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
+    if net.freq_shift != 1:
+        log.warning(
+            "model.freq_shift=%d: diffusers takes 1 for every DiT, and its file cannot say otherwise; once loaded, set "
+            "block.norm1.emb.time_proj.downscale_freq_shift=%d for block in transformer.transformer_blocks",
+            net.freq_shift,
+            net.freq_shift,
+        )
     return out
 
 
