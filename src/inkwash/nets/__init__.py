@@ -7,8 +7,8 @@ unet.py is the U-Net of Ho et al. 2020, appendix B: residual blocks with the tim
 self-attention at chosen resolutions, skip connections from the way down to the way up. Every residual branch and the
 output start at zero. blocks.py holds its pieces.
 
-dit.py is the diffusion transformer of Peebles & Xie 2023: patches as tokens, blocks of attention and MLP, conditioned on
-time and class by adaptive normalisation. Its switches make SiT, LightningDiT and JiT of it. transformer.py holds its
+dit.py is the diffusion transformer of Peebles & Xie 2023: patches as tokens, blocks of attention and MLP, conditioned
+on time and class by adaptive normalisation. Its switches make SiT, LightningDiT and JiT of it. transformer.py holds its
 blocks, positions.py what tells tokens where they are.
 
 Read network.py first. To add a network, write a module with `num_classes` and `forward(x, time, y=None)`: x of shape
