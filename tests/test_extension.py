@@ -1,12 +1,11 @@
 """A new network, schedule, sampler, data source, metric or extractor is one class and one YAML.
 
-The package `studio` and its configuration folder are written into a temporary directory. INKWASH_TRUST=studio lets
-configurations name its classes, hydra.searchpath lets the command line name its YAMLs.
+The package `studio` and its folder of YAMLs are written into a temporary directory. INKWASH_CONF names that folder, and
+an inkwash.yaml in it says that configurations may name the classes of `studio`, and where Python finds it.
 """
 
 import json
 import math
-import os
 import subprocess
 import sys
 import textwrap
@@ -144,9 +143,8 @@ LEVEL = round((0.2 + 1) / 2 * 255)
 
 def command(name, *arguments, cwd):
     result = subprocess.run(
-        [sys.executable, "-m", "inkwash", name, f"hydra.searchpath=[file://{cwd}/conf]", *arguments], cwd=cwd,
-        capture_output=True, text=True,
-        env=environment(INKWASH_TRUST="studio") | {"PYTHONPATH": f"{cwd}{os.pathsep}{environment()['PYTHONPATH']}"},
+        [sys.executable, "-m", "inkwash", name, *arguments], cwd=cwd, capture_output=True, text=True,
+        env=environment(INKWASH_TRUST="", INKWASH_CONF="conf"),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result
@@ -162,6 +160,7 @@ def folder(tmp_path_factory):
     for group, text in CONF.items():
         (folder / "conf" / group).mkdir(parents=True)
         (folder / "conf" / group / "stripes.yaml").write_text(textwrap.dedent(text))
+    (folder / "conf" / "inkwash.yaml").write_text("trust: [studio]\npath: ..\n")
     command(
         "train", "debug=fast", "logger=csv", "trainer=cpu", "trainer.precision=32-true", "data=stripes",
         "model=stripes", "schedule=stripes", "schedule.power=3", "sampler=stripes", "metrics=[stripes]",
@@ -173,8 +172,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def load(folder, monkeypatch):
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("INKWASH_TRUST", "studio")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("INKWASH_TRUST", "")
+    monkeypatch.setenv("INKWASH_CONF", str(folder / "conf"))
     return lambda: load_run(folder / "runs" / "new")
 
 

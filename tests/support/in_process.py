@@ -73,6 +73,7 @@ class Commands:
             logging.root.handlers[:],
             logging.root.level,
         )
+        passed_on = {name: os.environ.get(name) for name in ("INKWASH_CONF", "PYTHONPATH")}
         said, code = io.StringIO(), 0
         sys.argv, logging.root.handlers = [f"inkwash {command}", *arguments], []
         for module in STARTING:
@@ -91,6 +92,7 @@ class Commands:
             sys.argv, folder, start, Hydra.get_mode, logging.root.handlers, level = before
             for module in STARTING:
                 module.start = start
+            os.environ.update({name: value or "" for name, value in passed_on.items()})
             logging.root.setLevel(level)
             os.chdir(folder)
         return Ended(code, said.getvalue())

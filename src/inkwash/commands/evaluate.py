@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.commands.data import check_shape
 from inkwash.config import cli
+from inkwash.config.own_folders import take_flags
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
 from inkwash.files import make_folder, write_text
@@ -200,7 +201,7 @@ def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[s
 def main() -> None:
     program, *overrides = sys.argv
     try:
-        first, *others = combinations(overrides)
+        first, *others = combinations(take_flags(overrides))
     except UserError as error:
         sys.exit(f"error: {error}")
     except (HydraException, RecursionError):

@@ -47,7 +47,7 @@ def is_of_a_run() -> bool:
     """Tell whether this trains a run's own config.yaml again: --config-dir RUN --config-name config."""
     sources = HydraConfig.get().runtime.config_sources
     return any(
-        source.provider == "command-line" and RunDirectory(source.path).record_path.is_file() for source in sources
+        source.provider == "inkwash-conf" and RunDirectory(source.path).record_path.is_file() for source in sources
     )
 
 

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -18,6 +17,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from inkwash.config import own_folders
 from inkwash.config.home import complete_environment
 from inkwash.config.hydra_settings import checked, refuse_settings
 from inkwash.config.paths import config_dir
@@ -50,6 +50,8 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     """
     for override in overrides:
         refuse_old_key(override)
+    own_folders.take_flags([])  # checks INKWASH_CONF
+    own_folders.make_importable()
     with contextlib.ExitStack() as stack:
         if not GlobalHydra.instance().is_initialized():
             stack.enter_context(hydra.initialize_config_dir(config_dir(), version_base="1.3"))
@@ -64,9 +66,11 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
     complete_environment()
     try:
         _check_arguments(sys.argv[1:], name)
+        arguments = own_folders.take_flags(sys.argv[1:])
+        own_folders.make_importable()
     except UserError as error:
         sys.exit(f"error: {error}")
-    sys.argv[1:] = flags_first([with_quotes(argument) for argument in sys.argv[1:]])
+    sys.argv[1:] = flags_first([with_quotes(argument) for argument in arguments])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return _compose_and_run(task, name)
     composed = False
@@ -187,8 +191,7 @@ def _no_choice(arguments: list[str]) -> str | None:
     """Return a sentence for a group's override that is not a choice: Hydra's message does not name the override."""
     for argument in arguments:
         group, _, value = argument.partition("=")
-        files = Path(config_dir(), group).glob("*.yaml") if group.isidentifier() else []
-        names = sorted(path.stem for path in files)
+        names = [path.stem for path in own_folders.group_files(group)] if group.isidentifier() else []
         if names and not isinstance(yaml.safe_load(value), str | list):
             return f"{argument} is not a choice: conf/{group} has {', '.join(names)}"
     return None

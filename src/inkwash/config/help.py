@@ -3,9 +3,9 @@
 import re
 import shutil
 import textwrap
-from itertools import pairwise
 from pathlib import Path
 
+from inkwash.config.own_folders import group_files, take_flags
 from inkwash.config.paths import config_dir
 
 # A line of the defaults list, `- data: digits   # comment`, of a group with choices.
@@ -18,7 +18,11 @@ def page(name: str, arguments: list[str] | None = None) -> str:
     Args:
         name: of a file in conf/.
         arguments: the command line, whose --config-dir may bring choices of the user's own.
+
+    Raises:
+        UserError: a folder of the user's own cannot be used.
     """
+    take_flags(arguments or [])
     text = (Path(config_dir()) / f"{name}.yaml").read_text(encoding="utf-8")
     head, _, rest = text.partition("defaults:\n")
     defaults, _, keys = rest.partition("\n\n")
@@ -26,23 +30,24 @@ def page(name: str, arguments: list[str] | None = None) -> str:
     examples = [re.sub(r"\bmake (?=[a-z]+\b)", "inkwash ", line.removeprefix("# ")) for line in head.splitlines()]
     width = min(shutil.get_terminal_size((100, 0)).columns, 120)
     parts = ["\n".join(examples)]
-    if choices := _choices(defaults, arguments or [], width):
+    if choices := _choices(defaults, width):
         parts.append("GROUP=CHOICE, [] is chosen:\n" + choices)
     parts.append("KEY=VALUE:\n" + textwrap.indent(keys, "  "))
     parts.append(
-        "--cfg job prints all keys, --config-dir DIR adds a folder of choices, --hydra-help lists Hydra's options."
+        "--cfg job prints all keys, --config-dir DIR or INKWASH_CONF adds choices, --hydra-help lists Hydra's options."
     )
     return "\n\n".join(parts)
 
 
-def _choices(defaults: str, arguments: list[str], width: int) -> str:
+def _choices(defaults: str, width: int) -> str:
     """Return a line or more for each group of a defaults list, with the names of its choices."""
     lines = []
     for found in map(GROUP.match, defaults.splitlines()):
         if found is None:
             continue
         chosen = re.findall(r"[a-z0-9_]+", found["choice"])
-        names = [f"[{name}]" if name in chosen else name for name in _names(found["group"], arguments)]
+        there = [file.stem for file in group_files(found["group"])]
+        names = [f"[{name}]" if name in chosen else name for name in there]
         if names:
             indent = " " * 18
             lines.append(
@@ -51,13 +56,3 @@ def _choices(defaults: str, arguments: list[str], width: int) -> str:
                 )
             )
     return "\n".join(lines)
-
-
-def _names(group: str, arguments: list[str]) -> list[str]:
-    """Return the names of a group's files, here and in the folders that --config-dir names."""
-    own = [
-        after if name in ("--config-dir", "-cd") else name.partition("=")[2]
-        for name, after in pairwise([*arguments, ""])
-        if name in ("--config-dir", "-cd") or name.startswith("--config-dir=")
-    ]
-    return sorted({path.stem for folder in (config_dir(), *own) for path in Path(folder, group).glob("*.yaml")})

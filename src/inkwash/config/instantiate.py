@@ -7,9 +7,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import MissingMandatoryValue
 
+from inkwash.config import own_folders
 from inkwash.config.signatures import OF_HYDRA, shown
 from inkwash.config.trust import TRUSTED
-from inkwash.errors import UserError, user_error
+from inkwash.errors import UserError, chain, user_error
 
 KNOWN = ("inkwash.", *TRUSTED)
 # Exceptions of constructors (ours, torch's, Lightning's) for values that they cannot use.
@@ -23,8 +24,9 @@ def build(node: Any, **more: Any) -> Any:
     checks what it reads.
 
     Raises:
-        UserError: its target refuses the arguments.
+        UserError: its target refuses the arguments, or its package cannot be imported.
     """
+    own_folders.make_importable()  # in a notebook; a command has done it for its ranks
     try:
         return instantiate(node, _convert_="all", **more)
     except MissingMandatoryValue as error:  # ??? in an imported run, whose images are not known
@@ -38,7 +40,25 @@ def build(node: Any, **more: Any) -> Any:
             raise UserError(first_line(error)) from error
         if target.startswith(KNOWN) and isinstance(error.__cause__, OF_VALUES):
             raise UserError(f"{target} with {plain_arguments(part)}: {first_line(error.__cause__)}") from error
+        if (missing := _missing_module(error)) and f"{target}.".startswith(f"{missing}."):
+            raise UserError(f"_target_={target}: {_not_found(missing)}") from error
         raise  # the user's own class: its traceback is wanted
+
+
+def _missing_module(error: BaseException) -> str | None:
+    """Return the name of the module that Python did not find, of the error or of those it was raised from."""
+    return next((e.name for e in chain(error) if isinstance(e, ModuleNotFoundError)), None)
+
+
+def _not_found(name: str) -> str:
+    """Say what to do if Python finds no package, no module of a package, or no class of a module."""
+    parent, _, last = name.rpartition(".")
+    if parent:
+        return f"{parent} has no {last}: check the name"
+    return (
+        f"no package {name} can be imported: set INKWASH_CONF=FOLDER, where FOLDER/inkwash.yaml has `path: ..` for the "
+        f"folder that {name} is in, or PYTHONPATH"
+    )
 
 
 def _part(node: dict[str, Any], text: str) -> dict[str, Any]:

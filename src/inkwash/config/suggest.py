@@ -3,13 +3,12 @@
 import difflib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
 
-from inkwash.config.paths import config_dir
+from inkwash.config.own_folders import group_files
 
 
 def nearest(text: str, name: str) -> str:
@@ -21,7 +20,7 @@ def nearest(text: str, name: str) -> str:
     """
     if choice := re.search(r"Could not find '([^']*)'", text):
         group, _, given = choice[1].rpartition("/")
-        there = [path.stem for path in Path(config_dir(), group).glob("*.yaml")]
+        there = [path.stem for path in group_files(group)]
         return next((f"{group}={found}" for found in difflib.get_close_matches(given, there, 1)), "")
     # `Key 'x' is not in struct` of a group's file, `Key 'x' not in 'Train'` of the schema.
     key = re.search(r"full_key: ([\w.]+)", text)
@@ -43,25 +42,32 @@ def nearest(text: str, name: str) -> str:
 def _shown(group: str, places: dict[str, list[str]], parent: str) -> str:
     """Name a key, at the place that was typed if it exists there, and the choices of its group that have it."""
     path = next((path for path in places if path.rpartition(".")[0] == parent), min(places, key=len))
-    choices = sorted(file.stem for file in Path(config_dir(), group).glob("*.yaml"))
+    choices = [file.stem for file in group_files(group)]
     return path if places[path] == choices else f"{path}, of {group}={' or '.join(places[path][:3])}"
 
 
 def _references_of(group: str) -> list[str]:
     """List the groups to which the files of a group refer."""
-    texts = (file.read_text("utf-8") for file in Path(config_dir(), group).glob("*.yaml"))
+    texts = (file.read_text("utf-8") for file in group_files(group))
     return sorted({word for text in texts for word in re.findall(r"\$\{(\w+)\}", text)})
 
 
 def _places(group: str) -> dict[str, dict[str, list[str]]]:
     """Map each key in the files of a group to its full names, and these to the files that have them."""
     found: dict[str, dict[str, list[str]]] = {}
-    for file in sorted(Path(config_dir(), group).glob("*.yaml")):
+    for file in group_files(group):
         text = file.read_text("utf-8")
         package = re.search(r"^# @package (\S+)", text, re.MULTILINE)
-        for path in _paths(yaml.safe_load(text), package[1] if package else group):
+        for path in _paths(_loaded(text), package[1] if package else group):
             found.setdefault(path.rpartition(".")[2], {}).setdefault(path, []).append(file.stem)
     return found
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # of the user's own, which is not what the message is about
+        return None
 
 
 def _paths(node: Any, name: str) -> Iterator[str]:

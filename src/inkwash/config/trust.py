@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from inkwash.config import own_folders
 from inkwash.config.paths import config_dir
 from inkwash.config.signatures import definitions_of
 from inkwash.errors import UserError
@@ -30,9 +31,10 @@ def refuse_strangers(node: Any, key: str = "") -> None:
     if not isinstance(node, dict):
         return
     if "_target_" in node and not _may_be_called(str(node["_target_"])):
+        place = f"{key}._target_".lstrip(".")
         raise UserError(
-            f"{key}._target_={node['_target_']} is neither a class of inkwash nor in conf/: if it is yours, "
-            "set INKWASH_TRUST=PACKAGE in the environment".lstrip(".")
+            f"{place}={node['_target_']} is neither a class of inkwash nor in conf/: if it is yours, set "
+            "INKWASH_TRUST=PACKAGE in the environment, or INKWASH_CONF=FOLDER if FOLDER/inkwash.yaml trusts it"
         )
     for name, value in node.items():
         refuse_strangers(value, f"{key}.{name}".lstrip("."))
@@ -48,8 +50,8 @@ def _may_be_called(target: str) -> bool:
 
 
 def trusted_packages() -> list[str]:
-    """List the user's own packages, which INKWASH_TRUST in the environment names."""
-    return [package for package in os.environ.get("INKWASH_TRUST", "").split(",") if package]
+    """List the user's own packages: those in INKWASH_TRUST, and those that an inkwash.yaml of INKWASH_CONF trusts."""
+    return [*filter(None, os.environ.get("INKWASH_TRUST", "").split(",")), *own_folders.trusted()]
 
 
 @cache
