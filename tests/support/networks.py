@@ -14,6 +14,19 @@ class Wave(nn.Module):
         return torch.sin(3 * x) + 0.1 * torch.cos(shift).view(-1, 1, 1, 1).to(x)
 
 
+class Halved(nn.Module):
+    """A network whose output is half as wide and high as the images."""
+
+    num_classes = None
+
+    def __init__(self, shape, **_):
+        super().__init__()
+        self.layer = nn.Conv2d(shape[0], shape[0], 1)
+
+    def forward(self, x, time, y=None):
+        return self.layer(x)[..., ::2, ::2]
+
+
 class Zero(nn.Module):
     """A network whose output is 0; it keeps the labels it was given."""
 

@@ -33,6 +33,7 @@ from inkwash.training.compute_mode import ComputeMode, mode_of_old_runs
 from inkwash.training.log_setup import logging_of
 from inkwash.training.mode_choice import Choice, choose
 from inkwash.training.module import DiffusionModule
+from inkwash.training.network_check import check_network
 from inkwash.training.trainer import check_processes, resolve_device, start_group
 
 log = logging.getLogger("inkwash")
@@ -50,6 +51,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     started, config = time.perf_counter(), run.next_config
     seed_process(config["seed"], rank)
     data, module = build(config["data"]), build_module(config)
+    check_network(module)
     loggers = [build(node, directory=str(run)) for node in config["logger"].values()]
     plan = resume.plan(run, config, RankEnv.current().world_size)
     speed = _choose(config, module, plan)

@@ -58,6 +58,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     threads.py            the number of CPU threads, and busy machines
     precision.py          names of precisions, and the autocast context
     build.py              the module of a configuration
+    network_check.py      is the network one? asked before the first step
     resume.py             where a training starts; names the other files that know about resuming
     fsdp.py               the network in parts, one for each rank
     compile.py            torch.compile, with a way back

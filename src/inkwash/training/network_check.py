@@ -1,0 +1,84 @@
+"""Check before the first step that a network can be called as it will be, and gives what the loss compares."""
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.errors import UserError
+from inkwash.training.module import DiffusionModule
+
+IMAGES = 2  # of the batch: a BatchNorm refuses one
+
+
+def check_network(module: DiffusionModule) -> None:
+    """Call a copy of the network on a tiny batch; the module and the random numbers stay as they are.
+
+    What a network raises is left for the training, whose traceback shows where.
+
+    Raises:
+        UserError: it cannot be called with (x, time, y), or its output is not a floating-point tensor of the images'
+            shape (n, C, H, W), or (n, 2 C, H, W) with a loss that learns the variance.
+    """
+    net: Any = module.denoiser.net
+    name = f"model._target_={module.config['model']['_target_']}"
+    _check_arguments(net, name)
+    images = (IMAGES, *module.config["data"]["shape"])
+    for device in ("meta", "cpu"):  # without numbers, which costs nothing, unless the network reads some
+        try:
+            out = _output(net, images, torch.device(device))
+        except Exception:
+            continue
+        _check_output(out, images, module.loss.learns_variance, name)
+        return
+
+
+def _check_arguments(net: nn.Module, name: str) -> None:
+    if getattr(type(net), "forward", nn.Module.forward) is nn.Module.forward:
+        raise UserError(f"{name} has no forward: write forward(self, x, time, y=None)")
+    try:
+        signature = inspect.signature(net.forward)
+    except ValueError:  # of a compiled class
+        return
+    try:
+        signature.bind("x", "time", "y")
+    except TypeError as error:
+        raise UserError(
+            f"{name}: forward{signature} cannot be called as forward(x, time, y) ({error}): write "
+            "forward(self, x, time, y=None), where y is None for a network without classes"
+        ) from error
+
+
+@torch.no_grad()
+def _output(net: nn.Module, images: tuple[int, ...], device: torch.device) -> Any:
+    """Return what a copy of the network gives for images of zeros."""
+    with torch.random.fork_rng(devices=[]), device:
+        twin = copy.deepcopy(net).to(device)
+        y = None if getattr(net, "num_classes", None) is None else torch.zeros(images[0], dtype=torch.long)
+        return twin(torch.zeros(images), torch.zeros(images[0]), y)
+
+
+def _check_output(out: Any, images: tuple[int, ...], learns_variance: bool, name: str) -> None:
+    n, channels, *size = images
+    wanted = (n, channels * (2 if learns_variance else 1), *size)
+    if not isinstance(out, Tensor):
+        raise UserError(
+            f"{name} returns {type(out).__name__}, not a tensor: return the tensor of shape {_shown(wanted)} alone, "
+            f"for images of shape {_shown(images)}"
+        )
+    if not out.is_floating_point():
+        raise UserError(f"{name} returns {out.dtype}, not floating point: return the float32 output of its last layer")
+    if out.shape == wanted:
+        return
+    advice = "return the shape of the images"
+    if learns_variance:
+        advice = "return twice the channels, because the loss learns the variance (model.learn_variance)"
+    elif out.shape == (n, 2 * channels, *size):
+        advice = "return half the channels, or learn the variance with the other half, by loss=hybrid"
+    raise UserError(f"{name} returns shape {_shown(out.shape)} for images of shape {_shown(images)}: {advice}")
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
