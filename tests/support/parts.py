@@ -171,3 +171,19 @@ class Widest(L.Callback):
     def on_train_end(self, trainer, module):
         with open(f"{trainer.default_root_dir}/widest.json", "w") as file:
             json.dump(self.most, file)
+
+
+class Logging(L.Callback):
+    """Log a value in every hook that may, one of them every third step only."""
+
+    def on_train_batch_start(self, trainer, module, *args):
+        self.log("own/start", float(trainer.global_step))
+
+    def on_train_batch_end(self, trainer, module, *args):
+        self.log("own/end", trainer.global_step, sync_dist=True)
+        self.log("own/quiet", 1.0, logger=False)
+        if trainer.global_step % 3 == 0:
+            self.log_dict({"own/third": torch.tensor(float(trainer.global_step), device=module.device)})
+
+    def on_train_epoch_end(self, trainer, module):
+        self.log("own/last", trainer.global_step)

@@ -26,6 +26,7 @@ from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
 from inkwash.training import micro_batches, resume
 from inkwash.training.build import build_module
+from inkwash.training.callbacks.own_values import OwnValues
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.stop_on_signal import StopOnSignal, Stopped
 from inkwash.training.compile import compile_network
@@ -125,7 +126,7 @@ def _trainer(
     loggers: list[Any],
     stop: StopOnSignal,
 ) -> L.Trainer:
-    """Build the Trainer, with the configured callbacks between the two that every training has."""
+    """Build the Trainer, with the configured callbacks between those that every training has."""
     callbacks = [build(node) for node in config["callbacks"].values()]
     if config["trainer"]["accumulate_grad_batches"] == "auto":
         callbacks.append(micro_batches.MicroBatches(plan.micro_batches))
@@ -134,7 +135,7 @@ def _trainer(
         precision=mode.precision,
         memory_format=mode.memory_format,
         threads=mode.threads,
-        callbacks=[SameConfig(config_hash(config)), *callbacks, stop],
+        callbacks=[SameConfig(config_hash(config)), *callbacks, OwnValues(), stop],
         logger=loggers,
         default_root_dir=str(run),
     )

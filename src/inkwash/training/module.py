@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import Metric
 
 from inkwash.checkpoints.restore import adapt
 from inkwash.denoiser import Denoiser
@@ -52,6 +53,7 @@ class DiffusionModule(L.LightningModule):
         grad_norm: gradient norm of the latest step before clipping, ().
         paused_seconds: time spent outside training steps (grids, metrics, checkpoints).
         measuring_seconds: the part of it that metrics took.
+        own_values: what `log` was given in this step, by name; callbacks/own_values.py sends it to the loggers.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class DiffusionModule(L.LightningModule):
         self.compute: dict[str, Any] = {}
         self.grad_norm = torch.zeros(())
         self.paused_seconds = self.measuring_seconds = 0.0
+        self.own_values: dict[str, Tensor] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning's note of its hook, 40 times a step: no parameter
@@ -230,6 +233,24 @@ class DiffusionModule(L.LightningModule):
         """Note metrics of this step beside others of this step; those of an earlier step are dropped."""
         others = self.scores if self.scores_step == self.global_step else {}
         self.scores, self.scores_step = {**others, **scores}, self.global_step
+
+    def log(
+        self, name: str, value: Any, prog_bar: bool = False, logger: bool | None = None, *args: Any, **options: Any
+    ) -> None:
+        """Take a value of the user's own callbacks, whose `self.log` and `self.log_dict` are this module's.
+
+        Args:
+            name, value, prog_bar, logger: a number, a tensor () or a torchmetrics.Metric, as Lightning takes them.
+            args, options: Lightning's, of which `sync_dist=True` logs the mean, or `reduce_fx`, over the ranks. A value
+                belongs to its step, whatever on_step and on_epoch are.
+        """
+        super().log(name, value, prog_bar, False, *args, **options)  # checks it, and keeps it as callback_metrics
+        if logger is False:
+            return
+        number = torch.as_tensor(value.compute() if isinstance(value, Metric) else value, device=self.device).detach()
+        if options.get("sync_dist"):
+            number = self.trainer.strategy.reduce(number.float(), reduce_op=options.get("reduce_fx", "mean"))
+        self.own_values[name] = number
 
     # --- Checkpoints -----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ logs what an uninterrupted one logs. Two rules hold for all callbacks:
               heldout_loss.py       the loss on held-out images, at fixed times and noise
               ema_distance.py       distance of the averaged weights from the weights
               progress.py           the progress bar
+              own_values.py         what callbacks of the user's own give to self.log
     check     same_config.py        every rank has the same configuration
               first_batch.py        the first batch is images
               finite_loss.py        loss and gradient are finite
