@@ -4,7 +4,9 @@ import importlib
 import signal
 import sys
 
+from inkwash.commands.new import USAGE
 from inkwash.config.help import page
+from inkwash.errors import UserError
 
 # name: (module of inkwash.commands, description, example)
 COMMANDS = {
@@ -18,8 +20,12 @@ COMMANDS = {
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
     "report": ("report", "write the page of a run or sweep", "inkwash report runs=NAME,OTHER"),
     "dashboard": ("dashboard", "make a W&B workspace for a run", "inkwash dashboard run=NAME"),
+    "new": ("new", "write a project of your own", "inkwash new NAME"),
     "sync": ("sync", "upload offline runs to W&B", "inkwash sync dry=true"),
 }
+
+# Commands that take what another one takes: the page of --help is that one's.
+PAGE_OF = {"sweep": "train", "average": "evaluate"}
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
 OF_UNIX = ("data", "train", "sweep", "sample", "evaluate", "average", "report")
@@ -55,7 +61,10 @@ def main(name: str | None = None) -> None:
             sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
     if not {"--help", "-h"}.isdisjoint(sys.argv[1:]):
-        print(page({"sweep": "train", "average": "evaluate"}.get(name, name), sys.argv[1:]))
+        try:
+            print(USAGE if name == "new" else page(PAGE_OF.get(name, name), sys.argv[1:]))
+        except UserError as error:
+            sys.exit(f"error: {error}")
         return
     if sys.platform == "win32" and name in OF_UNIX:
         sys.exit(f"error: {name} needs Linux or macOS: on Windows run it in WSL 2, which `wsl --install` sets up")

@@ -5,11 +5,11 @@ import sys
 import pytest
 import yaml
 
-from inkwash.__main__ import COMMANDS, main
+from inkwash.__main__ import COMMANDS, PAGE_OF, main
 from inkwash.config.help import page
 from inkwash.config.paths import config_dir
 
-NAMES = sorted(COMMANDS.keys() - {"sweep", "average"})
+NAMES = sorted(COMMANDS.keys() - {*PAGE_OF, "new"})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,17 +34,32 @@ def test_the_choice_of_the_command_is_marked():
 
 
 @pytest.mark.parametrize("form", [("--config-dir={}",), ("--config-dir", "{}"), ("-cd", "{}")])
-def test_choices_of_ones_own(form, tmp_path):
+def test_choices_of_ones_own(form, tmp_path, monkeypatch):
+    monkeypatch.setenv("INKWASH_CONF", "")  # remembered, so that it is taken back
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "my_net.yaml").write_text("")
     arguments = [part.format(tmp_path) for part in form]
     assert " my_net " in page("train", ["model=my_net", *arguments])
 
 
+def test_a_folder_that_is_not_there_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["inkwash", "train", "--config-dir=nowhere", "--help"])
+    with pytest.raises(SystemExit, match="^error: --config-dir=nowhere is not a folder"):
+        main()
+
+
+def test_new_has_a_page(monkeypatch, capsys):
+    monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["inkwash", "new", "--help"])
+    main()
+    assert capsys.readouterr().out.startswith("inkwash new NAME: ")
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", ["sweep", "average", *NAMES])
+@pytest.mark.parametrize("name", [*PAGE_OF, *NAMES])
 def test_every_command_prints_its_page(name, flag, monkeypatch, capsys):
     monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["inkwash", name, "seed=1", flag])
     main()
-    assert capsys.readouterr().out == page({"sweep": "train", "average": "evaluate"}.get(name, name)) + "\n"
+    assert capsys.readouterr().out == page(PAGE_OF.get(name, name)) + "\n"
