@@ -25,6 +25,12 @@ def test_a_chart_says_what_it_shows():
     assert (line.y0, line.y1, line.x0, line.x1) == (0.125, 0.125, 0, 1)
 
 
+def test_every_axis_of_steps_begins_at_0():
+    """A single value would else stand on an axis from 299 to 301."""
+    chart = figures.curves("Loss", {"loss": ([300], [0.5])}, "loss", yaxis={"rangemode": "tozero"})
+    assert chart.figure.layout.xaxis.rangemode == "tozero"
+
+
 def test_loss_by_noise_is_drawn_at_the_middles_of_its_bins():
     columns = {
         "loss_by_log_snr/-4_to_-2": ([10, 20], [0.5, 0.4]),

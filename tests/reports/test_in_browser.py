@@ -145,6 +145,27 @@ def test_a_phone_shows_it_without_scrolling_sideways(pages, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 820, 1440])
+def test_no_word_of_a_chart_is_cut_and_no_table_of_a_run_is_wider_than_a_desktop(pages, width):
+    cut = """return [...document.querySelectorAll('.plot')].flatMap(plot => {
+        const box = plot.getBoundingClientRect();
+        return [...plot.querySelectorAll('text')].filter(text => {
+            const own = text.getBoundingClientRect();
+            return own.width && (own.left < box.left - 1 || own.right > box.right + 1);
+        }).map(text => text.textContent);
+    })"""
+    wide = """return [...document.querySelectorAll('.scroll, nav ul')]
+        .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.ariaLabel ?? box.textContent)"""
+    with browser.browser(width, 900) as driver:
+        for kind in ("run", "sweep", "evaluation", "comparison"):
+            browser.visit(driver, pages[kind])
+            assert driver.execute_script(cut) == [], kind
+        if width == 1440:
+            browser.visit(driver, pages["run"])
+            assert driver.execute_script(wide) == []
+
+
+@pytest.mark.slow
 def test_the_dark_changes_page_and_charts(pages):
     found = {}
     colours = (

@@ -38,6 +38,16 @@ def test_the_own_path_lies_over_the_others_with_its_sampling_times(files):
     assert "weight of the loss in target space: the same everywhere" in emphasis.text
 
 
+def test_every_schedule_has_a_look_of_its_own(files):
+    path = NUMBERS["paths"][NUMBERS["own"]]
+    many = {**NUMBERS, "paths": {name: path for name in (*"abcdefghij", NUMBERS["own"])}}
+    (files.run.report_folder / "schedules.json").write_text(json.dumps(many))
+    section = schedule_section(RunFiles(files.run))
+    assert section is not None
+    looks = [trace.marker.color or (trace.line.color, trace.line.dash) for trace in section.blocks[0].figure.data]
+    assert len(set(looks)) == len(looks) == 12
+
+
 def test_a_path_of_large_noise_has_a_logarithmic_axis(files):
     (files.run.report_folder / "schedules.json").write_text(json.dumps({**NUMBERS, "own": "edm"}))
     section = schedule_section(RunFiles(files.run))

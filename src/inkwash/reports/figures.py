@@ -78,7 +78,8 @@ def curves(
         mode = "lines+markers" if len(steps) <= 40 else "lines"
         look = {"color": COLOURS[index % len(COLOURS)], "dash": "solid" if index < len(COLOURS) else "dot"}
         lines.append(scatter(steps, values, name, mode=mode, line=look, marker={"size": 5}))
-    drawn = figure(lines, "step", y, **{"showlegend": len(lines) > 1, **layout})
+    # From step 0: a single value would else have an axis of its own, 299 to 301.
+    drawn = figure(lines, "step", y, **{"xaxis": {"rangemode": "tozero"}, "showlegend": len(lines) > 1, **layout})
     for name, value in (floors or {}).items():
         label = {"text": literal(f"{name}: {number(value)}"), "font": {"color": GREY}}
         line = {"dash": "dash", "color": GREY, "width": 1.5}
@@ -128,9 +129,9 @@ def loss_by_noise(columns: Mapping[str, Curve]) -> Chart:
     worst, best = max(last, key=lambda key: last[key]), min(last, key=lambda key: last[key])
     text = (
         f"At step {chosen[-1]:,} the loss is largest, {number(last[worst])}, at log SNR {worst:g}, and smallest, "
-        f"{number(last[best])}, at {best:g}. Left is noise, right is almost clean."
+        f"{number(last[best])}, at {best:g}. Points are middles of bins; left is noise, right is almost clean."
     )
-    drawn = figure(lines, "log SNR = log(alpha² / sigma²), middle of the bin", "loss", yaxis={"rangemode": "tozero"})
+    drawn = figure(lines, "log SNR = log(alpha² / sigma²)", "loss", yaxis={"rangemode": "tozero"})
     return Chart("Loss by noise level", drawn, text)
 
 
@@ -142,7 +143,7 @@ def shares(title: str, parts: Mapping[str, float], unit: str) -> Chart:
     bars = [
         go.Bar(
             x=[value], y=[""], name=name, orientation="h", marker={"color": colour},
-            text=f"{value / total:.0%}", textposition="inside", insidetextanchor="middle",
+            text=f"{value / total:.0%}", textposition="inside", insidetextanchor="middle", textangle=0,
             hovertemplate=f"{name}: {number(round(value, 2))} {unit}<extra></extra>",
         )
         for (name, value), colour in zip(parts.items(), COLOURS, strict=False)

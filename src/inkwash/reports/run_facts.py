@@ -1,6 +1,7 @@
 """Sections of a run's page about its data, schedule, configuration and provenance. Without torch."""
 
 import shlex
+from itertools import cycle
 from typing import Any
 
 from inkwash.reports import config_diff, figures
@@ -8,6 +9,7 @@ from inkwash.reports.page import Cell, Chart, Code, Facts, Notes, Section, Table
 from inkwash.reports.run_files import RunFiles
 
 FEW_CLASSES = 40  # that a bar chart has room for
+DASHES = ("dot", "dash", "dashdot")  # of the other schedules, which share colours
 
 
 # --- Data -------------------------------------------------------------------------------------------------------------
@@ -74,10 +76,11 @@ def schedule_section(files: RunFiles) -> Section | None:
 
 
 def _log_snr_chart(own: str, paths: dict[str, Any], drawn: dict[str, Any]) -> Chart:
+    looks = [{"width": 1.2, "dash": dash, "color": colour} for dash in DASHES for colour in figures.COLOURS[2:]]
+    others = [name for name in paths if name != own]
     lines = [
-        figures.scatter(path["u"], path["log_snr"], name, line={"width": 1.2, "dash": "dot"})
-        for name, path in paths.items()
-        if name != own
+        figures.scatter(paths[name]["u"], paths[name]["log_snr"], name, line=look)
+        for name, look in zip(others, cycle(looks), strict=False)
     ]
     path = paths[own]
     lines.append(
@@ -92,7 +95,7 @@ def _log_snr_chart(own: str, paths: dict[str, Any], drawn: dict[str, Any]) -> Ch
     values = [value for value in path["log_snr"] if value is not None]
     text = (
         f"{own} runs from log SNR {number(max(values))} to {number(min(values))}; the sampler visits "
-        f"{len(times.get('u', []))} times. Dotted: the other schedules of conf/schedule, with their own defaults."
+        f"{len(times.get('u', []))} times. Thin: the other schedules of conf/schedule, with their own defaults."
     )
     chart = figures.figure(
         lines,

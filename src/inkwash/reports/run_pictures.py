@@ -8,6 +8,7 @@ import numpy as np
 from inkwash.reports import figures
 from inkwash.reports.page import Cell, Chart, Flipbook, Section, Shown, Table, number
 from inkwash.reports.pictures import (
+    SHOWN,
     Picture,
     Process,
     grid_picture,
@@ -23,7 +24,7 @@ MOST_GRIDS = 32  # in the slider
 GRID_BYTES = 2_500_000  # of all of them, as data URIs
 IN_STRIP, ROWS = 11, 4  # times and images of a strip
 MOST_CLASSES = 24  # in the table of classes
-OF_A_CLASS = 8  # images of each
+OF_A_CLASS, STRIP = 8, 400  # images of each, at most, and pixels that they may take
 
 
 def sample_section(files: RunFiles) -> Section | None:
@@ -84,10 +85,10 @@ def class_section(files: RunFiles) -> Section | None:
     counts = (files.data.get("train") or {}).get("counts") or []
     drawn, real = sample_tiles(files), read_process(files.run.report_folder / "real.png")
     rows, classes, shown = [], len(files.classes), MOST_CLASSES if real is None else len(real.images)
-    each = OF_A_CLASS if real is None else real.images.shape[1]
+    each = min(OF_A_CLASS if real is None else real.images.shape[1], _fitting(files.shape or (1, SHOWN, SHOWN)))
     for index, name in enumerate(files.classes[:shown]):
         own = drawn[index::classes][:each] if drawn is not None else ()
-        given = real.images[index][:OF_A_CLASS] if real is not None and index < len(real.images) else ()
+        given = real.images[index][:each] if real is not None and index < len(real.images) else ()
         rows.append(
             [
                 Cell(name, name),
@@ -99,6 +100,12 @@ def class_section(files: RunFiles) -> Section | None:
     text = f"The first {shown} of {classes} classes." if classes > shown else ""
     columns = ("class", "training images", "real", "samples")
     return Section("Class by class", "classes", [Table("Real images and samples of each class", columns, rows, text)])
+
+
+def _fitting(shape: Sequence[int]) -> int:
+    """Return how many images of a shape (C, H, W) fit into a strip, 3 if they are large: the browser shrinks those."""
+    factor = -(-SHOWN // min(shape[1:]))
+    return max(3, STRIP // ((shape[2] + 1) * factor))
 
 
 def _strip_cell(images: Any, alt: str) -> Cell:
