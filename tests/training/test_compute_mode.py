@@ -203,9 +203,18 @@ def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):
         return len(self.x_0) / 16
 
     Trial.seconds = seconds  # timed() puts it back
-    line = choose(config, build_module(config), CPU, 1).line
+    choice = choose(config, build_module(config), CPU, 1)
     assert sizes[0] == 128
-    assert "for a pass of 64 images" in line
+    assert "for a pass of 64 images" in choice.line
+    assert choice.step_seconds is None  # half a batch does not tell the time of a whole one
+
+
+@pytest.mark.parametrize(("accumulate", "passes"), [("1", 1), ("4", 4), ("auto", None)])
+def test_a_step_takes_as_long_as_its_passes(compose_config, timed, accumulate, passes):
+    timed(contiguous_first)
+    config = compose_config("model.channels=8", f"trainer.accumulate_grad_batches={accumulate}")
+    choice = choose(config, build_module(config), CPU, 1)
+    assert choice.step_seconds == (None if passes is None else passes * contiguous_first(choice.mode))
 
 
 @pytest.mark.parametrize("key", ["memory_format=rows", "precision=32", "threads=0"])

@@ -1,6 +1,7 @@
 """Describe a training at its start and summarise it at its end: first and last log lines, and summary.json."""
 
 import logging
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import lightning as L
@@ -67,6 +68,26 @@ def describe(
     return facts
 
 
+def expected_end(step_seconds: float, steps: int, now: datetime) -> str:
+    """Return how long the steps of a training take at the least, and the time of day before which it does not end.
+
+    Args:
+        step_seconds: time of the forward and backward passes of a step. The optimizer, grids and metrics come on top.
+    """
+    seconds = step_seconds * steps
+    end = now + timedelta(seconds=seconds)
+    day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
+    return f"{duration(seconds)} at least, to {day}{end:%H:%M}, and the time of grids and metrics"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the largest unit of which there are two: 95 s, 3 min, 2.5 hours, 4.2 days."""
+    for unit, size, digits in (("days", 86400, 1), ("hours", 3600, 1), ("min", 60, 0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def summarize(
     run: RunDirectory, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
 ) -> None:
@@ -120,8 +141,9 @@ def _write(
     for name, record in summary["metrics"].items():
         floor = files.floor(name)
         log.info("%-12s %.4g%s", name, record["value"], "" if floor is None else f" (real images {floor:.4g})")
-    if fraction:
-        log.info("metrics took %.2g%% of the time", 100 * fraction)
+    if seconds:
+        part = f"; metrics took {100 * fraction:.2g}% of the time" if fraction else ""
+        log.info("time         %s%s", duration(seconds["seconds"]), part)
     log.info("samples      %s", run.samples)
     log.info("checkpoints  %s", run.checkpoints.path)
     if run.report_path.exists():

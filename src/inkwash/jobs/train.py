@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from inkwash.config.instantiate import build
 from inkwash.data.module import ImageDataModule
 from inkwash.data.report import log_report, report_of
 from inkwash.errors import UserError, no_room
-from inkwash.jobs.summary import describe, summarize, summarize_again
+from inkwash.jobs.summary import describe, expected_end, summarize, summarize_again
 from inkwash.launch.environment import RankEnv
 from inkwash.random import seed_of
 from inkwash.runs.config_file import config_hash
@@ -64,6 +65,9 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     facts = describe(trainer, module, config, run.record)
     if speed.line:
         log.info("speed        %s", speed.line)
+    if speed.step_seconds is not None:
+        steps = config["trainer"]["max_steps"] - plan.step
+        log.info("expected     %s", expected_end(speed.step_seconds, steps, datetime.now()))
     plan.announce()
     done = plan.step >= config["trainer"]["max_steps"]
     if not done:

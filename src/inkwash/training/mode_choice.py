@@ -46,10 +46,16 @@ HOPELESS = 3.0
 
 @dataclass(frozen=True)
 class Choice:
-    """A mode, and a line for the log on how it was chosen, empty if nothing was timed."""
+    """A mode, and how it was chosen.
+
+    Attributes:
+        line: for the log; empty if nothing was timed.
+        step_seconds: time of a step's forward and backward passes; None if they were not timed at their own size.
+    """
 
     mode: ComputeMode
     line: str = ""
+    step_seconds: float | None = None
 
 
 def choose(
@@ -91,13 +97,16 @@ def choose(
         return Choice(start)
     if world_size > 1:
         join()
-    parts = trainer["accumulate_grad_batches"]
-    parts = parts if isinstance(parts, int) else 1
+    accumulate = trainer["accumulate_grad_batches"]
+    parts = accumulate if isinstance(accumulate, int) else 1
     images = max(1, config["data"]["batch_size"] // (world_size * parts))
     with threads_as_they_were():
         try:
             trial = Trial(module, tuple(config["data"]["shape"]), images, device)
-            return _fastest(trial, start, [threads, pairs], trainer["max_steps"] * parts)
+            choice = _fastest(trial, start, [threads, pairs], trainer["max_steps"] * parts)
+            if choice.step_seconds is None or len(trial.x_0) < images or accumulate == "auto":
+                return replace(choice, step_seconds=None)
+            return replace(choice, step_seconds=parts * choice.step_seconds)
         except Exception as error:
             if not is_exhaustion(error):
                 raise
@@ -177,7 +186,7 @@ class Trial:
 
 
 def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[str, Any]]], steps: int) -> Choice:
-    """Return the fastest mode; each stage begins from the best of the one before."""
+    """Return the fastest mode, with the time of a pass; each stage begins from the best of the one before."""
     trial.seconds(start)  # the first pass prepares the kernels
     [once] = _agreed([trial.seconds(start)])
     if once == math.inf:
@@ -195,7 +204,8 @@ def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[st
             best = pick(best, times)
     others = ", ".join(f"{_difference(best, mode)} {_shown(t)}" for mode, t in seen.items() if mode != best)
     n = len(trial.x_0)
-    return Choice(best, f"{best}: {_shown(seen[best])} for a pass of {n} image{'s' * (n > 1)} ({others})")
+    line = f"{best}: {_shown(seen[best])} for a pass of {n} image{'s' * (n > 1)} ({others})"
+    return Choice(best, line, seen[best])
 
 
 def measure(trial: Trial, modes: Sequence[ComputeMode], seconds: float) -> dict[ComputeMode, float]:
