@@ -24,8 +24,8 @@ def test_a_yaml_is_its_targets_arguments(file):
 def test_a_yaml_makes_a_module_that_writes_to_inkwash_data(file, monkeypatch):
     monkeypatch.setenv("INKWASH_DATA", "/big/disk")
     config = OmegaConf.create({"seed": 3, "data": OmegaConf.load(file)})
-    for key, given in (("path", "/my/images"), ("shape", [3, 4, 4])):
-        if OmegaConf.is_missing(config.data, key):
+    for key, given in (("path", "/my/images"), ("shape", [3, 4, 4]), ("num_classes", None)):
+        if OmegaConf.is_missing(config.data, key) or config.data[key] == "auto":
             config.data[key] = given
     module = instantiate(config.data)
     written = str(getattr(module.source, "cache_dir", module.path or "/big/disk"))

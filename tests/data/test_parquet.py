@@ -66,7 +66,7 @@ def test_labels_may_be_missing(noise, write_parquet, parquet, tmp_path):
 def test_the_second_time_nothing_is_decoded(noise, write_parquet, parquet, tmp_path, monkeypatch):
     path = write_parquet(tmp_path / "a.parquet", noise(10, 6, 5, 3), range(10))
     before = parquet().load("train", SHAPE, path)
-    monkeypatch.setattr("inkwash.data.encoded.decode", None)  # calling it would fail
+    monkeypatch.setattr("inkwash.data.decoded.decode", None)  # calling it would fail
     after = parquet().load("train", SHAPE, path)
     assert torch.equal(before.images, after.images)
     assert before.fingerprint == after.fingerprint
@@ -96,14 +96,14 @@ def test_a_stated_range_and_a_background_reach_the_pixels(write_parquet, parquet
 
 LOAD_SLOWLY = """
 import sys, time
-import inkwash.data.encoded as encoded
+import inkwash.data.decoded as cache
 from inkwash.data.decode import decode
 from inkwash.data.parquet import Parquet
-decode, decoded = encoded.decode, []
+decode, decoded = cache.decode, []
 def slow(source, *args):
     decoded.append(time.sleep(0.05))
     return decode(source, *args)
-encoded.decode = slow
+cache.decode = slow
 print("ready", flush=True)
 sys.stdin.readline()
 images = Parquet(cache_dir=sys.argv[2]).load("train", (3, 6, 5), sys.argv[1])
@@ -136,7 +136,7 @@ def test_a_job_killed_while_decoding_leaves_no_half_cache(noise, write_parquet, 
         decoded.append(source)
         return decode(source, *args)
 
-    monkeypatch.setattr("inkwash.data.encoded.decode", killed_at_the_fourth)
+    monkeypatch.setattr("inkwash.data.decoded.decode", killed_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         parquet().load("train", SHAPE, path)
     monkeypatch.undo()

@@ -76,7 +76,5 @@ def test_mistakes_are_named(fill, path, message):
 
 def test_a_folder_of_save_to_disk_is_told(fill):
     folder = fill("set/train/data-00000-of-00001.arrow", "set/dataset_dict.json")
-    with pytest.raises(
-        UserError, match=r"finds no file: .*arrow is of save_to_disk .*load_from_disk\('.*set/train'\)\.to_p"
-    ):
+    with pytest.raises(UserError, match=r"finds no file: .*arrow is of save_to_disk .*: use data=hf"):
         find_files(folder / "set", (".parquet",), "data.path")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from inkwash.data.peek import advice
+from inkwash.data.peek import advice, look
 
 
 @pytest.fixture
@@ -33,6 +33,9 @@ def save(tmp_path):
         ("RGB", [(500, 375), (1024, 768)], "[3,64,64], scaled and cropped"),
         ("RGB", [(300, 300)], "[3,64,64], scaled and cropped"),
         ("P", [(20, 40), (33, 33)], "[3,16,16], scaled and cropped"),
+        ("L", [(9, 14)] * 2, "[1,8,8], scaled and cropped"),  # sides that a network can halve twice
+        ("L", [(3, 3)], "[1,3,3]"),
+        ("RGB", [(20, 40), (40, 20)], "[3,16,16], scaled and cropped"),
     ],
 )
 def test_a_shape_is_suggested_by_the_images(save, mode, sizes, shape):
@@ -41,10 +44,25 @@ def test_a_shape_is_suggested_by_the_images(save, mode, sizes, shape):
     assert text.startswith(f"the {len(sizes)} images looked at are {sizes[0][0]} x {sizes[0][1]}")
 
 
+@pytest.mark.parametrize(("modes", "channels"), [("LLR", 3), ("LLA", 3), ("RRA", 3), ("RAA", 4), ("LL", 1)], ids=str)
+def test_channels_lose_no_colour_and_keep_transparency_if_it_is_the_rule(tmp_path, modes, channels):
+    for i, mode in enumerate(modes):
+        Image.new({"L": "L", "R": "RGB", "A": "RGBA"}[mode], (8, 8)).save(tmp_path / f"{i}.png")
+    assert look(tmp_path).channels == channels
+
+
+def test_images_among_many_other_files_are_found(tmp_path):
+    for i in range(300):
+        (tmp_path / f"{i:03}.a.txt").write_text("a caption")
+        Image.new("L", (8 + 4 * (i > 150), 8)).save(tmp_path / f"{i:03}.png")
+    seen = look(tmp_path)
+    assert (seen.images, seen.low, seen.high) == (200, (8, 8), (8, 12))  # of the first and of the last half
+
+
 def test_images_in_files_are_looked_at_too(save, noise, write_parquet, write_tar, tmp_path):
     pixels = noise(3, 6, 5, 3)
     for path in (write_parquet(tmp_path / "a.parquet", pixels), write_tar(tmp_path / "a.tar", pixels, range(3))):
-        assert advice(path).endswith("data.shape=[3,6,5]")
+        assert advice(path).endswith("data.shape=[3,4,4], scaled and cropped")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(f"{save('x', 'L', (8, 8))}/0.png", "0.png")
     assert advice(str(tmp_path / "a.zip")).endswith("data.shape=[1,8,8]")
@@ -99,5 +117,6 @@ def test_images_of_any_column_are_looked_at(noise, encode, tmp_path, kind):
         "paths": ["0.png"] * 3,
     }[kind]
     pq.write_table(pa.table({"image": column, "label": [0, 1, 2]}), tmp_path / "a.pq")
-    wanted = "" if kind == "floats" else "data.shape=[3,6,5]"  # floats are only images if they are named
+    # Floats are only images if they are named.
+    wanted = "" if kind == "floats" else "data.shape=[3,4,4], scaled and cropped"
     assert advice(str(tmp_path / "a.pq")).endswith(wanted)

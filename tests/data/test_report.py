@@ -40,7 +40,7 @@ def test_the_report_says_what_there_is():
         "         6 x 6 to 9 x 7 pixels (height x width) before scaling, levels 0 to 255, 1 without a label",
         "heldout  1 image from y",
         "         levels {} to {}".format(*report(train, split([2])).heldout.levels),
-        "classes  3: cat 1,200, dog 20, emu 0",
+        "classes  3, not used: cat 1,200, dog 20, emu 0",
         "not used 5 hidden (a, b, c, ...)",
         "not used 1 unreadable (d)",
     ]

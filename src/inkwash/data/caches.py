@@ -71,6 +71,15 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
+def undamaged(directory: Path) -> Iterator[None]:
+    """Turn errors of reading a cache into a UserError: a file in it is cut short, replaced or missing."""
+    try:
+        yield
+    except (FileNotFoundError, EOFError, ValueError, IndexError, RuntimeError) as error:
+        raise UserError(f"{directory} is damaged ({str(error).partition(chr(10))[0]}): delete it") from error
+
+
+@contextmanager
 def _readers_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a file that another user made, which FileLock would open for writing."""
     import fcntl  # not on Windows

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inkwash.data.arrays import file_of, file_of_text
-from inkwash.data.labels import is_bytes, is_label
+from inkwash.data.arrow_files import ArrowFile, Group, Metadata
+from inkwash.data.labels import NoClassesError, is_bytes, is_label
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
@@ -100,7 +101,7 @@ def partition_of(file: Path, name: str) -> str | None:
     return unquote(found[-1]) if found else None
 
 
-def names_files(shard: pq.ParquetFile, image: str) -> bool:
+def names_files(shard: pq.ParquetFile | ArrowFile, image: str) -> bool:
     """Tell whether a column names files: paths, or structs of which some have a path and no bytes."""
     kind = shard.schema_arrow.field(image).type
     if not pa.types.is_struct(kind):
@@ -114,14 +115,14 @@ def names_files(shard: pq.ParquetFile, image: str) -> bool:
     return any(statistics is not None and statistics.null_count for statistics in found)
 
 
-def rows_at_once(metadata: pq.FileMetaData, image: str) -> int:
+def rows_at_once(metadata: pq.FileMetaData | Metadata, image: str) -> int:
     """Return how many rows to read together: pyarrow cannot read 2 GB of nested values at once."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     largest = max((bytes_of(group, image) / max(1, group.num_rows) for group in groups), default=1)
     return int(min(1024, max(1, BYTES_AT_ONCE // max(1, largest))))
 
 
-def bytes_of(group: pq.RowGroupMetaData, image: str) -> int:
+def bytes_of(group: pq.RowGroupMetaData | Group, image: str) -> int:
     """Return the size of the images of a row group."""
     columns = (group.column(i) for i in range(group.num_columns))
     return sum(c.total_uncompressed_size for c in columns if f"{c.path_in_schema}.".startswith(f"{image}."))
@@ -137,10 +138,13 @@ def _label_of(file: Path, schema: pa.Schema, wanted: str) -> str:
     alike = [name for name in alike if is_label(fields[name]) and not is_bytes(fields[name])]
     if len(alike) == 1:
         return alike[0]
-    raise UserError(
+    message = (
         f"data.source.label_column={wanted} is not a column of numbers or names in {file}, which has {schema.names}: "
         f"name another one{', ' + ' or '.join(alike) if alike else ''}, or null for images without labels"
     )
+    if alike:
+        raise UserError(message)
+    raise NoClassesError(message, f"the column {wanted} holds {fields[wanted]}" if wanted in fields else "")
 
 
 def _not_one(schema: pa.Schema, images: list[str]) -> str:

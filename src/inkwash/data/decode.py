@@ -16,11 +16,10 @@ from inkwash.data.opening import pages_of as pages_of
 from inkwash.data.opening import size_of as size_of
 from inkwash.data.reading import CorruptImageError as CorruptImageError
 from inkwash.data.reading import NoImage, Scaled, content_of, patiently, stranger
-from inkwash.data.rendering import Rendering, colour_levels
+from inkwash.data.rendering import AS_IT_IS, Rendering, colour_levels
 from inkwash.errors import UserError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-AS_IT_IS = Rendering()
 
 
 def decode(

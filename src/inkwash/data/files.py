@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inkwash.data.decode import AS_IT_IS, decode
+from inkwash.data.decode import decode
 from inkwash.data.encoded import Entry
 from inkwash.data.labels import Classes, as_spelled
+from inkwash.data.opening import size_of
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_files import opened
-from inkwash.data.rendering import Rendering
+from inkwash.data.rendering import AS_IT_IS, Rendering
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
@@ -46,6 +47,10 @@ class NamedImages:
             return decode(encoded, self.shape, True, name, self.rendering)
         except UserError:  # images that a run has drawn have 8 bits, whatever its own have
             return decode(encoded, self.shape, True, name, replace(self.rendering, black=None, white=None))
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return height and width of each image as it is in its file."""
+        return [size_of(encoded) for _, encoded, _ in self.entries]
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return uint8 (n, C, H, W) and labels, int64 (n,)."""

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from inkwash.data.archive import archive_of, forget, top_of, zip_of
-from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
+from inkwash.data.encoded import EncodedSource, Entries, Entry
 from inkwash.data.facts import note
-from inkwash.data.heldout_draw import rows_of
 from inkwash.data.labels import Classes, Part, as_spelled, check_alike, from_words, joined, recoded
 from inkwash.data.listed import LISTS, listed_labels, one_above, other_tables
 from inkwash.data.listing import Listing, check_apart, children, images_below, inside, suffixes, without_images
-from inkwash.data.paths import AN_ADDRESS, is_address
+from inkwash.data.paths import AN_ADDRESS, absolute, given, is_address
+from inkwash.data.reading import version_of
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import AUTO, Division, check_splits, divided, doubtful_classes, split_of_folder
 from inkwash.errors import UserError
@@ -54,6 +53,8 @@ class Folder(EncodedSource):
         black, white, background: see Rendering.
     """
 
+    finds_labels = True  # `labels`, by which the command finds data.num_classes
+
     def __init__(
         self,
         heldout_path: str | None = None,
@@ -80,35 +81,49 @@ class Folder(EncodedSource):
 
     def find(self, split: str, path: Path) -> Entries:
         """Find the files of a split."""
-        top = top_of(path)
-        division = self._division(top)
+        from inkwash.data.heldout_draw import rows_of  # not at the top: it imports torch
+
+        division, found, classes = self._both_splits(path)
         # The images of a split that is not used are counted, not its folder.
         division = division._replace(unused=[file for root in division.unused for file in images_below(root).files])
-        roots = {"train": division.train[0], "heldout": (division.heldout or division.train)[0]}
-        found = {root: self._labelled(root, top) for root in dict.fromkeys(roots.values())}
-        if len(found) == 2:
-            check_apart(*(part.listing.files for part in found.values()))
-            found[roots["heldout"]] = _as_in_training(found[roots["heldout"]], found[roots["train"]])
-        classes = joined(part.classes for part in found.values())
-        if self.class_order == "alphabetical" and not classes.fixed:
-            classes = Classes(tuple(sorted(classes.names)))
-        check_alike((_part(*item) for item in found.items()), classes, BY_FOLDER)
-        here = found[roots[split]]
-        files, labels = here.listing.files, torch.from_numpy(recoded(here.labels, here.classes, classes))
-        folders = {part for file in files for part in file.relative_to(roots[split]).parts[:-1]}
-        versions = _versions(files, roots[split])  # of both splits: a pipe in either is refused at once
+        root = (division.train if split == "train" else division.heldout or division.train)[0]
+        here = found[root]
+        files, labels = here.listing.files, recoded(here.labels, here.classes, classes)
+        folders = {part for file in files for part in file.relative_to(root).parts[:-1]}
+        versions = _versions(files, root)  # of both splits: a pipe in either is refused at once
         if division.heldout is None:
-            rows = rows_of(split, labels, self.heldout_fraction, self.stratified)
-            files, labels = [files[i] for i in rows.nonzero()[:, 0].tolist()], labels[rows]
+            rows = rows_of(split, labels, self.heldout_fraction, self.stratified).numpy()
+            files, labels = [files[i] for i in np.flatnonzero(rows)], labels[rows]
         passed_over = here.listing.passed_over
         facts = division.facts(split, classes, len(files), len(here.listing.files), folders, passed_over)
         facts = replace(facts, suspicious=(*facts.suspicious, *here.listing.suspicious))
         version = (split, versions, labels.tolist())
-        contents = _contents(files, roots[split])
+        contents = _contents(files, root)
         pairs = zip(files, contents, labels.tolist(), strict=True)
         stream = (Entry(str(file), content, label) for file, content, label in pairs)
         forget()
         return Entries(version, len(files), stream, facts)
+
+    def labels(self, path: str | None) -> tuple[np.ndarray, Classes]:
+        """Return the labels of the images of both splits: see StreamedSource.labels."""
+        _, found, classes = self._both_splits(given(path))
+        forget()
+        return np.concatenate([recoded(part.labels, part.classes, classes) for part in found.values()]), classes
+
+    def _both_splits(self, path: Path) -> tuple[Division, dict[Path, Labelled], Classes]:
+        """Return the folders of both splits, what is in each of them, and the classes of both."""
+        top = top_of(path)
+        division = self._division(top)
+        train, heldout = division.train[0], (division.heldout or division.train)[0]
+        found = {root: self._labelled(root, top) for root in dict.fromkeys((train, heldout))}
+        if len(found) == 2:
+            check_apart(*(part.listing.files for part in found.values()))
+            found[heldout] = _as_in_training(found[heldout], found[train])
+        classes = joined(part.classes for part in found.values())
+        if self.class_order == "alphabetical" and not classes.fixed:
+            classes = Classes(tuple(sorted(classes.names)))
+        check_alike((_part(*item) for item in found.items()), classes, BY_FOLDER)
+        return division, found, classes
 
     def _division(self, path: Path) -> Division:
         """Return the folders of both splits."""

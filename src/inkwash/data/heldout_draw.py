@@ -1,12 +1,13 @@
 """Draw the held-out images of a set whose names tell no split (see splits.py): by class, the same ones every time."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inkwash.random import generator
 
 
-def rows_of(split: str, labels: Tensor, heldout_fraction: float, stratified: bool = True) -> Tensor:
+def rows_of(split: str, labels: Tensor | np.ndarray, heldout_fraction: float, stratified: bool = True) -> Tensor:
     """Select the images of a split: bool (N,), a function of the labels and the fraction alone.
 
     round(N * heldout_fraction) images are held out, at least one and at most N - 1 of them; none if N = 1 or the
@@ -16,6 +17,7 @@ def rows_of(split: str, labels: Tensor, heldout_fraction: float, stratified: boo
     Args:
         labels: int64 (N,), -1 where an image has none.
     """
+    labels = torch.as_tensor(labels)
     count = len(labels)
     chosen = torch.zeros(count, dtype=torch.bool)
     heldout = min(max(1, round(count * heldout_fraction)), count - 1) if heldout_fraction else 0

@@ -20,6 +20,18 @@ class Classes(NamedTuple):
     fixed: bool = False
 
 
+class NoClassesError(UserError):
+    """There are no labels where none were asked for by name, or they are no classes, as numbers that are not whole.
+
+    Attributes:
+        reason: why the labels are no classes; "" if there are none.
+    """
+
+    def __init__(self, message: str, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
 class Part(NamedTuple):
     """A file or folder of a set, whether any of its images has a label, and its classes."""
 
@@ -150,7 +162,7 @@ def from_column(column: pa.ChunkedArray, names: Sequence[str], place: str) -> tu
     except pa.ArrowInvalid as error:
         raise _unusable(place, "holds numbers that are not whole, or too large") from error
     if names and labels.size and labels.max() >= len(names):
-        raise _unusable(place, f"has a label {labels.max()}, but the metadata name {len(names)} classes")
+        raise UserError(_refusal(place, f"has a label {labels.max()}, but the metadata name {len(names)} classes"))
     return labels, Classes(tuple(names), fixed=True)
 
 
@@ -192,8 +204,12 @@ def _integers(column: pa.ChunkedArray) -> np.ndarray:
     return np.maximum(whole, -1)
 
 
-def _unusable(place: str, reason: str) -> UserError:
-    return UserError(
+def _unusable(place: str, reason: str) -> NoClassesError:
+    return NoClassesError(_refusal(place, reason), f"the column {place} {reason}")
+
+
+def _refusal(place: str, reason: str) -> str:
+    return (
         f"data.source.label_column={place} {reason}: name a column of numbers or names, or null for images without "
         "labels"
     )

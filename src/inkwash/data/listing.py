@@ -9,9 +9,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from inkwash.data.archive import Archive, archive_of
-from inkwash.data.decode import FORMATS, is_image
 from inkwash.data.facts import PassedOver, merged, note
 from inkwash.data.listed import LISTS
+from inkwash.data.opening import FORMATS, is_image
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 from inkwash.files import insisting

@@ -49,6 +49,9 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
+        for key, value in (("shape", shape), ("num_classes", num_classes)):
+            if value == "auto":
+                raise UserError(f"data.{key}=auto is found by `inkwash train` and `inkwash data`: give a value here")
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(f"data.shape={list(shape)} must be [channels, height, width]")
         if not 1 <= batch_size < 2**31:

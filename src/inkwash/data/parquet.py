@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from inkwash.data.columns import columns_of, names_files
-from inkwash.data.encoded import EncodedSource, Entries, Entry, absolute, version_of
-from inkwash.data.heldout_draw import rows_of
+from inkwash.data.encoded import EncodedSource, Entries, Entry
 from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
 from inkwash.data.parquet_files import images_in, labels_of, opened, told_by_a_column
-from inkwash.data.reading import missing, named_file, patiently
+from inkwash.data.paths import absolute, given
+from inkwash.data.reading import missing, named_file, patiently, version_of
 from inkwash.data.rendering import Rendering
-from inkwash.data.splits import AUTO, check_splits, divide_files
+from inkwash.data.splits import AUTO, Division, check_splits, divide_files
 
 SUFFIXES = (".parquet", ".pq", ".parq")
 WITHOUT_LABELS = "add data.source.label_column=null to use no labels"
@@ -42,6 +40,9 @@ class Parquet(EncodedSource):
         resize, skip_corrupt, cache_dir: see EncodedSource.
         black, white, background: see Rendering.
     """
+
+    finds_labels = True  # `labels`, by which the command finds data.num_classes
+    suffixes: tuple[str, ...] = SUFFIXES  # of the files in a folder
 
     def __init__(
         self,
@@ -69,23 +70,35 @@ class Parquet(EncodedSource):
 
     def find(self, split: str, path: Path) -> Entries:
         """Find the rows of a split; both splits are parts of the same files unless there are files of their own."""
-        division = divide_files(path, self.heldout_path, SUFFIXES, self.splits)
-        places = {"train": division.train, "heldout": division.heldout or division.train}
-        first = self._columns(division.train[0])
-        tables = {name: [self._table(file, *first) for file in files] for name, files in places.items()}
-        parts = {name: _labels(found) for name, found in tables.items()}
-        classes = joined(part[1] for part in parts.values())
-        check_alike(map(_part, chain(*tables.values())), classes, WITHOUT_LABELS)
-        labels = torch.from_numpy(recoded(*parts[split], classes))
-        wanted = torch.ones(len(labels), dtype=torch.bool)
+        from inkwash.data.heldout_draw import rows_of  # not at the top: it imports torch
+
+        division, tables, classes = self._both_splits(path)
+        here = tables[split if division.heldout else "train"]
+        labels = recoded(*_labels(here), classes)
+        wanted = np.ones(len(labels), dtype=bool)
         if division.heldout is None:
-            wanted = rows_of(split, labels, self.heldout_fraction, self.stratified)
-        names = (table.file.name for table in tables[split])
+            wanted = rows_of(split, labels, self.heldout_fraction, self.stratified).numpy()
+        names = (table.file.name for table in here)
         facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
         if division.heldout is None and self.splits == AUTO:
             facts = replace(facts, suspicious=(*facts.suspicious, *told_by_a_column(division.train)))
-        version = ([_version(table) for table in tables[split]], wanted.sum().item(), split, _hash(labels))
-        return Entries(version, int(wanted.sum()), _rows(tables[split], wanted, labels, self.rendering), facts)
+        version = ([_version(table) for table in here], int(wanted.sum()), split, _hash(labels))
+        return Entries(version, int(wanted.sum()), _rows(here, wanted, labels, self.rendering), facts)
+
+    def labels(self, path: str | None) -> tuple[np.ndarray, Classes]:
+        """Return the labels of the rows of both splits: see StreamedSource.labels."""
+        _, tables, classes = self._both_splits(given(path))
+        return np.concatenate([recoded(*_labels(found), classes) for found in tables.values()]), classes
+
+    def _both_splits(self, path: Path) -> tuple[Division, dict[str, list["Table"]], Classes]:
+        """Return the files of both splits, what is in them beside images, and the classes of both."""
+        division = divide_files(path, self.heldout_path, self.suffixes, self.splits)
+        places = {"train": division.train, **({"heldout": division.heldout} if division.heldout else {})}
+        first = self._columns(division.train[0])
+        tables = {name: [self._table(file, *first) for file in files] for name, files in places.items()}
+        classes = joined(_labels(found)[1] for found in tables.values())
+        check_alike(map(_part, chain(*tables.values())), classes, WITHOUT_LABELS)
+        return division, tables, classes
 
     def _columns(self, file: Path) -> tuple[str, str | None]:
         """Return the columns of images and labels."""
@@ -146,11 +159,11 @@ def _labels(tables: Sequence[Table]) -> tuple[np.ndarray, Classes]:
     return np.concatenate([recoded(table.labels, table.classes, classes) for table in tables]), classes
 
 
-def _hash(labels: Tensor) -> str:
-    return hashlib.sha256(labels.numpy().tobytes()).hexdigest()
+def _hash(labels: np.ndarray) -> str:
+    return hashlib.sha256(labels.tobytes()).hexdigest()
 
 
-def _rows(tables: Sequence[Table], wanted: Tensor, labels: Tensor, rendering: Rendering) -> Iterator[Entry]:
+def _rows(tables: Sequence[Table], wanted: np.ndarray, labels: np.ndarray, rendering: Rendering) -> Iterator[Entry]:
     """Yield the wanted rows of all files, in order."""
     rows = zip(wanted.tolist(), labels.tolist(), strict=True)
     for table in tables:

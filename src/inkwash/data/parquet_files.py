@@ -1,4 +1,4 @@
-"""Open Parquet files, and read labels and images from them; errors of disks and networks are no damage."""
+"""Open Parquet and Arrow files, and read labels and images from them; errors of disks and networks are no damage."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inkwash.data.arrow_files import SUFFIX, ArrowFile
 from inkwash.data.columns import images_of, partition_of, rows_at_once
 from inkwash.data.labels import Classes, from_column, from_words, names_in_metadata
 from inkwash.data.reading import BEGINNING, patiently, stranger
@@ -16,13 +17,15 @@ from inkwash.data.rendering import Rendering
 from inkwash.data.splits import COLUMNS, SPLIT_OF
 from inkwash.errors import UserError
 
+Opened = pq.ParquetFile | ArrowFile
+
 DIGITS = 18  # of a number that int64 holds whatever the digits
 # Exceptions of pyarrow for damaged files.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[pq.ParquetFile]:
+def opened(file: Path) -> Iterator[Opened]:
     """Open a Parquet file, and close it again. Raises UserError if it is not one."""
     shard = open_parquet(file)
     try:
@@ -31,24 +34,27 @@ def opened(file: Path) -> Iterator[pq.ParquetFile]:
         shard.close()
 
 
-def open_parquet(file: Path) -> pq.ParquetFile:
-    """Open a Parquet file. Raises UserError if it is not one."""
+def open_parquet(file: Path) -> Opened:
+    """Open a Parquet file, or an Arrow file by its name. Raises UserError if it is not one."""
     try:
         return patiently(lambda: _opened(file), str(file))
     except DAMAGE as error:
+        kind = "an Arrow file" if file.suffix == SUFFIX else "a Parquet file"
         with contextlib.suppress(OSError), open(file, "rb") as stream:
-            if known := stranger(stream.read(BEGINNING), expected="a Parquet file"):
-                raise UserError(f"{file} cannot be read as a Parquet file: it is {known[0]}; {known[1]}") from error
-        raise UserError(f"{file} cannot be read as a Parquet file: give another one, or fetch it again") from error
+            if known := stranger(stream.read(BEGINNING), expected=kind):
+                raise UserError(f"{file} cannot be read as {kind}: it is {known[0]}; {known[1]}") from error
+        raise UserError(f"{file} cannot be read as {kind}: give another one, or fetch it again") from error
 
 
-def _opened(file: Path) -> pq.ParquetFile:
+def _opened(file: Path) -> Opened:
+    if file.suffix == SUFFIX:
+        return ArrowFile(file)
     shard = pq.ParquetFile(file)
     _ = shard.schema_arrow  # is read only now
     return shard
 
 
-def labels_of(file: Path, shard: pq.ParquetFile, label: str | None) -> tuple[np.ndarray, Classes]:
+def labels_of(file: Path, shard: Opened, label: str | None) -> tuple[np.ndarray, Classes]:
     """Return the labels of a file's rows, int64, -1 where there is none, and their classes.
 
     Raises:
@@ -98,7 +104,7 @@ def told_by_a_column(files: Sequence[Path]) -> tuple[str, ...]:
     )
 
 
-def _extremes(shard: pq.ParquetFile) -> Iterator[tuple[str, str]]:
+def _extremes(shard: Opened) -> Iterator[tuple[str, str]]:
     """Yield (column, value) for the smallest and the largest values of columns named like splits, by row groups."""
     names = [name for name in shard.schema_arrow.names if name.lower() in COLUMNS]
     for number in range(shard.metadata.num_row_groups if names else 0):
@@ -128,7 +134,7 @@ class _Batches:
 
     def __init__(self, file: Path, image: str):
         self.file, self.image = file, image
-        self.shard: pq.ParquetFile | None = None
+        self.shard: Opened | None = None
         self.batches: Iterator[pa.RecordBatch] = iter(())
         self.done = 0
 

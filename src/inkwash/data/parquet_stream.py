@@ -6,11 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
 from inkwash.data.parquet import SUFFIXES, WITHOUT_LABELS
-from inkwash.data.parquet_files import DAMAGE, labels_of, open_parquet, opened, told_by_a_column
+from inkwash.data.parquet_files import DAMAGE, Opened, labels_of, open_parquet, opened, told_by_a_column
 from inkwash.data.reading import content_of, missing, named_file, patiently
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
@@ -124,7 +123,7 @@ class ParquetShards(Shards):
 
 
 @lru_cache(16)
-def _opened(file: Path, *_version: int) -> pq.ParquetFile:
+def _opened(file: Path, *_version: int) -> Opened:
     """Open a file; the last few stay open, because a footer may take as long to read as a row group."""
     return open_parquet(file)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from inkwash.data.unseen import unseen
 from inkwash.errors import UserError
 
+# What map and filter of Hugging Face datasets leave beside the files of save_to_disk.
+LEFT_OVER = re.compile(r"(cache-|tmp)[^.]*\.arrow")
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 AN_ADDRESS = "it is an address, not a path: fetch the files first, and give the folder"
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
@@ -86,6 +88,7 @@ def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files of a folder that end in one of the suffixes, without any those of its subfolders."""
     for names in (folder.iterdir(), folder.rglob("*")):
         found = [file for file in names if file.name.lower().endswith(suffixes) and not file.is_dir()]
+        found = [file for file in found if not LEFT_OVER.fullmatch(file.name)]
         if found := [file for file in found if not unseen(file.relative_to(folder).parts)]:
             return found
     return []
@@ -100,11 +103,20 @@ def _advice(path: Path, suffixes: tuple[str, ...]) -> str:
     if is_address(path):
         return AN_ADDRESS
     if arrow := next(path.rglob("*.arrow"), None):
-        return (
-            f"{arrow} is of save_to_disk of Hugging Face datasets: write it as Parquet, "
-            f"datasets.load_from_disk('{arrow.parent}').to_parquet('train.parquet')"
-        )
+        return f"{arrow} is of save_to_disk of Hugging Face datasets: use data=hf"
     packed = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PACKED) if path.is_dir() else []
     if packed:
         return f"{packed[0]} is compressed, unpack it first"
     return f"give a {suffixes[0]} file, a folder of them or a quoted glob"
+
+
+def absolute(path: str | None) -> Path | None:
+    """Return the absolute path; None for None."""
+    return Path(path).expanduser().absolute() if path else None
+
+
+def given(path: str | None) -> Path:
+    """Return data.path as an absolute path. Raises UserError if it is missing."""
+    if (place := absolute(path)) is None:
+        raise UserError("data.path is missing: add data.path=... (a file, a folder or a quoted glob)")
+    return place

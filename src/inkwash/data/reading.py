@@ -120,6 +120,21 @@ def content_of(file: Path) -> bytes:
     return file.read_bytes()
 
 
+def version_of(file: Path) -> tuple[str, int, int]:
+    """Return (path, size, time of change in ns), which tells one state of a file from another.
+
+    Raises:
+        UserError: it is not a regular file.
+    """
+    try:
+        state = file.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is a link to a file that does not exist: remove it from data.path") from error
+    if not stat.S_ISREG(state.st_mode):  # reading from a pipe may never end
+        raise UserError(f"{file} is a pipe, a socket or a device: remove it from data.path")
+    return str(file), state.st_size, state.st_mtime_ns
+
+
 def stranger(content: bytes, expected: str = "") -> tuple[str, str] | None:
     """Return what the first bytes of a file show it to be, and what to do; None if they show nothing known.
 

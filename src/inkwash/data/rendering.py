@@ -93,6 +93,9 @@ class Rendering:
         return Image.alpha_composite(below, image).convert("RGB")
 
 
+AS_IT_IS = Rendering()
+
+
 def colour_levels(image: Image.Image, kind: str | None, content: bytes) -> np.ndarray:
     """Return all bits of a colour image, uint8 or uint16 (H, W, 3); of 16 bits Pillow itself drops the low byte.
 

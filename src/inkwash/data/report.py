@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.data.encoded import extremes
+from inkwash.data.decoded import extremes
 from inkwash.data.facts import Facts, facts_of
 from inkwash.data.images import Images
 from inkwash.data.module import ImageDataModule
@@ -49,6 +49,7 @@ class Report:
 
     classes: names of the labels, str(label) for those without a name.
     suspicious: sentences about what may be a mistake.
+    used: the network is given the classes.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Report:
     train: SplitReport
     heldout: SplitReport
     suspicious: list[str]
+    used: bool = True
 
     def plain(self) -> dict[str, Any]:
         """Return the report as JSON has it, with its text, for pages that show it."""
@@ -77,7 +79,7 @@ def report_of(data: ImageDataModule) -> Report:
     train, heldout = (
         _split_report(loaded[name], labels[name], facts[name], samples[name], count) for name in ("train", "heldout")
     )
-    report = Report(type(data.source).__name__, classes, bool(names), train, heldout, [])
+    report = Report(type(data.source).__name__, classes, bool(names), train, heldout, [], data.num_classes is not None)
     found = [*suspicions(report, data.num_classes, samples["train"])]
     found += [*odd_names(names), *leaks(*(digests_of(split) for split in loaded.values()))]
     found += enlarged(train.sizes[0] if train.sizes else None, data.shape)
@@ -177,7 +179,7 @@ def _classes(report: Report) -> str:
     if not sum(report.train.counts) + sum(report.heldout.counts):
         return "none"
     counted = [f"{name} {count:,}" for name, count in zip(report.classes, report.train.counts, strict=True)]
-    return f"{len(counted)}: {_list(counted, SHOWN)}"
+    return f"{len(counted)}{'' if report.used else ', not used'}: {_list(counted, SHOWN)}"
 
 
 def _list(names: list[str], shown: int = 5) -> str:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inkwash.data.decode import AS_IT_IS, CorruptImageError, decode
+from inkwash.data.decode import CorruptImageError, decode
 from inkwash.data.facts import Facts
 from inkwash.data.opening import pages_of, size_of
-from inkwash.data.rendering import Rendering
+from inkwash.data.rendering import AS_IT_IS, Rendering
 from inkwash.data.shards import Shards
 from inkwash.data.suspicions import of_pages
 from inkwash.errors import UserError

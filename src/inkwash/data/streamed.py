@@ -8,22 +8,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from inkwash.data.caches import ensure, locked
-from inkwash.data.encoded import DECODER, absolute, given, undamaged, version_of
+from inkwash.data.caches import ensure, locked, undamaged
+from inkwash.data.encoded import DECODER
 from inkwash.data.facts import Facts, Tally
-from inkwash.data.heldout_draw import rows_of
-from inkwash.data.labels import check_alike, joined
+from inkwash.data.labels import Classes, check_alike, joined, recoded
+from inkwash.data.paths import absolute, given
+from inkwash.data.reading import version_of
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import AUTO, Division, check_splits, divide_files
-from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.files import replacing
+
+if TYPE_CHECKING:
+    from inkwash.data.stream import Stream
 
 FORMAT = 4  # of an index: raise it if its content changes
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class StreamedSource(ABC):
         rendering: what black, white and background say (rendering.py).
     """
 
+    finds_labels = True  # `labels`, by which the command finds data.num_classes
     suffixes: tuple[str, ...]  # of the files in a folder
     without_labels: str  # how to use no labels, for errors
 
@@ -83,8 +87,10 @@ class StreamedSource(ABC):
     def shards(self, files: Sequence[Path], index: Index) -> Shards:
         """Return the reader of the files."""
 
-    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> Stream:
+    def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> "Stream":
         """Load the images of a split (see `Source.load`)."""
+        from inkwash.data.stream import Stream  # not at the top: it imports torch
+
         division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
         files = division.heldout or division.train if split == "heldout" else division.train
         directory = self._indexed(files, division.origins[split])
@@ -107,6 +113,30 @@ class StreamedSource(ABC):
                 f"{len(stream):,}", len(index.blocks), len(files), stream.capacity, stream.memory / 1e6,
             )  # fmt: skip
         return stream
+
+    def labels(self, path: str | None) -> tuple[np.ndarray, Classes]:
+        """Return the labels of the images of both splits, and the names of the classes, without reading an image.
+
+        The command calls it before there is a run, for data.num_classes=auto (commands/auto_data.py); no torch.
+
+        Returns:
+            int64 (N,), -1 where an image has none.
+
+        Raises:
+            NoClassesError: there are no labels, or none that are numbers or names of classes.
+            UserError: the files cannot be read.
+        """
+        division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
+        sets = [(division.train, "train"), *([(division.heldout, "heldout")] if division.heldout else [])]
+        found = []
+        for files, split in sets:
+            directory = self._indexed(files, division.origins[split])
+            with undamaged(directory):
+                index = Index(directory)
+                found.append((index.part(files), np.array(index.images[:, 0])))
+        classes = joined(part.classes for part, _ in found)
+        check_alike([part for part, _ in found], classes, self.without_labels)
+        return np.concatenate([recoded(labels, part.classes, classes) for part, labels in found]), classes
 
     def _facts(self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int) -> Facts:
         """Return what was found; the classes are those of both splits."""
@@ -152,8 +182,10 @@ class StreamedSource(ABC):
         drawn = f"{split}-{self.heldout_fraction}{'-stratified' if self.stratified else ''}.npy"
         path = directory / ("all.npy" if whole else drawn)
         if not path.exists():
-            labels = torch.from_numpy(np.array(index.images[:, 0]))
-            part = rows_of(split, labels, self.heldout_fraction, self.stratified)
+            from inkwash.data.heldout_draw import rows_of  # not at the top: it imports torch
+
+            labels = np.array(index.images[:, 0])
+            part = rows_of(split, labels, self.heldout_fraction, self.stratified).numpy()
             rows = np.arange(len(labels)) if whole else np.flatnonzero(part)
             if not os.access(directory, os.W_OK):  # another user's, or on a read-only disk
                 return rows

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inkwash.data import tar
-from inkwash.data.labels import Classes, from_words
+from inkwash.data.labels import Classes, NoClassesError, from_words
 from inkwash.data.tar import Member
 from inkwash.errors import UserError
 
@@ -21,6 +21,10 @@ KEYS = (
     "category", "class_name", "label_name", "classname",
 )  # fmt: skip
 LONGEST = 200  # letters of a name; what is longer is a text
+
+
+class FractionError(ValueError):
+    """A label is a number that is not whole."""
 
 
 class Sample(NamedTuple):
@@ -107,10 +111,14 @@ class Labels:
                 return self._of_json(tar.content_of(self.file, notes))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             wanted = "a number" if self.wanted == "cls" else f"{self.wanted} with a number"
-            raise UserError(
+            message = (
                 f"the label of {sample.key} in {self.file} is not {wanted} or a name: set data.source.label=cls, to an "
                 "extension, to a key of the .json files, or to null to train without labels"
-            ) from error
+            )
+            if isinstance(error, FractionError):
+                reason = f"the label of {sample.key} in {self.file} is {error}, which is not a whole number"
+                raise NoClassesError(message, reason) from error
+            raise UserError(message) from error
         return None
 
     def _of_json(self, text: bytes) -> int | str | None:
@@ -151,8 +159,8 @@ def _of_text(text: str) -> int | str:
         return _number(int(whole[1]))
     if not 0 < len(text) <= LONGEST or not text.isprintable() or text[0] in "[{":
         raise ValueError(text)
-    if re.fullmatch(r"[-+]?[0-9.]*[0-9][0-9.]*(e[-+]?[0-9]+)?", text):  # a fraction
-        raise ValueError(text)
+    if re.fullmatch(r"[-+]?[0-9.]*[0-9][0-9.]*(e[-+]?[0-9]+)?", text):
+        raise FractionError(text)
     return text
 
 
@@ -167,6 +175,8 @@ def _plain(value: object) -> int | str | None:
         return _of_text(value)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(value)
+    if value != int(value):
+        raise FractionError(value)
     return _number(int(value))

@@ -8,8 +8,9 @@ from inkwash.images import ImageSplit
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.extractors.classifier import ClassifierFeatures, check_data
 from inkwash.metrics.extractors.pyramid import PyramidFeatures
-from inkwash.metrics.extractors.weights import find_weights, reachable
+from inkwash.metrics.extractors.weights import find_weights
 from inkwash.metrics.ranks import largest
+from inkwash.network import reachable
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,8 @@
 """Weights of published networks: downloaded once for a machine, and compared with their sha256 before each use."""
 
-import contextlib
 import hashlib
-import threading
-from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
-from urllib.request import Request, urlopen
 
 import torch
 from filelock import FileLock
@@ -59,22 +55,6 @@ def find_weights(published: Published, path: str | None = None, sha256: str | No
             f"{published.sha256[:12]}: download {published.url} anew, or {remedy}"
         )
     return file, digest
-
-
-def reachable(url: str, seconds: float = 3.0) -> bool:
-    """Tell whether a server answers to a request for a file's headers within so many seconds."""
-    answered = threading.Event()
-
-    def ask() -> None:
-        with contextlib.suppress(OSError, ValueError, HTTPException):  # a URLError is an OSError
-            urlopen(Request(url, method="HEAD"), timeout=seconds).close()
-            answered.set()
-
-    # In a thread of its own, because the search for a name's address knows no time limit.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return answered.is_set()
 
 
 def _downloaded(published: Published) -> Path:
