@@ -5,7 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from inkwash.data.files import read_images
 from inkwash.editing.masks import REGIONS, Mask
+from inkwash.editing.tasks import Inpaint
 from inkwash.errors import UserError
 
 
@@ -42,3 +44,48 @@ def test_unusable_masks_end_in_a_sentence(tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UserError, match="cannot be read as an image"):
         Mask(str(tmp_path / "text.png"))(8, 8)
+
+
+# --- Of a photo's own size --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(30, 48), (48, 30), (16, 31)])
+def test_a_mask_of_the_photos_size_is_cropped_and_scaled_with_it(tmp_path, size):
+    """A photo that is its own mask: white where it is to be painted."""
+    height, width = size
+    levels = np.zeros(size, np.uint8)
+    levels[height // 4 : height // 2, width // 3 :] = 255
+    for name in ("photo", "mask"):
+        Image.fromarray(levels).save(tmp_path / f"{name}.png")
+    photos = read_images(str(tmp_path / "photo.png"), (1, 8, 8), 1)
+    mask = Mask(str(tmp_path / "mask.png"))
+    mask.fit_to(photos.sizes())
+    assert torch.equal(mask(8, 8), photos[0][0] >= 128)
+    assert 0 < int(mask(8, 8).sum()) < 64
+
+
+def test_a_mask_of_the_photos_proportions_will_do(tmp_path):
+    Image.new("L", (24, 15), 255).save(tmp_path / "half.png")
+    mask = Mask(str(tmp_path / "half.png"))
+    mask.fit_to([(31, 48), (62, 97)])
+    assert mask(8, 8).all()
+    mask.fit_to([(31, 48), (48, 31)])
+    with pytest.raises(UserError, match="images are 8 x 8: give a mask of their size, or of the photo's, 48 x 31"):
+        mask(8, 8)
+
+
+def test_a_mask_lies_as_its_exif_says(tmp_path):
+    levels = np.zeros((4, 6), np.uint8)
+    levels[:, :2] = 255
+    exif = Image.Exif()
+    exif[274] = 6  # turn by a quarter clockwise
+    Image.fromarray(levels).save(tmp_path / "turned.png", exif=exif)
+    assert Mask(str(tmp_path / "turned.png"))(6, 4).tolist() == [[True] * 4] * 2 + [[False] * 4] * 4
+
+
+def test_inpainting_takes_the_size_of_its_photos(tmp_path):
+    Image.new("L", (12, 6), 255).save(tmp_path / "mask.png")
+    task = Inpaint(str(tmp_path / "mask.png"), 1, 1)
+    task.take_sizes(lambda: [(60, 120)])
+    assert task.mask(8, 8).all()
+    Inpaint("left", 1, 1).take_sizes(lambda: pytest.fail("a region has no size"))

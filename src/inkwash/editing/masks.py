@@ -1,10 +1,11 @@
 """Masks of inpainting: the part of an image to paint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from inkwash.errors import UserError
@@ -20,7 +21,10 @@ REGIONS = {
 
 
 class Mask:
-    """Mask of the part to paint: a region by name, or the white part of an image file of the images' size.
+    """Mask of the part to paint: a region by name, or the white part of an image file.
+
+    The file has the size of the images, or that of the photos they were made of (`fit_to`): then it is scaled and
+    cropped as they were.
 
     Raises:
         UserError: there is neither such a region nor such a file.
@@ -29,16 +33,19 @@ class Mask:
     def __init__(self, name: str):
         if name not in REGIONS and not Path(name).expanduser().is_file():
             raise UserError(f"task.mask={name} must be {', '.join(REGIONS)} or an image file, white where to paint")
-        self.name = name
+        self.name, self.photos = name, ()
+
+    @property
+    def is_file(self) -> bool:
+        return self.name not in REGIONS
+
+    def fit_to(self, photos: Sequence[tuple[int, int]]) -> None:
+        """Take masks of the size of photos, (height, width) as they are in their files, and of the same proportions."""
+        self.photos = tuple(dict.fromkeys(photos))
 
     def __call__(self, height: int, width: int) -> Tensor:
         """Return the mask, bool (height, width), True where to paint."""
-        mask = self._region(height, width) if self.name in REGIONS else self._file()
-        if mask.shape != (height, width):
-            raise UserError(
-                f"task.mask={self.name} is {mask.shape[0]} x {mask.shape[1]} pixels (height x width), but the images "
-                f"are {height} x {width}: give a mask of their size"
-            )
+        mask = self._file(height, width) if self.is_file else self._region(height, width)
         if not bool(mask.any()):
             raise UserError(f"task.mask={self.name} is black everywhere: make white what is to be painted")
         return mask
@@ -49,10 +56,24 @@ class Mask:
         mask[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = True
         return mask
 
-    def _file(self) -> Tensor:
+    def _file(self, height: int, width: int) -> Tensor:
         try:
             with Image.open(Path(self.name).expanduser()) as file:
-                levels = np.asarray(file.convert("L"))
+                image = ImageOps.exif_transpose(file).convert("L")
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ... : the file is at fault
             raise UserError(f"task.mask={self.name} cannot be read as an image: give another file") from error
-        return torch.from_numpy(levels >= 128)
+        if image.size != (width, height):
+            self._check_size(image.height, image.width, f"{height} x {width}")
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)  # as data/decode.py does
+        return torch.from_numpy(np.asarray(image) >= 128)
+
+    def _check_size(self, height: int, width: int, images: str) -> None:
+        """Raise UserError unless a mask of this size has the proportions of every photo, to a pixel."""
+        others = [photo for photo in self.photos if abs(photo[0] * width / photo[1] - height) > 1]
+        if self.photos and not others:
+            return
+        shown = f", or of the photo's, {others[0][0]} x {others[0][1]}" if others else ""
+        raise UserError(
+            f"task.mask={self.name} is {height} x {width} pixels (height x width), but the images are {images}: give a "
+            f"mask of their size{shown}"
+        )

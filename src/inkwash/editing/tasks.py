@@ -1,7 +1,7 @@
 """Tasks of `make sample`: images from noise, or from other images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,6 +38,13 @@ class Task(ABC):
             x_0: (n, inputs, C, H, W) in [-1, 1].
             noise: standard normal images, (n, C, H, W) at every call.
             y: labels (n, inputs), (n, 1) without inputs, -1 for no label; None for a network without classes.
+        """
+
+    def take_sizes(self, sizes: Callable[[], Sequence[tuple[int, int]]]) -> None:  # noqa: B027 - most need nothing
+        """Do what depends on the size of the input images before they were scaled and cropped.
+
+        Args:
+            sizes: returns height and width of each of them.
         """
 
     def spacing(self, sampler: Sampler) -> Spacing:
@@ -83,6 +90,10 @@ class Inpaint(Task):
         repaint = RePaint(painter.sampler, x_0, unknown, self.resamples, self.jump_length)
         painted = painter(noise, _column(y, 0), repaint)
         return torch.stack([x_0, x_0.masked_fill(unknown, 0), painted], dim=1)
+
+    def take_sizes(self, sizes: Callable[[], Sequence[tuple[int, int]]]) -> None:
+        if self.mask.is_file:
+            self.mask.fit_to(sizes())
 
     def spacing(self, sampler: Sampler) -> Spacing:
         return Resampled(sampler.spacing, self.resamples, self.jump_length)

@@ -124,7 +124,11 @@ def choose_inputs(
     else:
         needed = count * task.inputs
         known = classes if label is None and run.num_classes is not None else None
-        source, order = named_images(task.images, run, needed, known) if task.images else heldout_images(run, needed)
+        if task.images:
+            source, order = named_images(task.images, run, needed, known)
+            task.take_sizes(source.sizes)
+        else:
+            source, order = heldout_images(run, needed)
         images = Rows(source, order, count, task.inputs)
         y = images.labels()
     if run.num_classes is None:
