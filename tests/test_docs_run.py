@@ -31,6 +31,7 @@ NOT_RUN = {
     "data=cifar10": "downloads CIFAR-10 and Inception's weights",
     "experiment=mnist": "downloads MNIST",
     "data=fashion_mnist": "downloads Fashion-MNIST",
+    "data.path=uoft-cs/cifar10": "downloads CIFAR-10",
     "launcher=gpus": "needs GPUs",
     "launcher=slurm": "needs SLURM: tests/cluster",
     "trainer=multi_node": "needs two machines: tests/cluster",
@@ -114,6 +115,11 @@ def make_images(place: Path) -> None:
         image.save(place / "DIR" / f"{i}.png")
     column = [{"bytes": encoded(image), "path": None} for image in pictures((32, 32, 3), 60)]
     pq.write_table(pa.table({"image": column, "label": [i % 10 for i in range(60)]}), place / "train.parquet")
+    flowers = place / "home" / "flowers" / "data-00000-of-00001.arrow"
+    flowers.parent.mkdir()
+    table = pa.table({"image": column, "label": [i % 10 for i in range(60)]})
+    with pa.OSFile(str(flowers), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
     shards = place / "home" / "shards"
     shards.mkdir()
     with tarfile.open(shards / "shard-0000.tar", "w") as tar:

@@ -1,6 +1,7 @@
 """From a folder of images to samples by a class's name: the report of a data set, and the names of its classes."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -96,12 +97,49 @@ def test_a_class_is_sampled_by_its_name(commands, trained):
     assert "did you mean dog?" in commands(*draw, "label=dgo").error
 
 
-def test_without_a_shape_the_images_suggest_one(commands):
-    wanted = (
+FOUND = [
+    "data.num_classes=2: cat, dog; data.num_classes=null trains without classes",
+    "data.shape=[3,8,8]: the 34 images looked at are 8 x 8 pixels (height x width), colour; data.shape=... for another",
+]
+
+
+def test_a_path_alone_is_enough(commands, place):
+    """And what was found stays the run's own, whatever is added to the folder."""
+    ended = commands("train", *TRAIN, *DATA[:2], "run=alone")
+    assert ended.code == 0, ended.text
+    assert ended.text.splitlines()[:2] == FOUND
+    run = RunDirectory(place / "runs/alone")
+    data = run.config["data"]
+    assert (data["shape"], data["num_classes"], run.config["model"]["num_classes"]) == ([3, 8, 8], 2, 2)
+    owl = place / "animals/train/owl/0.png"
+    owl.parent.mkdir()
+    owl.write_bytes((place / "animals/train/cat/0.png").read_bytes())
+    again = commands("train", *TRAIN, *DATA[:2], "run=alone", "trainer.max_steps=5")
+    shutil.rmtree(owl.parent)
+    assert "labels go up to 2" in again.error  # no network for two classes can learn three
+    ended = commands("train", *TRAIN, *DATA[:2], "run=alone", "trainer.max_steps=5")
+    assert ended.code == 0, ended.text
+    assert "data.num_classes" not in ended.text
+    assert run.summary["steps"] == 5
+
+
+def test_data_are_described_by_their_path_alone(commands):
+    assert commands("data", *DATA[:2], "out=by_path").text.splitlines()[:2] == FOUND
+
+
+def test_a_start_that_fails_leaves_nothing(commands, place):
+    before = sorted((place / "runs").iterdir())
+    for wrong in ("data.num_classes=3", "data.path=nowhere", "data.shape=[1,8,8]", "data.shape=[3,7,7]"):
+        assert commands("train", *TRAIN, *DATA[:2], "data.shape=[3,8,8]", wrong).error
+    assert sorted((place / "runs").iterdir()) == before
+
+
+def test_a_shape_without_a_value_is_suggested(commands):
+    """In a YAML of one's own."""
+    assert commands("train", *DATA[:2], "data.shape=???").error == (
         "error: data.shape has no value yet: the 34 images looked at are 8 x 8 pixels (height x width), colour: pass "
+        "data.shape=[3,8,8]"
     )
-    for command in ("train", "data"):
-        assert commands(command, *DATA[:2]).error == f"{wanted}data.shape=[3,8,8]"
 
 
 def test_channels_come_first(commands):

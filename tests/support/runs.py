@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from inkwash.commands import train
+from inkwash.commands.auto_data import find, is_auto, with_stand_ins
 from inkwash.config.paths import config_dir
 from inkwash.config.validate import check
 from inkwash.runs.directory import RunDirectory
@@ -39,6 +40,10 @@ def composed(*overrides: str, config_name: str = "train") -> dict:
     assert train  # its import registers the schema and the resolver
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose(config_name, list(overrides))
+    check(with_stand_ins(config))
+    if is_auto(config) and Path(str(config.data.path)).expanduser().exists():
+        find(config)
+    config = with_stand_ins(config)
     check(config)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)

@@ -6,9 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from inkwash.commands.auto_data import check_shape, find, with_stand_ins
 from inkwash.config import cli
 from inkwash.config.validate import check
-from inkwash.data.peek import advice
 from inkwash.errors import UserError, user_error
 from inkwash.files import make_folder, write_text
 from inkwash.launch.environment import RankEnv
@@ -17,31 +17,13 @@ from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, new_directory, stamp
 
 
-def check_shape(config: DictConfig) -> None:
-    """Raise UserError that suggests a shape if data.shape has no value but data.path has images."""
-    plain: Any = OmegaConf.to_container(config, resolve=False)
-    data = plain.get("data")
-    shape: Any = data.get("shape") if isinstance(data, dict) else None
-    if _channels_last(shape):
-        raise UserError(
-            f"data.shape={shape} is [channels, height, width]: channels come first, data.shape={[shape[2], *shape[:2]]}"
-        )
-    if not isinstance(data, dict) or data.get("shape") != "???" or data.get("path") in ("???", None):
-        return
-    if found := advice(str(OmegaConf.select(config, "data.path"))):
-        raise UserError(f"data.shape has no value yet: {found}")
-
-
-def _channels_last(shape: Any) -> bool:
-    """Tell whether a shape looks like [height, width, channels]."""
-    numbers = isinstance(shape, list) and len(shape) == 3 and all(isinstance(size, int) for size in shape)
-    return numbers and shape[2] in (1, 3, 4) and min(shape[:2]) > 4
-
-
 def data(config: DictConfig) -> None:
     """Print what a data set is, and write OUT/report.json and OUT/grid.png, images as the network sees them."""
     try:
         check_shape(config)
+        check(with_stand_ins(config))
+        for line in find(config):
+            say(line)
         check(config)
         if RankEnv.given() is not None:
             raise UserError("data looks at images in a process of its own: run it once, without torchrun or srun")

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash.commands.data import check_shape
+from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
 from inkwash.config import cli
 from inkwash.config.own_folders import take_flags
 from inkwash.config.validate import check
@@ -63,9 +63,14 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         mine, env = list(HydraConfig.get().overrides.task), RankEnv.given()
         check_rank_env(env, config.trainer)
         configs = [(mine, config), *((more, compose("evaluate", more)) for more in others)]
+        said: dict[str, None] = {}
         for _, composed in configs:
             check_shape(composed)
+            check(with_stand_ins(composed))
+            said |= dict.fromkeys(find_data(composed))
             check(composed)
+        if env is None or env.rank == 0:
+            print(*said, sep="\n", end="\n" * bool(said))
         plans = [plan(composed, overrides) for overrides, composed in configs]
         names = names_of([overrides for overrides, _ in configs])
         common, cells = plans[0][0], [{"name": n, **cell} for n, (_, cell) in zip(names, plans, strict=True)]
@@ -90,6 +95,14 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
     patterns = ("table.*", "*.png", "report.html")
     files = ", ".join(path.name for pattern in patterns for path in sorted(directory.glob(pattern)))
     print(f"{directory}    {files}")
+
+
+def find_data(config: DictConfig) -> list[str]:
+    """Replace what is `auto` in the data to compare with, in the shape of the run; return what is to be said."""
+    if not is_auto(config):
+        return []
+    shape = RunDirectory.find(config.run).config["data"]["shape"] if config.run is not None else None
+    return find(config, None if shape is None else {"shape": shape})
 
 
 def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

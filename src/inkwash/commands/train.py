@@ -15,13 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.data import check_shape
+from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
 from inkwash.config import cli
 from inkwash.config.renames import in_todays_names
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.validate import check_training
 from inkwash.errors import UserError, user_error
 from inkwash.launch.environment import RankEnv, check_rank_env, slurm_run_name
+from inkwash.launch.report import say
 from inkwash.launch.signals import STOPPED
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
@@ -149,9 +150,10 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
         stack: locks the directory for this process until it is closed; then the page is written with the outcome.
     """
     check_shape(config)
-    check_training(config)
+    check_training(with_stand_ins(config))
     check_rank_env(env, config.trainer)
     run = job_directory() if is_multirun() else named_directory(config, env)
+    find_data(config, run, env)
     if run is not None and not leads(env):
         return run
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -182,6 +184,17 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     if not is_multirun():
         run.point_latest()
     return run
+
+
+def find_data(config: DictConfig, run: RunDirectory | None, env: RankEnv | None) -> None:
+    """Replace what is `auto` in config.data, by the run's own values if it goes on, and say what was found."""
+    if not is_auto(config):
+        return
+    goes_on = run is not None and run.checkpoints.newest_first()
+    for line in find(config, run.config["data"] if run is not None and goes_on else None):
+        if leads(env):
+            say(line)
+    check_training(config)
 
 
 def job_directory() -> RunDirectory:
