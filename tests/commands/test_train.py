@@ -139,6 +139,34 @@ def test_a_refused_start_leaves_no_directory(start):
     assert not RUN.exists()
 
 
+def test_a_failure_before_the_first_step_leaves_no_directory(start):
+    assert start(lambda directory: 1)[0] == 1
+    assert not Path("runs").exists()
+    assert start(trained, run="before")[0] == 0
+    with pytest.raises(RuntimeError):
+        start(lambda directory: exec("raise RuntimeError"))
+    assert start(lambda directory: sys.exit(130))[0] == 130
+    assert [path.name for path in Path("runs").iterdir() if not path.is_symlink()] == ["before"]
+    assert Path("runs/latest").readlink() == Path("before")
+
+
+@pytest.mark.parametrize("left", ["metrics.csv", "samples/step-00000001.png", "checkpoints/last.ckpt", "wandb/x"])
+def test_a_failure_of_a_training_that_has_begun_keeps_what_it_has(start, left):
+    def ranks(directory):
+        (directory / left).parent.mkdir(exist_ok=True)
+        (directory / left).touch()
+        return 1
+
+    assert start(ranks)[0] == 1
+    assert RunDirectory(RUN).status["state"] == "failed"
+    assert (RUN / left).exists()
+
+
+def test_a_failed_job_of_a_sweep_keeps_its_directory(start, sweeps):
+    assert start(lambda directory: 1)[0] == 0
+    assert RunDirectory(RUN).status["state"] == "failed"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}"])
 def test_a_job_of_a_sweep_with_a_damaged_record_fails_alone(start, sweeps, content):
     RUN.mkdir(parents=True)

@@ -6,6 +6,7 @@ combination.
 
 import contextlib
 import os
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -26,7 +27,7 @@ from inkwash.launch.report import say
 from inkwash.launch.signals import STOPPED
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
-from inkwash.runs.directory import RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
+from inkwash.runs.directory import DONE, RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
 from inkwash.runs.lock import OccupiedError, alone
 from inkwash.runs.provenance import provenance
 from inkwash.runs.resume_check import check_files, check_resume, measured_as_before, put_back, remembered
@@ -121,6 +122,24 @@ def write_failure(run: RunDirectory, error: str) -> None:
             run.write_status("failed", error=error)
 
 
+def drop_failed_start(run: RunDirectory, latest: str | None) -> None:
+    """Delete the new directory of a training that has ended before its first step; its error was printed.
+
+    Args:
+        latest: where runs/latest led before.
+    """
+    if run.status["state"] in DONE or run.has_begun:
+        return
+    shutil.rmtree(run.path, ignore_errors=True)
+    if run.latest == run.path.name:
+        with contextlib.suppress(OSError):
+            (run.path.parent / "latest").unlink()
+        if latest is not None:
+            run.point_latest(latest)
+    with contextlib.suppress(OSError):  # there are other runs
+        run.path.parent.rmdir()
+
+
 def renew_page(run: RunDirectory) -> None:
     """Write report.html anew if the training wrote one; nothing that fails here fails the job."""
     if not run.report_path.exists():
@@ -147,7 +166,8 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     """Check everything that needs no torch, choose the run directory and write what the ranks read there.
 
     Args:
-        stack: locks the directory for this process until it is closed; then the page is written with the outcome.
+        stack: locks the directory for this process until it is closed; then the page is written with the outcome, and
+            a new directory in which no training has begun is deleted.
     """
     check_shape(config)
     check_training(with_stand_ins(config))
@@ -165,13 +185,16 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
             raise UserError("resume=must needs the name of a run: pass run=NAME")
         run = RunDirectory(new_directory(RUNS, made_up_name()))
         stack.enter_context(alone(run))
+        is_new = True
     else:
         check_files(run)
-        if not run.path.exists():
+        if is_new := not run.path.exists():
             check_resume(run, config.resume, plain)  # before there is anything to leave behind
         run.path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(alone(run))
         check_resume(run, config.resume, plain)
+    if is_new and not is_multirun() and env is None:  # else other ranks may still write to it
+        stack.callback(drop_failed_start, run, run.latest)
     stack.callback(renew_page, run)  # called after put_back
     if run.checkpoints.newest_first():
         plain = measured_as_before(run.config, plain, typed())

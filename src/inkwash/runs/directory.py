@@ -201,11 +201,24 @@ class RunDirectory:
         """The files of checkpoints/."""
         return CheckpointFolder(self.path / "checkpoints")
 
-    def point_latest(self) -> None:
-        """Make runs/latest a link to this directory."""
+    @property
+    def has_begun(self) -> bool:
+        """Whether a training has left numbers, images, checkpoints or records of W&B here."""
+        left = (self.metrics_csv, self.metrics_jsonl, self.samples, self.path / "wandb")
+        return any(path.exists() for path in left) or bool(self.checkpoints.newest_first())
+
+    @property
+    def latest(self) -> str | None:
+        """The name of the run that runs/latest leads to; None without such a link."""
+        with contextlib.suppress(OSError):
+            return os.readlink(self.path.parent / "latest")
+        return None
+
+    def point_latest(self, name: str | None = None) -> None:
+        """Make runs/latest a link to this directory, or to the one of another name beside it."""
         link = self.path.parent / f".latest-{os.getpid()}"
         with contextlib.suppress(OSError):
-            link.symlink_to(self.path.name)
+            link.symlink_to(name or self.path.name)
             os.replace(link, self.path.parent / "latest")
 
 
