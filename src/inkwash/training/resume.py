@@ -19,6 +19,7 @@ from inkwash.runs import resume_check
 from inkwash.runs.directory import RunDirectory, find_weights
 from inkwash.tracking.csv_logger import MetricsCsv
 from inkwash.training.compute_mode import ComputeMode
+from inkwash.training.initial_weights import take_weights
 from inkwash.training.module import NUM_SHARDS, DiffusionModule
 
 log = logging.getLogger(__name__)
@@ -64,11 +65,20 @@ class ResumePlan:
         """
         if self.path is None:
             if self.init_from is not None:
-                start_from(self.init_from, module)
+                self._start_from(self.init_from, module)
             return
         check_state(self.stored["state_dict"], module)
         if self.stored.get("images", data.train.fingerprint) != data.train.fingerprint:
             log.warning("the training images are not those of the checkpoint: the files of data.path have changed")
+
+    def _start_from(self, path: Path, module: DiffusionModule) -> None:
+        """Load the averaged weights of a checkpoint, or of the newest one of a run, into a new run's module."""
+        newest = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
+        if newest is None:
+            raise UserError(
+                f"init_from={path} has no checkpoint yet: train that run first, or pass init_from=FILE.ckpt"
+            )
+        take_weights(*newest, module)
 
 
 def plan(run: RunDirectory, config: dict[str, Any], world_size: int) -> ResumePlan:
@@ -156,30 +166,3 @@ def _step_of(line: str) -> int:
         return int(record["step"]) if whole else -1
     except (ValueError, TypeError, LookupError, OverflowError):
         return -1
-
-
-def start_from(path: Path, module: DiffusionModule) -> None:
-    """Load the averaged weights of a checkpoint into a new run, into its network and its average; nothing else.
-
-    Args:
-        path: the file, or a run directory, for its newest checkpoint.
-
-    Raises:
-        UserError: it is a checkpoint of another network.
-    """
-    newest = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
-    if newest is None:
-        raise UserError(f"init_from={path} has no checkpoint yet: train that run first, or pass init_from=FILE.ckpt")
-    path, stored = newest
-    prefix = "ema_denoiser."
-    state = {name[len(prefix) :]: value for name, value in stored["state_dict"].items() if name.startswith(prefix)}
-    for denoiser in (module.denoiser, module.ema_denoiser):
-        try:
-            check_state(state, denoiser)
-        except UserError as error:
-            raise UserError(f"init_from={path} is of another network: choose its model") from error
-        denoiser.load_state_dict(state)
-    log.info("weights      of %s, averaged, after step %d", path, stored["global_step"])
-    configs = (stored.get("config", {}), module.config)
-    for change in resume_check.changes(*({key: c.get(key) for key in ("schedule", "prediction")} for c in configs)):
-        log.info("differs      %s: %s there, %s here", change.key, change.old, change.new)
