@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tqdm import tqdm
+
 from inkwash.files import NAMES
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import OccupiedError, claim
@@ -23,6 +25,22 @@ NOISE = (
 )
 
 
+def quieten() -> None:
+    """Leave out what Lightning says of itself, and its warnings that do not help a user."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in NOISE:
+        warnings.filterwarnings("ignore", text)
+
+
+class BesideBar(logging.StreamHandler):
+    """Handler whose messages begin on a line of their own: a progress bar on that line is drawn anew below them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 @contextmanager
 def logging_of(directory: Path, rank: int) -> Iterator[None]:
     """Log messages of rank 0 to the console and to train.log, which it locks; of other ranks errors only.
@@ -30,12 +48,9 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     Raises:
         OccupiedError: another process trains in this directory.
     """
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for text in NOISE:
-        warnings.filterwarnings("ignore", text)
+    quieten()
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
-    formats = {logging.StreamHandler(sys.stderr): "%(message)s"}
+    formats: dict[logging.StreamHandler, str] = {BesideBar(sys.stderr): "%(message)s"}
     if rank == 0:
         file = logging.FileHandler(RunDirectory(directory).log_path, encoding="utf-8", errors=NAMES)
         file.handleError = lambda record: None  # a full disk, which the console reports

@@ -48,6 +48,8 @@ class Evaluation(Periodic):
             `balanced` for equally many of each class.
     """
 
+    activity = "measuring"
+
     def __init__(
         self,
         every_n_steps: int | None,

@@ -31,6 +31,8 @@ class HeldoutLoss(Periodic):
         batch_size: images at a time; None for a micro-batch of the training.
     """
 
+    activity = "measuring"
+
     def __init__(
         self, every_n_steps: int | None, num_images: int | None = None, seed: int = 0, batch_size: int | None = None
     ):

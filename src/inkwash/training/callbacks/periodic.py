@@ -2,7 +2,8 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
+from inkwash.training.callbacks.progress import Progress
 from inkwash.training.module import DiffusionModule
 
 
@@ -22,9 +24,11 @@ class Periodic(L.Callback, ABC):
 
     Attributes:
         pauses_training: whether the time of `run` is left out of the training's images per second.
+        activity: what the progress line says meanwhile; None if that takes no time.
     """
 
     pauses_training = True
+    activity: str | None = None
 
     def __init__(self, every_n_steps: int | None):
         if every_n_steps is not None and every_n_steps < 1:
@@ -67,7 +71,8 @@ class Periodic(L.Callback, ABC):
 
     def _run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         start = time.perf_counter()
-        self.run(trainer, module)
+        with showing(trainer, self.activity):
+            self.run(trainer, module)
         self._ran = trainer.global_step
         if self.pauses_training:
             module.paused_seconds += time.perf_counter() - start
@@ -108,6 +113,20 @@ class Summing(Periodic):
 
     def _key(self) -> str:
         return f"{type(self).__name__}-{self.every_n_steps}"
+
+
+@contextmanager
+def showing(trainer: L.Trainer, activity: str | None) -> Iterator[None]:
+    """Have the progress line say what is done while the body runs; None: it stays as it is."""
+    lines: list[Any] = []
+    if activity is not None:
+        callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        lines = [callback for callback in callbacks if isinstance(callback, Progress)]
+    for line in lines:
+        line.show_activity(activity)
+    yield
+    for line in lines:
+        line.show_activity(None)
 
 
 def log_metrics(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:

@@ -1,6 +1,8 @@
 """Show the progress of a training in one line."""
 
+import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -9,11 +11,16 @@ from tqdm import tqdm
 
 from inkwash.errors import UserError
 
+BAR = 20  # letters of the bar, at most
+LEAST_BAR = 4
+TRAINING = "training"
+
 
 class Progress(L.Callback):
     """Progress bar over optimizer steps, with loss, images per second, the latest metrics and the time left.
 
-    In a terminal it redraws itself; in a log file it writes a line every `log_seconds`.
+    In a terminal it redraws itself and fits the width; while a grid is drawn or a metric measured, it says so. In a log
+    file it writes a line every `log_seconds`.
 
     Args:
         log_seconds: time between two lines of a log file, in seconds.
@@ -24,21 +31,23 @@ class Progress(L.Callback):
             raise UserError(f"callbacks.progress.log_seconds={log_seconds} must not be negative")
         self.log_seconds = log_seconds
         self.bar: tqdm | None = None
+        self._terminal = False
+        self._texts: list[str] = []
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=trainer.max_steps,
             initial=trainer.global_step,
-            desc="training",
+            desc=TRAINING,
             unit="step",
             dynamic_ncols=True,
-            mininterval=0.2 if terminal else self.log_seconds,
+            mininterval=0.2 if self._terminal else self.log_seconds,
             miniters=1,
             maxinterval=float("inf"),  # no monitor thread that redraws on its own
-            bar_format="{desc} {percentage:3.0f}% {bar:20} {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
-            file=sys.stderr if terminal else _Lines(),
+            bar_format=line_format(self._width(), trainer.max_steps, TRAINING, ()),
+            file=sys.stderr if self._terminal else _Lines(),
         )
 
     @rank_zero_only
@@ -49,9 +58,29 @@ class Progress(L.Callback):
             return
         if latest := pl_module.latest:
             scores = [f"{name} {value:.3g}" for name, value in pl_module.scores.items()]
-            text = [f"loss {latest['train/loss']:.4f}", f"{latest['train/images_per_second']:.0f} images/s", *scores]
-            self.bar.set_postfix_str(", ".join(text), refresh=False)
+            loss, speed = latest["train/loss"], latest["train/images_per_second"]
+            self._texts = [f"loss {loss:.4f}", f"{speed:.0f} images/s", *scores]
+        self._lay_out(TRAINING)
         self.bar.update(done)
+
+    def show_activity(self, activity: str | None) -> None:
+        """Say in a terminal what is done between two steps, `drawing` for example; None when the training goes on."""
+        if self.bar is not None and self._terminal:
+            self._lay_out(activity or TRAINING)
+            if activity is not None:  # else the next step draws the line
+                self.bar.refresh()
+
+    def _lay_out(self, activity: str) -> None:
+        assert self.bar is not None
+        self.bar.set_description_str(activity, refresh=False)
+        self.bar.bar_format = line_format(self._width(), int(self.bar.total), activity, self._texts)
+
+    def _width(self) -> int | None:
+        """Return the width of the terminal, None for a log file."""
+        try:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80 if self._terminal else None
+        except OSError:  # a stream that says it is a terminal
+            return 80
 
     @rank_zero_only
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -64,6 +93,34 @@ class Progress(L.Callback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def line_format(width: int | None, total: int, activity: str, texts: Sequence[str]) -> str:
+    """Return tqdm's format of a line: steps and time left, as many texts as fit, a bar in the room that is left.
+
+    Args:
+        width: of the terminal; None for room for everything.
+        total: number of steps.
+        activity: what the line begins with.
+        texts: what else is known, the most important first.
+    """
+    if width is None:
+        return _format(BAR, " steps", texts)
+    # The last column stays empty: some terminals begin a new line there.
+    room = width - 1 - len(f"{activity} 100% {total}/{total}, 99:59:59 left")
+    steps = " steps" if room >= len(" steps") + len(", ".join(["", *texts[:1]])) else ""
+    room -= len(steps)
+    shown: list[str] = []
+    while len(shown) < len(texts) and len(texts[len(shown)]) + 2 <= room:
+        room -= len(texts[len(shown)]) + 2
+        shown.append(texts[len(shown)])
+    return _format(min(BAR, room - 1), steps, shown)
+
+
+def _format(bar: int, steps: str, texts: Sequence[str]) -> str:
+    drawn = f" {{bar:{bar}}}" if bar >= LEAST_BAR else ""
+    told = "".join(f", {text}" for text in texts)
+    return f"{{desc}} {{percentage:3.0f}}%{drawn} {{n_fmt}}/{{total_fmt}}{steps}, {{remaining}} left{told}"
 
 
 class _Lines:

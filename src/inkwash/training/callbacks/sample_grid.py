@@ -49,6 +49,8 @@ class SampleGrid(Periodic):
         way: how the first few of this rank's came out of the noise, for the run's page.
     """
 
+    activity = "drawing"
+
     def __init__(
         self,
         every_n_steps: int | None,
