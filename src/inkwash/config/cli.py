@@ -39,10 +39,14 @@ OF_PATHS = {
     "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
     "weights_path",
 }  # fmt: skip
+# Nodes that take any key; what they do not know is refused by name (trainer_options.py).
+OPEN = ("trainer.options.",)
 
 
 def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     """Compose conf/NAME.yaml with overrides outside of a command, in a notebook for example.
+
+    >>> config = inkwash.compose("schedule=linear", "model.channels=64")
 
     Returns:
         The configuration with its references, which resolve when they are read: `config.model` is ready for
@@ -97,8 +101,10 @@ def with_quotes(argument: str) -> str:
     """Put a path into the quotes that Hydra's grammar asks for, if it has letters like ~, (, [, = or ü.
 
     A shell takes quotes away, so that they would have to be typed twice: data.path='"~/photos"'. What Hydra can read as
-    it is, a list for a sweep for example, is left so.
+    it is, a list for a sweep for example, is left so. A node that takes any key takes it without a plus here.
     """
+    if argument.startswith(OPEN):
+        argument = f"++{argument}"
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+").rpartition(".")[2] not in OF_PATHS or _is_read(argument):
         return argument

@@ -17,6 +17,7 @@ class Train:
     init_from: str | None = None
     seed: int = 0
     compile: Any = False
+    profiler: str | None = None
     data: Any = MISSING
     model: Any = MISSING
     schedule: Any = MISSING

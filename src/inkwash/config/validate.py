@@ -16,6 +16,7 @@ from inkwash.errors import UserError
 
 # Keys whose value is a node with a _target_, and keys that map names to such nodes.
 PARTS = ("data", "model", "schedule", "prediction", "loss", "optimizer", "learning_rate", "ema", "trainer")
+PROFILERS = ("simple", "advanced", "pytorch")
 LISTS = ("callbacks", "logger", "averages")
 
 
@@ -72,6 +73,8 @@ def check_training(config: DictConfig) -> None:
         raise UserError(f"resume={config.resume} must be auto, must or never")
     if config.compile not in (True, False, "must"):
         raise UserError(f"compile={config.compile} must be true, false or must")
+    if config.profiler not in (None, *PROFILERS):
+        raise UserError(f"profiler={config.profiler} must be null, {', '.join(PROFILERS)}")
 
 
 def _missing(key: str, node: Any) -> list[str]:

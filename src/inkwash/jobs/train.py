@@ -36,6 +36,7 @@ from inkwash.training.log_setup import logging_of
 from inkwash.training.mode_choice import Choice, choose
 from inkwash.training.module import DiffusionModule
 from inkwash.training.network_check import check_network
+from inkwash.training.profiling import Clock
 from inkwash.training.trainer import check_processes, resolve_device, start_group
 
 log = logging.getLogger("inkwash")
@@ -87,7 +88,17 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         trainer.fit(module, datamodule=data, ckpt_path=plan.path)
     if rank == 0:
         summarize(run, trainer, module, facts, time.perf_counter() - started)
+        tell_times(trainer)
     return trainer, module
+
+
+def tell_times(trainer: L.Trainer) -> None:
+    """Log where the time went, if a profiler looked."""
+    profiler: Any = trainer.profiler  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(profiler, Clock):
+        log.info("time         %s", profiler.told())
+        for path in sorted(Path(trainer.default_root_dir).glob("fit-profile*.txt")):
+            log.info("profile      %s", path)
 
 
 def describe_data(run: RunDirectory, data: ImageDataModule) -> dict[str, Any]:
@@ -139,6 +150,7 @@ def _trainer(
         precision=mode.precision,
         memory_format=mode.memory_format,
         threads=mode.threads,
+        profiler=config.get("profiler"),
         callbacks=[SameConfig(config_hash(config)), *callbacks, OwnValues(), stop],
         logger=loggers,
         default_root_dir=str(run),

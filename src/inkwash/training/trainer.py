@@ -1,6 +1,5 @@
 """Build Lightning's Trainer for a rank, and choose its device, strategy and threads."""
 
-import contextlib
 import os
 from typing import Any
 
@@ -8,7 +7,6 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
-from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from inkwash.checkpoints.io import AtomicCheckpointIO
@@ -17,17 +15,7 @@ from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv
 from inkwash.training.compute_mode import simplest
 from inkwash.training.fsdp import ShardedStrategy
-
-PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-
-NOTHING = contextlib.nullcontext()
-
-
-class NoProfiler(PassThroughProfiler):
-    """Lightning's profiler that profiles nothing, without a new context for each of 140 parts of a step."""
-
-    def profile(self, action_name: str) -> Any:
-        return NOTHING
+from inkwash.training.profiling import build_profiler
 
 
 def build_trainer(
@@ -42,6 +30,7 @@ def build_trainer(
     memory_format: str = "auto",
     threads: int | None = None,
     options: dict[str, Any] | None = None,
+    profiler: str | None = None,
     **wiring: Any,
 ) -> L.Trainer:
     """Return the Trainer of one rank of a job whose processes have been started.
@@ -59,8 +48,8 @@ def build_trainer(
         memory_format: of the network, which has been put into it.
         threads: CPU threads of each process; None for one on each core. These three, which a configuration may leave
             to a choice, have been chosen (mode_choice.py).
-        options: other arguments of Lightning's Trainer, those of config/trainer_options.py. A profiler, `simple`,
-            `advanced` or `pytorch`, writes fit-profile.txt to the run directory.
+        options: other arguments of Lightning's Trainer, those of config/trainer_options.py.
+        profiler: `simple`, `advanced` or `pytorch` (profiling.py), which writes to the run directory; None for none.
         wiring: callbacks, logger and default_root_dir, from the caller.
 
     Raises:
@@ -82,9 +71,7 @@ def build_trainer(
         torch.set_float32_matmul_precision("high")
     elif options.get("sync_batchnorm") and local * nodes > 1:
         raise UserError("trainer.options.sync_batchnorm=true works on GPUs alone: leave it out on the CPU")
-    name = options.get("profiler")
-    # Named files, because Lightning's log, where it would write otherwise, is off.
-    options["profiler"] = PROFILERS[name](wiring.get("default_root_dir"), "profile") if name else NoProfiler()
+    options["profiler"] = build_profiler(profiler or options.get("profiler"), wiring.get("default_root_dir"))
     plugins: list[Any] = [AtomicCheckpointIO()]
     if "RANK" in os.environ:
         # Explicit, because within a SLURM job Lightning would read the ranks from SLURM, and requeue the job itself.
