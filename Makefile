@@ -23,7 +23,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)-bench
-RUNS   := train sweep sample evaluate average data report export import dashboard sync
+RUNS   := train sweep resume summary sample evaluate average data runs compare report export import dashboard sync clean-runs
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -74,6 +74,12 @@ train: $(STAMP) ## train one model: make train model=unet_small schedule=cosine
 sweep: $(STAMP) ## train one model for each combination: make sweep schedule=linear,cosine seed=1,2
 	@$(PY) -m inkwash sweep $(HYDRA) $(value ARGS)
 
+resume: $(STAMP) ## go on with a run: make resume run=NAME trainer.max_steps=5000 (no run=: the latest)
+	@$(PY) -m inkwash resume $(HYDRA) $(value ARGS)
+
+summary: $(STAMP) ## show layers, operations and memory of what train would train: make summary model=unet_small
+	@$(PY) -m inkwash summary $(HYDRA) $(value ARGS)
+
 sample: $(STAMP) ## sample images from a run: make sample run=runs/NAME
 	@$(PY) -m inkwash sample $(HYDRA) $(value ARGS)
 
@@ -85,6 +91,12 @@ average: $(STAMP) ## measure averages of a run's weights: make average run=runs/
 
 data: $(STAMP) ## describe a data set, with a grid of its images: make data data=folder data.path=PATH
 	@$(PY) -m inkwash data $(HYDRA) $(value ARGS)
+
+runs: $(STAMP) ## list runs, the newest first: make runs state=failed (sweep=NAME: the jobs of a sweep)
+	@$(PY) -m inkwash runs $(HYDRA) $(value ARGS)
+
+compare: $(STAMP) ## show what differs between runs, here and on a page: make compare runs=NAME,OTHER
+	@$(PY) -m inkwash compare $(HYDRA) $(value ARGS)
 
 report: $(STAMP) ## write the page of a run, a sweep or several runs: make report run=runs/NAME (sweep=, runs=A,B)
 	@$(PY) -m inkwash report $(HYDRA) $(value ARGS)
@@ -100,6 +112,9 @@ dashboard: $(STAMP) ## make a W&B workspace for what a run logged: make dashboar
 
 sync: $(STAMP) ## upload runs that were logged offline to W&B: make sync (run=runs/NAME for one, dry=true to list them)
 	@$(PY) -m inkwash sync $(HYDRA) $(value ARGS)
+
+clean-runs: $(STAMP) ## list what runs that came to nothing have left (dry=false: delete it)
+	@$(PY) -m inkwash clean-runs $(HYDRA) $(value ARGS)
 
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(value ARGS)

@@ -17,7 +17,10 @@ CONF = Path(config_dir())
 LINE = re.compile(r"(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>[^#\s][^#]*?))?(?: *# ?(?P<comment>.*))?$")
 TRAILING = re.compile(r" +# ?(?P<comment>.*)$")
 ARGUMENT = re.compile(r"^(?P<names>\w+(?:, \w+)*): (?P<text>.*)$")
-COMMANDS = ("train", "sample", "evaluate", "data", "report", "export", "import", "dashboard", "sync")
+COMMANDS = (
+    "train", "sample", "evaluate", "data", "runs", "compare", "report", "export", "import", "dashboard", "sync",
+    "clean-runs",
+)  # fmt: skip
 HIDDEN = ("defaults", "hydra")
 
 

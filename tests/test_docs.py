@@ -14,13 +14,12 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from inkwash.__main__ import COMMANDS
+from inkwash.__main__ import COMMANDS, LIKE
 from inkwash.config.cli import with_quotes
 from support.pages import PAGES, ROOT, Shell, blocks, of_inkwash, write_files
 from support.runs import composed
 
 WITH_COMMANDS = [page for page in PAGES if any(block.commands for block in blocks(page))]
-CONFIG = {"sweep": "train"}
 # Program and first argument of those that are not ours, and why they are not run.
 OTHERS = {
     ("python", "-m pytest"): "the tests themselves",
@@ -29,7 +28,8 @@ OTHERS = {
     ("sbatch", "--nodes=2"): "SLURM: tests/cluster",
     ("wandb", "sweep"): "W&B's server: tests/tracking/test_wandb_sweep.py",
 }
-FLAGS = re.compile(r"--(config-dir=.*|cfg|help)|job")
+# from=RUN is replaced by the overrides of that run before anything is composed.
+FLAGS = re.compile(r"--(config-dir=.*|cfg|help)|job|from=.*")
 # What a shell may take for something of its own outside of quotes: zsh stops at a pattern that matches no file.
 UNQUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 SPECIAL = re.compile(r"[\[\]*?{}()#;&|<>`!^]|\s~|\$(?!PWD\b)")
@@ -92,7 +92,7 @@ def test_every_command_composes(page, place):
         assert command in COMMANDS
         own = [value.partition("=")[2] for value in overrides if value.startswith("--config-dir=")]
         searched = [f"hydra.searchpath=[file://{place / folder}]" for folder in own]
-        composed(*searched, *first_values(overrides), config_name=CONFIG.get(command, command))
+        composed(*searched, *first_values(overrides), config_name=LIKE.get(command, command))
 
 
 # --- The site ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from inkwash.__main__ import COMMANDS, main, usage
+from inkwash.__main__ import COMMANDS, LIKE, main, usage
 from support.runs import environment
 
 # Module names from before `inkwash COMMAND`: a cheap call, and what it prints or ends with.
@@ -48,14 +48,18 @@ def test_an_unknown_command_ends_in_one_sentence(tmp_path):
     result = python("inkwash", "trian", "seed=1", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     (sentence,) = result.stderr.splitlines()
-    assert sentence.startswith("error: there is no command 'trian': choose one of train, sweep, sample")
+    assert sentence.startswith("error: there is no command 'trian': choose one of train, sweep, resume, summary, sample")
     assert list(tmp_path.iterdir()) == []
 
 
-# Hydra prints one configuration, not several; `new` has none.
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"sweep", "new"}))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {*LIKE, "new"}))  # those print that of another
 def test_every_command_prints_its_configuration(name, tmp_path, monkeypatch, capsys):
-    required = {"sample": ["run=x"], "export": ["run=x", "out=y"], "import": ["folder=x", "run=y"]}.get(name, [])
+    required = {
+        "compare": ["runs=x"],
+        "sample": ["run=x"],
+        "export": ["run=x", "out=y"],
+        "import": ["folder=x", "run=y"],
+    }.get(name, [])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["inkwash", name, *required, "--cfg", "job"])
     monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)

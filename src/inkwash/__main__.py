@@ -12,23 +12,27 @@ from inkwash.errors import UserError
 COMMANDS = {
     "train": ("train", "train one model", "inkwash train model=unet_small schedule=cosine"),
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
+    "resume": ("resume", "go on with a run", "inkwash resume run=NAME trainer.max_steps=5000"),
+    "summary": ("summary", "show a network before it trains", "inkwash summary model=unet_small"),
     "sample": ("sample", "draw or edit images with a run", "inkwash sample run=NAME num_images=64"),
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
     "average": ("average", "measure averages of weights", "inkwash average run=NAME length=0.05,0.1,0.2"),
     "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
     "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
+    "runs": ("runs", "list runs", "inkwash runs state=failed"),
+    "compare": ("compare", "show what differs between runs", "inkwash compare runs=NAME,OTHER"),
     "report": ("report", "write the page of a run or sweep", "inkwash report runs=NAME,OTHER"),
     "dashboard": ("dashboard", "make a W&B workspace for a run", "inkwash dashboard run=NAME"),
     "new": ("new", "write a project of your own", "inkwash new NAME"),
     "sync": ("sync", "upload offline runs to W&B", "inkwash sync dry=true"),
+    "clean-runs": ("clean_runs", "delete what failed runs have left", "inkwash clean-runs dry=false"),
 }
-
-# Commands that take what another one takes: the page of --help is that one's.
-PAGE_OF = {"sweep": "train", "average": "evaluate"}
+# Commands that take what another one takes: their page of --help is that one's.
+LIKE = {"sweep": "train", "resume": "train", "summary": "train", "average": "evaluate"}
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
-OF_UNIX = ("data", "train", "sweep", "sample", "evaluate", "average", "report")
+OF_UNIX = ("data", "train", "sweep", "resume", "summary", "sample", "evaluate", "average", "report")
 
 
 def usage() -> str:
@@ -62,7 +66,7 @@ def main(name: str | None = None) -> None:
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
     if not {"--help", "-h"}.isdisjoint(sys.argv[1:]):
         try:
-            print(USAGE if name == "new" else page(PAGE_OF.get(name, name), sys.argv[1:]))
+            print(USAGE if name == "new" else page(LIKE.get(name, name), sys.argv[1:]))
         except UserError as error:
             sys.exit(f"error: {error}")
         return

@@ -5,11 +5,11 @@ import sys
 import pytest
 import yaml
 
-from inkwash.__main__ import COMMANDS, PAGE_OF, main
+from inkwash.__main__ import COMMANDS, LIKE, main
 from inkwash.config.help import page
 from inkwash.config.paths import config_dir
 
-NAMES = sorted(COMMANDS.keys() - {*PAGE_OF, "new"})
+NAMES = sorted(COMMANDS.keys() - {*LIKE, "new"})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,9 +57,9 @@ def test_new_has_a_page(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", [*PAGE_OF, *NAMES])
+@pytest.mark.parametrize("name", [*LIKE, *NAMES])
 def test_every_command_prints_its_page(name, flag, monkeypatch, capsys):
     monkeypatch.setattr("inkwash.__main__.signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["inkwash", name, "seed=1", flag])
     main()
-    assert capsys.readouterr().out == page(PAGE_OF.get(name, name)) + "\n"
+    assert capsys.readouterr().out == page(LIKE.get(name, name)) + "\n"

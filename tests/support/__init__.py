@@ -11,6 +11,7 @@ fork_server     forks commands from a process that has imported everything; job_
 fast_jobs       a sweep's command whose jobs take no time; rank_config: a job whose rank 1 reads another configuration
 run_diff        bit-by-bit comparison of two run directories
 bad_inputs      over 1,000 command lines, configurations and files that must be refused
+locks           another process that holds the lock of a run
 counts          numbers that the robustness tests print at the end
 cluster         network namespaces as machines, and a SLURM
 wandb_server    a stand-in for W&B's server; wandb_panels: the names in a workspace's panels

@@ -24,9 +24,10 @@ from inkwash.commands import data as data_command
 from inkwash.commands import evaluate as evaluate_command
 from inkwash.commands import report as report_command
 from inkwash.commands import sample as sample_command
+from inkwash.commands import summary as summary_command
 from inkwash.commands import train as train_command
 from inkwash.errors import user_error
-from inkwash.jobs import data, evaluate, report, sample, train
+from inkwash.jobs import data, evaluate, layers, report, sample, train
 
 JOBS: dict[str, Callable[[Path], Any]] = {
     "inkwash.jobs.train:train": train.train,
@@ -34,8 +35,9 @@ JOBS: dict[str, Callable[[Path], Any]] = {
     "inkwash.jobs.data:describe": data.describe,
     "inkwash.jobs.evaluate:evaluate": evaluate.evaluate,
     "inkwash.jobs.report:draw": report.draw,
+    "inkwash.jobs.layers:show": layers.show,
 }
-STARTING = (train_command, sample_command, evaluate_command, data_command, report_command)
+STARTING = (train_command, sample_command, evaluate_command, data_command, report_command, summary_command)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """`inkwash report run=DIR|sweep=DIR|runs=A,B`: write the page of a run or a sweep, or compare runs on one."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,9 @@ def of_sweep(config: DictConfig) -> None:
     from inkwash.sweeps.table import write_page
 
     with one_sentence():
-        folders = [folder for folder in (Path(config.sweep), RUNS / config.sweep) if folder.is_dir()]
-        if not folders:
-            raise UserError(f"sweep={config.sweep} is not a directory, and neither is {RUNS / config.sweep}")
-        path = page_path(config.out, folders[0] / "report.html")
-        write_page(folders[0], path)
+        folder = find_sweep(config.sweep)
+        path = page_path(config.out, folder / "report.html")
+        write_page(folder, path)
     print(f"{path}    open it in a browser")
 
 
@@ -73,15 +72,25 @@ def of_runs(config: DictConfig) -> None:
     from inkwash.reports.comparison import write_comparison
 
     with one_sentence():
-        plain: Any = OmegaConf.to_container(config, resolve=True)
-        names = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
-        runs = {run.path.resolve(): run for run in (find(str(name)) for name in names)}
-        if len(runs) < 2:
-            raise UserError(f"runs={','.join(map(str, names))} compares two runs or more: runs=NAME,OTHER")
-        together = "-".join(run.path.name for run in runs.values())[:120]
-        path = page_path(config.out, RUNS / f"compare-{together}.html")
-        write_comparison(path, list(runs.values()))
+        runs = runs_to_compare(config)
+        path = comparison_path(config.out, runs)
+        write_comparison(path, runs)
     print(f"{path}    open it in a browser")
+
+
+def runs_to_compare(config: DictConfig) -> list[RunDirectory]:
+    """Return the runs that the key `runs` names, each once. Raises UserError unless there are two or more."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    names = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
+    runs = {run.path.resolve(): run for run in (find(str(name)) for name in names)}
+    if len(runs) < 2:
+        raise UserError(f"runs={','.join(map(str, names))} compares two runs or more: runs=NAME,OTHER")
+    return list(runs.values())
+
+
+def comparison_path(out: str | None, runs: Sequence[RunDirectory]) -> Path:
+    """Return the file of the page that compares runs: `out`, or one below runs/ that their names are part of."""
+    return page_path(out, RUNS / f"compare-{'-'.join(run.path.name for run in runs)[:120]}.html")
 
 
 def find(name: str) -> RunDirectory:
@@ -95,6 +104,14 @@ def find(name: str) -> RunDirectory:
         if any(path.is_file() for path in (run.config_path, run.record_path, run.metrics_csv, run.status_path)):
             return run
     raise UserError(f"run={name} is not a run directory: neither {name} nor {RUNS / name} holds anything of a run")
+
+
+def find_sweep(name: str) -> Path:
+    """Find a sweep by its directory or its name below runs/. Raises UserError if there is none."""
+    found = next((folder for folder in (Path(name), RUNS / name) if folder.is_dir()), None)
+    if found is None:
+        raise UserError(f"sweep={name} is not a directory, and neither is {RUNS / name}")
+    return found
 
 
 def page_path(out: str | None, default: Path) -> Path:

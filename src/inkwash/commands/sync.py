@@ -12,7 +12,7 @@ from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError
 from inkwash.runs.directory import RUNS, RunDirectory
-from inkwash.runs.lock import claim
+from inkwash.runs.lock import is_training
 from inkwash.tracking.wandb_offline import records
 from inkwash.tracking.wandb_reach import reach
 from inkwash.tracking.wandb_settings import has_api_key
@@ -51,11 +51,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 def still_trains(directory: Path) -> bool:
     """Tell whether a training writes to the directory: W&B would take its unfinished record for a whole one."""
-    log = RunDirectory(directory).log_path
-    if not log.is_file():
-        return False
-    with open(log, "a") as file:
-        return not claim(file)
+    return is_training(RunDirectory(directory))
 
 
 def megabytes(record: Path) -> float:

@@ -6,6 +6,7 @@ combination.
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 import uuid
@@ -26,6 +27,7 @@ from inkwash.launch.environment import RankEnv, check_rank_env, slurm_run_name
 from inkwash.launch.report import say
 from inkwash.launch.signals import STOPPED
 from inkwash.launch.start import exit_code, start
+from inkwash.runs.command_line import arguments_of, command, key_of, with_more
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
 from inkwash.runs.directory import DONE, RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
 from inkwash.runs.lock import OccupiedError, alone
@@ -34,6 +36,7 @@ from inkwash.runs.resume_check import check_files, check_resume, measured_as_bef
 from inkwash.sweeps.trial import was_pruned
 
 FAILED = float("nan")  # for sweepers
+SEARCHED = ("hydra.searchpath", "hydra.job.env_")  # of Hydra's settings, those that a run depends on
 
 
 def train(config: DictConfig) -> float:
@@ -255,6 +258,7 @@ def write_record(run: RunDirectory, resume: str, config_hash: str | None) -> Non
             "id": before["id"] if same else new_id(),
             **{key: before[key] for key in ("imported", "data") if key in before},
             "overrides": typed(),
+            "command": command(arguments()),
             "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},
             "sweep": Path(settings.sweep.dir).name if is_multirun() else None,
             "resume": resume,
@@ -270,21 +274,55 @@ def typed() -> list[str]:
     return plain
 
 
+def arguments() -> list[str]:
+    """Return what must be typed to compose this configuration again: folders and names of YAML files, and overrides."""
+    settings = HydraConfig.get()
+    folders = [source.path for source in settings.runtime.config_sources if source.provider == "command-line"]
+    name = settings.job.config_name
+    searched = [override for override in settings.overrides.hydra if override.lstrip("+").startswith(SEARCHED)]
+    return [
+        *(f"--config-dir={folder}" for folder in folders),
+        *([f"--config-name={name}"] if name not in (None, "train") else []),
+        *searched,
+        *typed(),
+    ]
+
+
 def new_id() -> str:
     """Return the id of a new W&B run: the one that the agent of a W&B sweep waits for, else a new one."""
     given = None if is_multirun() else os.environ.get("WANDB_RUN_ID")
     return given or uuid.uuid4().hex[:8]
 
 
+def from_run(arguments: list[str]) -> list[str]:
+    """Replace from=RUN by the overrides of that run, before those that are typed beside it.
+
+    Raises:
+        UserError: there is no such run, or it is the run that is to be trained.
+    """
+    names = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "from"]
+    typed = [argument for argument in arguments if key_of(argument) != "from"]
+    if not names:
+        return typed
+    source = RunDirectory.find(names[-1])
+    runs = [RUNS / argument.partition("=")[2] for argument in typed if key_of(argument) == "run"]
+    if any(run.resolve() == source.path.resolve() for run in runs):
+        raise UserError(f"from={names[-1]} is the run itself: make resume run={source.path.name} goes on with it")
+    stored = arguments_of(source)
+    print(f"from {source}: {shlex.join(stored) or 'the defaults'}", file=sys.stderr)
+    return with_more(stored, typed)
+
+
 def main() -> None:
     """Run `inkwash train`, or `inkwash sweep` with --multirun."""
     if {"-m", "--multirun"} & {*sys.argv} and RankEnv.given() is not None:
         sys.exit("error: a sweep starts its jobs itself: run it once, without torchrun or srun")
-    for argument in sys.argv[1:]:
-        key, _, value = argument.partition("=")
-        if key == "sweep" and value != "null":
-            try:
+    try:
+        sys.argv[1:] = from_run(sys.argv[1:])
+        for argument in sys.argv[1:]:
+            key, _, value = argument.partition("=")
+            if key == "sweep" and value != "null":
                 safe_name(key, value)
-            except UserError as error:
-                sys.exit(f"error: {error}")
+    except UserError as error:
+        sys.exit(f"error: {error}")
     cli.run(train, "train")

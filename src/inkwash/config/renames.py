@@ -62,6 +62,16 @@ def todays_target(target: str) -> str:
     return TARGETS.get(target) or f"{TARGETS.get(module, module)}.{name}"
 
 
+def todays_override(override: str) -> str:
+    """Return a stored override with the names of today, of its key and of a `_target_` that it sets."""
+    key, equals, value = override.partition("=")
+    for old, new in KEYS.items():
+        sign, name = key[: len(key) - len(key.lstrip("+~"))], key.lstrip("+~")
+        if name == old or name.startswith(f"{old}."):
+            key = f"{sign}{new}{name[len(old) :]}"
+    return f"{key}{equals}{todays_target(value) if key.endswith('._target_') else value}"
+
+
 def refuse_old_key(override: str) -> None:
     """Raise UserError for a key of an older version in an override: `KEY`, `KEY=VALUE` or `~KEY`."""
     key = override.partition("=")[0].lstrip("+~")

@@ -159,6 +159,31 @@ class Report:
 
 
 @dataclass
+class Runs:
+    """conf/runs.yaml."""
+
+    sweep: str | None = None
+    state: str | None = None
+    sort: str = "time"
+
+
+@dataclass
+class Compare:
+    """conf/compare.yaml."""
+
+    runs: Any = MISSING
+    out: str | None = None
+
+
+@dataclass
+class CleanRuns:
+    """conf/clean-runs.yaml."""
+
+    runs: Any = None
+    dry: bool = True
+
+
+@dataclass
 class Sync:
     """conf/sync.yaml."""
 
@@ -175,6 +200,9 @@ SCHEMAS = {
     "import": Import,
     "dashboard": Dashboard,
     "report": Report,
+    "runs": Runs,
+    "compare": Compare,
+    "clean-runs": CleanRuns,
     "sync": Sync,
 }
 

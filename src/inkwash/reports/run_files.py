@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 
 from inkwash.errors import UserError
 from inkwash.files import read_json
-from inkwash.runs.best import logged_directions, main_metric
+from inkwash.runs.best import floor_column, logged_directions, main_metric
 from inkwash.runs.directory import RunDirectory
 
-FLOOR = "_of_train_images"  # the end of the name of a distance of real images
 Curve = tuple[list[int], list[float]]
 T = TypeVar("T")
 
@@ -113,8 +112,7 @@ class RunFiles:
 
     def floor(self, name: str) -> float | None:
         """Return what real images reach of a metric: their distance, or the classifier's accuracy on them."""
-        accuracy = f"metrics/{self.latest.get(name, {}).get('extractor')}_heldout_accuracy"
-        of_real = accuracy if name.startswith("accuracy_") else f"metrics/{name}{FLOOR}"
+        of_real = floor_column(name, self.latest.get(name, {}).get("extractor"))
         values = self.curves.get(of_real, ([], []))[1]
         return values[-1] if values else None
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | config.yaml | resolved configuration of the checkpoints | command, at the first start; first checkpoint of a resume |
 | config.next.yaml | that of a resume which has no checkpoint yet | command, before a resume |
-| run.json | id (W&B's too), command line, choices, commit, versions | command, before each start |
+| run.json | id (W&B's too), `command` to paste, overrides, choices, commit, versions | command, before each start |
 | status.json | running, finished, pruned, stopped or failed, and why | command, before the start and at the end |
 | launch.lock | held while a command has the directory | command |
 | train.log | what rank 0 logs; locked while it trains | rank 0 |
@@ -26,5 +26,6 @@ Files are replaced as a whole (files.py), so that a reader never sees half of on
 Read first: directory.py, whose RunDirectory names each file. config_file.py reads configurations, which may come from
 anywhere, and checks them. checkpoint_files.py lists checkpoints without reading them, resume_check.py decides whether a
 changed key allows to resume, lock.py keeps a second training out, provenance.py finds commit and versions, best.py
-tells which end of a metric is best.
+tells which end of a metric is best. overview.py makes the rows of a list of runs, cleaning.py finds what may be
+deleted, command_line.py joins a run's overrides with others, labels.py finds the class that a name means.
 """

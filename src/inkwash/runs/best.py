@@ -17,6 +17,7 @@ from inkwash.runs.directory import RunDirectory
 OLD_NAMES = {"fd": True, "fid": True, "kid": True} | dict.fromkeys(
     ("accuracy", "isc", "precision", "recall", "density", "coverage"), False
 )
+FLOOR = "_of_train_images"  # the end of the name of a distance of real images
 OLD_SPREADS = ("std_", "low_", "high_")
 HELDOUT_LOSS = "heldout_loss"  # in scores and tables; the loggers call it heldout/loss
 
@@ -73,6 +74,14 @@ def check_mode(key: str, mode: str | None) -> None:
     """Raise UserError unless mode is one that `sign_of` takes."""
     if mode not in (None, "min", "max"):
         raise UserError(f"{key}={mode} must be min or max, or null for the metric's own direction")
+
+
+def floor_column(name: str, extractor: Any) -> str:
+    """Return the column of metrics.csv with what real images reach of a metric.
+
+    That is the distance of training images from the reference, or the classifier's accuracy on held-out images.
+    """
+    return f"metrics/{extractor}_heldout_accuracy" if name.startswith("accuracy_") else f"metrics/{name}{FLOOR}"
 
 
 def best_column(name: str) -> str:

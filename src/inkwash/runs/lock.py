@@ -31,6 +31,19 @@ def claim(file: Any) -> bool:
     return True
 
 
+def is_training(run: RunDirectory) -> bool:
+    """Tell whether a process has the run directory: a command or, if that was killed, its rank 0."""
+    for path in (run.lock_path, run.log_path):
+        try:
+            if path.is_file():
+                with open(path, "a") as file:
+                    if not claim(file):
+                        return True
+        except OSError:  # a run of somebody else, which may only be read
+            continue
+    return False
+
+
 @contextlib.contextmanager
 def alone(run: RunDirectory) -> Iterator[None]:
     """Lock a run directory, from before anything is written for the ranks until they have ended.

@@ -46,6 +46,9 @@ def finish(directory: Path, names: Sequence[str], metric: str | None = None, mor
     except Exception as error:  # the jobs are done, whatever is wrong with the page
         print(f"{directory}/report.html could not be written: {error}")
     print(f"{directory}    {directory}/sweep.csv holds this table")
+    if rows and rows[0]["state"] in DONE:
+        best = directory / rows[0]["job"]
+        print(f"{best}    the best job; next: make sample run={best} num_images=64")
     return int(bool(failed))
 
 

@@ -60,9 +60,12 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     build.py              the module of a configuration
     network_check.py      is the network one? asked before the first step
     resume.py             where a training starts; names the other files that know about resuming
+    initial_weights.py    init_from: the weights of another run, as far as they fit
     fsdp.py               the network in parts, one for each rank
     compile.py            torch.compile, with a way back
     flops.py              operations of a network, for the summary at the start
+    network_cost.py       its layers and the memory of a step, for `inkwash summary`
+    profiling.py          Lightning's profilers, and a line on where the time went
     micro_batches.py      `accumulate_grad_batches=auto`, and advice when memory runs out
     log_setup.py          console and train.log
 

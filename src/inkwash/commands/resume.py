@@ -1,0 +1,55 @@
+"""`inkwash resume run=NAME`: go on with a run, with its own command line and what is typed now."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from inkwash.commands import train
+from inkwash.commands.export import one_sentence
+from inkwash.errors import UserError
+from inkwash.runs.command_line import arguments_of, key_of, with_more
+from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.runs.overview import row_of
+
+
+def resume(arguments: list[str]) -> list[str]:
+    """Return the arguments of `inkwash train` that go on with the run that `run` names, the latest by default.
+
+    A run in a folder runs/ elsewhere goes on there: its relative paths count from the folder that holds runs/.
+
+    Raises:
+        UserError: there is no such run, it is a job of a sweep, is not in a folder runs/, or is finished.
+    """
+    names = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "run"]
+    typed = [argument for argument in arguments if key_of(argument) != "run"]
+    name = names[-1] if names else "latest"
+    path = RunDirectory.find(name).path.resolve()
+    run = RunDirectory(path)
+    if path.parents[1].name == RUNS.name and (again := path.parent / "command.txt").is_file():
+        raise UserError(f"run={name} is a job of a sweep, which goes on as a whole: {again.read_text('utf-8').strip()}")
+    if path.parent.name != RUNS.name:
+        raise UserError(f"run={name} is not in a folder {RUNS}: move it to {RUNS / path.name}, where training finds it")
+    refuse_finished(run, typed)
+    if path.parent != RUNS.resolve():
+        os.chdir(path.parents[1])
+        print(f"in {Path.cwd()}", file=sys.stderr)
+    return [*with_more(arguments_of(run), typed), f"run={path.name}"]
+
+
+def refuse_finished(run: RunDirectory, typed: list[str]) -> None:
+    """Raise UserError that says what to type if a run has done all of its steps and no other number is typed."""
+    row = row_of(run)
+    more = any(key_of(argument) == "trainer.max_steps" for argument in typed)
+    if row.state == "finished" and row.max_steps is not None and row.step >= row.max_steps and not more:
+        raise UserError(
+            f"run={run.path.name} is finished, after {row.step} steps: make resume run={run.path.name} "
+            f"trainer.max_steps={2 * row.step} goes on with it, make sample run={run.path.name} draws images"
+        )
+
+
+def main() -> None:
+    with one_sentence():
+        sys.argv[1:] = resume(sys.argv[1:])
+    print(f"inkwash train {shlex.join(sys.argv[1:])}", file=sys.stderr)
+    train.main()

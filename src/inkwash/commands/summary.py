@@ -1,0 +1,35 @@
+"""`inkwash summary ...`: show layers, operations and memory of what `inkwash train ...` would train."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from inkwash.commands.data import check_shape
+from inkwash.commands.export import one_sentence
+from inkwash.commands.train import from_run
+from inkwash.config import cli
+from inkwash.config.validate import check_training
+from inkwash.launch.start import exit_code, start
+from inkwash.runs.config_file import OF_THE_LAUNCH
+from inkwash.runs.directory import RunDirectory
+
+
+def summary(config: DictConfig) -> None:
+    """Print what would be trained, without a run directory."""
+    with one_sentence(), tempfile.TemporaryDirectory() as folder:
+        check_shape(config)
+        check_training(config)
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        run = RunDirectory(Path(folder))
+        run.write_config({key: value for key, value in plain.items() if key not in OF_THE_LAUNCH})
+        if status := start("inkwash.jobs.layers:show", run.config_path, "cpu", 1):
+            sys.exit(exit_code(status))
+
+
+def main() -> None:
+    with one_sentence():
+        sys.argv[1:] = from_run(sys.argv[1:])
+    cli.run(summary, "train")

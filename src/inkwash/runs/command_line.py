@@ -1,0 +1,51 @@
+"""The command line of a run: the line in run.json that trains it again, and how further overrides go with it."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from inkwash.config.renames import todays_override
+from inkwash.runs.directory import RunDirectory
+
+# What belongs to one start and not to the run, and the keys of a sweep.
+OF_THE_START = ("run", "resume", "sweep", "sweeper", "launcher")
+# Groups whose choices have the same keys: what was set of them stays when another is chosen.
+SAME_KEYS = ("trainer", "callbacks", "metrics")
+
+
+def command(arguments: Sequence[str]) -> str:
+    """Return a line for a shell that trains with these arguments; a job of a sweep becomes a run of its own."""
+    return shlex.join(["inkwash", "train", *(a for a in arguments if key_of(a) not in OF_THE_START[2:])])
+
+
+def arguments_of(run: RunDirectory) -> list[str]:
+    """Return the arguments that a run was trained with, in today's names, without those of its start.
+
+    A run that no command line has made, an imported one, gives its config.yaml.
+    """
+    record = run.record
+    if "command" in record:
+        arguments = shlex.split(str(record["command"]))[2:]
+    elif record.get("overrides") or "imported" not in record:
+        arguments = [str(override) for override in record.get("overrides", [])]
+    else:
+        arguments = [f"--config-dir={run.path.absolute()}", "--config-name=config"]
+    return [todays_override(argument) for argument in arguments if key_of(argument) not in OF_THE_START]
+
+
+def with_more(arguments: Iterable[str], typed: Sequence[str]) -> list[str]:
+    """Return the arguments of a run with others that were typed, which win.
+
+    A choice that is typed, model=unet_cifar10, brings its own values: what was set of the choice before,
+    model.channels=8, is left out.
+    """
+    keys = {key_of(argument) for argument in typed}
+    chosen = {key for key in keys if key.isidentifier() and key not in SAME_KEYS}
+    return [
+        *(a for a in arguments if not (key_of(a) in keys or key_of(a).partition(".")[0] in chosen)),
+        *typed,
+    ]  # fmt: skip
+
+
+def key_of(argument: str) -> str:
+    """Return the key of an override: callbacks.report of ~callbacks.report, new.key of +new.key=1; "" for a flag."""
+    return "" if argument.startswith("-") else argument.partition("=")[0].lstrip("+~")

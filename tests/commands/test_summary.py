@@ -1,0 +1,24 @@
+"""inkwash summary: layers, operations and memory, and nothing on the disk."""
+
+import re
+
+from support.in_process import Commands
+
+
+def test_it_shows_what_would_be_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = Commands(tmp_path)("summary", "model.channels=8", "trainer=cpu", "data.batch_size=32")
+    assert ended.code == 0, ended.text
+    assert max(map(len, ended.text.splitlines())) <= 80
+    assert re.search(r"│ input +│ Conv2d +│ 8 x 8 x 8 +│", ended.text)
+    assert re.search(r"^parameters   [\d,]+$", ended.text, re.MULTILINE)
+    assert re.search(r"^operations   [\d.]+ MFLOP for a pass of an image", ended.text, re.MULTILINE)
+    assert re.search(r"1: [\d.]+ MB, 8: [\d.]+ MB, 32: [\d.]+ MB, 64: [\d.]+ MB$", ended.text, re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_checks_as_train_does(tmp_path):
+    run = Commands(tmp_path)
+    assert "did you mean model.channels?" in run("summary", "model.chanels=8").error
+    assert "trainer.max_steps=0 must be at least 1" in run("summary", "trainer.max_steps=0").error
+    assert list(tmp_path.iterdir()) == []
