@@ -266,7 +266,7 @@ def drawn(run: Path, count: int) -> list[Tensor]:
     from inkwash.samplers.ddim import DDIM
 
     files = sorted((run / "checkpoints").glob("step-*.ckpt"))
-    return [load_run(run, file.name).sample(DDIM(Trailing(20)), count) for file in files]
+    return [load_run(run, file.name).sample(count, sampler=DDIM(Trailing(20)), guidance=1.0) for file in files]
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """inkwash in a notebook: a quick import without side effects, and the few names that one needs."""
 
+import doctest
 import inspect
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import hydra
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 from omegaconf import OmegaConf
 
@@ -16,7 +18,7 @@ from inkwash.process.spacing import Trailing
 from inkwash.samplers.ddim import DDIM
 from support.runs import ROOT, environment
 
-NAMES = ("Run", "compose", "load_run")
+NAMES = inkwash.__all__
 
 
 def fresh(code, cwd):
@@ -66,6 +68,22 @@ def test_public_names_are_there_and_documented(name):
     assert value.__module__.startswith("inkwash.")
 
 
+@pytest.mark.slow
+def test_examples_of_public_names_run(fit_run, tmp_path, monkeypatch):
+    fit_run("runs/latest", "~callbacks.evaluation")
+    monkeypatch.chdir(tmp_path)
+    documents = [inspect.getdoc(getattr(inkwash, name)) for name in NAMES]
+    documents += [inspect.getdoc(value) for value in vars(inkwash.Run).values() if inspect.isfunction(value)]
+    examples = [doctest.DocTestParser().get_examples(text) for text in documents if text]
+    assert sum(map(len, examples)) >= 8
+    for lines in examples:
+        names = {"inkwash": inkwash, "torch": torch}
+        if lines and "run" not in lines[0].source.partition("=")[0]:
+            names["run"] = inkwash.load_run("latest")
+        for line in lines:
+            exec(line.source, names)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="module 'inkwash' has no attribute 'nope'"):
         _ = inkwash.nope
@@ -91,7 +109,7 @@ def test_load_run_gives_images(fit_run):
     run = inkwash.load_run(directory)
     assert isinstance(run, inkwash.Run)
     assert run.config["seed"] == 0
-    assert run.sample(DDIM(Trailing(2)), num_images=3).shape == (3, 1, 8, 8)
+    assert run.sample(3, sampler=DDIM(Trailing(2))).shape == (3, 1, 8, 8)
 
 
 def test_instantiate_makes_a_network_of_a_node():

@@ -16,8 +16,8 @@ def test_a_learned_variance_is_sampled_from(fit_run):
     hybrid = ("model.learn_variance=true", "loss=hybrid", "sampler=ancestral", NO_METRIC)
     directory, _, _ = fit_run("learned", *hybrid, learned)
     run, sampler = load_run(directory), build(RunDirectory(directory).config["sampler"])
-    before = run.sample(sampler, 4)
+    before = run.sample(4, sampler=sampler)
     run.denoiser.net.output[2].bias.data[1:] += 1
-    assert not torch.equal(run.sample(sampler, 4), before)
+    assert not torch.equal(run.sample(4, sampler=sampler), before)
     with pytest.raises(UserError, match="needs a network that learns it"):
         fit_run("fixed", NO_METRIC, "sampler=ancestral", learned)

@@ -1,93 +1,60 @@
-"""Load a trained denoiser from a run directory, and sample from it: the public `Run` and `load_run`."""
+"""Load a trained denoiser from a run directory, a W&B artifact or the Hugging Face hub: the public `load_run`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from inkwash.checkpoints.hub import snapshot
 from inkwash.checkpoints.io import read_checkpoint
 from inkwash.checkpoints.posthoc import reconstruct
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import at_a_time, scale_of
 from inkwash.runs.averages import length_in
-from inkwash.runs.directory import RunDirectory
-from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.runs.overview import is_run
+from inkwash.tracking.wandb_artifact import download
+from inkwash.trained_run import Run
 from inkwash.training.build import build_denoiser
-from inkwash.training.compute_mode import ComputeMode, precision_to_draw
+from inkwash.training.compute_mode import ComputeMode
+
+__all__ = ["Run", "find_run", "load_denoiser", "load_run"]
 
 
-@dataclass
-class Run:
-    """A trained denoiser, with all that sampling needs.
+def find_run(name: str | Path) -> RunDirectory:
+    """Find a run by its directory, its name below runs/, `latest`, or a place on the network.
 
-    Attributes:
-        config: the resolved configuration.
-        denoiser: in evaluation mode, on the CPU until moved.
-        step: optimizer steps of the checkpoint.
-        images: fingerprint of the images it was trained on; None if that is unknown.
-        micro_batch: how many images each process of the training took at a time.
-        compute: the mode in which the training computed; None if an older version has written the checkpoint.
+    wandb:ENTITY/PROJECT/ARTIFACT:ALIAS is an artifact of a run's checkpoint, hf:USER/NAME a repository on the Hugging
+    Face hub that holds a run directory; both are downloaded once.
+
+    Raises:
+        UserError: there is none, it cannot be reached, or the package that reaches it is not installed.
     """
-
-    config: dict[str, Any]
-    denoiser: Denoiser
-    step: int
-    images: str | None = None
-    micro_batch: int = 256
-    compute: ComputeMode | None = None
-
-    def precision(self, asked: str | None, device: torch.device) -> str:
-        """Return the precision to draw in: the argument, else that of the training if the device is of its kind.
-
-        Puts the network into the memory format of the training, too.
-        """
-        if self.compute is not None and self.compute.device == device.type:
-            self.compute.arrange(self.denoiser)
-        trainer = self.config["trainer"]
-        return precision_to_draw({**trainer, "precision": asked or trainer["precision"]}, self.compute, device)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape (C, H, W) of an image."""
-        return tuple(self.config["data"]["shape"])
-
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes; None for an unconditional network."""
-        return self.config["model"].get("num_classes")
-
-    def scale(self, guidance: float | None) -> float:
-        """Return the scale of classifier-free guidance: the argument, else that of the run's own sample grids."""
-        if guidance is None and self.num_classes is not None:
-            guidance = self.config["callbacks"].get("samples", {}).get("guidance")
-        return scale_of(guidance, self.num_classes, self.config["loss"].get("label_dropout", 0.1))
-
-    def sample(self, sampler: Sampler, num_images: int, guidance: float = 1.0, seed: int = 0) -> Tensor:
-        """Return images 0 .. num_images - 1 of a seed, uint8 (n, C, H, W); image i is of class i mod num_classes."""
-        indices = range(num_images)
-        device = next(self.denoiser.parameters()).device
-        labels = labels_for(indices, self.num_classes)
-        scale = self.scale(guidance)
-        size = at_a_time(self.micro_batch, scale)
-        batches = generate(self.denoiser, sampler, self.shape, indices, labels, scale, seed, size, device)
-        return torch.cat([images for _, images in batches])
+    text = str(name)
+    for scheme, fetch in (("wandb:", download), ("hf:", snapshot)):
+        if text.startswith(scheme):
+            return RunDirectory(fetch(text.removeprefix(scheme)))
+    for path in (Path(name), RUNS / name):
+        if is_run(path):
+            return RunDirectory(path)
+    raise UserError(
+        f"run={name} is not a run directory: neither {name} nor {RUNS / name} holds one (make runs lists them)"
+    )
 
 
 def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str = "ema") -> Run:
-    """Load a run from its directory, which may have been moved.
+    """Load a run, to draw images with it.
+
+    >>> images = inkwash.load_run("latest").sample(16)
 
     Args:
-        checkpoint: a file of its checkpoints/ folder: last.ckpt or best.ckpt.
+        directory: its directory, which may have been moved, its name below runs/, `latest`, an artifact
+            `wandb:entity/project/name:alias`, or `hf:user/name` on the Hugging Face hub.
+        checkpoint: a file of its checkpoints/ folder: last.ckpt, best.ckpt or step-00000500.ckpt.
         weights: ema, raw, the name of one of the run's further averages, or posthoc_LENGTH (runs/averages.py).
 
     Raises:
         UserError: it is not a run directory, or the checkpoint does not fit its config.yaml.
     """
-    run = RunDirectory(directory)
+    run = find_run(directory)
     path = run.checkpoints.path / checkpoint
     if not run.config_path.is_file():
         raise UserError(f"run={run} is not a run directory: it has no config.yaml (make train prints the directory)")
@@ -114,7 +81,10 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
         raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
     denoiser = denoiser.eval().requires_grad_(False)
     mode = ComputeMode.stored(stored.get("compute"))
-    return Run(config, denoiser, step, stored.get("images"), _micro_batch(config, stored), mode)
+    return Run(
+        config, denoiser, step, stored.get("images"), _micro_batch(config, stored), mode, run,
+        f"{weights} weights of {checkpoint}",
+    )  # fmt: skip
 
 
 def _micro_batch(config: dict[str, Any], stored: dict[str, Any]) -> int:

@@ -40,7 +40,7 @@ def test_the_own_path_lies_over_the_others_with_its_sampling_times(files):
 
 def test_every_schedule_has_a_look_of_its_own(files):
     path = NUMBERS["paths"][NUMBERS["own"]]
-    many = {**NUMBERS, "paths": {name: path for name in (*"abcdefghij", NUMBERS["own"])}}
+    many = {**NUMBERS, "paths": dict.fromkeys((*"abcdefghij", NUMBERS["own"]), path)}
     (files.run.report_folder / "schedules.json").write_text(json.dumps(many))
     section = schedule_section(RunFiles(files.run))
     assert section is not None

@@ -48,7 +48,7 @@ def test_sixteen_images_are_learnt_by_heart(fit_run):
     directory, trainer, _ = fit_run("run", *options, *scale, *cadence)
     losses = [row["train/loss"] for row in rows(directory) if "train/loss" in row]
     assert sum(losses[-5:]) / 5 < 0.3 * losses[0]
-    samples = load_run(directory).sample(DDIM(Trailing(25)), 32).float()
+    samples = load_run(directory).sample(32, sampler=DDIM(Trailing(25)), guidance=1.0).float()
     train = trainer.datamodule.train.images.float()
     fresh = trainer.datamodule.heldout.images.float()
     nearest, control = (

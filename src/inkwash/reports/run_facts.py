@@ -177,7 +177,7 @@ def again_section(files: RunFiles) -> Section:
     if "overrides" in record:
         blocks.append(Code("Train it again", _train_command(record), "The same command goes on if the run exists."))
     run = shlex.quote(str(files.run))
-    python = f'import inkwash\nrun = inkwash.load_run("{files.run}")  # .denoiser, .config, .sample(...)'
+    python = f'import inkwash\nrun = inkwash.load_run("{files.run}")  # .sample(16), .plot(), .metrics, .denoiser'
     blocks += [
         Code(
             "Draw images", f"make sample run={run} num_images=64\nmake sample run={run} sampler=ddim spacing.steps=50"
