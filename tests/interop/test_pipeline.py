@@ -21,6 +21,7 @@ from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.resume_check import forbidden
 from support.interop import EXAMPLE, LEARNED, SCHEDULER, UNCONDITIONAL, UNET_FILE, edit, images, one_step
+from support.selection import mostly_slow
 
 
 def networks_differ_by(run, unet, t=(3, 900), **labels):
@@ -311,7 +312,7 @@ SCHEDULERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+@pytest.mark.parametrize("scheduler", mostly_slow(SCHEDULERS, "laplace", "listed"))
 def test_what_the_example_trains_comes_in_and_goes_out(scheduler, tmp_path):
     """train_unconditional.py of diffusers with its --ddpm_num_steps, --ddpm_beta_schedule and --prediction_type."""
     small = EXAMPLE | {"sample_size": 8, "block_out_channels": (32, 64), "layers_per_block": 1}

@@ -12,6 +12,7 @@ from inkwash.run import load_run
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.resume_check import RULES, changes, described, forbidden
 from support.run_diff import checkpoint, rows
+from support.selection import mostly_slow
 
 BARE = ("~callbacks.evaluation", "learning_rate.total_steps=20", "learning_rate.warmup_steps=2")
 STEPS = ("trainer.max_steps=4", "callbacks.checkpoint.every_n_steps=2", "callbacks.log.every_n_steps=1")
@@ -228,7 +229,7 @@ def weights(denoiser):
     return [p.detach() for p in denoiser.net.parameters()]
 
 
-@pytest.mark.parametrize("how", ["directory", "file", "damaged"])
+@pytest.mark.parametrize("how", mostly_slow(["directory", "file", "damaged"], "directory"))
 def test_init_from_takes_the_averaged_weights_and_nothing_else(new_run, how):
     source = new_run("source", *STEPS)
     train(source)

@@ -5,6 +5,7 @@ import torch
 
 from inkwash.jobs.train import train
 from support.run_diff import assert_same_run, checkpoint, differences, rows
+from support.selection import mostly_slow
 
 WITNESS = "+callbacks.witness._target_=support.parts.Witness"
 STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbacks.log.every_n_steps=2")
@@ -13,7 +14,6 @@ STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbac
 BOMB = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 5}"
 SMALL = ("~data.source", "+data.source={_target_: support.parts.Pictures}")
 IMPORTANCE = ("times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
-MORE = ("importance", "flow")  # tests/training/test_resume.py resumes them too
 CASES = {
     "accumulation": ("trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL, "data.flip=true"),
     "importance": ("loss=vlb", *IMPORTANCE, "trainer.accumulate_grad_batches=2"),
@@ -34,10 +34,7 @@ def died_and_resumed(new_run, name, *options):
     return directory
 
 
-@pytest.mark.parametrize(
-    "options",
-    [pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in MORE)) for name, case in CASES.items()],
-)
+@pytest.mark.parametrize("options", mostly_slow(CASES, "accumulation", "muon"))
 def test_a_resume_is_exact(new_run, options):
     options = (*STEPS, WITNESS, *options)
     whole = new_run("whole", *options)

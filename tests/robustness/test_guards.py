@@ -145,7 +145,12 @@ SMALLER = "pass trainer.accumulate_grad_batches=2, with which they take 8 images
     ("kind", "option", "advice"),
     [
         ("torch.OutOfMemoryError", "callbacks.heldout.batch_size=null", SMALLER),
-        ("MemoryError", "callbacks.samples.batch_size=80", "leave out callbacks.samples.batch_size=80; without"),
+        pytest.param(
+            "MemoryError",
+            "callbacks.samples.batch_size=80",
+            "leave out callbacks.samples.batch_size=80; without",
+            marks=pytest.mark.slow,
+        ),
         ("RuntimeError", "data.batch_size=1", r"choose a smaller network with model.\*"),
     ],
 )

@@ -13,6 +13,7 @@ from inkwash.process.spacing import Trailing
 from inkwash.samplers.base import Sampling
 from support.analytic import Exact, Mixture, f64, flow
 from support.samplers import SAMPLERS, Between, sampler_of
+from support.selection import mostly_slow
 
 # A path, an inner range of its times, and the steps from which a method shows its order there.
 PATHS = {
@@ -81,7 +82,7 @@ def fitted(name, data, **arguments):
     return math.log2(error(name, data, steps, **arguments) / error(name, data, 2 * steps, **arguments))
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", mostly_slow([*PATHS], "cosine", "flow"))
 @pytest.mark.parametrize("data", ["gaussian", "mixture"])
 @pytest.mark.parametrize(("name", "order"), ORDERS.items(), ids=ORDERS)
 def test_order(name, order, data, path):
@@ -93,19 +94,19 @@ def test_order(name, order, data, path):
     assert fitted((name, path), data, exact_starts=name == "dpmpp_3m") == pytest.approx(order, abs=0.2)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", mostly_slow([*PATHS], "cosine", "flow"))
 @pytest.mark.parametrize("p", [1, 3])
 def test_order_of_unipc_is_one_above_its_predictors(p, path):
     assert fitted(("unipc", path), "mixture", order=p, exact_starts=p == 3) == pytest.approx(p + 1, abs=0.2)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", mostly_slow([*PATHS], "cosine", "flow"))
 @pytest.mark.parametrize("name", [name for name, order in ORDERS.items() if order == 3])
 def test_third_order_is_worth_it_from_its_own_start(name, path):
     assert error((name, path), "mixture", 80) < 0.8 * error(("dpmpp_2m", path), "mixture", 80)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", mostly_slow([*PATHS], "cosine", "flow"))
 @pytest.mark.parametrize("name", ORDERS)
 def test_whole_range_from_noise_to_data(name, path):
     """From t_max, where flow has alpha = 0, to sigma = 0: finite, and better with more steps."""

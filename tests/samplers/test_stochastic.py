@@ -17,6 +17,7 @@ from inkwash.samplers.ancestral import Ancestral
 from inkwash.samplers.base import Sampling
 from support.analytic import Exact, Mixture, f64
 from support.samplers import Between, sampler_of
+from support.selection import mostly_slow
 
 N = 10_000
 CHAIN = BetaSchedule(linear(20, beta_end=0.6))
@@ -82,7 +83,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("path", [FlowSchedule(), BetaSchedule(linear(1000))], ids=["flow", "linear"])
+@pytest.mark.parametrize("path", mostly_slow({"flow": FlowSchedule(), "linear": BetaSchedule(linear(1000))}, "flow"))
 @pytest.mark.parametrize(("name", "arguments", "few", "many"), METHODS.values(), ids=METHODS)
 def test_mean_and_covariance_of_a_mixture(name, arguments, few, many, path):
     """With many steps all five numbers are within 5 standard errors; with few the Frechet distance is larger."""

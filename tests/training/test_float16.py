@@ -68,6 +68,7 @@ def test_a_scale_that_is_too_large_costs_steps_and_nothing_else(fit_run, half):
     assert bool(torch.load(directory / "weights-0-8.pt").isfinite().all())
 
 
+@pytest.mark.slow
 def test_a_resume_takes_the_scale_along(fit_run, half):
     options = (*FP16, "learning_rate.total_steps=6", "model.dropout=0.1")
     half(2.0**10, growth_interval=2)

@@ -7,6 +7,7 @@ import torch
 
 from inkwash.errors import UserError
 from inkwash.run import load_run
+from support.selection import mostly_slow
 from support.training import NO_METRIC, QUIET, checkpoint, rows, weights
 
 
@@ -70,7 +71,7 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
+@pytest.mark.parametrize("options", mostly_slow(OBJECTIVES, "vlb"))
 def test_an_objective_resumes_with_its_state(fit_run, options):
     """3 + 3 steps are 6 steps, bit for bit: importance has seen every t of 20 after 2 batches of 16, and steers."""
     options = (*options, NO_METRIC, "~callbacks.samples", "learning_rate.total_steps=6")
