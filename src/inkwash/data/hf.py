@@ -17,7 +17,7 @@ from inkwash.data.parquet_stream import ParquetStream
 from inkwash.data.paths import given
 from inkwash.data.splits import AUTO
 from inkwash.errors import UserError
-from inkwash.network import reachable
+from inkwash.reach import reachable
 
 if TYPE_CHECKING:
     from inkwash.images import ImageSplit

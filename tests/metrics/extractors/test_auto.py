@@ -14,7 +14,7 @@ from inkwash.metrics.extractors import auto as auto_module
 from inkwash.metrics.extractors import weights as weights_module
 from inkwash.metrics.extractors.auto import AutoFeatures
 from inkwash.metrics.extractors.inception import InceptionFeatures
-from inkwash.network import reachable
+from inkwash.reach import reachable
 
 
 def images(shape, labelled=True):

@@ -10,7 +10,7 @@ from inkwash.metrics.extractors.classifier import ClassifierFeatures, check_data
 from inkwash.metrics.extractors.pyramid import PyramidFeatures
 from inkwash.metrics.extractors.weights import find_weights
 from inkwash.metrics.ranks import largest
-from inkwash.network import reachable
+from inkwash.reach import reachable
 
 log = logging.getLogger(__name__)
 

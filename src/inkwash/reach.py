@@ -1,4 +1,4 @@
-"""Does a server answer? Asked in seconds, where libraries try for minutes."""
+"""Ask whether a server answers, within seconds, where libraries try for minutes."""
 
 import contextlib
 import threading
