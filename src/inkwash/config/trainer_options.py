@@ -38,7 +38,7 @@ INSTEAD = {
             "gradient_clip_val",
         )
     },
-    "logger": "choose logger=wandb or logger=csv",
+    "logger": "choose logger=wandb, tensorboard, mlflow or csv",
     "callbacks": "choose callbacks=..., or add one with +callbacks.NAME._target_=...",
     "default_root_dir": "pass run=NAME, which is runs/NAME",
     "fast_dev_run": "choose debug=fast",

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config.annotations import is_node
+from inkwash.config.packages import check_packages
 from inkwash.config.renames import refuse_old_keys
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.signatures import check_arguments, shown
@@ -47,6 +48,7 @@ def check(config: DictConfig) -> None:
         _check_devices(trainer["devices"])
     if "callbacks" in plain:
         check_parts(plain)
+        check_packages(plain["logger"])
         _check_trainer(plain["trainer"])
         check_options(
             plain["trainer"].get("options") or {},

@@ -25,6 +25,7 @@ from inkwash.launch.environment import RankEnv
 from inkwash.random import seed_of
 from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
+from inkwash.tracking.open_loggers import open_loggers
 from inkwash.training import micro_batches, resume
 from inkwash.training.build import build_module
 from inkwash.training.callbacks.own_values import OwnValues
@@ -55,7 +56,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     seed_process(config["seed"], rank)
     data, module = build(config["data"]), build_module(config)
     check_network(module)
-    loggers = [build(node, directory=str(run)) for node in config["logger"].values()]
+    loggers = open_loggers(config["logger"], run)
     plan = resume.plan(run, config, RankEnv.current().world_size)
     speed = _choose(config, module, plan)
     if config["compile"]:

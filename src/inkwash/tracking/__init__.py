@@ -1,7 +1,12 @@
-"""Tracking: the numbers and images of a run, in its directory and in Weights & Biases (W&B).
+"""Tracking: the numbers and images of a run, in its directory and on dashboards.
 
+    open_loggers.py      makes the loggers of a configuration
+    pictures.py          sends a grid to a logger, by the method that its class has for pictures
     csv_logger.py        metrics.csv in the run directory: every number that was logged
-    wandb_logger.py      the W&B run of a training
+    tensorboard_logger.py   event files of TensorBoard
+    mlflow_logger.py     an MLflow run, on a server or in a folder
+    reach.py             whether a server answers, within seconds
+    wandb_logger.py      the Weights & Biases (W&B) run of a training
     wandb_jobs.py        a W&B run for each evaluation or sampling job of a trained run
     wandb_offline.py     records that have not been uploaded
     wandb_settings.py    W&B's own variables and file: server, API key, project, mode; without importing wandb
@@ -13,6 +18,10 @@ as the axis. The run directory is the original: a run without W&B loses nothing,
 summaries read. wandb is imported in this package alone.
 
 Open csv_logger.py first: it is the whole interface in one small class. A new logger is a subclass of
-lightning.pytorch.loggers.Logger with an argument `directory`, and a YAML file in conf/logger/. If it has `log_samples`
-and `log_neighbours` it is sent the grids (wandb_logger.py); if it has `close(failed)` that is called at the very end.
+lightning.pytorch.loggers.Logger with an argument `directory`, and a YAML file in conf/logger/. What else it may have:
+
+    log_picture(name, picture, step)    is sent the grids
+    log_samples(sheet, images, labels, step)   is sent the samples' grid and its images instead (wandb_logger.py)
+    forget_after(step)                  before a resumed run repeats later steps
+    close(failed)                       at the very end
 """

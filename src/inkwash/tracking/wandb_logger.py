@@ -25,6 +25,7 @@ from inkwash.runs.best import best_column, logged_directions, sign_of
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import checkout
 from inkwash.tracking import wandb_settings
+from inkwash.tracking.pictures import pixels
 from inkwash.tracking.wandb_reach import problem, reachable_mode
 
 log = logging.getLogger(__name__)
@@ -156,19 +157,19 @@ class Tracker(WandbLogger):
     @while_it_lives
     def log_samples(self, sheet: Tensor, images: Tensor, labels: Tensor | None, step: int) -> None:
         """Send a grid (3, height, width), and a table of its images (n, C, H, W) and labels (n,); all uint8."""
-        self.log_image("samples", [_pixels(sheet)], step, caption=[f"step {step}"])
+        self.log_picture("samples", sheet, step)
         if labels is not None and self.sample_table:
             rows = sorted(zip(labels.tolist(), range(len(images)), strict=True))
             names = dict(enumerate(self.directory.classes))
-            pictures = (wandb.Image(_pixels(grid(images[i : i + 1], 1, gap=0))) for _, i in rows)
+            pictures = (wandb.Image(pixels(grid(images[i : i + 1], 1, gap=0))) for _, i in rows)
             data = [[names.get(k, k), i, picture] for (k, i), picture in zip(rows, pictures, strict=True)]
             self.log_table("samples_by_class", ["class", "noise", "image"], data, step=step)
 
     @rank_zero_only
     @while_it_lives
-    def log_neighbours(self, sheet: Tensor, step: int) -> None:
-        """Send a grid of pairs (3, height, width), uint8: a sample and the training image nearest to it."""
-        self.log_image("neighbours", [_pixels(sheet)], step, caption=[f"step {step}"])
+    def log_picture(self, name: str, picture: Tensor, step: int) -> None:
+        """Send a picture (3, height, width), uint8."""
+        self.log_image(name, [pixels(picture)], step, caption=[f"step {step}"])
 
     @rank_zero_only
     @while_it_lives
@@ -278,7 +279,3 @@ def finish(failed: bool) -> None:
             )  # fmt: skip
         with contextlib.suppress(ConnectionError):  # Tracker has logged it
             wandb.finish(exit_code=int(failed))
-
-
-def _pixels(image: Tensor) -> Any:
-    return image.permute(1, 2, 0).numpy()

@@ -17,7 +17,6 @@ from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.runs import resume_check
 from inkwash.runs.directory import RunDirectory, find_weights
-from inkwash.tracking.csv_logger import MetricsCsv
 from inkwash.training.compute_mode import ComputeMode
 from inkwash.training.initial_weights import take_weights
 from inkwash.training.module import NUM_SHARDS, DiffusionModule
@@ -147,7 +146,7 @@ def rewind(run: RunDirectory, plan: ResumePlan, loggers: list[Any]) -> None:
     step = -1 if plan.path is None else plan.step
     forget_after(run.metrics_jsonl, step)
     for logger in loggers:
-        if isinstance(logger, MetricsCsv):
+        if hasattr(logger, "forget_after"):
             logger.forget_after(step)
 
 

@@ -15,6 +15,7 @@ from inkwash.reports.image_grid import grid, save_png
 from inkwash.samplers.base import Sampler, Watch
 from inkwash.samplers.generate import labels_for
 from inkwash.samplers.trajectory import Trajectory
+from inkwash.tracking.pictures import send_picture, send_samples
 from inkwash.training.callbacks.generation import generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
@@ -25,7 +26,7 @@ SOON = 10  # steps within which a grid of the cadence makes an early one needles
 
 
 class SampleGrid(Periodic):
-    """Writes samples/step-<step>.png in the run directory and sends it to W&B, if that is used.
+    """Writes samples/step-<step>.png in the run directory and sends it to the loggers that show pictures.
 
     The averaged weights generate it, on all ranks. Image i starts from the same noise in every grid, and is of class
     i mod num_classes, so that a grid num_classes wide has one column for each class.
@@ -103,14 +104,14 @@ class SampleGrid(Periodic):
         if not trainer.is_global_zero:
             return
         step, folder = trainer.global_step, run_directory(trainer).samples
-        trackers: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "log_samples")]
         classes = run_directory(trainer).classes if module.num_classes is not None else []
         sheet = headed(grid(images, self.columns), self.columns, classes)
         save_png(sheet, folder / f"step-{step:08d}.png")
         if early:
             log.info("samples      first %d images: %s", len(images), folder / f"step-{step:08d}.png")
-        for tracker in trackers:
-            tracker.log_samples(sheet, images, labels_for(range(len(images)), module.num_classes), step)
+        labels = labels_for(range(len(images)), module.num_classes)
+        for logger in trainer.loggers:
+            send_samples(logger, sheet, images, labels, step)
         if way is not None:
             way.finish(images[:: trainer.world_size])
             self.images, self.way = images, way
@@ -119,8 +120,8 @@ class SampleGrid(Periodic):
             pairs = torch.stack([images, nearest_images(images, data.train, data.flip)], dim=1).flatten(0, 1)
             sheet = grid(pairs, 2 * self.columns)
             save_png(sheet, folder / f"neighbours-step-{step:08d}.png")
-            for tracker in trackers:
-                tracker.log_neighbours(sheet, step)
+            for logger in trainer.loggers:
+                send_picture(logger, "neighbours", sheet, step)
 
     def _generate(self, trainer: L.Trainer, module: DiffusionModule, n: int, watch: Watch | None) -> Tensor:
         """Return images 0 .. n - 1 on every rank, uint8 (n, C, H, W)."""
