@@ -15,8 +15,9 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from inkwash.__main__ import COMMANDS, LIKE
+from inkwash.commands.new import new
 from inkwash.config.cli import with_quotes
-from support.pages import PAGES, ROOT, Shell, blocks, of_inkwash, write_files
+from support.pages import PAGES, ROOT, Shell, blocks, exported, of_inkwash, write_files
 from support.runs import composed
 
 WITH_COMMANDS = [page for page in PAGES if any(block.commands for block in blocks(page))]
@@ -58,12 +59,10 @@ def place(tmp_path, monkeypatch):
     """A folder like a checkout, whose packages can be imported."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("INKWASH_TRUST", "studio,support")
+    monkeypatch.setenv("INKWASH_CONF", "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for module in [module for module in sys.modules if module.split(".")[0] == "studio"]:
-        del sys.modules[module]
+    return tmp_path
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
@@ -74,7 +73,7 @@ def test_a_shell_takes_every_line_as_printed(page):
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
-def test_every_command_composes(page, place):
+def test_every_command_composes(page, place, monkeypatch):
     """Bash and make bring every line to a command, and its keys and choices exist."""
     write_files(page, place)
     lines = [command for block in blocks(page) for command in block.commands]
@@ -82,7 +81,13 @@ def test_every_command_composes(page, place):
     assert len(calls) == sum(not line.startswith("export ") for line in lines)
     if shutil.which("zsh"):
         assert Shell(place, "zsh")(*lines) == calls
-    for call in calls:
+    waiting = iter(calls)
+    for line in lines:
+        if variables := exported(line, place):
+            for variable, value in variables.items():
+                monkeypatch.setenv(variable, value)
+            continue
+        call = next(waiting)
         if not (arguments := of_inkwash(call)):
             assert any(" ".join(call).startswith(" ".join(other)) for other in OTHERS), call
             continue
@@ -90,6 +95,9 @@ def test_every_command_composes(page, place):
         if command == "--help":
             continue
         assert command in COMMANDS
+        if command == "new":
+            new(Path(*overrides))
+            continue
         own = [value.partition("=")[2] for value in overrides if value.startswith("--config-dir=")]
         searched = [f"hydra.searchpath=[file://{place / folder}]" for folder in own]
         composed(*searched, *first_values(overrides), config_name=LIKE.get(command, command))

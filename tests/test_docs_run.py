@@ -22,7 +22,7 @@ from PIL import Image
 
 from support.commands import inkwash
 from support.in_process import Commands
-from support.pages import PAGES, ROOT, Block, Shell, blocks, of_inkwash, write_files
+from support.pages import PAGES, ROOT, Block, Shell, blocks, exported, of_inkwash, write_files
 
 RUN = [page for page in PAGES if any(block.commands or block.kind == "python" for block in blocks(page))]
 # What is only composed (test_docs.py), by a part of the command, and why.
@@ -138,18 +138,24 @@ def place(tmp_path, runs, monkeypatch, data_dir):
     (tmp_path / "runs" / "latest").symlink_to("NAME")
     make_images(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("INKWASH_TRUST", "studio")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT / "src")]))
+    monkeypatch.setenv("INKWASH_CONF", "")
+    monkeypatch.setenv("INKWASH_TRUST", "")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for module in [module for module in sys.modules if module.split(".")[0] == "studio"]:
+    for module in [module for module in sys.modules if module.split(".")[0] in ("studio", "atelier")]:
         del sys.modules[module]
 
 
 def run_commands(block: Block, place: Path, shell: Shell) -> None:
     """Run the commands of a block in order."""
-    for call in shell(*block.commands):
+    calls = iter(shell(*block.commands))
+    for line in block.commands:
+        if variables := exported(line, place):
+            os.environ.update(variables)
+            continue
+        call = next(calls)
         command, *overrides = of_inkwash(call) or [""]
         if not command or any(part in argument for part in NOT_RUN for argument in call):
             continue

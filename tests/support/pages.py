@@ -4,6 +4,7 @@ A block `bash` holds commands, one of `title="FILE"` is a file to write, other b
 """
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,13 @@ def write_files(page: Path, place: Path) -> None:
             path = place / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, "utf-8")
+
+
+def exported(command: str, place: Path) -> dict[str, str]:
+    """Return the variables that a line `export NAME=VALUE ...` sets, in a shell in that folder; {} for other lines."""
+    word, *settings = shlex.split(command)
+    pairs = (setting.partition("=") for setting in settings) if word == "export" else ()
+    return {name: value.replace("$PWD", str(place)) for name, _, value in pairs}
 
 
 class Shell:
