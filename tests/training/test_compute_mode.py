@@ -193,7 +193,7 @@ def test_short_compiled_and_sharded_trainings_take_the_simplest(compose_config, 
 
 
 def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):
-    """Two modes and 200 steps of a second: 2% of the training are 4 s, which 128 images at 8 s a pass exceed."""
+    """Two modes, and 128 images at 8 s a pass: three passes in each fit into 10 s with 16 images, not with 32."""
     config = compose_config("model.channels=8", "trainer.max_steps=200")
     sizes = []
     timed(contiguous_first)
@@ -204,9 +204,10 @@ def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):
 
     Trial.seconds = seconds  # timed() puts it back
     choice = choose(config, build_module(config), CPU, 1)
-    assert sizes[0] == 128
-    assert "for a pass of 64 images" in choice.line
-    assert choice.step_seconds is None  # half a batch does not tell the time of a whole one
+    assert sizes[0] == mode_choice.FIRST_IMAGES
+    assert "for a pass of 16 images" in choice.line
+    assert sum(sizes) / 16 < mode_choice.MOST_SECONDS + 4  # and the passes that the number was chosen by
+    assert choice.step_seconds is None  # a part of a batch does not tell the time of a whole one
 
 
 @pytest.mark.parametrize(("accumulate", "passes"), [("1", 1), ("4", 4), ("auto", None)])

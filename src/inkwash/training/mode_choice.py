@@ -34,8 +34,9 @@ log = logging.getLogger("inkwash")
 
 # A shorter training is over before a choice has paid.
 LEAST_STEPS = 200
-# Timing takes this share of the training, or that many seconds if they are more.
-SHARE, SECONDS = 0.02, 3.0
+# Timing takes this share of the training, but so many seconds at least and at most: it is the first step that waits.
+SHARE, SECONDS, MOST_SECONDS = 0.02, 3.0, 10.0
+FIRST_IMAGES = 8  # of a pass; a batch of large images may take minutes
 ROUNDS = 5
 # What replaces the simplest mode must take less than this share of its time: another layout of the same numbers for
 # any gain that is more than noise, fewer bits or fewer threads for more.
@@ -148,16 +149,14 @@ class Trial:
     def __init__(self, module: Any, shape: tuple[int, ...], images: int, device: torch.device):
         self.denoiser = copy.deepcopy(module.denoiser).to(device).train()
         self.loss, self.device = copy.deepcopy(module.loss).to(device), device
-        self.x_0 = torch.randn(images, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-        classes = module.num_classes
-        self.y = None if classes is None else torch.arange(images, device=device) % classes
+        whole = torch.randn(images, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+        self.whole, self.classes = whole, module.num_classes
+        self.take(images)
 
-    def fewer_images(self) -> bool:
-        """Halve the batch; returns whether that was possible."""
-        possible = len(self.x_0) > 1
-        self.x_0 = self.x_0[: max(1, len(self.x_0) // 2)]
-        self.y = None if self.y is None else self.y[: len(self.x_0)]
-        return possible
+    def take(self, images: int) -> None:
+        """Pass so many images at a time, those of the batch at most."""
+        self.x_0 = self.whole[:images]
+        self.y = None if self.classes is None else torch.arange(len(self.x_0), device=self.device) % self.classes
 
     def seconds(self, mode: ComputeMode) -> float:
         """Return the time of a forward and backward pass; infinity if the network cannot compute in this mode."""
@@ -187,14 +186,10 @@ class Trial:
 
 def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[str, Any]]], steps: int) -> Choice:
     """Return the fastest mode, with the time of a pass; each stage begins from the best of the one before."""
-    trial.seconds(start)  # the first pass prepares the kernels
-    [once] = _agreed([trial.seconds(start)])
-    if once == math.inf:
-        return Choice(start)  # the training will say what is wrong
-    budget = max(SHARE * steps * once, SECONDS)
     modes = sum(len(stage) + 1 for stage in stages if stage)
-    while 3 * modes * once > budget and trial.fewer_images():
-        [once] = _agreed([trial.seconds(start)])
+    budget = _choose_images(trial, start, modes, steps)
+    if budget is None:
+        return Choice(start)  # the training will say what is wrong
     best, seen = start, {}
     for changes in stages:
         if changes:
@@ -206,6 +201,24 @@ def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[st
     n = len(trial.x_0)
     line = f"{best}: {_shown(seen[best])} for a pass of {n} image{'s' * (n > 1)} ({others})"
     return Choice(best, line, seen[best])
+
+
+def _choose_images(trial: Trial, start: ComputeMode, modes: int, steps: int) -> float | None:
+    """Let a trial pass as many images as three passes in each mode have time for; return the seconds for timing.
+
+    None if the network cannot compute in the simplest mode.
+    """
+    trial.take(FIRST_IMAGES)
+    while True:
+        trial.seconds(start)  # the first pass prepares the kernels
+        [once] = _agreed([trial.seconds(start)])
+        if once == math.inf:
+            return None
+        images, batch = len(trial.x_0), len(trial.whole)
+        budget = min(max(SHARE * steps * once * batch / images, SECONDS), MOST_SECONDS)
+        if images == batch or 3 * modes * 2 * once > budget:
+            return budget
+        trial.take(2 * images)
 
 
 def measure(trial: Trial, modes: Sequence[ComputeMode], seconds: float) -> dict[ComputeMode, float]:

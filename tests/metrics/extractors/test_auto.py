@@ -11,7 +11,6 @@ import torch
 from inkwash.data.images import Images
 from inkwash.errors import UserError
 from inkwash.metrics.extractors import auto as auto_module
-from inkwash.metrics.extractors import weights as weights_module
 from inkwash.metrics.extractors.auto import AutoFeatures
 from inkwash.metrics.extractors.inception import InceptionFeatures
 from inkwash.reach import reachable
@@ -111,7 +110,7 @@ def test_a_name_that_is_not_resolved_is_given_up_within_seconds(monkeypatch):
         release.wait(20)
         raise OSError
 
-    monkeypatch.setattr(weights_module, "urlopen", stuck)
+    monkeypatch.setattr("inkwash.network.urlopen", stuck)
     start = time.monotonic()
     assert not reachable("https://weights.invalid/weights.pth", seconds=0.3)
     assert time.monotonic() - start < 2
