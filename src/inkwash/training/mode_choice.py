@@ -35,7 +35,7 @@ log = logging.getLogger("inkwash")
 # A shorter training is over before a choice has paid.
 LEAST_STEPS = 200
 # Timing takes this share of the training, but so many seconds at least and at most: it is the first step that waits.
-SHARE, SECONDS, MOST_SECONDS = 0.02, 3.0, 10.0
+SHARE, SECONDS, MOST_SECONDS = 0.02, 3.0, 6.0
 FIRST_IMAGES = 8  # of a pass; a batch of large images may take minutes
 ROUNDS = 5
 # What replaces the simplest mode must take less than this share of its time: another layout of the same numbers for
