@@ -252,7 +252,8 @@ GENTLE = {"schedule=linear", "schedule=quadratic"}  # where even Heun's first st
 STEEP = {name for name in {*RUNS} - CONTINUOUS if not GENTLE & {*RUNS[name][1]}}
 PATCHES = {"two-channels-edm", "patches"}
 # What diffusers has no word for.
-ALIEN = CONTINUOUS | PATCHES | {"grey-folder-vlb"}
+FLOWS = {"rgba-flow", "flow"}
+ALIEN = CONTINUOUS - FLOWS | PATCHES | {"grey-folder-vlb"}
 TWO_CHANNELS = {name for name, (data, _) in RUNS.items() if data.shape[0] == 2}
 COLOURS = {name for name, (data, _) in RUNS.items() if data.shape[0] in (1, 3)}
 # An imported run has no state of a loss, and no further averages.
@@ -273,9 +274,10 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),
     ({"small"}, ("only accuracy",), r"measures nothing: no accuracy: pyramid does not know the data set's classes"),
-    (WITH_CLASSES, ("pipeline",), r"draws by class, but DDPMPipeline has no argument for it: make import folder="),
+    (WITH_CLASSES, ("pipeline",), r"draws by class, and there are no classes to ask it for: make import folder="),
     ({"no-dropout"}, ("guidance", "guided", "projected"), r"this one was not \(loss.label_dropout=0\)"),
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),
+    (FLOWS, ("imported: bound",), r"the variational bound needs a chain of whole steps"),
     (CONTINUOUS, ("all metrics, bound", "only the bound"), r"the variational bound needs a chain of whole steps"),
     ({*RUNS} - CONTINUOUS, ("flow",), r"the likelihood of the probability flow needs continuous time"),
     (STATEFUL, ("imported: train",), r"the checkpoint does not fit: .*start from its weights with .*init_from="),

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from inkwash.commands import export, import_pipeline
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
-from inkwash.interop.pipeline import export_diffusers, export_safetensors, import_diffusers
+from inkwash.interop.pipeline import export_diffusers, export_safetensors
+from inkwash.interop.pipeline_import import import_diffusers
 from inkwash.jobs.train import train
 from inkwash.run import load_run
 from inkwash.runs.config_file import OF_THE_LAUNCH
@@ -59,7 +60,7 @@ def test_learned_variances_need_twice_the_channels(untrained, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("schedule=flow",), "schedule: FlowSchedule has no counterpart"),
+        (("schedule=vp",), "schedule: VPSchedule has no counterpart"),
         (("prediction=edm",), "prediction=edm has no counterpart"),
         (("model.patch_size=2",), "model.patch_size=2 has no counterpart"),
     ],

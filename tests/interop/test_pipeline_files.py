@@ -7,7 +7,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from inkwash.errors import UserError
-from inkwash.interop.pipeline import import_diffusers
+from inkwash.interop.pipeline_import import import_diffusers
 from support.interop import SCHEDULER, UNET, UNET_FILE, edit
 
 BROKEN = [

@@ -10,7 +10,8 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.interop import scheduler
-from inkwash.interop.pipeline import export_diffusers, import_diffusers
+from inkwash.interop.pipeline import export_diffusers
+from inkwash.interop.pipeline_import import import_diffusers
 from inkwash.run import load_run
 from support.interop import LEARNED, SCHEDULER, UNCONDITIONAL, images, one_step
 from support.selection import mostly_slow

@@ -15,7 +15,7 @@ from inkwash.config.paths import PACKAGE
 from inkwash.config.trust import refuse_strangers
 from inkwash.config.validate import check_nodes
 from inkwash.errors import UserError
-from inkwash.interop import pipeline
+from inkwash.interop import pipeline, pipeline_import
 from inkwash.jobs.evaluate import evaluate
 from inkwash.jobs.sample import sample
 from inkwash.jobs.train import train
@@ -151,7 +151,7 @@ def test_import_builds_what_conf_names(tmp_path):
         (folder / name).write_text(json.dumps(fields))
     save_file({"x": torch.zeros(1)}, unet / "diffusion_pytorch_model.safetensors")
     with pytest.raises(UserError, match="dropout=.* must be a finite number"):
-        pipeline.import_diffusers(tmp_path / "pipeline", tmp_path / "run")
+        pipeline_import.import_diffusers(tmp_path / "pipeline", tmp_path / "run")
     assert not (tmp_path / "mark").exists()
 
 

@@ -1,4 +1,4 @@
-"""`inkwash import folder=PATH run=NAME`: make a run directory from a diffusers DDPM pipeline."""
+"""`inkwash import folder=PATH run=NAME`: make a run directory from a diffusers pipeline."""
 
 from omegaconf import DictConfig
 
@@ -13,7 +13,8 @@ def import_(config: DictConfig) -> None:
     with one_sentence():
         check(config)
         directory = RUNS / safe_name("run", config.run)
-        from inkwash.interop.pipeline import import_diffusers  # imports torch: only after the configuration is checked
+        # It imports torch: only after the configuration is checked.
+        from inkwash.interop.pipeline_import import import_diffusers
 
         import_diffusers(config.folder, directory, config.num_classes)
     print(f"{directory}    next: make sample run={directory} num_images=64")

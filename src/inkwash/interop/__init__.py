@@ -1,7 +1,12 @@
-"""diffusers' DDPM pipelines from and to runs. Runs in the process of `inkwash export` and `import`; needs no diffusers.
+"""Runs for other programs, and diffusers' pipelines as runs. In the process of `inkwash export` and `import`.
 
-Both write x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps (Ho et al. 2020, eq. 4), with alpha_bar_t the product
-of 1 - beta_s over s <= t. What maps:
+    formats.py      the formats of `inkwash export`
+    pipeline.py     diffusers: a whole folder out, pipeline_import.py: in; neither needs diffusers
+    programs.py     ONNX and torch.export files of the network (graphs.py) and of a whole sampler (sampler_table.py)
+    card.py         the model card of every folder; hub.py sends it
+
+diffusers and we write x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps (Ho et al. 2020, eq. 4), with alpha_bar_t
+the product of 1 - beta_s over s <= t. What maps:
 
 | Inkwash | diffusers | equation |
 |---|---|---|
@@ -22,12 +27,14 @@ of 1 - beta_s over s <= t. What maps:
 | norm_eps, groups, head_dim | norm_eps, norm_num_groups, attention_head_dim | |
 | scale_shift | resnet_time_scale_shift=scale_shift | Dhariwal & Nichol 2021 |
 | middle_attention, middle_groups | add_attention, attn_norm_num_groups | |
+| schedule and prediction flow | FlowMatchEulerDiscreteScheduler | x_t = (1 - t) x_0 + t eps (flow_scheduler.py) |
 
 A DiT becomes a DiTTransformer2DModel, without a pipeline around it, as theirs draw an autoencoder's latents.
 
-Paths without betas, predictions flow and edm, and U-Nets that UNet2DModel cannot express are refused with a sentence.
+Other paths without betas, prediction edm, and U-Nets that UNet2DModel cannot express are refused with a sentence.
 
 Read first: pipeline.py (a whole folder). scheduler.py maps the table above, unet_config.py the network's arguments,
-unet_weights.py its weights, dit_weights.py both of a DiT, pipeline_files.py reads files that may be damaged. The maps
-are exact: exported and imported networks agree to rounding, steps of the sampler too (tests/interop/).
+unet_weights.py its weights, dit_weights.py both of a DiT, pipeline_files.py reads files that may be damaged,
+assets/pipeline.py is what diffusers runs for networks with classes. The maps are exact: exported and imported networks
+agree to rounding, steps of the sampler too (tests/interop/).
 """

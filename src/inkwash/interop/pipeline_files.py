@@ -60,16 +60,17 @@ def find(folder: Path, part: str, name: str) -> Path:
     raise UserError(f"folder={folder} is not a diffusers pipeline: it has no {part}/{name}")
 
 
-def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """Read the fields of a JSON file. Raises UserError if it is damaged or of another class than `kind`."""
+def read_json(path: Path, *kinds: str) -> dict[str, Any]:
+    """Read the fields of a JSON file. Raises UserError if it is damaged or of another class than `kinds`."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not readable JSON ({error}): download it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no fields: download it again")
-    if content.get("_class_name") != kind:
-        raise UserError(f"{path}: _class_name={content.get('_class_name')} cannot be represented, only {kind}")
+    if content.get("_class_name") not in kinds:
+        named = content.get("_class_name")
+        raise UserError(f"{path}: _class_name={named} cannot be represented, only {' or '.join(kinds)}")
     return content
 
 

@@ -1,5 +1,6 @@
 """Images to evaluate: samples of a run, image files, or samples of a diffusers pipeline."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from inkwash.data.listing import images_below
 from inkwash.data.opening import size_of
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.files import read_json
 from inkwash.guidance import ClassifierFree, at_a_time
 from inkwash.random import generator
 from inkwash.run import Run
@@ -152,6 +154,13 @@ def image_files(folder: Path, shape: tuple[int, int, int], num_images: int) -> R
     return read
 
 
+def _draws_by_class(folder: Path) -> bool:
+    """Tell whether the network of a pipeline's folder has class embeddings."""
+    with contextlib.suppress(UserError):
+        return read_json(folder / "unet" / "config.json").get("num_class_embeds") is not None
+    return False
+
+
 def pipeline_images(folder: Path, shape: tuple[int, int, int], steps: int, seed: int) -> Reader:
     """Return a reader of samples of an unconditional diffusers pipeline, image i from a generator of its own.
 
@@ -162,15 +171,15 @@ def pipeline_images(folder: Path, shape: tuple[int, int, int], steps: int, seed:
         from diffusers import DiffusionPipeline  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("pipeline= needs diffusers: pip install diffusers") from error
+    if _draws_by_class(folder):
+        raise UserError(
+            f"pipeline={folder} draws by class, and there are no classes to ask it for: "
+            f"make import folder={folder} run=NAME, then evaluate run=NAME"
+        )
     try:
         pipeline: Any = DiffusionPipeline.from_pretrained(folder)
     except Exception as error:  # diffusers documents no errors
         raise UserError(f"pipeline={folder} is not a pipeline that diffusers can read: {error}") from error
-    if getattr(getattr(getattr(pipeline, "unet", None), "config", None), "num_class_embeds", None) is not None:
-        raise UserError(
-            f"pipeline={folder} draws by class, but {type(pipeline).__name__} has no argument for it: "
-            f"make import folder={folder} run=NAME, then evaluate run=NAME"
-        )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 
