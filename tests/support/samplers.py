@@ -1,4 +1,4 @@
-"""The samplers of conf/sampler, and a spacing for tests of their order."""
+"""The samplers of conf/sampler, a spacing for tests of their order, and a sampler that no table can hold."""
 
 from pathlib import Path
 from typing import Any
@@ -36,3 +36,13 @@ class Between(Spacing):
 
     def times(self, schedule: Schedule, steps: int) -> Tensor:
         raise NotImplementedError
+
+
+class Stubborn(Sampler):
+    """A sampler that does more than add images: it goes on until they are small enough."""
+
+    def step(self, x_t, t, s, run):
+        x_0, eps = run.denoise(x_t, t)
+        while float(x_0.square().mean()) > 0.01:
+            x_0 = 0.9 * x_0.tanh()
+        return x_0 + eps

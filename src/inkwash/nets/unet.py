@@ -153,7 +153,7 @@ class UNet(nn.Module):
         embedding = self.time(waves.to(dtype))
         if self.label is not None:
             y = torch.full_like(time, -1, dtype=torch.long) if y is None else y
-            if not self.no_label:
+            if not self.no_label and not torch.compiler.is_exporting():
                 refuse_no_label(y)
             embedding = embedding + self.label(torch.where(y < 0, self.label.num_embeddings - 1, y))
         h = self.input(F.pixel_unshuffle(x.to(dtype), self.patch_size))
