@@ -101,7 +101,7 @@ compare: $(STAMP) ## show what differs between runs, here and on a page: make co
 report: $(STAMP) ## write the page of a run, a sweep or several runs: make report run=runs/NAME (sweep=, runs=A,B)
 	@$(PY) -m inkwash report $(HYDRA) $(value ARGS)
 
-export: $(STAMP) ## write a run for diffusers: make export run=runs/NAME out=PATH (format=safetensors: one file)
+export: $(STAMP) ## write a run for other programs: make export run=runs/NAME out=PATH (format=onnx)
 	@$(PY) -m inkwash export $(HYDRA) $(value ARGS)
 
 import: $(STAMP) ## make a run from a diffusers pipeline: make import folder=PATH run=NAME

@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
     "average": ("average", "measure averages of weights", "inkwash average run=NAME length=0.05,0.1,0.2"),
     "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
-    "export": ("export", "write a run for diffusers", "inkwash export run=NAME out=PATH"),
+    "export": ("export", "write a run for other programs", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
     "runs": ("runs", "list runs", "inkwash runs state=failed"),
     "compare": ("compare", "show what differs between runs", "inkwash compare runs=NAME,OTHER"),

@@ -21,6 +21,7 @@ from inkwash.run import load_run
 from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.resume_check import forbidden
+from support.in_process import Commands
 from support.interop import EXAMPLE, LEARNED, SCHEDULER, UNCONDITIONAL, UNET_FILE, edit, images, one_step
 from support.selection import mostly_slow
 
@@ -251,6 +252,27 @@ def test_commands_do_what_they_say(untrained, tmp_path, monkeypatch, capsys):
     assert tuple(capsys.readouterr().out.splitlines()) == told
     assert load_run("runs/b").num_classes == 10
     assert json.loads((tmp_path / "runs" / "b" / "run.json").read_text())["imported"] == "out"
+
+
+def test_the_command_lists_before_it_sends_and_knows_its_folder_again(untrained, tmp_path):
+    untrained("model.channels=32", name="runs/a")
+    command = Commands(tmp_path)
+    for _ in range(2):  # as with dry=false after dry=true: what is there is taken
+        ended = command("export", "run=a", "out=out", "push=me/it")
+        assert ended.code == 0, ended.text
+        assert "README.md" in ended.text
+        assert "dry=true: nothing was sent. dry=false sends " in ended.text
+    assert command("export", "run=a", "out=out").error.endswith("exists already: choose another name or delete it")
+    for arguments, message in {
+        ("push=me/it", "weights=raw"): "exists already: choose another name or delete it",
+        ("push=it",): "push=it must be user/name, the repository on the Hugging Face hub",
+        (
+            "push=me/it",
+            "format=safetensors",
+        ): "use format=diffusers, onnx or torch_export",
+        ("format=gif",): "format=gif must be diffusers, safetensors, onnx or torch_export",
+    }.items():
+        assert command("export", "run=a", "out=out", *arguments).error.endswith(message)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from inkwash.launch import quick_imports
 quick_imports.defer()  # as in every rank
 
 from inkwash.commands import evaluate, export, import_pipeline, sample, train
-from inkwash.interop import pipeline, pipeline_import
+from inkwash.interop import formats, pipeline_import
 from inkwash.jobs import evaluate as evaluate_job
 from inkwash.jobs import sample as sample_job
 from inkwash.jobs import train as train_job
@@ -35,7 +35,7 @@ JOBS = {
     "inkwash.jobs.sample:sample": sample_job.sample,
     "inkwash.jobs.evaluate:evaluate": evaluate_job.evaluate,
 }
-assert all((evaluate, export, import_pipeline, pipeline, pipeline_import, sample, train))
+assert all((evaluate, export, formats, import_pipeline, pipeline_import, sample, train))
 
 
 class ForkServer:

@@ -10,10 +10,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from inkwash.commands.export import one_sentence
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
 from inkwash.files import make_folder, read_json, write_text
+from inkwash.interop import hub
+from inkwash.interop.dataset_card import LEFT_OUT, write_dataset_card
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RunDirectory, new_directory
@@ -36,6 +39,8 @@ def sample(config: DictConfig) -> None:
             raise UserError(f"trajectory={config.trajectory} must be a number of images, or 0")
         if config.trajectory and not config.task._target_.endswith((".Generate", ".Inpaint")):
             raise UserError("trajectory=... shows images that come from noise: pass task=generate or task=inpaint")
+        if config.push is not None:
+            hub.check_repo(config.push)
         if config.guidance is not None and not math.isfinite(config.guidance):
             raise UserError(f"guidance={config.guidance} must be a finite number")
         choices = HydraConfig.get().runtime.choices
@@ -56,6 +61,10 @@ def sample(config: DictConfig) -> None:
     for path in sorted(out.glob("trajectory.*")):
         print(path)
     print(f"{out}/grid.png{part}    and {drawn['images']} images in {out}/images")
+    if config.push is not None:
+        with one_sentence():
+            write_dataset_card(out, plain, run, config.push)
+            hub.push(out, config.push, "dataset", config.dry, config.private, LEFT_OUT)
 
 
 @contextmanager

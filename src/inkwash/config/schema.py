@@ -70,6 +70,9 @@ class Sample:
     seed: int = 0
     batch_size: int | None = None
     out: str | None = None
+    push: str | None = None
+    dry: bool = True
+    private: bool = True
     tracking: Any = None
     task: Any = MISSING
     guide: Any = MISSING
@@ -125,6 +128,14 @@ class Export:
     format: str = "diffusers"
     checkpoint: str = "last.ckpt"
     weights: str = "ema"
+    guidance: float | None = None
+    batch: int | None = None
+    license: str | None = None
+    push: str | None = None
+    dry: bool = True
+    private: bool = True
+    sampler: Any = MISSING
+    spacing: Any = MISSING
 
 
 @dataclass

@@ -33,7 +33,7 @@ from inkwash.samplers.trajectory import Trajectory
 
 STRIP = 12  # times in the strip of a trajectory
 # Keys of sample.yaml on which no image depends.
-WITHOUT_EFFECT = ("batch_size", "tracking", "out", "trajectory")
+WITHOUT_EFFECT = ("batch_size", "tracking", "out", "trajectory", "push", "dry", "private")
 
 
 class SampleResults:

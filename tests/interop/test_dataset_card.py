@@ -1,0 +1,60 @@
+"""The card and the labels of sampled images, as the hub's data sets have them."""
+
+import json
+import shutil
+
+import pytest
+from huggingface_hub import DatasetCard
+
+from inkwash.interop.dataset_card import LEFT_OUT, write_dataset_card
+from inkwash.runs.directory import RunDirectory
+from support.in_process import Commands
+from support.runs import TESTS
+
+GOLDEN = TESTS / "golden" / "runs" / "default"
+DRAW = ("run=golden", "num_images=4", "spacing.steps=1", "trainer.accelerator=cpu", "trainer.threads=1", "out=drawn")
+
+
+@pytest.fixture
+def place(tmp_path):
+    shutil.copytree(GOLDEN, tmp_path / "runs" / "golden")
+    return tmp_path
+
+
+def test_sampled_images_go_out_with_their_labels(place):
+    """By the command, which sends nothing unless it is told to."""
+    ended = Commands(place)("sample", *DRAW, "push=me/drawn")
+    assert ended.code == 0, ended.text
+    lines = [line.split()[2] for line in ended.text.splitlines() if " bytes  " in line or " kB  " in line]
+    images = [f"images/00000{i}.png" for i in range(4)]
+    assert lines == ["README.md", "grid.png", *images, "metadata.jsonl"]  # not sample.yaml, with the run's whole path
+    assert "dry=true: nothing was sent. dry=false sends 7 files" in ended.text
+    assert ended.text.rstrip().endswith("to https://huggingface.co/datasets/me/drawn")
+    rows = [json.loads(line) for line in (place / "drawn" / "metadata.jsonl").read_text().splitlines()]
+    assert rows == [{"file_name": name, "label": i} for i, name in enumerate(images)]
+    card = DatasetCard((place / "drawn" / "README.md").read_text())
+    assert card.data.size_categories == ["n<1K"]
+    assert "4 images of shape [1, 8, 8]" in card.text
+    assert str(place) not in card.content
+    assert Commands(place)("sample", *DRAW, "push=me").error == (
+        "error: push=me must be user/name, the repository on the Hugging Face hub"
+    )
+
+
+def test_one_class_and_tasks(tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(2):
+        (tmp_path / "images" / f"{i:06d}.png").touch()
+    (tmp_path / "summary.json").write_text('{"images": 2}')
+    settings = {
+        "weights": "ema", "checkpoint": "last.ckpt", "sampler": {"_target_": "a.DDIM"}, "spacing": {"steps": 3},
+        "guidance": 2.0, "seed": 0, "label": 7, "task": {"_target_": "inkwash.editing.tasks.Generate"},
+    }  # fmt: skip
+    write_dataset_card(tmp_path, settings, RunDirectory(GOLDEN), "me/it")
+    lines = (tmp_path / "metadata.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [7, 7]
+    settings["task"] = {"_target_": "inkwash.editing.tasks.Inpaint"}
+    write_dataset_card(tmp_path, settings, RunDirectory(GOLDEN), "me/it")
+    assert not (tmp_path / "metadata.jsonl").exists()
+    assert "metadata.jsonl" not in (tmp_path / "README.md").read_text()
+    assert "sample.yaml" in LEFT_OUT
