@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from inkwash.data.caches import ensure, undamaged
 from inkwash.data.decode import CorruptImageError, decode, pages_of, size_of
@@ -21,6 +20,7 @@ from inkwash.data.rendering import Rendering
 from inkwash.data.suspicions import of_pages
 from inkwash.errors import UserError
 from inkwash.files import NAMES
+from inkwash.reports.progress_bar import progress_bar
 
 LOOKED_AT = 256  # images whose sizes and pages are noted
 
@@ -78,7 +78,7 @@ def _decode_all(directory: Path, entries: Entries, how: Decoding, title: str) ->
     labels, digests, skipped, sizes, suspicious = [], bytearray(), Tally(), [], []
     every = max(1, entries.total // LOOKED_AT)
     with open(directory / "images", "wb") as file:
-        bar = tqdm(entries.stream, title, entries.total, unit=" images", disable=None)
+        bar = progress_bar(entries.stream, desc=title, total=entries.total, unit="images")
         for number, entry in enumerate(bar):
             try:
                 image = decode(entry.encoded, how.shape, how.resize, entry.name, how.rendering)

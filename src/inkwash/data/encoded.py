@@ -70,4 +70,4 @@ class EncodedSource(ABC):
         key = repr((DECODER, entries.version, shape, self.resize, self.skip_corrupt, self.rendering))
         directory = self.cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
         how = Decoding(shape, self.resize, self.skip_corrupt, self.rendering)
-        return load_decoded(directory, entries, how, f"Decoding {split} images")
+        return load_decoded(directory, entries, how, f"decoding {split} images")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from inkwash.data.caches import ensure, locked, undamaged
 from inkwash.data.encoded import DECODER
@@ -24,6 +23,7 @@ from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import AUTO, Division, check_splits, divide_files
 from inkwash.errors import UserError
 from inkwash.files import replacing
+from inkwash.reports.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from inkwash.data.stream import Stream
@@ -168,7 +168,7 @@ class StreamedSource(ABC):
         directory = self.cache_dir / f"index-{_hash(key)}"
 
         def fill(partial: Path) -> None:
-            bar = tqdm(files, "Indexing the files", unit=" files", disable=None)
+            bar = progress_bar(files, desc="indexing the files", unit="files")
             if not Index.write(partial, files, (self.scan(file) for file in bar), self.without_labels):
                 unused = json.loads((partial / "found.json").read_text("utf-8"))["passed_over"]
                 seen = "; ".join(f"{reason}: {Tally(*tally)}" for reason, tally in unused.items())

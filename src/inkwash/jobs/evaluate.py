@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from tqdm import tqdm
 
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
@@ -25,6 +24,7 @@ from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_report import write_evaluation_report
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
 from inkwash.reports.length_plot import plot_lengths
+from inkwash.reports.progress_bar import progress_bar
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.samplers.base import ImageNoise
@@ -167,7 +167,7 @@ class Evaluation:
         if not suite.metrics:
             return {}, {}
         suite.reset()
-        with tqdm(total=total, desc=cell["name"], unit="image", disable=self.rank != 0) as bar:
+        with progress_bar(total=total, desc=cell["name"], unit="images", disable=self.rank != 0) as bar:
             for index, images, labels in source.batches:
                 suite.update(index, images, labels)
                 bar.update(len(index))
@@ -182,7 +182,8 @@ class Evaluation:
         bits = build(self.config["likelihood"])
         meter, batch_size = BitsPerDim(bits.key).to(self.device), self.config["batch_size"] or run.micro_batch
         denoiser, indices = run.denoiser.to(self.device), range(self.rank, len(self.data.heldout), self.world)
-        for start in tqdm(range(0, len(indices), batch_size), desc="likelihood", disable=self.rank != 0):
+        starts = range(0, len(indices), batch_size)
+        for start in progress_bar(starts, desc="likelihood", unit="batches", disable=self.rank != 0):
             batch = indices[start : start + batch_size]
             images, labels = self.data.heldout.__getitems__(list(batch))
             y = labels.to(self.device) if run.num_classes is not None else None

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from inkwash.config.instantiate import build
 from inkwash.data.files import NamedImages, read_images
@@ -17,6 +16,7 @@ from inkwash.guidance import DEFAULT_SCALE, ClassifierFree, at_a_time
 from inkwash.images import ImageSplit
 from inkwash.jobs.sample_results import SampleResults
 from inkwash.random import generator
+from inkwash.reports.progress_bar import progress_bar
 from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.runs.directory import RunDirectory
@@ -55,7 +55,7 @@ def sample(directory: Path) -> None:
     with (
         enough_memory(size),
         autocast(precision, device),
-        tqdm(total=steps, desc=f"drawing {(len(x_0) - results.done) * task.width} images", unit="step") as bar,
+        progress_bar(total=steps, desc=f"drawing {(len(x_0) - results.done) * task.width} images", unit="steps") as bar,
     ):
         for indices, rows in perform(
             task, denoiser.to(device), sampler, x_0, y, config["seed"], size, device, bar.update, results.done, way

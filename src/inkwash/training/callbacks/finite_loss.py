@@ -120,9 +120,10 @@ class FiniteLoss(Periodic):
             self._left_out, self._worst = False, self._clear(module.device)
             log.warning("left out     %s: the %s is not finite; %d of %d", where, what, self.skipped, self.skip)
             return
+        more_bits = "" if trainer.precision in ("32-true", "64-true") else "try trainer.precision=32-true, "
         raise UserError(
-            f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr, try "
-            "trainer.precision=32-true, or leave out a few such steps with callbacks.guard.skip=5"
+            f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr, "
+            f"{more_bits}or leave out a few such steps with callbacks.guard.skip=5"
         )
 
     def state_dict(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 from inkwash.errors import UserError
+from inkwash.reports.progress_bar import Lines
 
 BAR = 20  # letters of the bar, at most
 LEAST_BAR = 4
@@ -47,7 +48,7 @@ class Progress(L.Callback):
             miniters=1,
             maxinterval=float("inf"),  # no monitor thread that redraws on its own
             bar_format=line_format(self._width(), trainer.max_steps, TRAINING, ()),
-            file=sys.stderr if self._terminal else _Lines(),
+            file=sys.stderr if self._terminal else Lines(),
         )
 
     @rank_zero_only
@@ -121,14 +122,3 @@ def _format(bar: int, steps: str, texts: Sequence[str]) -> str:
     drawn = f" {{bar:{bar}}}" if bar >= LEAST_BAR else ""
     told = "".join(f", {text}" for text in texts)
     return f"{{desc}} {{percentage:3.0f}}%{drawn} {{n_fmt}}/{{total_fmt}}{steps}, {{remaining}} left{told}"
-
-
-class _Lines:
-    """Text stream to stderr that ends each redraw of the bar with a newline, for logs."""
-
-    def write(self, text: str) -> None:
-        if line := text.strip("\r\n"):
-            print(line, file=sys.stderr)
-
-    def flush(self) -> None:
-        sys.stderr.flush()

@@ -1,0 +1,50 @@
+"""A progress bar that redraws itself on a terminal and writes a line now and then into a log file."""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+LOG_SECONDS = 15.0  # between two lines of a log file
+WORDS = 70  # columns that are kept for what stands beside the bar
+
+
+def progress_bar(
+    items: Iterable[Any] | None = None, log_seconds: float = LOG_SECONDS, short: bool = True, **options: Any
+) -> tqdm:
+    """Return a bar of tqdm on stderr.
+
+    Args:
+        items: what to go through; None if the caller calls `update`.
+        log_seconds: time between two lines of a log file, in seconds.
+        short: leave a log file alone if all is done before its first line is due.
+        options: tqdm's `total`, `initial`, `desc`, `unit` (in the plural) and `disable`.
+    """
+    terminal = sys.stderr.isatty()
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if terminal else 0
+    width = max(4, min(20, columns - WORDS)) if columns else 20
+    bar, counts = f"{{bar:{width}}}", "{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+    return tqdm(
+        items,
+        dynamic_ncols=True,
+        mininterval=0.2 if terminal else log_seconds,
+        delay=1e-6 if short and not terminal else 0,  # without it a line says 0%
+        miniters=1,
+        maxinterval=float("inf"),  # no monitor thread that redraws on its own
+        bar_format=f"{{desc}} {{percentage:3.0f}}% {bar} {counts}",
+        file=sys.stderr if terminal else Lines(),
+        **options,
+    )
+
+
+class Lines:
+    """Text stream to stderr that ends each redraw of the bar with a newline, for logs."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip("\r\n"):
+            print(line, file=sys.stderr)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
