@@ -52,6 +52,7 @@ def test_every_value_has_its_protocol(tmp_path):
     assert rows["fd_eyes_100"]["n_fake"] == "100"
     assert rows["fd_eyes_100"]["settings of the metric"] == "k=3"
     assert rows["fd_eyes_100"]["notes"] == "100 images are few"
+    assert all("Bars:" in chart.text for chart in sections["quality"])
     assert page.figures == [("fd_eyes_100", "1", "sampler=heun steps=20")]
     write_evaluation_report(tmp_path / "report.html", "mine", RESULTS)
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
@@ -65,3 +66,8 @@ def test_nothing_measured_is_said(results):
 def test_images_from_elsewhere_have_no_sampler():
     odd = {**RESULTS[0], "sampler": "images", "steps": None, "guidance": None, "evaluations": None}
     assert quality_chart("fd_eyes_100", True, [odd]).figure.data[0].x == (0,)
+
+
+def test_a_chart_without_bars_says_nothing_of_them():
+    single = {**RESULTS[0], "metrics": {"fd_eyes_100": 1.0}}
+    assert "Bars:" not in quality_chart("fd_eyes_100", True, [single]).text

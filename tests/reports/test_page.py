@@ -11,9 +11,30 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from inkwash.reports import figures
-from inkwash.reports.page import Cell, Code, Facts, Notes, Page, Section, Table, packed_plotly, render, write_page
+from inkwash.reports.page import (
+    Cell,
+    Code,
+    Facts,
+    Notes,
+    Page,
+    Section,
+    Table,
+    number,
+    packed_plotly,
+    render,
+    write_page,
+)
 
 EVIL = '</script><script>alert("x")</script><img src=http://example.org/x.png onerror=alert(1)> & "quoted"'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.33161, "1.332"), (9999.4, "9999"), (9999.6, "10,000"), (13886.2, "13,886"), (-25000.0, "-25,000"),
+     (1.5e7, "1.5e+07"), (1e-5, "1e-05"), (164689, "164,689"), (12345678, "12,345,678"), (None, "")],
+)  # fmt: skip
+def test_numbers_have_four_digits_and_no_needless_exponent(value, text):
+    assert number(value) == text
 
 
 def a_page(text, **more):

@@ -53,6 +53,11 @@ def test_a_metric_is_drawn_with_the_floor_of_real_images(run):
     assert chart.text.startswith("Less is better.")
 
 
+def test_what_a_value_suffers_from_stands_above_its_table(run):
+    (table,) = [block for block in sections(run_page(run))["curves"] if block.kind == "table"]
+    assert table.text == "fd_classifier_64: 64 are few."
+
+
 def test_losses_share_a_chart(run):
     chart = charts(sections(run_page(run))["curves"])["Loss"]
     assert [trace.name for trace in chart.figure.data] == ["training loss", "held-out loss"]

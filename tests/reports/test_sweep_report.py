@@ -41,7 +41,7 @@ def test_the_table_has_every_job_the_best_first_and_marked(tmp_path):
     assert isinstance(table, Table)
     assert table.sortable
     assert table.marked == 0
-    assert [row[3] for row in table.rows] == [1.0, 1.5, 7.0, 9.0, None]
+    assert [row[4] for row in table.rows] == [1.0, 1.5, 7.0, 9.0, None]
     assert [cell.value for cell in (row[0] for row in table.rows)] == [1e-4, 1e-2, 1e-4, 1e-2, 1.0]
 
 

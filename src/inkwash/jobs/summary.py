@@ -8,6 +8,7 @@ import lightning as L
 
 from inkwash.errors import UserError
 from inkwash.files import write_json
+from inkwash.reports.page import number
 from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking import wandb_offline
@@ -140,7 +141,8 @@ def _write(
     files = RunFiles(run)
     for name, record in summary["metrics"].items():
         floor = files.floor(name)
-        log.info("%-12s %.4g%s", name, record["value"], "" if floor is None else f" (real images {floor:.4g})")
+        beside = "" if floor is None else f" (real images {number(floor)})"
+        log.info("%-12s %s%s", name, number(record["value"]), beside)
     if seconds:
         part = f"; metrics took {100 * fraction:.2g}% of the time" if fraction else ""
         log.info("time         %s%s", duration(seconds["seconds"]), part)

@@ -55,8 +55,9 @@ def quality_chart(name: str, lower: bool, results: Results) -> Chart:
         layout["xaxis"] = {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
     drawn = figures.figure(lines, "network evaluations for each image", name, showlegend=True, **layout)
     best = "Less is better. " if lower else "More is better. "
-    text = "Bars: the interval of the value where one was measured, else the range over seeds."
-    return Chart(name, drawn, f"{best}{figures.sentence('; '.join(told))} {text}")
+    intervals = any(max(bar) > 0 for line in lines for bar in (line.error_y.array, line.error_y.arrayminus))
+    text = " Bars: the interval of the value where one was measured, else the range over seeds." if intervals else ""
+    return Chart(name, drawn, f"{best}{figures.sentence('; '.join(told))}{text}")
 
 
 def _points(name: str, results: Results) -> dict[str, dict[float, list[tuple[float, float, float]]]]:

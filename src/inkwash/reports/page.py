@@ -191,10 +191,11 @@ def cell(value: Any) -> Cell:
 
 
 def number(value: float | None) -> str:
-    """Format a number with four digits, whole ones with all."""
+    """Format a number with four digits, whole ones and those below ten million with all before the point."""
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    whole = isinstance(value, int) or 9999.5 <= abs(value) < 1e7
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
 
 
 def for_script(text: str) -> str:

@@ -39,14 +39,14 @@ def metric_charts(files: RunFiles) -> Iterator[Chart]:
 
 
 def metric_table(files: RunFiles) -> Table:
-    """The last value of each metric with its protocol."""
-    rows = []
+    """The last value of each metric with its protocol, and below the title what is to be known of it."""
+    rows, told = [], []
     for name, record in files.latest.items():
         notes, made = record.get("notes"), [record.get(key) for key in ("step", "n_fake", "n_real", *PROTOCOL)]
-        told = "; ".join(map(str, notes)) if isinstance(notes, list) else ""
-        rows.append([name, record["value"], files.floor(name), *made, told])
-    columns = ("metric", "value", "real images", "at step", "generated", "real", *PROTOCOL, "notes")
-    return Table("Last values, and how they were measured", columns, rows)
+        told += [f"{name}: {note}." for note in notes] if isinstance(notes, list) else []
+        rows.append([name, record["value"], files.floor(name), *made])
+    columns = ("metric", "value", "real images", "at step", "generated", "real", *PROTOCOL)
+    return Table("Last values, and how they were measured", columns, rows, " ".join(told))
 
 
 def noise_section(files: RunFiles) -> Section | None:

@@ -87,8 +87,10 @@ def _jobs(sweep: Sweep) -> Section:
         settings = [_typed(sweep.setting(row, key)) for key in sweep.varied]
         facts = [row.get(key) for key in ("loss", "images_per_second", "seconds", "steps")]
         values = [row["metrics"].get(name) for name in metrics]
-        rows.append([*settings, row["state"], *values, *facts, Cell(row["job"], row["job"], link), row["error"]])
-    columns = (*sweep.varied, "state", *metrics, "loss", "images/s", "seconds", "steps", "job", "error")
+        rows.append([*settings, row["state"], Cell(row["job"], row["job"], link), *values, *facts, row["error"]])
+    columns = [*sweep.varied, "state", "job", *metrics, "loss", "images/s", "seconds", "steps", "error"]
+    if not any(row["error"] for row in sweep.rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     best = 0 if sweep.measured else None
     return Section("Jobs", "jobs", [Table("All jobs", columns, rows, "The best first; a heading sorts.", True, best)])
 

@@ -8,9 +8,8 @@ from support.training import NO_METRIC, checkpoint
 
 def test_nan_loss_names_step_and_times_and_saves_nothing(fit_run, tmp_path):
     ruin = "+callbacks.ruin={_target_: support.parts.Ruin, step: 5}"
-    with pytest.raises(
-        UserError, match=r"step 6 \(t from \d+ to \d+, precision 32-true\).*last good checkpoint"
-    ) as failed:
+    said = r"step 6 \(t from \d+ to \d+, precision 32-true\).*last good checkpoint"
+    with pytest.raises(UserError, match=said) as failed:
         fit_run("run", NO_METRIC, ruin, "trainer.max_steps=12", "callbacks.guard.every_n_steps=3")
     assert "try trainer.precision" not in str(failed.value)  # there is none with more bits to try
     state = checkpoint(tmp_path / "run")
