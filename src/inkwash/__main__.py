@@ -1,6 +1,7 @@
 """Run the command `inkwash COMMAND ...`, also as `python -m inkwash COMMAND ...`."""
 
 import importlib
+import shutil
 import signal
 import sys
 
@@ -36,17 +37,20 @@ OF_UNIX = ("data", "train", "sweep", "resume", "summary", "sample", "evaluate", 
 
 
 def usage() -> str:
-    """Return the list of commands with examples."""
+    """Return the list of commands, with examples where the terminal has room beside them."""
     width = max(len(what) for _, what, _ in COMMANDS.values())
     lines = [f"  {name:<10} {what:<{width}}  {example}" for name, (_, what, example) in COMMANDS.items()]
+    if max(map(len, lines)) > shutil.get_terminal_size((100, 0)).columns:
+        lines = [f"  {name:<10} {what}" for name, (_, what, _) in COMMANDS.items()]
     return "\n".join(
         [
             "inkwash COMMAND [KEY=VALUE ...]: train image diffusion models as experiments",
             "",
             *lines,
             "",
-            "KEY=VALUE overrides the configuration (Hydra): `inkwash COMMAND --help` lists the choices,",
-            "`inkwash COMMAND --cfg job` prints what would run. Run directories are below runs/.",
+            "KEY=VALUE overrides the configuration (Hydra). `inkwash COMMAND --help` has",
+            "examples and lists the choices; `inkwash COMMAND --cfg job` prints what would",
+            "run. Run directories are below runs/.",
         ]
     )
 

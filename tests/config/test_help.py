@@ -5,7 +5,7 @@ import sys
 import pytest
 import yaml
 
-from inkwash.__main__ import COMMANDS, LIKE, main
+from inkwash.__main__ import COMMANDS, LIKE, main, usage
 from inkwash.config.help import page
 from inkwash.config.paths import config_dir
 
@@ -24,6 +24,25 @@ def test_it_fits_a_screen_and_has_every_key(name, monkeypatch):
     groups = {key for item in config["defaults"] if isinstance(item, dict) for key in item if " " not in key}
     for key in {*config, *groups} - {"defaults", "hydra"}:
         assert any(line.split()[:1] in ([key], [f"{key}:"]) for line in lines), key
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_are_folded_to_the_width_of_the_terminal(name, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    words = page(name).split()
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = page(name)
+    assert max(map(len, text.partition("KEY=VALUE:")[2].splitlines())) <= width
+    assert text.split() == words
+
+
+@pytest.mark.parametrize(("width", "examples"), [(80, False), (100, True)])
+def test_the_list_of_commands_fits_the_terminal(width, examples, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = usage()
+    assert max(map(len, text.splitlines())) <= width
+    assert ("inkwash sync dry=true" in text) == examples
 
 
 def test_the_choice_of_the_command_is_marked():

@@ -32,11 +32,28 @@ def page(name: str, arguments: list[str] | None = None) -> str:
     parts = ["\n".join(examples)]
     if choices := _choices(defaults, width):
         parts.append("GROUP=CHOICE, [] is chosen:\n" + choices)
-    parts.append("KEY=VALUE:\n" + textwrap.indent(keys, "  "))
-    parts.append(
+    parts.append("KEY=VALUE:\n" + "\n".join(_folded(f"  {line}", width) for line in keys.splitlines()))
+    last = (
         "--cfg job prints all keys, --config-dir DIR or INKWASH_CONF adds choices, --hydra-help lists Hydra's options."
     )
+    parts.append(_filled(last, width))
     return "\n\n".join(parts)
+
+
+def _folded(line: str, width: int) -> str:
+    """Return a key with its comment, whose words go on below it where the line is too long."""
+    key, mark, comment = line.partition("# ")
+    if not mark or len(line) <= width:
+        return line
+    return _filled(comment, width, key + mark)
+
+
+def _filled(text: str, width: int, start: str = "") -> str:
+    """Break text into lines between words; those after the first are indented as far as `start`, if that leaves 40."""
+    indent = " " * min(len(start), width - 40)
+    return textwrap.fill(
+        text, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _choices(defaults: str, width: int) -> str:
@@ -49,10 +66,5 @@ def _choices(defaults: str, width: int) -> str:
         there = [file.stem for file in group_files(found["group"])]
         names = [f"[{name}]" if name in chosen else name for name in there]
         if names:
-            indent = " " * 18
-            lines.append(
-                textwrap.fill(
-                    " ".join(names), width, initial_indent=f"  {found['group']:<16}", subsequent_indent=indent
-                )
-            )
+            lines.append(_filled(" ".join(names), width, f"  {found['group']:<16}"))
     return "\n".join(lines)
