@@ -53,7 +53,7 @@ def test_the_least_important_goes_first(width, total):
     assert shown == TEXTS[: len(shown)]
     assert len(shown) == {60: 1, 80: 2, 200: 4, None: 4}[width]
     text = line.format(desc="measuring", percentage=100, n_fmt=total, total_fmt=total, remaining="99:59:59", bar="")
-    assert len(text) < (width or 500)
+    assert len(text) <= (width or 500)
     assert ("{bar:20}" in line) == (width in (200, None))
 
 
@@ -74,7 +74,7 @@ def draw():
     bar.on_train_end(trainer, module)
 
 
-def written_in_a_terminal(width):
+def written_in_a_terminal(width, rows=24):
     """Return what `draw` writes to a terminal of this width, a real one, in a process of its own."""
     pid, master = pty.fork()
     if pid == 0:
@@ -85,7 +85,7 @@ def written_in_a_terminal(width):
         finally:
             sys.stderr.flush()
             os._exit(0)
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, width, 0, 0))
     os.write(master, b"\n")
     written = b""
     with contextlib.suppress(OSError):  # the other end is closed
@@ -100,9 +100,13 @@ def test_in_a_terminal(width):
     """What is seen in the end, carriage returns applied: no line is too long, and none holds a bar and a message."""
     written = written_in_a_terminal(width)
     drawn = [part for line in written.split("\r\n") for part in line.split("\r")]
-    assert max(map(len, drawn)) <= width
+    assert max(map(len, drawn)) < width
     assert any(part.startswith("drawing") for part in drawn)
     shown = [line.split("\r")[-1] for line in written.split("\r\n")]
     assert shown.count("samples      first 10 images") == 2
     assert any("loss 0.5000" in line for line in shown)
     assert ("fd_classifier_1350 1.25" in written) == (width == 200)
+
+
+def test_in_a_terminal_without_a_size():
+    assert "loss 0.5000" in written_in_a_terminal(0, rows=0)

@@ -14,6 +14,7 @@ from inkwash.reports.progress_bar import Lines
 
 BAR = 20  # letters of the bar, at most
 LEAST_BAR = 4
+ROWS = 24  # tqdm draws nothing in a terminal that says it has none, and those without a size do
 TRAINING = "training"
 
 
@@ -43,11 +44,12 @@ class Progress(L.Callback):
             initial=trainer.global_step,
             desc=TRAINING,
             unit="step",
-            dynamic_ncols=True,
+            ncols=self._columns(),
+            nrows=ROWS,
             mininterval=0.2 if self._terminal else self.log_seconds,
             miniters=1,
             maxinterval=float("inf"),  # no monitor thread that redraws on its own
-            bar_format=line_format(self._width(), trainer.max_steps, TRAINING, ()),
+            bar_format=line_format(self._columns(), trainer.max_steps, TRAINING, ()),
             file=sys.stderr if self._terminal else Lines(),
         )
 
@@ -74,14 +76,15 @@ class Progress(L.Callback):
     def _lay_out(self, activity: str) -> None:
         assert self.bar is not None
         self.bar.set_description_str(activity, refresh=False)
-        self.bar.bar_format = line_format(self._width(), int(self.bar.total), activity, self._texts)
+        self.bar.ncols = self._columns()
+        self.bar.bar_format = line_format(self.bar.ncols, int(self.bar.total), activity, self._texts)
 
-    def _width(self) -> int | None:
-        """Return the width of the terminal, None for a log file."""
+    def _columns(self) -> int | None:
+        """Return the columns to draw in, None for a log file: some terminals begin a new line in their last one."""
         try:
-            return os.get_terminal_size(sys.stderr.fileno()).columns or 80 if self._terminal else None
+            return (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1 if self._terminal else None
         except OSError:  # a stream that says it is a terminal
-            return 80
+            return 79
 
     @rank_zero_only
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -100,15 +103,14 @@ def line_format(width: int | None, total: int, activity: str, texts: Sequence[st
     """Return tqdm's format of a line: steps and time left, as many texts as fit, a bar in the room that is left.
 
     Args:
-        width: of the terminal; None for room for everything.
+        width: columns to draw in; None for room for everything.
         total: number of steps.
         activity: what the line begins with.
         texts: what else is known, the most important first.
     """
     if width is None:
         return _format(BAR, " steps", texts)
-    # The last column stays empty: some terminals begin a new line there.
-    room = width - 1 - len(f"{activity} 100% {total}/{total}, 99:59:59 left")
+    room = width - len(f"{activity} 100% {total}/{total}, 99:59:59 left")
     steps = " steps" if room >= len(" steps") + len(", ".join(["", *texts[:1]])) else ""
     room -= len(steps)
     shown: list[str] = []
