@@ -3,6 +3,7 @@
 import logging
 import random
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -97,7 +98,8 @@ def tell_times(trainer: L.Trainer) -> None:
     """Log where the time went, if a profiler looked."""
     profiler: Any = trainer.profiler  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(profiler, Clock):
-        log.info("time         %s", profiler.told())
+        for number, line in enumerate(textwrap.wrap(profiler.told(), 66)):
+            log.info("%-12s %s", "" if number else "time", line)
         for path in sorted(Path(trainer.default_root_dir).glob("fit-profile*.txt")):
             log.info("profile      %s", path)
 

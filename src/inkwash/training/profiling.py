@@ -14,7 +14,7 @@ PARTS = {
     "metrics": ("Evaluation", "HeldoutLoss"),
     "grids": ("SampleGrid",),
     "checkpoints": ("Checkpoint", "save_checkpoint"),
-    "page": ("[Callback]Report",),
+    "report": ("[Callback]Report",),
     "data": ("dataloader_next", "batch_to_device", "before_batch_transfer", "after_batch_transfer", "DataModule"),
     "backward": ("backward",),
     "optimizer": ("optimizer", "clipping", "zero_grad"),
