@@ -147,7 +147,7 @@ def test_runs_are_compared(place, run):
     ended = run("compare", "runs=one,two")
     assert ended.code == 0, ended.text
     (line,) = [line for line in ended.text.splitlines() if "optimizer.lr" in line]
-    assert line.replace("│", "").split() == ["optimizer.lr", "0.002", "0.003"]
+    assert line.split() == ["optimizer.lr", "0.002", "0.003"]
     assert "finished" in ended.text
     assert ended.text.splitlines()[-1].startswith("runs/compare-one-two.html    ")
     assert (place / "runs" / "compare-one-two.html").is_file()

@@ -9,6 +9,7 @@ from inkwash.commands.export import one_sentence
 from inkwash.commands.report import with_list
 from inkwash.config import cli
 from inkwash.config.validate import check
+from inkwash.reports.run_list import cut, terminal_width
 from inkwash.runs.cleaning import Leftover, delete, leftovers, mend_latest, named
 from inkwash.runs.directory import RUNS
 
@@ -38,7 +39,8 @@ def tell(found: Sequence[Leftover]) -> None:
     """Print place, size and reason of each."""
     width = max(len(str(leftover.path)) for leftover in found)
     for leftover in found:
-        print(f"{leftover.path!s:<{width}}  {megabytes(leftover.size):>9}  {leftover.why}")
+        line = f"{leftover.path!s:<{width}}  {megabytes(leftover.size):>9}  {leftover.why}"
+        print(cut(line, terminal_width()))
 
 
 def megabytes(size: int) -> str:

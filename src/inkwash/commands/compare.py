@@ -12,8 +12,9 @@ from inkwash.config.validate import check
 from inkwash.reports import config_diff
 from inkwash.reports.comparison import Compared, write_comparison
 from inkwash.reports.console import print_table
-from inkwash.reports.run_facts import shown
+from inkwash.reports.difference_lines import lines_of
 from inkwash.reports.run_files import RunFiles
+from inkwash.reports.run_list import terminal_width
 
 
 def compare(config: DictConfig) -> None:
@@ -30,11 +31,11 @@ def compare(config: DictConfig) -> None:
 
 
 def print_difference(runs: Mapping[str, RunFiles]) -> None:
-    """Print a table of the keys whose values differ."""
+    """Print a line for each key whose values differ."""
     configs = {name: own.config for name, own in runs.items() if own.config}
-    lines = [[key, *map(shown, values)] for key, values in config_diff.between(configs)] if len(configs) > 1 else []
-    if lines:
-        print_table(["key", *configs], lines)
+    found = config_diff.between(configs) if len(configs) > 1 else []
+    if found:
+        print("\n".join(lines_of(found, list(configs), terminal_width())))
     elif len(configs) == len(runs):
         print("the configurations are the same")
     for name in runs.keys() - configs.keys():

@@ -1,8 +1,5 @@
 """`inkwash runs`: list runs, the newest first, or the jobs of a sweep."""
 
-import shutil
-import sys
-
 from omegaconf import DictConfig
 
 from inkwash.commands.export import one_sentence
@@ -10,7 +7,7 @@ from inkwash.commands.report import find_sweep
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError
-from inkwash.reports.run_list import lines_of
+from inkwash.reports.run_list import lines_of, terminal_width
 from inkwash.runs.directory import RUNS
 from inkwash.runs.overview import STATES, Row, rows_of
 
@@ -37,10 +34,10 @@ def runs(config: DictConfig) -> None:
     if not rows:
         print(f"{folder} has no runs{'' if config.state is None else f' that are {config.state}'}: make train")
         return
-    terminal = sys.stdout.isatty()
-    for line in lines_of(rows, folder, shutil.get_terminal_size().columns if terminal else None):
+    width = terminal_width()
+    for line in lines_of(rows, folder, width):
         print(line)
-    if terminal:
+    if width is not None:
         print(f"{folder}/NAME has its page, report.html; next: make resume run=NAME, make compare runs=NAME,OTHER")
 
 

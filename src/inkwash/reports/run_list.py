@@ -1,5 +1,7 @@
 """A list of runs as lines of text: for a terminal of any width, or whole for a file or another program."""
 
+import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +12,11 @@ HEAD = ("run", "state", "step", "best", "real", "age")
 LEFT = 2  # columns of words, which stand left; numbers stand right
 GAP = "  "
 SHORTEST = 16  # letters of a name that are left of it, at least
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal that is printed to; None for a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def lines_of(rows: Sequence[Row], folder: Path, width: int | None = None) -> list[str]:
@@ -28,8 +35,8 @@ def lines_of(rows: Sequence[Row], folder: Path, width: int | None = None) -> lis
     for row, cells in zip(rows, table[1:], strict=True):
         lines.append(_line(cells, widths))
         if row.reason:
-            lines.append(_cut(f"    {row.reason}", width))
-    return [*lines, *(_cut(line, width) for line in _legend(rows))]
+            lines.append(cut(f"    {row.reason}", width))
+    return [*lines, *(cut(line, width) for line in _legend(rows))]
 
 
 def _cells(row: Row, folder: Path) -> tuple[str, ...]:
@@ -57,7 +64,8 @@ def shortened(name: str, width: int) -> str:
     return f"{name[: width - 1 - end]}…{name[-end:]}"
 
 
-def _cut(text: str, width: int | None) -> str:
+def cut(text: str, width: int | None) -> str:
+    """Return text without its end if it is too long."""
     return text if width is None or len(text) <= width else f"{text[: width - 1]}…"
 
 
