@@ -34,6 +34,13 @@ def test_it_fits_a_terminal(width):
     assert lines[-1].startswith("best, and what real images reach: fd_classifier_1350")
 
 
+def test_values_of_another_metric_are_marked():
+    other = Row(Path("runs/new"), "running", 9, 9, "", "heldout_loss", True, 0.7, None, time.time())
+    lines = lines_of([*rows(), other], Path("runs"))
+    assert lines[-2].split()[3] == "0.7*"
+    assert lines[-1].endswith("fd_classifier_1350 (less is better), * heldout_loss (less is better)")
+
+
 def test_a_file_has_it_whole():
     lines = lines_of(rows(), Path("runs"))
     assert NAME in lines[1]

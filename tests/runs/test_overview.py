@@ -76,6 +76,14 @@ def test_states_and_reasons(runs):
     assert row_of(RunDirectory(half)).step == 3
 
 
+def test_without_metrics_the_held_out_loss_counts(runs):
+    path = runs("one")
+    (path / "metrics.jsonl").unlink()
+    row = row_of(RunDirectory(path))
+    assert (row.metric, row.lower, row.floor) == ("heldout_loss", True, None)
+    assert row.best == pytest.approx(0.882563274)
+
+
 def test_a_sweep_is_a_row_with_the_best_of_its_jobs(runs, tmp_path):
     runs("mine/a")
     better = runs("mine/b")

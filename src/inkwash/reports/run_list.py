@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inkwash.runs.overview import Row, age
@@ -26,7 +26,8 @@ def lines_of(rows: Sequence[Row], folder: Path, width: int | None = None) -> lis
         folder: that the names of the rows count from.
         width: of the terminal, where long names lose their middle and reasons their end; None: nothing is cut.
     """
-    table = [HEAD, *(_cells(row, folder) for row in rows)]
+    marks = {metric: "*" * i for i, metric in enumerate(_directions(rows))}
+    table = [HEAD, *(_cells(row, folder, marks.get(row.metric, "")) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     if width is not None:
         rest = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
@@ -36,15 +37,14 @@ def lines_of(rows: Sequence[Row], folder: Path, width: int | None = None) -> lis
         lines.append(_line(cells, widths))
         if row.reason:
             lines.append(cut(f"    {row.reason}", width))
-    return [*lines, *(cut(line, width) for line in _legend(rows))]
+    return [*lines, *(cut(line, width) for line in _legend(rows, marks))]
 
 
-def _cells(row: Row, folder: Path) -> tuple[str, ...]:
+def _cells(row: Row, folder: Path, mark: str) -> tuple[str, ...]:
     steps = "–" if row.max_steps is None else str(row.max_steps)
-    numbers = ("" if value is None else f"{value:.4g}" for value in (row.best, row.floor))
-    return (
-        str(row.path.relative_to(folder)), row.state, f"{row.step}/{steps}", *numbers, age(time.time() - row.time)
-    )  # fmt: skip
+    best, floor = ("" if value is None else f"{value:.4g}" for value in (row.best, row.floor))
+    told = age(time.time() - row.time)
+    return str(row.path.relative_to(folder)), row.state, f"{row.step}/{steps}", f"{best}{mark}", floor, told
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -69,9 +69,12 @@ def cut(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _legend(rows: Sequence[Row]) -> list[str]:
+def _directions(rows: Sequence[Row]) -> dict[str, bool | None]:
+    return {row.metric: row.lower for row in rows if row.metric}
+
+
+def _legend(rows: Sequence[Row], marks: Mapping[str, str]) -> list[str]:
     """Say which metric `best` is, of each that occurs."""
-    metrics = {row.metric: row.lower for row in rows if row.metric}
     ways = {True: "less is better", False: "more is better", None: "no direction"}
-    told = [f"{name} ({ways[lower]})" for name, lower in metrics.items()]
+    told = [f"{marks[name]} {name} ({ways[lower]})".lstrip() for name, lower in _directions(rows).items()]
     return [f"best, and what real images reach: {', '.join(told)}"] if told else []

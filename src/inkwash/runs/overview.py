@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.errors import UserError
-from inkwash.runs.best import floor_column, lower_is_better, main_metric, sign_of
+from inkwash.runs.best import HELDOUT_LOSS, floor_column, lower_is_better, main_metric, sign_of
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import is_training
 
@@ -120,7 +120,10 @@ def _max_steps(run: RunDirectory) -> int | None:
 
 
 def _best(run: RunDirectory) -> tuple[str | None, bool | None, float | None, float | None]:
-    """Return the metric that decides, whether less is better, its best value, and that of real images."""
+    """Return the metric that decides, whether less is better, its best value, and that of real images.
+
+    Without any metric it is the held-out loss, as in the table of a sweep.
+    """
     records: dict[str, list[dict[str, Any]]] = {}
     with contextlib.suppress(OSError):
         for line in run.metrics_jsonl.read_text("utf-8", "replace").splitlines():
@@ -130,21 +133,21 @@ def _best(run: RunDirectory) -> tuple[str | None, bool | None, float | None, flo
     directions = {name: lower_is_better(found[-1]) for name, found in records.items()}
     name = main_metric(directions)
     if name is None:
-        return None, None, None, None
+        losses = list(_column(run, "heldout/loss"))
+        return (HELDOUT_LOSS, True, min(losses), None) if losses else (None, None, None, None)
     lower, found = directions[name], records[name]
     best = min((record["value"] for record in found), key=lambda value: sign_of(lower) * value)
-    return name, lower, best, _first_value(run, floor_column(name, found[-1].get("extractor")))
+    floors = _column(run, floor_column(name, found[-1].get("extractor")), rows=2)  # in the first row, of step 0
+    return name, lower, best, next(floors, None)
 
 
-def _first_value(run: RunDirectory, column: str) -> float | None:
-    """Return the first value of a column of metrics.csv; values of real images stand in its first row."""
+def _column(run: RunDirectory, name: str, rows: int | None = None) -> Iterator[float]:
+    """Yield the values of a column of metrics.csv, of its first rows or of all; a damaged file gives fewer."""
     with (
         contextlib.suppress(OSError, ValueError, csv.Error),
         open(run.metrics_csv, newline="", encoding="utf-8") as file,
     ):
-        rows = islice(csv.DictReader(file), 2)
-        return next((float(row[column]) for row in rows if row.get(column)), None)
-    return None
+        yield from (float(row[name]) for row in islice(csv.DictReader(file), rows) if row.get(name))
 
 
 def _time(run: RunDirectory, status: dict[str, Any]) -> float:
