@@ -32,6 +32,7 @@ NOT_RUN = {
     "experiment=mnist": "downloads MNIST",
     "data=fashion_mnist": "downloads Fashion-MNIST",
     "data.path=uoft-cs/cifar10": "downloads CIFAR-10",
+    "model=jit_b16": "has 131 million parameters",
     "launcher=gpus": "needs GPUs",
     "launcher=slurm": "needs SLURM: tests/cluster",
     "trainer=multi_node": "needs two machines: tests/cluster",
