@@ -22,6 +22,7 @@ from inkwash.errors import UserError
 from inkwash.losses.distances import L2
 from inkwash.losses.simple import DiffusionLoss
 from inkwash.losses.vlb import VLBLoss
+from inkwash.nets.dit import DiT
 from inkwash.nets.unet import UNet
 from inkwash.process.times import Stratified
 from inkwash.random import Draws, generator
@@ -32,7 +33,7 @@ TABLE = ROOT / "experiments" / "cells" / "README.md"
 STEPS = 6
 assert train  # its import makes the schema and the resolver known
 torch.manual_seed(0)
-NET = UNet((1, 4, 4), 8, [1], 1, [])
+NETS = {"unet": UNet((1, 4, 4), 8, [1], 1, []), "dit": DiT((1, 4, 4), 2, 16, 2, 2, rotary=True, qk_norm=True)}
 
 
 def choices(group: str) -> list[str]:
@@ -60,11 +61,11 @@ def part(group: str, choice: str, schedule: str):
 
 
 @cache
-def trained(schedule: str, prediction: str, weighting: str = "uniform") -> tuple:
+def trained(schedule: str, prediction: str, weighting: str = "uniform", net: str = "unet") -> tuple:
     """A tiny network after a few steps on smooth images, and its last loss; or the sentence that refuses the three."""
     path = part("schedule", schedule, schedule)
     try:
-        denoiser = Denoiser(copy.deepcopy(NET), path, part("prediction", prediction, schedule))
+        denoiser = Denoiser(copy.deepcopy(NETS[net]), path, part("prediction", prediction, schedule))
         loss = DiffusionLoss(L2(), copy.deepcopy(part("weighting", weighting, schedule)), Stratified())
         loss.check(denoiser, False)
     except UserError as error:
@@ -110,9 +111,10 @@ def test_every_weighting_trains_or_is_refused(schedule, prediction):
             assert torch.isfinite(torch.tensor(found)), (schedule, prediction, weighting)
 
 
+@pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize(("schedule", "prediction"), pairs())
-def test_every_sampler_samples_or_is_refused(schedule, prediction):
-    denoiser, _ = trained(schedule, prediction)
+def test_every_sampler_samples_or_is_refused(schedule, prediction, net):
+    denoiser, _ = trained(schedule, prediction, net=net)
     if denoiser is None:
         return
     for sampler in SAMPLERS:

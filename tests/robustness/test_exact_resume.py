@@ -5,6 +5,7 @@ import torch
 
 from inkwash.jobs.train import train
 from support.run_diff import assert_same_run, checkpoint, differences, rows
+from support.runs import DIT
 from support.selection import mostly_slow
 
 WITNESS = "+callbacks.witness._target_=support.parts.Witness"
@@ -20,6 +21,10 @@ CASES = {
     "flow": ("schedule=flow", "prediction=flow", "times=logit_normal", "ema=constant"),
     "muon": ("optimizer=muon", "optimizer.exclude=[time.*]", *SMALL),
     "radam": ("optimizer=radam", *SMALL),
+    "transformer": (
+        *(*DIT, "model.rotary=true", "model.qk_norm=true", "model.bottleneck=3", "model.context_tokens=2"),
+        *("schedule=flow", "prediction=x0", "weighting=velocity", "times=logit_normal_shifted", "optimizer=muon"),
+    ),
     "readers": ("data.num_workers=2", "optimizer=adam"),
 }
 

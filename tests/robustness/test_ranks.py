@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from support.run_diff import checkpoint, differences, rows
+from support.runs import DIT
 
 OPTIONS = ("callbacks.log.every_n_steps=1", "callbacks.guard.every_n_steps=1", "trainer.max_steps=6")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2", "+callbacks.exchanges._target_=support.parts.Exchanges")
@@ -28,6 +29,16 @@ def test_two_ranks_train_as_one_with_one_all_reduce_a_step(new_run, jobs, counts
         assert [(directory / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
         assert curve(directory) == pytest.approx(curve(alone), rel=1e-4)
         torch.testing.assert_close(checkpoint(directory)["state_dict"], weights, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_transformer_trains_on_two_ranks_as_on_one(new_run, jobs):
+    alone = new_run("alone", *OPTIONS, *DIT)
+    assert jobs.run(alone) == 0
+    two = new_run("two", *OPTIONS, *DIT, *TWO)
+    assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()
+    assert curve(two) == pytest.approx(curve(alone), rel=1e-4)
+    assert [(two / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
 
 
 @pytest.mark.slow
@@ -70,10 +81,11 @@ FSDP = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("network", [(), (*DIT, "model.rms_norm=true", "model.context_tokens=2")], ids=["UNet", "DiT"])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts):
+def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts, network):
     """FSDP on two ranks: the curve, the average and the checkpoint of one process; a resume is exact."""
-    options = (*OPTIONS, f"trainer.accumulate_grad_batches={parts}", "learning_rate.total_steps=6")
+    options = (*OPTIONS, *network, f"trainer.accumulate_grad_batches={parts}", "learning_rate.total_steps=6")
     alone, sharded = new_run("alone", *options), new_run("sharded", *options, *FSDP)
     assert jobs.run(alone) == 0
     assert jobs.run(sharded, 2) == 0, (sharded / "output.txt").read_text()

@@ -160,6 +160,15 @@ OF_CHOICES = {
     "sampler=ddim": {"sampler.eta": (-1, 2), "sampler.clip": (0, -1)}, "sampler=unipc": {"sampler.order": (0, 4)},
     "sampler=heun": {"sampler.S_churn": (-1,), "sampler.S_noise": (-1,)},
     "spacing=karras sampler=ddim": {"spacing.rho": (0, -1), "spacing.sigma_min": (100,)},
+    "model=dit_digits": {
+        "model.patch_size": (0, 3, 16), "model.width": (0, -4, 50), "model.depth": (0, -1), "model.num_heads": (0, 5),
+        "model.mlp_ratio": (0, -1), "model.bottleneck": (0,), "model.context_tokens": (-1,),
+        "model.context_start": (-1, 99), "model.time_scale": (0, -1), "model.num_classes": (0, 5),
+    },
+    "model=dit_digits model.rotary=true model.width=96": {"model.num_heads": (16,)},
+    "model=jit_b16": {"model.patch_size": (16,)},
+    "weighting=velocity": {"weighting.clip": (0, -1)},
+    "times=logit_normal_shifted": {"times.image_size": (0,), "times.noise_size": (0,)},
     "data=cifar10": {"data.source.name": ("NOPE", "ImageFolder", "datasets", "os")},
     "callbacks=[default,early_stopping]": {"callbacks.early_stopping.patience": (0,),
     "callbacks.early_stopping.mode": ("x",)},
@@ -207,7 +216,7 @@ def values(config):
                 says,
             )
     for choice, keys in OF_CHOICES.items():
-        base = fid if choice.startswith("extractor") else QUICK
+        base = fid if choice.startswith("extractor") else but("model") if choice.startswith("model") else QUICK
         for key, wrong in keys.items():
             for value in wrong:
                 arguments = (*base, *choice.split(), f"{key}={value}")
