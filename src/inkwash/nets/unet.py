@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from inkwash.errors import UserError
 from inkwash.nets.blocks import (
@@ -21,6 +20,7 @@ from inkwash.nets.blocks import (
     sinusoidal_embedding,
     zeroed,
 )
+from inkwash.nets.layout import call, check_attention, check_counts, map_heights
 
 NO_LABEL = (
     "this network has no embedding for images without a label (model.no_label=false): give every image one, with "
@@ -89,18 +89,12 @@ class UNet(nn.Module):
         # Lists of OmegaConf, too, where Hydra instantiates without _convert_.
         (image_channels, height, width), channel_mult = shape, list(channel_mult)
         counts = {"channels": channels, "num_heads": num_heads, "patch_size": patch_size, "channel_mult": channel_mult}
-        for name, count in counts.items():
-            if min(count, default=0) < 1 if isinstance(count, list) else count < 1:
-                raise UserError(f"model.{name}={count} must be at least 1")
+        check_counts(counts)
         self.num_classes, self.patch_size, self.channels = num_classes, patch_size, channels
         self.checkpointing, self.no_label = checkpointing, no_label
         self.freq_shift, self.cos_first = freq_shift, cos_first
-        heights = _heights(height, width, len(channel_mult), patch_size)
-        if missing := set(attention_resolutions) - set(heights):
-            raise UserError(
-                f"model.attention_resolutions lists {sorted(missing)}, but with data.shape={list(shape)} the maps are "
-                f"{heights} pixels high; choose among those or pass model.attention_resolutions=[]"
-            )
+        heights = map_heights(height, width, len(channel_mult), patch_size)
+        check_attention(attention_resolutions, heights, shape)
         widths = [round(channels * mult) for mult in channel_mult]
         levels = [(width, h in attention_resolutions) for width, h in zip(widths, heights, strict=True)]
         pixels = image_channels * patch_size**2
@@ -159,17 +153,12 @@ class UNet(nn.Module):
         h = self.input(F.pixel_unshuffle(x.to(dtype), self.patch_size))
         skips = [h]
         for stage in self.down:
-            h = self._apply_stage(stage, h, embedding)
+            h = call(stage, self.checkpointing, h, embedding)
             skips.append(h)
-        h = self._apply_stage(self.middle, h, embedding)
+        h = call(self.middle, self.checkpointing, h, embedding)
         for stage in self.up:
-            h = self._apply_stage(stage, torch.cat([h, skips.pop()], dim=1), embedding)
+            h = call(stage, self.checkpointing, torch.cat([h, skips.pop()], dim=1), embedding)
         return F.pixel_shuffle(self.output(h), self.patch_size)
-
-    def _apply_stage(self, stage: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(stage, h, embedding, use_reentrant=False)  # pyright: ignore[reportReturnType]
-        return stage(h, embedding)
 
 
 def refuse_no_label(y: Tensor) -> None:
@@ -179,16 +168,3 @@ def refuse_no_label(y: Tensor) -> None:
             raise UserError(NO_LABEL)
     else:
         torch._assert_async((y >= 0).all(), NO_LABEL)
-
-
-def _heights(height: int, width: int, levels: int, patch_size: int) -> list[int]:
-    """Return the heights of the levels' feature maps."""
-    multiple = patch_size * 2 ** (levels - 1)
-    if height % multiple or width % multiple:
-        near = [f"{max(n // multiple, 1) * multiple} or {-(-n // multiple) * multiple}" for n in (height, width)]
-        raise UserError(
-            f"data.shape: this model halves images {levels - 1} times after patches of {patch_size}, so height "
-            f"and width must be multiples of {multiple}, not {height} x {width}: use height {near[0]}, width {near[1]} "
-            "or fewer entries in model.channel_mult"
-        )
-    return [height // (patch_size * 2**level) for level in range(levels)]
