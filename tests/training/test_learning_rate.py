@@ -5,7 +5,7 @@ import math
 import pytest
 
 from inkwash.errors import UserError
-from inkwash.training.learning_rate import Warmup, WarmupCosine
+from inkwash.training.learning_rate import InverseSqrt, Warmup, WarmupCosine
 
 
 def test_warmup_is_linear_and_then_constant():
@@ -21,7 +21,20 @@ def test_cosine_starts_after_the_warmup_and_ends_at_0():
     assert rate(10) == rate(99) == pytest.approx(0)
 
 
+@pytest.mark.parametrize(
+    ("images", "rate"),
+    [(2048, 2.048e-6), (5e6, 0.005), (10e6, 0.01), (143.36e6, 0.01), (573.44e6, 0.005), (2**31, 0.00258374)],
+)
+def test_inverse_sqrt_is_edm2s(images, rate):
+    """0.01 with batches of 2048 images, the warm-up over ten million and the fall from 70,000 batches on."""
+    law = InverseSqrt(reference_steps=70_000, warmup_steps=10_000_000 / 2048)
+    assert 0.01 * law(images / 2048 - 1) == pytest.approx(rate, rel=1e-5)
+    assert InverseSqrt(4)(0) == InverseSqrt(4)(3) == 1
+
+
 def test_wrong_numbers_of_steps_are_refused():
+    with pytest.raises(UserError, match=r"learning_rate.reference_steps=0 must be at least 1"):
+        InverseSqrt(0)
     with pytest.raises(UserError, match=r"learning_rate.warmup_steps=-1 must not be negative"):
         Warmup(-1)
     with pytest.raises(UserError, match=r"learning_rate.total_steps=0 must be at least 1"):

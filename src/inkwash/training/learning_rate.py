@@ -21,6 +21,27 @@ class Warmup:
         return min(1.0, (step + 1) / max(self.warmup_steps, 1))
 
 
+class InverseSqrt(Warmup):
+    """Linear warm-up, then constant, then falling as 1 / sqrt(step) (Karras et al. 2024, EDM2, eq. 67).
+
+    min(n / warmup_steps, 1) / sqrt(max(n / reference_steps, 1)) in the n-th step, n = 1, 2, ... EDM2 counts the images
+    before the step, so that its first step is lost.
+
+    Args:
+        reference_steps: optimizer steps until it falls.
+        warmup_steps: those of the warm-up.
+    """
+
+    def __init__(self, reference_steps: int, warmup_steps: int = 0):
+        super().__init__(warmup_steps)
+        if reference_steps < 1:
+            raise UserError(f"learning_rate.reference_steps={reference_steps} must be at least 1")
+        self.reference_steps = reference_steps
+
+    def __call__(self, step: int) -> float:
+        return super().__call__(step) / math.sqrt(max((step + 1) / self.reference_steps, 1.0))
+
+
 class WarmupCosine(Warmup):
     """Linear warm-up, then half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts).
 
