@@ -53,21 +53,27 @@ class Denoiser(nn.Module):
                     f"and eps means dividing by {det:.1g}; use prediction=v, or a schedule that keeps more of the image"
                 )
 
-    def predict(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def predict(
+        self, x_t: Tensor, t: Tensor, y: Tensor | None = None, augment: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the network's two heads at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32.
+
+        Args:
+            augment: what was done to the images before they were noised (data/augment.py), (n, k); None for nothing.
 
         Returns:
             The regressed y, (n, C, H, W), and v of a learned variance, None from a network of one head.
         """
-        out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y)
+        told = {} if augment is None else {"augment": augment}  # an argument that most networks do not have
+        out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y, **told)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
         channels = x_t.shape[1]
         # Nichol & Dhariwal's code: an output of -1 means the lower bound, 1 the upper one.
         return (out, None) if out.shape[1] == channels else (out[:, :channels], (out[:, channels:] + 1) / 2)
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
-        """Return estimates of (x_0, eps), each (n, C, H, W), and v of a learned variance."""
-        prediction, v = self.predict(x_t, t, y)
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, augment: Tensor | None = None) -> Estimate:
+        """Return estimates of (x_0, eps), each (n, C, H, W), and v of a learned variance; arguments of `predict`."""
+        prediction, v = self.predict(x_t, t, y, augment)
         return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), v)
 
 

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from inkwash import compose
 from inkwash.random import Draws, generator
 from inkwash.training.build import build_module
+from support.networks import EDM2, SONG
 
 SMALL = ("model.channels=8", "model.channel_mult=[1]")
 LEARNED = ("model.learn_variance=true",)
@@ -28,6 +29,8 @@ slow = pytest.mark.slow
             id="vlb",
             marks=slow,
         ),
+        pytest.param(SONG, id="song", marks=slow),
+        pytest.param((*EDM2, "model.head_dim=4"), id="edm2", marks=slow),
     ],
     ids=lambda overrides: "default" if not overrides else None,
 )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from inkwash.jobs.train import train
+from support.networks import EDM2, SONG
 from support.run_diff import assert_same_run, checkpoint, differences, rows
 from support.runs import DIT
 from support.selection import mostly_slow
@@ -26,6 +27,8 @@ CASES = {
         *("schedule=flow", "prediction=x0", "weighting=velocity", "times=logit_normal_shifted", "optimizer=muon"),
     ),
     "readers": ("data.num_workers=2", "optimizer=adam"),
+    "song": (*SONG, *SMALL, "augment.p=0.5"),
+    "edm2": (*EDM2, *SMALL, "weighting=uncertainty"),
 }
 
 
@@ -39,7 +42,7 @@ def died_and_resumed(new_run, name, *options):
     return directory
 
 
-@pytest.mark.parametrize("options", mostly_slow(CASES, "accumulation", "muon"))
+@pytest.mark.parametrize("options", mostly_slow(CASES, "accumulation", "song"))
 def test_a_resume_is_exact(new_run, options):
     options = (*STEPS, WITNESS, *options)
     whole = new_run("whole", *options)

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 
+from support.networks import EDM2, SONG
 from support.run_diff import checkpoint, differences, rows
 from support.runs import DIT
 
@@ -112,6 +113,19 @@ def test_what_fsdp_cannot_do_is_refused(new_run, jobs, option, sentence):
     directory = new_run("run", *OPTIONS, *FSDP, option)
     assert jobs.run(directory, 2) == 1
     assert sentence in (directory / "error-rank-0.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [TWO[:2], FSDP], ids=["ddp", "fsdp"])
+@pytest.mark.parametrize("network", [(*SONG, "augment.p=0.5"), EDM2], ids=["song", "edm2"])
+def test_networks_of_edm_train_on_two_ranks_as_on_one(new_run, jobs, network, ranks):
+    """Augmented in the same way, and with weights put back to magnitude 1."""
+    options = (*OPTIONS, *network, "model.dropout=0.0")
+    alone, two = new_run("alone", *options), new_run("two", *options, *ranks)
+    assert jobs.run(alone) == 0, (alone / "output.txt").read_text()
+    assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()
+    assert curve(two) == pytest.approx(curve(alone), rel=1e-4)
+    torch.testing.assert_close(checkpoint(two)["state_dict"], checkpoint(alone)["state_dict"], rtol=1e-3, atol=1e-4)
 
 
 BUFFERED = (

@@ -5,6 +5,11 @@ from torch import nn
 
 from inkwash.random import Draws, generator
 
+# EDM's and EDM2's networks at the size of a test, the first with its augmentation.
+_SIZE = ("experiment=edm", "model.channel_mult=[1,1]", "model.num_res_blocks=1", "model.attention_resolutions=[]")
+SONG = ("model=ncsnpp_cifar10", "augment=edm", "model.augment_dim=9", *_SIZE)
+EDM2 = ("model=edm2_small", "model.head_dim=8", *_SIZE)
+
 
 class Wave(nn.Module):
     """A network whose output depends on x, t and y, cheaply."""

@@ -3,10 +3,15 @@
 import pytest
 import torch
 
+from inkwash.data.augment import Augment
 from inkwash.errors import UserError
+from inkwash.nets.magnitude import normalize
+from inkwash.random import Draws, generator
 from inkwash.run import load_run
 from inkwash.training.ema import ConstantDecay
-from support.training import NO_METRIC, weights
+from inkwash.training.module import NUM_SHARDS
+from support.networks import EDM2, SONG
+from support.training import NO_METRIC, QUIET, weights
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -66,6 +71,35 @@ def test_each_average_follows_its_own_decay(fit_run):
     torch.testing.assert_close(weights(load_run(directory, weights="slow").denoiser), expected, rtol=1e-5, atol=1e-7)
     _, _, alone = fit_run("alone", *quiet)
     assert torch.equal(weights(module.ema_denoiser), weights(alone.ema_denoiser))
+
+
+def test_a_step_is_that_of_augmented_images_of_which_the_network_is_told(fit_run):
+    """The losses of a step by hand; times and noise are those of a training without augmentation."""
+    _, _, module = fit_run("told", *SONG, "augment.p=0.9", *QUIET, "trainer.max_steps=1", "model.dropout=0.0")
+    torch.manual_seed(0)
+    for p in module.denoiser.parameters():
+        p.data += 0.1 * torch.randn(p.shape)
+    x_0, y = torch.rand(16, 1, 8, 8) * 2 - 1, torch.arange(16) % 10
+    found = module.training_step((x_0, y), 0)
+
+    def draws(stream):
+        return Draws([generator(0, stream, 1, shard) for shard in range(NUM_SHARDS)], total=16)
+
+    changed, told = Augment(0.9)(x_0, draws("augment"))
+    terms = module.loss(module.denoiser, changed, None, draws("train"), told)
+    assert torch.equal(terms.t, found["t"])
+    assert torch.equal(terms.loss.detach(), found["losses"])
+    untold = module.loss(module.denoiser, changed, None, draws("train"))
+    assert not torch.allclose(untold.loss, terms.loss, rtol=1e-3)
+
+
+def test_weights_are_put_in_order_when_averages_have_them(fit_run):
+    """EDM2's: the first average is the weights after the step, which then get magnitude 1."""
+    _, _, module = fit_run("run", *EDM2, *QUIET, "trainer.max_steps=1", "optimizer.lr=0.1")
+    raw, average = module.denoiser.net, module.ema_denoiser.net
+    for layer, mean in ((raw.input, average.input), (raw.noise, average.noise), (raw.label, average.label)):
+        assert torch.equal(normalize(mean.weight, layer.over), layer.weight)
+        assert not torch.equal(mean.weight, layer.weight)
 
 
 def test_unknown_weights_are_named(fit_run):

@@ -19,6 +19,7 @@ class Train:
     compile: Any = False
     profiler: str | None = None
     data: Any = MISSING
+    augment: Any = None
     model: Any = MISSING
     schedule: Any = MISSING
     prediction: Any = MISSING

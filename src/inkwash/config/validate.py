@@ -18,6 +18,7 @@ from inkwash.errors import UserError
 # Keys whose value is a node with a _target_, and keys that map names to such nodes.
 PARTS = ("data", "model", "schedule", "prediction", "loss", "optimizer", "learning_rate", "ema", "trainer")
 PROFILERS = ("simple", "advanced", "pytorch")
+OPTIONAL = ("augment",)  # or null
 LISTS = ("callbacks", "logger", "averages")
 
 
@@ -102,8 +103,8 @@ def _is_shape(value: Any) -> bool:
 
 def check_parts(config: dict[str, Any]) -> None:
     """Raise UserError if a part of a training is not a node with a _target_."""
-    for key in PARTS:
-        if not is_node(config.get(key)):
+    for key in (*PARTS, *OPTIONAL):
+        if not is_node(config.get(key)) and not (key in OPTIONAL and config.get(key) is None):
             raise UserError(f"{key}={shown(config.get(key))} must be a node with a _target_: choose one of conf/{key}")
     for key in LISTS:
         nodes = config.get(key)

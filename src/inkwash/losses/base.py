@@ -55,17 +55,32 @@ class Loss(nn.Module, ABC):
                 "loss.variance._target_=inkwash.process.variances.LearnedRange"
             )
 
-    def forward(self, denoiser: Denoiser, x_0: Tensor, y: Tensor | None, draws: Draws) -> LossTerms:
-        """Return the loss of images x_0 (n, C, H, W) with labels y (n,) or None (Ho et al. 2020, Algorithm 1)."""
+    def forward(
+        self, denoiser: Denoiser, x_0: Tensor, y: Tensor | None, draws: Draws, augment: Tensor | None = None
+    ) -> LossTerms:
+        """Return the loss of images x_0 (n, C, H, W) with labels y (n,) or None (Ho et al. 2020, Algorithm 1).
+
+        Args:
+            augment: what was done to the images, (n, k), for the network; None for nothing (data/augment.py).
+        """
         n, schedule = len(x_0), denoiser.schedule
         t = self.times(schedule, n, draws)
         eps = draws.normal(*x_0.shape)
         if y is not None:
             y = torch.where(draws.uniform(n) < self.label_dropout, -1, y)
-        loss = self.objective(denoiser, x_0, eps, t, y)
+        told = {} if augment is None else {"augment": augment}  # an argument that a loss of the user's may not have
+        loss = self.objective(denoiser, x_0, eps, t, y, **told)
         weight = self.times.weight(schedule, t)
         return LossTerms(loss if weight is None else loss * weight.to(loss), t, loss.detach())
 
     @abstractmethod
-    def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        """Return one float32 term for each image, (n,), at times t and noise eps."""
+    def objective(
+        self,
+        denoiser: Denoiser,
+        x_0: Tensor,
+        eps: Tensor,
+        t: Tensor,
+        y: Tensor | None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
+        """Return one float32 term for each image, (n,), at times t and noise eps; `augment` goes to the network."""

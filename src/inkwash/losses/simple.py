@@ -28,8 +28,16 @@ class DiffusionLoss(Loss):
         if isinstance(self.weighting, Uniform):
             check_size(denoiser)
 
-    def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        prediction, _ = denoiser.predict(q_sample(denoiser.schedule, x_0, t, eps), t, y)
+    def objective(
+        self,
+        denoiser: Denoiser,
+        x_0: Tensor,
+        eps: Tensor,
+        t: Tensor,
+        y: Tensor | None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
+        prediction, _ = denoiser.predict(q_sample(denoiser.schedule, x_0, t, eps), t, y, augment)
         return self.weighted(denoiser, prediction, x_0, eps, t)
 
     def weighted(self, denoiser: Denoiser, prediction: Tensor, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:

@@ -49,8 +49,16 @@ class VLBLoss(Loss):
                 "loss: LearnedRange needs a network that learns the variance: pass model.learn_variance=true"
             )
 
-    def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        estimate = denoiser(q_sample(denoiser.schedule, x_0, t, eps), t, y)
+    def objective(
+        self,
+        denoiser: Denoiser,
+        x_0: Tensor,
+        eps: Tensor,
+        t: Tensor,
+        y: Tensor | None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
+        estimate = denoiser(q_sample(denoiser.schedule, x_0, t, eps), t, y, augment)
         return (self.bound.term(denoiser.schedule, x_0, t, estimate) * denoiser.schedule.t_max).float()
 
 
@@ -82,10 +90,18 @@ class HybridLoss(DiffusionLoss):
         if not learn_variance:
             raise UserError("loss=hybrid trains the reverse step's variance: pass model.learn_variance=true")
 
-    def objective(self, denoiser: Denoiser, x_0: Tensor, eps: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    def objective(
+        self,
+        denoiser: Denoiser,
+        x_0: Tensor,
+        eps: Tensor,
+        t: Tensor,
+        y: Tensor | None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
         schedule = denoiser.schedule
         x_t = q_sample(schedule, x_0, t, eps)
-        prediction, v = denoiser.predict(x_t, t, y)
+        prediction, v = denoiser.predict(x_t, t, y, augment)
         # The bound may move the variance only: its gradient in the mean is what the simple loss improves upon.
         estimate = Estimate(*denoiser.prediction.decode(prediction.detach(), x_t, *schedule(t)), v)
         vlb = self.bound.term(schedule, x_0, t, estimate).float() * schedule.t_max

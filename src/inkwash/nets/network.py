@@ -9,6 +9,12 @@ from torch import Tensor, nn
 class Network(Protocol):
     """A network that maps x_t, a time and perhaps a class to an output of the image's shape: an nn.Module.
 
+    Two things are up to it:
+
+    - `augment_dim`, a number k, and an argument `augment`, (n, k): what was done to each image before it was noised,
+      zeros for nothing (data/augment.py). Only a training with an augmentation gives it, by name; no sampler does.
+    - a method `after_step()`, which the training calls after every optimizer step, once the averages have the weights.
+
     It may give twice as many channels as the image has: the second half are then the learned variance's
     (model.learn_variance; see process/variances.py). FSDP shards the entries of its nn.ModuleLists (training/fsdp.py),
     and torch.compile compiles them one by one where they are equal (training/compile.py). Muon leaves the parameters to

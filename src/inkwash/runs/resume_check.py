@@ -119,6 +119,7 @@ RULES = {
     "data.num_classes": (FORBIDDEN, "other labels are another run"),
     "data.batch_size": (APPLIED, "step s takes images s * batch_size and on, as if it had always been so"),
     "data.flip": (APPLIED, "the order of the images is another from here on"),
+    "augment": (APPLIED, "the images are changed in another way from here on"),
     "data.seed": (APPLIED, "the order of the images is another from here on"),
     "seed": (APPLIED, "the noise and times are others from here on"),
     "init_from": (IGNORED, "the run has weights of its own"),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from inkwash.config.instantiate import OF_VALUES, build, first_line, plain_arguments
+from inkwash.data.augment import check_augment
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.random import seed_of
@@ -28,6 +29,8 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
     optimizer = build(config["optimizer"])
     denoiser, loss = build_denoiser(config), build(config["loss"])
     loss.check(denoiser, bool(config["model"].get("learn_variance")))
+    augment = build(config["augment"]) if config.get("augment") else None
+    check_augment(augment, denoiser.net, loss)
     module = DiffusionModule(
         denoiser,
         loss=loss,
@@ -37,6 +40,7 @@ def build_module(config: dict[str, Any]) -> DiffusionModule:
         decay=build(config["ema"]),
         averages=build(config.get("averages") or {}),
         seed=config["seed"],
+        augment=augment,
     )
     try:
         module.new_optimizer()

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
 
 from inkwash.checkpoints.restore import adapt
+from inkwash.data.augment import Augment
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.losses.base import Loss
@@ -40,6 +41,7 @@ class DiffusionModule(L.LightningModule):
         decay: maps the number n = 1, 2, ... of an update to the decay of the averaged weights.
         averages: decays of further averages by name, to compare with that one.
         seed: determines every random number of the training.
+        augment: changes the training images and tells the network how; None for no change.
 
     Attributes:
         ema_denoiser: the denoiser of averaged weights, which samples and metrics use; never exchanged with `denoiser`.
@@ -65,6 +67,7 @@ class DiffusionModule(L.LightningModule):
         decay: ema.Decay,
         averages: Mapping[str, ema.Decay] | None = None,
         seed: int = 0,
+        augment: Augment | None = None,
     ):
         super().__init__()
         self.denoiser = denoiser
@@ -76,7 +79,7 @@ class DiffusionModule(L.LightningModule):
         self.net_buffers = buffer_names(denoiser.net)
         self.num_classes: int | None = getattr(denoiser.net, "num_classes", None)
         self.loss, self.optimizer, self.learning_rate = loss, optimizer, learning_rate
-        self.decay, self.seed = decay, seed
+        self.decay, self.seed, self.augment = decay, seed, augment
         self._lists: dict[str, list[nn.Parameter]] = {}
         self._times_and_losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches of this step
         self.latest: dict[str, float] = {}
@@ -115,13 +118,15 @@ class DiffusionModule(L.LightningModule):
         Returns:
             `loss` (), the mean to minimise; for callbacks, without a gradient, `losses` (n,) and the times `t` (n,).
         """
-        x_0, y = batch
-        draws = self.draws(batch_idx % self.trainer.accumulate_grad_batches, len(x_0))
-        terms = self.loss(self.denoiser, x_0, y if self.num_classes is not None else None, draws)
+        (x_0, y), told, micro = batch, None, batch_idx % self.trainer.accumulate_grad_batches
+        if self.augment is not None:
+            x_0, told = self.augment(x_0, self.draws(micro, len(x_0), "augment"))
+        draws = self.draws(micro, len(x_0))
+        terms = self.loss(self.denoiser, x_0, y if self.num_classes is not None else None, draws, told)
         self._times_and_losses.append((terms.t, terms.raw))
         return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t}
 
-    def draws(self, micro: int, n: int) -> Draws:
+    def draws(self, micro: int, n: int, stream: str = "train") -> Draws:
         """Return the random numbers of this rank's micro-batch `micro`, which has n images.
 
         The global batch consists of equal parts, one for each rank and micro-batch, and is cut into NUM_SHARDS shards
@@ -129,7 +134,8 @@ class DiffusionModule(L.LightningModule):
         from those of its shards: the numbers of an image do not depend on the number of parts, as long as that divides
         the number of shards. Otherwise each part has a generator of its own.
 
-        Also seeds the global generator, from which dropout draws.
+        Streams are independent: times and noise, "train", are the same with and without an augmentation. Also seeds
+        the global generator, from which dropout draws.
         """
         world, rank, step = self.trainer.world_size, self.trainer.global_rank, self.global_step
         parts = world * self.trainer.accumulate_grad_batches
@@ -139,7 +145,7 @@ class DiffusionModule(L.LightningModule):
         # Counter-based generators are cheap on a GPU; elsewhere the CPU's serve.
         device = self.device if self.device.type == "cuda" else torch.device("cpu")
         generators = [
-            generator(self.seed, "train", step, shard, device=device) for shard in range(part * each, (part + 1) * each)
+            generator(self.seed, stream, step, shard, device=device) for shard in range(part * each, (part + 1) * each)
         ]
         seed_default(seed_of(self.seed, "dropout", step, part), self.device)
         return Draws(generators, self.device, first=part * n, total=parts * n)
@@ -175,12 +181,17 @@ class DiffusionModule(L.LightningModule):
             nn.utils.clip_grad_value_(weights, by_value)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Update the weights, then their averages: once for all micro-batches of a step."""
+        """Update the weights, then their averages: once for all micro-batches of a step.
+
+        Then the network may put its weights in order (`after_step`, nets/network.py).
+        """
         super().optimizer_step(*args, **kwargs)
         if self.loss.times.learns:
             self._learn_times()
         self._times_and_losses.clear()
         self._update_averages(self.global_step + 1)  # Lightning counts this step only after this hook
+        if (after_step := getattr(self.denoiser.net, "after_step", None)) is not None:
+            after_step()
 
     def _update_averages(self, n: int) -> None:
         """Update the averages for the n-th time: parameters by their decay, buffers as they are (buffers.py)."""
