@@ -29,6 +29,9 @@ RUN = [page for page in PAGES if any(block.commands or block.kind == "python" fo
 NOT_RUN = {
     "experiment=cifar10": "downloads CIFAR-10",
     "data=cifar10": "downloads CIFAR-10 and Inception's weights",
+    "experiment=edm_cifar10": "downloads CIFAR-10",
+    "experiment=edm2_cifar10": "downloads CIFAR-10",
+    "experiment=edm2_in64": "needs ImageNet",
     "experiment=mnist": "downloads MNIST",
     "data=fashion_mnist": "downloads Fashion-MNIST",
     "data.path=uoft-cs/cifar10": "downloads CIFAR-10",

@@ -1,5 +1,6 @@
 """Every YAML of conf/ composes, instantiates, and sets only what its target takes."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ ALONG = {
     ("model", "dit_mnist"): ("data.shape=[1,28,28]",),
     ("model", "jit_b16"): ("data.shape=[3,256,256]",),
     ("model", "jit_l16"): ("data.shape=[3,256,256]",),
+    ("model", "ddpmpp_cifar10"): ("data.shape=[3,32,32]",),
+    ("model", "ncsnpp_cifar10"): ("data.shape=[3,32,32]",),
+    ("model", "edm2_cifar10"): ("data.shape=[3,32,32]",),
+    **{("model", f"edm2_{size}"): ("data.shape=[3,64,64]",) for size in ("xxs", "xs", "s", "m", "l", "xl", "xxl")},
     ("schedule", "flow"): ("prediction=v",),
     ("spacing", "linspace"): ("sampler=ancestral",),
     ("guide", "auto"): ("~guide.bad", "+guide.bad={_target_: torch.nn.Identity}"),  # in place of a run
@@ -119,15 +124,27 @@ def test_sigma_data_is_the_same_in_edms_three_parts(compose_config):
     assert compose_config("prediction=edm")["prediction"]["sigma_data"] == 0.5
 
 
-@pytest.mark.parametrize("experiment", [c for g, c in CHOICES if g == "experiment"])
+# What makes a recipe small besides model.channels=16, and what it needs.
+SMALL = {
+    "edm_cifar10": ("model.num_res_blocks=1", "spacing.steps=2"),
+    "edm2_cifar10": ("model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
+    "edm2_in64": ("data.path=x", "model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
+}
+EXPERIMENTS = [c for g, c in CHOICES if g == "experiment"]
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=[pytest.mark.slow] * (name == "edm2_in64")) for name in EXPERIMENTS]
+)
 def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch):
     """A few steps of the whole recipe, on made-up images of its shape, judged by a made-up classifier."""
     from inkwash.metrics.extractors import classifier
 
     monkeypatch.setattr(classifier, "STEPS", 5)
-    classes = compose_config(f"experiment={experiment}")["data"]["num_classes"]
+    more = SMALL.get(experiment, ())
+    classes = compose_config(f"experiment={experiment}", *more)["data"]["num_classes"]
     source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
-    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8")
+    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", *more)
     narrow = "model.width=24" if experiment == "jit" else "model.channels=16"
     directory, trainer, module = fit_run(
         experiment, f"experiment={experiment}", *source, *steps, narrow, "extractor=classifier"
@@ -147,3 +164,29 @@ def test_cifar10_recipe_is_ho_et_als(compose_config):
     with torch.device("meta"):
         net = instantiate(config["model"], _convert_="all")
     assert sum(p.numel() for p in net.parameters()) == 35_746_307
+
+
+def test_edm_recipe_is_edms(compose_config):
+    """Half-life 0.5 million images, warm-up 10, length 200."""
+    config = compose_config("experiment=edm_cifar10")
+    images = config["data"]["batch_size"]
+    assert (images, config["data"]["flip"], config["augment"]["p"]) == (512, False, 0.12)
+    assert (config["optimizer"]["lr"], config["optimizer"]["betas"]) == (1e-3, [0.9, 0.999])
+    assert (config["times"]["mean"], config["times"]["std"]) == (-1.2, 1.2)
+    assert config["ema"]["decay"] ** (500_000 / images) == pytest.approx(0.5, abs=1e-3)
+    assert config["learning_rate"]["warmup_steps"] * images == pytest.approx(10e6, abs=images)
+    assert config["trainer"]["max_steps"] * images == 200e6
+    with torch.device("meta"):
+        net = instantiate(config["model"], _convert_="all")
+    assert sum(p.numel() for p in net.parameters()) == 55_733_891
+
+
+def test_edm2_recipe_is_edm2s(compose_config):
+    """A warm-up of 10 million images, 2^30 in all, an average of relative width 0.075."""
+    config = compose_config("experiment=edm2_in64", "data.path=x")
+    images, law = config["data"]["batch_size"], config["learning_rate"]
+    assert (images, config["optimizer"]["lr"], config["optimizer"]["betas"]) == (2048, 0.01, [0.9, 0.99])
+    assert (law["reference_steps"], law["warmup_steps"] * images) == (35_000, pytest.approx(10e6, abs=images))
+    assert config["trainer"]["max_steps"] * images == 2**30
+    gamma = config["ema"]["exponent"] - 1
+    assert math.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))) == pytest.approx(0.075, abs=1e-5)

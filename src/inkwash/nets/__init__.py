@@ -11,6 +11,11 @@ dit.py is the diffusion transformer of Peebles & Xie 2023: patches as tokens, bl
 on time and class by adaptive normalisation. Its switches make SiT, LightningDiT and JiT of it. transformer.py holds its
 blocks, positions.py what tells tokens where they are.
 
+song.py has DDPM++ and NCSN++, the larger U-Nets of Song et al. 2021 with which Karras et al. 2022 (EDM) reach their
+results on CIFAR-10; song_blocks.py their pieces. edm2.py is the U-Net of Karras et al. 2024 (EDM2), whose layers keep
+the magnitude of what passes through them (magnitude.py), without norms. layout.py has what these U-Nets share: the
+sizes of their maps and the order of their blocks.
+
 Read network.py first. To add a network, write a module with `num_classes` and `forward(x, time, y=None)`: x of shape
 (n, C, H, W), time (n,) float32 of about 0 to 1000, y (n,) int64 with -1 for no label, or None. A YAML in conf/model
 names it and refers to ${data.shape} and ${data.num_classes}.
