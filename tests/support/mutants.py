@@ -29,8 +29,10 @@ FILES = [
     *(PACKAGE / "process" / f"{name}.py" for name in ("spacing", "weightings")),
     *(path for path in sorted((PACKAGE / "samplers").glob("*.py")) if path.stem not in ("__init__", "generate")),
     *sorted((PACKAGE / "likelihood").glob("[!_]*.py")),
+    *(PACKAGE / "nets" / f"{name}.py" for name in ("magnitude", "layout", "song_blocks")),
+    PACKAGE / "data" / "augment.py",
 ]
-TESTS = ["process", "losses", "test_denoiser.py", "likelihood", "samplers"]
+TESTS = ["process", "losses", "test_denoiser.py", "likelihood", "samplers", "nets", "data/test_augment.py"]
 CPU_SECONDS = 300  # of a child; all tests take about 60. Seconds of a clock would call a busy machine a caught mutant
 PATIENCE = 3600  # with a child that waits for what never comes
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
