@@ -86,6 +86,7 @@ def test_the_template_is_in_the_wheel():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # seven processes that import torch
 def test_the_project_works(project, tmp_path):
     """Its tests pass, one of which trains; and make trains, samples and evaluates from its folder."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
