@@ -101,7 +101,7 @@ def test_the_project_works(project, tmp_path):
         )
         assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
     assert "weights/norm" in (project / "runs" / "small" / "metrics.csv").read_text()
-    assert "brightness" in (project / "measured" / "table.md").read_text()
+    assert "brightness" in (project / "measured" / "table.json").read_text()
     unset = {**variables, "INKWASH_CONF": "", "PYTHONPATH": str(ROOT / "src")}
     sampled = subprocess.run(
         [sys.executable, "-m", "inkwash", "sample", "run=small"], cwd=project, env=unset, capture_output=True, text=True
