@@ -10,7 +10,7 @@ def test_it_shows_what_would_be_trained(tmp_path, monkeypatch):
     ended = Commands(tmp_path)("summary", "model.channels=8", "trainer=cpu", "data.batch_size=32")
     assert ended.code == 0, ended.text
     assert max(map(len, ended.text.splitlines())) <= 80
-    assert re.search(r"│ input +│ Conv2d +│ 8 x 8 x 8 +│", ended.text)
+    assert re.search(r"│ input +│ \w+ +│ +8 x 8 x 8 │ +80 │", ended.text)
     assert re.search(r"^parameters   [\d,]+$", ended.text, re.MULTILINE)
     assert re.search(r"^operations   [\d.]+ MFLOP for a pass of an image", ended.text, re.MULTILINE)
     assert re.search(r"1: [\d.]+ MB, 8: [\d.]+ MB, 32: [\d.]+ MB, 64: [\d.]+ MB$", ended.text, re.MULTILINE)

@@ -46,7 +46,7 @@ def tell_memory(needed: Memory, batch: int) -> None:
     """Print the memory of a step for several numbers of images at a time."""
     sizes = ", ".join(f"{n}: {megabytes(needed.of(n))}" for n in sorted({*SIZES, batch}))
     print(f"memory       {megabytes(needed.weights)} for weights, gradients, optimizer, averages, in float32,")
-    print("             with what the backward pass keeps, by the number of images at a time")
+    print("             with what the backward pass keeps of so many images at a time")
     print("             (while operations run, a step takes about a quarter more):")
     print(f"             {sizes}")
 
