@@ -27,7 +27,7 @@ def lines_of(rows: Sequence[Row], folder: Path, width: int | None = None) -> lis
         width: of the terminal, where long names lose their middle and reasons their end; None: nothing is cut.
     """
     marks = {metric: "*" * i for i, metric in enumerate(_directions(rows))}
-    table = [HEAD, *(_cells(row, folder, marks.get(row.metric, "")) for row in rows)]
+    table = [HEAD, *(_cells(row, folder, marks.get(row.metric or "", "")) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     if width is not None:
         rest = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
