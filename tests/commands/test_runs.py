@@ -131,7 +131,7 @@ def test_runs_are_listed(place, run):
         json.dumps({"state": "failed", "time": 0, "error": "error: no"})
     )
     lines = run("runs").text.splitlines()
-    assert [line.split()[0] for line in lines] == ["run", "one", "bad", "no"]
+    assert [line.split()[0] for line in lines] == ["run", "one", "bad", "no", "best,"]
     assert run("runs", "state=failed").text.splitlines()[1].split()[:3] == ["bad", "failed", "2/2"]
     assert run("runs", "sort=name").text.splitlines()[1].split()[0] == "bad"
     assert run("runs", "state=pruned").text == "runs has no runs that are pruned: make train\n"

@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from inkwash.commands.data import check_shape
 from inkwash.commands.export import one_sentence
-from inkwash.commands.train import from_run
 from inkwash.config import cli
 from inkwash.config.validate import check_training
 from inkwash.launch.start import exit_code, start
+from inkwash.runs.command_line import from_run
 from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.directory import RunDirectory
 

@@ -6,7 +6,6 @@ combination.
 
 import contextlib
 import os
-import shlex
 import shutil
 import sys
 import uuid
@@ -27,7 +26,7 @@ from inkwash.launch.environment import RankEnv, check_rank_env, slurm_run_name
 from inkwash.launch.report import say
 from inkwash.launch.signals import STOPPED
 from inkwash.launch.start import exit_code, start
-from inkwash.runs.command_line import arguments_of, command, key_of, with_more
+from inkwash.runs.command_line import command, from_run
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
 from inkwash.runs.directory import DONE, RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
 from inkwash.runs.lock import OccupiedError, alone
@@ -292,25 +291,6 @@ def new_id() -> str:
     """Return the id of a new W&B run: the one that the agent of a W&B sweep waits for, else a new one."""
     given = None if is_multirun() else os.environ.get("WANDB_RUN_ID")
     return given or uuid.uuid4().hex[:8]
-
-
-def from_run(arguments: list[str]) -> list[str]:
-    """Replace from=RUN by the overrides of that run, before those that are typed beside it.
-
-    Raises:
-        UserError: there is no such run, or it is the run that is to be trained.
-    """
-    names = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "from"]
-    typed = [argument for argument in arguments if key_of(argument) != "from"]
-    if not names:
-        return typed
-    source = RunDirectory.find(names[-1])
-    runs = [RUNS / argument.partition("=")[2] for argument in typed if key_of(argument) == "run"]
-    if any(run.resolve() == source.path.resolve() for run in runs):
-        raise UserError(f"from={names[-1]} is the run itself: make resume run={source.path.name} goes on with it")
-    stored = arguments_of(source)
-    print(f"from {source}: {shlex.join(stored) or 'the defaults'}", file=sys.stderr)
-    return with_more(stored, typed)
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """The command line of a run: the line in run.json that trains it again, and how further overrides go with it."""
 
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 
 from inkwash.config.renames import todays_override
-from inkwash.runs.directory import RunDirectory
+from inkwash.errors import UserError
+from inkwash.runs.directory import RUNS, RunDirectory
 
 # What belongs to one start and not to the run, and the keys of a sweep.
 OF_THE_START = ("run", "resume", "sweep", "sweeper", "launcher")
@@ -44,6 +46,25 @@ def with_more(arguments: Iterable[str], typed: Sequence[str]) -> list[str]:
         *(a for a in arguments if not (key_of(a) in keys or key_of(a).partition(".")[0] in chosen)),
         *typed,
     ]  # fmt: skip
+
+
+def from_run(arguments: list[str]) -> list[str]:
+    """Replace from=RUN by the overrides of that run, before those that are typed beside it.
+
+    Raises:
+        UserError: there is no such run, or it is the run that is to be trained.
+    """
+    names = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "from"]
+    typed = [argument for argument in arguments if key_of(argument) != "from"]
+    if not names:
+        return typed
+    source = RunDirectory.find(names[-1])
+    runs = [RUNS / argument.partition("=")[2] for argument in typed if key_of(argument) == "run"]
+    if any(run.resolve() == source.path.resolve() for run in runs):
+        raise UserError(f"from={names[-1]} is the run itself: make resume run={source.path.name} goes on with it")
+    stored = arguments_of(source)
+    print(f"from {source}: {shlex.join(stored) or 'the defaults'}", file=sys.stderr)
+    return with_more(stored, typed)
 
 
 def key_of(argument: str) -> str:
