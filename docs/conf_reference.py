@@ -129,10 +129,10 @@ def summary_of(target: str) -> str:
 
 
 def arguments_of(target: str) -> dict[str, str]:
-    """Return what the docstring of a class or function of ours says of each argument, by name."""
+    """Return what the docstrings of a class of ours and its bases, or of a function, say of each argument, by name."""
     node = _definition(target)
     section = re.search(r"^Args:\n((?: +.*\n?|\n)+)", ast.get_docstring(node) or "" if node else "", re.MULTILINE)
-    said: dict[str, str] = {}
+    said = {name: text for base in _bases(target, node) for name, text in arguments_of(base).items()}
     names: list[str] = []
     for line in section[1].splitlines() if section else ():
         if found := ARGUMENT.match(line.removeprefix("    ")):
@@ -144,13 +144,22 @@ def arguments_of(target: str) -> dict[str, str]:
 
 
 def _definition(target: str) -> ast.ClassDef | ast.FunctionDef | None:
-    module, _, name = target.rpartition(".")
+    kinds, (module, _, name) = (ast.ClassDef, ast.FunctionDef), target.rpartition(".")
+    return next((node for node in _statements(module) if isinstance(node, kinds) and node.name == name), None)
+
+
+def _bases(target: str, node: ast.ClassDef | ast.FunctionDef | None) -> list[str]:
+    """Return the dotted names of the classes that a class derives from, where they are named without a dot."""
+    module = target.rpartition(".")[0]
+    froms = [statement for statement in _statements(module) if isinstance(statement, ast.ImportFrom)]
+    imported = {alias.name: f"{statement.module}.{alias.name}" for statement in froms for alias in statement.names}
+    bases = [base.id for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)]
+    return [imported.get(name, f"{module}.{name}") for name in bases]
+
+
+def _statements(module: str) -> list[ast.stmt]:
     file = PACKAGE.parent / f"{module.replace('.', '/')}.py"
-    if not module.startswith("inkwash.") or not file.is_file():
-        return None
-    nodes = ast.parse(file.read_text("utf-8")).body
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    return next((node for node in nodes if isinstance(node, kinds) and node.name == name), None)
+    return ast.parse(file.read_text("utf-8")).body if module.startswith("inkwash.") and file.is_file() else []
 
 
 def _intro(text: str) -> str:

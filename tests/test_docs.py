@@ -186,6 +186,9 @@ def test_the_reference_asks_docstrings_where_a_yaml_is_silent(monkeypatch):
     assert "| `sigma_data` | `0.5` | standard deviation of the data, used by the input scale c_in. |" in (
         conf_reference.page()
     )
+    inherited = conf_reference.arguments_of("inkwash.samplers.ddim.DDIM")
+    assert inherited["clip"].startswith("bound of the x_0 estimates")
+    assert inherited["eta"].startswith("0")
     assert conf_reference.summary_of("inkwash.process.predictions.Eps") == "y = eps (Ho et al. 2020, eq. 14)."
 
 
