@@ -26,16 +26,33 @@ def test_what_is_over_at_once_leaves_a_log_file_alone(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("columns", "cells"), [(60, 4), (80, 10), (120, 20)])
-def test_a_narrow_terminal_has_a_shorter_bar(columns, cells):
-    code = (
-        "from inkwash.reports.progress_bar import progress_bar\n"
-        "bar = progress_bar(total=2, desc='training', unit='steps')\nbar.update(2)\nbar.close()"
-    )
+def on_terminal(code, columns):
+    """Return what a program writes on a terminal of so many columns."""
     parent, child = pty.openpty()
     termios.tcsetwinsize(child, (24, columns))
-    subprocess.run([sys.executable, "-c", code], stderr=child, check=True, timeout=60)
+    imports = "import logging, sys\nfrom inkwash.reports.progress_bar import BesideBar, progress_bar\n"
+    subprocess.run([sys.executable, "-c", imports + code], stderr=child, check=True, timeout=60)
     os.close(child)
-    text = os.read(parent, 10_000).decode().replace("█", "#")
+    text = os.read(parent, 10_000).decode()
     os.close(parent)
-    assert f"100% {'#' * cells} 2/2 steps" in text
+    return text
+
+
+@pytest.mark.parametrize(("columns", "cells"), [(60, 4), (80, 10), (120, 20)])
+def test_a_narrow_terminal_has_a_shorter_bar(columns, cells):
+    text = on_terminal(
+        "bar = progress_bar(total=2, desc='training', unit='steps')\nbar.update(2)\nbar.close()", columns
+    )
+    assert f"100% {'#' * cells} 2/2 steps" in text.replace("█", "#")
+
+
+def test_a_line_of_the_log_begins_at_the_edge_of_the_terminal():
+    text = on_terminal(
+        "logging.getLogger().addHandler(BesideBar(sys.stderr))\n"
+        "bar = progress_bar(total=2, desc='training', unit='steps')\nlogging.warning('samples')\nbar.close()",
+        80,
+    )
+    before, _, after = text.partition("samples\r\n")
+    assert before.endswith("\r")  # the bar is blanked out
+    assert before.split("\r")[-2].strip() == ""
+    assert "training   0%" in after

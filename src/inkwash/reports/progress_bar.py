@@ -1,5 +1,6 @@
 """A progress bar that redraws itself on a terminal and writes a line now and then into a log file."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -37,6 +38,14 @@ def progress_bar(
         file=sys.stderr if terminal else Lines(),
         **options,
     )
+
+
+class BesideBar(logging.StreamHandler):
+    """Handler whose lines stand above a bar on the same terminal, not behind it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(self.stream):
+            super().emit(record)
 
 
 class Lines:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from inkwash.files import NAMES
+from inkwash.reports.progress_bar import BesideBar
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import OccupiedError, claim
 
@@ -33,14 +32,6 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", text)
 
 
-class BesideBar(logging.StreamHandler):
-    """Handler whose messages begin on a line of their own: a progress bar on that line is drawn anew below them."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=self.stream):
-            super().emit(record)
-
-
 @contextmanager
 def logging_of(directory: Path, rank: int) -> Iterator[None]:
     """Log messages of rank 0 to the console and to train.log, which it locks; of other ranks errors only.
@@ -50,7 +41,7 @@ def logging_of(directory: Path, rank: int) -> Iterator[None]:
     """
     quieten()
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
-    formats: dict[logging.StreamHandler, str] = {BesideBar(sys.stderr): "%(message)s"}
+    formats: dict[logging.Handler, str] = {BesideBar(sys.stderr): "%(message)s"}
     if rank == 0:
         file = logging.FileHandler(RunDirectory(directory).log_path, encoding="utf-8", errors=NAMES)
         file.handleError = lambda record: None  # a full disk, which the console reports

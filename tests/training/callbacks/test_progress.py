@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from inkwash.errors import UserError
+from inkwash.reports.progress_bar import BesideBar
 from inkwash.training.callbacks.periodic import showing
 from inkwash.training.callbacks.progress import Progress, line_format
-from inkwash.training.log_setup import BesideBar
 
 TEXTS = ["loss 0.1234", "1234 images/s", "fd_classifier_1350 0.532", "accuracy_classifier_1350 0.987"]
 
