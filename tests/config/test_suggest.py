@@ -19,6 +19,7 @@ from inkwash.commands import train
         ("optimizer.lrr=1", "optimizer.lr"),
         ("callbacks.samples.num_image=1", "callbacks.samples.num_images, of callbacks=default"),
         ("callbacks.evaluation.num_image=1", "callbacks.evaluation.num_images, of callbacks=default"),
+        ("augment.p=0.3", "augment.p, of augment=edm"),
         ("sed=1", "seed"),
     ],
 )

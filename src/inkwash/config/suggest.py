@@ -36,14 +36,18 @@ def nearest(text: str, name: str) -> str:
     close = ((group, _places(group)) for group in groups)
     found = [(group, places) for group, places in exact if places]
     found += [(group, places[near]) for group, places in close for near in difflib.get_close_matches(given, places, 1)]
-    return _shown(*found[0], key[1].rpartition(".")[0]) if found else ""
+    return _shown(*found[0], key[1]) if found else ""
 
 
-def _shown(group: str, places: dict[str, list[str]], parent: str) -> str:
-    """Name a key, at the place that was typed if it exists there, and the choices of its group that have it."""
+def _shown(group: str, places: dict[str, list[str]], typed: str) -> str:
+    """Name a key, at the place that was typed if it exists there, and the choices of its group that have it.
+
+    They are left out if all have it, unless the key is the one that was typed: then the group has no choice yet.
+    """
+    parent = typed.rpartition(".")[0]
     path = next((path for path in places if path.rpartition(".")[0] == parent), min(places, key=len))
     choices = [file.stem for file in group_files(group)]
-    return path if places[path] == choices else f"{path}, of {group}={' or '.join(places[path][:3])}"
+    return path if places[path] == choices and path != typed else f"{path}, of {group}={' or '.join(places[path][:3])}"
 
 
 def _references_of(group: str) -> list[str]:
