@@ -22,7 +22,7 @@ SILU_STD = 0.596  # sqrt(E[silu(x)^2]) of x ~ N(0, 1)
 
 def normalize(x: Tensor, dims: Sequence[int]) -> Tensor:
     """Return x / (1e-4 + sqrt(mean of x^2 over dims)), of magnitude 1 over these dimensions; norms at least float32."""
-    number = math.prod(x.shape[dim] for dim in dims)
+    number = math.prod([x.shape[dim] for dim in dims])  # a list, because torch.compile takes no generator here
     dtype = torch.promote_types(x.dtype, torch.float32)
     norm = torch.linalg.vector_norm(x, dim=tuple(dims), keepdim=True, dtype=dtype)
     return x / (EPS + norm / math.sqrt(number)).to(x.dtype)
@@ -75,7 +75,8 @@ class Magnitude:
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight)
-        self.renormalize()
+        if not self.weight.is_meta:  # which has no numbers, and takes its time
+            self.renormalize()
 
     @torch.no_grad()
     def renormalize(self) -> None:
@@ -84,9 +85,8 @@ class Magnitude:
 
     def scaled(self, gain: Tensor | float) -> Tensor:
         """Return the weight that is used, which passes on a magnitude of 1 times the gain."""
-        return normalize(self.weight, self.over) * (
-            gain / math.sqrt(math.prod(self.weight.shape[d] for d in self.over))
-        )
+        fan_in = math.prod([self.weight.shape[dim] for dim in self.over])
+        return normalize(self.weight, self.over) * (gain / math.sqrt(fan_in))
 
 
 class MPConv(Magnitude, nn.Conv2d):
