@@ -122,7 +122,8 @@ def precisions(path):
     return {onnx.TensorProto.DataType.Name(kind) for kind in found}
 
 
-@pytest.mark.parametrize("format", ["onnx", pytest.param("torch_export", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", WRITERS)
 def test_files_give_what_we_give(format, untrained, tmp_path):
     """By class, guided, with fresh noise: all the inputs there are. The card's example runs; nothing is float64."""
     directory, out = untrained("model.channels=8", "model.channel_mult=[1]"), tmp_path / "out"
