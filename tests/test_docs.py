@@ -15,6 +15,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from inkwash.__main__ import COMMANDS, LIKE
+from inkwash.commands.average import as_evaluation
 from inkwash.commands.new import new
 from inkwash.config.cli import with_quotes
 from support.pages import PAGES, ROOT, Shell, blocks, exported, of_inkwash, write_files
@@ -98,6 +99,8 @@ def test_every_command_composes(page, place, monkeypatch):
         if command == "new":
             new(Path(*overrides))
             continue
+        if command == "average":
+            overrides = as_evaluation(overrides)
         own = [value.partition("=")[2] for value in overrides if value.startswith("--config-dir=")]
         searched = [f"hydra.searchpath=[file://{place / folder}]" for folder in own]
         composed(*searched, *first_values(overrides), config_name=LIKE.get(command, command))

@@ -23,6 +23,7 @@ CHOICES = sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml"))
 ALONG = {
     ("data", "parquet"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "folder"): ("data.path=x", "data.shape=[3,16,16]"),
+    ("data", "hf"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "parquet_stream"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "webdataset"): ("data.path=x", "data.shape=[3,16,16]"),
     ("model", "unet_cifar10"): ("data.shape=[3,32,32]",),

@@ -58,7 +58,7 @@ def test_choices_of_ones_own(form, tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "my_net.yaml").write_text("")
     arguments = [part.format(tmp_path) for part in form]
-    assert " my_net " in page("train", ["model=my_net", *arguments])
+    assert "my_net" in page("train", ["model=my_net", *arguments]).split()
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(monkeypatch):

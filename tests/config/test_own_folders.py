@@ -97,7 +97,7 @@ def test_a_flag_without_a_folder():
 def test_choices_are_found_everywhere(monkeypatch):
     monkeypatch.setenv("INKWASH_CONF", str(folder("mine", model__my_net=MODEL)))
     assert compose("model=my_net").model.width == 3
-    assert " my_net " in page("train")
+    assert "my_net" in page("train").split()
     assert nearest("Could not find 'model/my_ned'", "train") == "model=my_net"
     assert nearest("full_key: model.widht\nKey 'widht' is not in struct", "train") == "model.width, of model=my_net"
     monkeypatch.setattr(sys, "argv", ["inkwash", "model=7"])

@@ -7,8 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.data import check_shape
+from inkwash.commands.auto_data import check_shape, with_stand_ins
 from inkwash.commands.export import one_sentence
+from inkwash.commands.train import find_data
 from inkwash.config import cli
 from inkwash.config.validate import check_training
 from inkwash.launch.start import exit_code, start
@@ -21,7 +22,8 @@ def summary(config: DictConfig) -> None:
     """Print what would be trained, without a run directory."""
     with one_sentence(), tempfile.TemporaryDirectory() as folder:
         check_shape(config)
-        check_training(config)
+        check_training(with_stand_ins(config))
+        find_data(config, None, None)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         run = RunDirectory(Path(folder))
         run.write_config({key: value for key, value in plain.items() if key not in OF_THE_LAUNCH})

@@ -3,6 +3,7 @@
 import re
 import shutil
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 from inkwash.config.own_folders import group_files, take_flags
@@ -10,6 +11,7 @@ from inkwash.config.paths import config_dir
 
 # A line of the defaults list, `- data: digits   # comment`, of a group with choices.
 GROUP = re.compile(r"  - (?P<group>[a-z_]+): (?P<choice>[^#]*)")
+MANY = 4
 
 
 def page(name: str, arguments: list[str] | None = None) -> str:
@@ -33,9 +35,7 @@ def page(name: str, arguments: list[str] | None = None) -> str:
     if choices := _choices(defaults, width):
         parts.append("GROUP=CHOICE, [] is chosen:\n" + choices)
     parts.append("KEY=VALUE:\n" + "\n".join(_folded(f"  {line}", width) for line in keys.splitlines()))
-    last = (
-        "--cfg job prints all keys, --config-dir DIR or INKWASH_CONF adds choices, --hydra-help lists Hydra's options."
-    )
+    last = "--cfg job prints all keys; --config-dir DIR or INKWASH_CONF adds choices; --hydra-help is Hydra's."
     parts.append(_filled(last, width))
     return "\n\n".join(parts)
 
@@ -65,6 +65,22 @@ def _choices(defaults: str, width: int) -> str:
         chosen = re.findall(r"[a-z0-9_]+", found["choice"])
         there = [file.stem for file in group_files(found["group"])]
         names = [f"[{name}]" if name in chosen else name for name in there]
+        names = _in_braces(names)
         if names:
             lines.append(_filled(" ".join(names), width, f"  {found['group']:<16}"))
     return "\n".join(lines)
+
+
+def _in_braces(names: list[str]) -> list[str]:
+    """Write names that begin alike, edm2_l and so on, as one word, edm2_{l,m,s,xl}, if there are MANY of them."""
+    starts = Counter(name.partition("_")[0] for name in names if "_" in name)
+    words = []
+    for name in names:
+        start, _, end = name.partition("_")
+        if starts[start] < MANY or not end or name.startswith("["):
+            words.append(name)
+        elif words and words[-1].startswith(f"{start}_{{"):
+            words[-1] = f"{words[-1][:-1]},{end}}}"
+        else:
+            words.append(f"{start}_{{{end}}}")
+    return words

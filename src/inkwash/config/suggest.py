@@ -2,13 +2,16 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
 
 from inkwash.config.own_folders import group_files
+from inkwash.config.paths import config_dir
 
 
 def nearest(text: str, name: str) -> str:
@@ -36,18 +39,29 @@ def nearest(text: str, name: str) -> str:
     close = ((group, _places(group)) for group in groups)
     found = [(group, places) for group, places in exact if places]
     found += [(group, places[near]) for group, places in close for near in difflib.get_close_matches(given, places, 1)]
-    return _shown(*found[0], key[1]) if found else ""
+    return _shown(*found[0], key[1], _chosen(found[0][0], name)) if found else ""
 
 
-def _shown(group: str, places: dict[str, list[str]], typed: str) -> str:
+def _shown(group: str, places: dict[str, list[str]], typed: str, chosen: str | None) -> str:
     """Name a key, at the place that was typed if it exists there, and the choices of its group that have it.
 
-    They are left out if all have it, unless the key is the one that was typed: then the group has no choice yet.
+    They are left out if the chosen one has it, unless the key is the one that was typed: then nothing is chosen.
     """
     parent = typed.rpartition(".")[0]
     path = next((path for path in places if path.rpartition(".")[0] == parent), min(places, key=len))
     choices = [file.stem for file in group_files(group)]
-    return path if places[path] == choices and path != typed else f"{path}, of {group}={' or '.join(places[path][:3])}"
+    if path != typed and (places[path] == choices or chosen in places[path]):
+        return path
+    return f"{path}, of {group}={' or '.join(places[path][:3])}"
+
+
+def _chosen(group: str, name: str) -> str | None:
+    """Return the choice of a group: the one on the command line, else the default of the command."""
+    typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    if typed:
+        return typed[-1]
+    command = _loaded(Path(config_dir(), f"{name}.yaml").read_text("utf-8"))
+    return next((item[group] for item in command["defaults"] if isinstance(item, dict) and group in item), None)
 
 
 def _references_of(group: str) -> list[str]:
