@@ -133,6 +133,7 @@ def test_a_killed_training_leaves_a_whole_page_and_can_be_shown_anew(tmp_path):
     assert ended.code == 0, ended.text
     assert step_of(page) >= told
     assert "could not be drawn" not in html(page)
+    assert '<span class="state killed">killed</span>' in html(page)
 
 
 def step_of(page):

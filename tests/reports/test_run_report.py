@@ -44,6 +44,15 @@ def test_everything_a_finished_run_has_is_shown(run):
     assert page.figures[0] == ("fd_classifier_64", "53.33", "real images: 3.5")
 
 
+def test_a_run_that_was_killed_is_called_so(run):
+    assert run_page(run, killed=True).state == "finished"  # it was not
+    run.write_status("running")
+    assert run_page(run).state == "running"
+    page = run_page(run, killed=True)
+    assert page.state == "killed"
+    assert page.lead[-1] == "It was killed. `make resume` goes on from its last checkpoint."
+
+
 def test_a_metric_is_drawn_with_the_floor_of_real_images(run):
     chart = charts(sections(run_page(run))["curves"])["fd_classifier_64"]
     (line,) = chart.figure.data

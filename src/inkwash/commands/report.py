@@ -14,6 +14,7 @@ from inkwash.errors import UserError
 from inkwash.files import make_folder
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.runs.lock import is_training
 
 WHAT = ("run", "sweep", "runs")
 # Of the folder report/, what jobs/report.py can draw when the training is over.
@@ -52,7 +53,7 @@ def of_run(config: DictConfig) -> None:
                 sys.exit(exit_code(status))
             print("it could not be drawn: the page says what it lacks", file=sys.stderr)
     with one_sentence():
-        write_run_report(run, path)
+        write_run_report(run, path, killed=not is_training(run))
     print(f"{path}    open it in a browser")
 
 

@@ -38,16 +38,21 @@ SECTIONS: tuple[Callable[[RunFiles], Section | None], ...] = (
 BROKEN = "could not be drawn"
 
 
-def write_run_report(run: RunDirectory, path: Path | None = None) -> None:
-    """Write the page of a run, complete as of now: report.html in its directory, or another file."""
-    write_page(path or run.report_path, run_page(run))
+def write_run_report(run: RunDirectory, path: Path | None = None, killed: bool = False) -> None:
+    """Write the page of a run, complete as of now: report.html in its directory, or another file; see run_page."""
+    write_page(path or run.report_path, run_page(run, killed))
 
 
-def run_page(run: RunDirectory) -> Page:
-    """Return the page of a run; what cannot be shown is said at its top."""
+def run_page(run: RunDirectory, killed: bool = False) -> Page:
+    """Return the page of a run; what cannot be shown is said at its top.
+
+    Args:
+        killed: whether a run that says it is running has been killed. Only another process can find out, by the lock
+            of the run directory, which a look from its own process would give up.
+    """
     files = RunFiles(run)
     sections = [section for build in SECTIONS if (section := attempted(build, files)) is not None]
-    state = str(files.status["state"])
+    state = "killed" if killed and files.status["state"] == "running" else str(files.status["state"])
     if error := files.status.get("error"):
         sections.insert(0, Section("Why it failed", "failed", [Notes("The error", str(error).splitlines()[:40])]))
     return Page(
@@ -84,8 +89,10 @@ def lead(files: RunFiles, state: str) -> list[str]:
             "The page grows while the run trains. If the run was killed, it is complete as of the step above, and the "
             "same command goes on from the last checkpoint."
         )
+    if state == "killed":
+        told.append("It was killed. `make resume` goes on from its last checkpoint.")
     when = files.status.get("time")
-    if state != "running" and isinstance(when, int | float):
+    if state not in ("running", "killed") and isinstance(when, int | float):
         told.append(f"{state.capitalize()} {datetime.fromtimestamp(when).astimezone():%Y-%m-%d %H:%M %Z}.")
     return told
 

@@ -110,7 +110,7 @@ def test_a_name_that_is_not_resolved_is_given_up_within_seconds(monkeypatch):
         release.wait(20)
         raise OSError
 
-    monkeypatch.setattr("inkwash.network.urlopen", stuck)
+    monkeypatch.setattr("inkwash.reach.urlopen", stuck)
     start = time.monotonic()
     assert not reachable("https://weights.invalid/weights.pth", seconds=0.3)
     assert time.monotonic() - start < 2
