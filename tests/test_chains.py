@@ -22,6 +22,7 @@ from PIL import Image
 
 from inkwash.metrics.extractors import classifier
 from support.in_process import Commands, Ended
+from support.selection import mostly_slow
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 NUM_DATA, CLASSES = 60, 3
@@ -403,7 +404,7 @@ def chain(run: str, commands: dict[str, tuple[str, ...]], place: Path) -> None:
             check(run, name, place, out, arguments, ended)
 
 
-@pytest.mark.parametrize("run", FEW)
+@pytest.mark.parametrize("run", mostly_slow([*FEW], "unconditional"))
 def test_every_command_works_on_a_run_or_refuses_it_in_a_sentence(run, place):
     chain(run, COMMANDS, place)
 

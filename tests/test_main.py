@@ -30,7 +30,8 @@ def python(*arguments, cwd):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], []])
-def test_help_is_one_screen(arguments, tmp_path):
+def test_help_is_one_screen(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     result = python("inkwash", *arguments, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()

@@ -24,11 +24,18 @@ def composed(group, choice, *overrides):
     return compose(f"{group}={choice}", *run, *overrides, config_name=command)
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def first_of_each_group():
+    """All choices; quick is the first of each group."""
+    for i, (group, choice) in enumerate(CHOICES):
+        quick = i == 0 or CHOICES[i - 1][0] != group
+        yield pytest.param(group, choice, id=f"{group}-{choice}", marks=[] if quick else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("group", "choice"), first_of_each_group())
 def test_every_choice_instantiates_without_convert(group, choice):
     shape = ("data.shape=[3,32,32]",) if group in ("model", "schedule") else ()
     config = composed(group, choice, *shape)
-    with torch.device("meta" if choice == "unet_cifar10" else "cpu"):
+    with torch.device("meta" if group == "model" else "cpu"):
         assert instantiate(config[group]) is not None
 
 

@@ -14,6 +14,7 @@ from inkwash.reports.run_report import write_run_report
 from inkwash.reports.sweep_report import write_sweep_report
 from inkwash.runs.directory import RunDirectory
 from support import browser
+from support.selection import mostly_slow
 
 reason = browser.missing()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
@@ -42,7 +43,7 @@ def desktop():
         yield driver
 
 
-@pytest.mark.parametrize("kind", ["run", "sweep", "evaluation", "comparison"])
+@pytest.mark.parametrize("kind", mostly_slow(["run", "sweep", "evaluation", "comparison"], "run", "sweep"))
 def test_every_chart_is_drawn_without_a_word_or_a_request(desktop, pages, kind):
     browser.complaints(desktop)
     browser.requests(desktop)
@@ -131,7 +132,7 @@ def test_everything_has_a_name_that_is_read_aloud(desktop, pages):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["run", "sweep", "evaluation", "comparison"])
+@pytest.mark.parametrize("kind", mostly_slow(["run", "sweep", "evaluation", "comparison"], "run", "sweep"))
 def test_a_phone_shows_it_without_scrolling_sideways(pages, kind):
     with browser.browser(390, 844) as driver:
         browser.visit(driver, pages[kind])

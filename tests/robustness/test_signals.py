@@ -10,6 +10,7 @@ import pytest
 
 from support.run_diff import assert_same_run, checkpoint
 from support.runs import environment
+from support.selection import mostly_slow
 
 STEPS = ("trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=100", "callbacks.log.every_n_steps=3")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2")
@@ -20,7 +21,9 @@ def signalling(number, step, rank=0, again_after="null"):
     return "+callbacks.signal=" + text.format(int(number), step, rank, again_after)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", mostly_slow({s.name: s for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}, "SIGTERM")
+)
 def test_a_signal_saves_after_the_step_and_says_which_it_was(new_run, jobs, number):
     directory = new_run(number.name, *STEPS, signalling(number, 4), "trainer.accumulate_grad_batches=2")
     assert jobs.run(directory) == 128 + number
