@@ -67,7 +67,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     network_cost.py       its layers and the memory of a step, for `inkwash summary`
     profiling.py          Lightning's profilers, and a line on where the time went
     micro_batches.py      `accumulate_grad_batches=auto`, and advice when memory runs out
-    log_setup.py          console and train.log
+    log_setup.py          console, in colour where there is some, and train.log
 
 A new learning-rate schedule or decay is a class and a YAML file in conf/learning_rate/ or conf/ema/.
 """
