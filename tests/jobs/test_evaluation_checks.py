@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from inkwash.errors import UserError
 from inkwash.jobs.evaluation_checks import check_labels, check_path
@@ -21,10 +22,25 @@ DDIM, HEUN = (
 
 def test_a_refused_sampler_leaves_the_other_cells(tmp_path, compose_config):
     RunDirectory(tmp_path).write_config(compose_config("schedule=cosine"))
-    cells = [{"name": "sampler=ddim", "sampler": DDIM}, {"name": "sampler=heun", "sampler": HEUN}]
+    cells = [
+        {"name": f"sampler={name}", "sampler": s, "weights": "ema"} for name, s in (("ddim", DDIM), ("heun", HEUN))
+    ]
     found = check_path({"run": str(tmp_path), "likelihood": None, "cells": cells})
     assert found.keys() == {"sampler=heun"}
     assert "sampler=heun steps in sigma / alpha" in found["sampler=heun"]
+
+
+def test_averages_that_the_snapshots_cannot_give_leave_the_others(tmp_path, compose_config):
+    run = RunDirectory(tmp_path)
+    run.write_config(compose_config())
+    run.snapshots.mkdir()
+    save_file({}, run.snapshots / "step-00000010.safetensors", {"exponents": '{"short": 17.97, "long": 7.94}'})
+    cells = [{"name": w, "sampler": DDIM, "weights": w} for w in ("ema", "posthoc_0.07", "posthoc_0.28", "posthoc_1")]
+    found = check_path({"run": str(tmp_path), "likelihood": None, "cells": cells})
+    assert found.keys() == {"posthoc_0.28", "posthoc_1"}
+    assert "the 1 snapshots up to step 10 give this average only with an error of" in found["posthoc_0.28"]
+    with pytest.raises(UserError, match="length=1 of an average must lie between"):
+        check_path({"run": str(tmp_path), "likelihood": None, "cells": cells[-1:]})
 
 
 @pytest.mark.parametrize(

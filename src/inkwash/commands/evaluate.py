@@ -119,7 +119,6 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         run = RunDirectory.find(plain["run"])
         plain["run"] = str(run.path.resolve())
         trained = run.config
-        check_average(run, plain["weights"])
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
         plain["data"] = plain["data"] or trained["data"]
         plain["extractor"] = plain["extractor"] or measured_with(run, trained["extractor"], plain["cache_dir"])
@@ -142,16 +141,6 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
             raise UserError(f"{key}={plain[key]} must be at least 2")
     del plain["spacing"], plain["out"]
     return plain, {key: plain.pop(key) for key in OF_A_CELL}
-
-
-def check_average(run: RunDirectory, weights: str) -> None:
-    """Raise UserError if posthoc weights cannot be made of the run's snapshots."""
-    if not weights.startswith("posthoc_"):
-        return
-    from inkwash.runs.averages import length_in, parts_of  # not at the top: it imports numpy
-
-    if (length := length_in(weights)) is not None:
-        parts_of(run.snapshots, length)
 
 
 def measured_with(run: RunDirectory, extractor: dict[str, Any], cache_dir: str) -> dict[str, Any]:

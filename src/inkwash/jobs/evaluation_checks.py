@@ -4,18 +4,22 @@ from typing import Any
 
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
+from inkwash.runs.averages import length_in, parts_of
 from inkwash.runs.directory import RunDirectory
 
 
 def check_path(config: dict[str, Any]) -> dict[str, str]:
-    """Return why cells cannot be measured, by name: samplers that the run's schedule does not allow.
+    """Return why cells cannot be measured, by name.
+
+    The run's schedule does not allow every sampler, and its snapshots do not give every average of the weights.
 
     Raises:
-        UserError: it allows none of them, or not the likelihood.
+        UserError: none of them can be measured, or not the likelihood.
     """
     if config["run"] is None:
         return {}
-    trained = RunDirectory(config["run"]).config
+    run = RunDirectory(config["run"])
+    trained = run.config
     schedule = build(trained["schedule"])
     if config["likelihood"] is not None:
         build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
@@ -23,6 +27,8 @@ def check_path(config: dict[str, Any]) -> dict[str, str]:
     for cell in config["cells"]:
         try:
             build(cell["sampler"]).check(schedule)
+            if (length := length_in(cell["weights"])) is not None:
+                parts_of(run.snapshots, length)
         except UserError as error:
             refused[cell["name"]] = str(error)
     if all(cell["name"] in refused for cell in config["cells"]):
