@@ -118,7 +118,14 @@ def test_the_difference_is_that_of_the_code_that_trained(run):
     assert ["some.key", "1", "2"] in rows
 
 
+def test_a_run_without_a_checkpoint_is_not_to_be_drawn_with(run):
+    titles = [block.title for block in sections(run_page(run))["again"]]
+    assert titles == ["Made with", "Train it again", "Write this page anew"]
+
+
 def test_it_says_how_to_run_it_again(run):
+    run.checkpoints.path.mkdir()
+    run.checkpoints.of_step(30).touch()
     lines = "\n".join(block.lines for block in sections(run_page(run))["again"] if isinstance(block, Code))
     assert "inkwash train logger=csv trainer.max_steps=30" in lines
     assert f"make sample run={run}" in lines

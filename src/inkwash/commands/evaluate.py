@@ -94,7 +94,8 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         return
     patterns = ("table.*", "*.png", "report.html")
     files = ", ".join(path.name for pattern in patterns for path in sorted(directory.glob(pattern)))
-    print(f"{directory}    {files}")
+    here = Path.cwd()
+    print(f"{directory.relative_to(here) if directory.is_relative_to(here) else directory}    {files}")
 
 
 def find_data(config: DictConfig) -> list[str]:

@@ -178,14 +178,14 @@ def again_section(files: RunFiles) -> Section:
         blocks.append(Code("Train it again", _train_command(record), "The same command goes on if the run exists."))
     run = shlex.quote(str(files.run))
     python = f'import inkwash\nrun = inkwash.load_run("{files.run}")  # .sample(16), .plot(), .metrics, .denoiser'
-    blocks += [
-        Code(
-            "Draw images", f"make sample run={run} num_images=64\nmake sample run={run} sampler=ddim spacing.steps=50"
-        ),
-        Code("Measure", f"make evaluate run={run} sampler=ddim,dpmpp_2m spacing.steps=5,10,20"),
-        Code("In Python", python),
-        Code("Write this page anew", f"make report run={run}"),
-    ]
+    if files.run.checkpoints.newest_first():
+        few = f"make sample run={run} sampler=ddim spacing.steps=50"
+        blocks += [
+            Code("Draw images", f"make sample run={run} num_images=64\n{few}"),
+            Code("Measure", f"make evaluate run={run} sampler=ddim,dpmpp_2m spacing.steps=5,10,20"),
+            Code("In Python", python),
+        ]
+    blocks.append(Code("Write this page anew", f"make report run={run}"))
     return Section("How to run it again", "again", blocks)
 
 
