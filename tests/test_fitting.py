@@ -72,6 +72,7 @@ def test_it_learns_and_guides(images):
 @pytest.mark.parametrize(
     ("pixels", "sentence"),
     [
+        (torch.zeros(4, 16, 16, 3), r"images: their shape \[4, 16, 16, 3\] has the channels last: pass images.permute"),
         (torch.zeros(4, 8, 8), r"images: their shape \[4, 8, 8\] must be \[N, C, H, W\]"),
         (torch.rand(4, 1, 8, 8), r"images: floats must lie in \[-1, 1\], .*: pass 2 \* images - 1"),
         (torch.rand(4, 1, 8, 8) * 255, r"images: floats must lie in \[-1, 1\], .*: pass them as uint8"),

@@ -135,6 +135,11 @@ def as_images(images: Any) -> Tensor:
     pixels = torch.as_tensor(images)
     if pixels.ndim != 4 or not len(pixels):
         raise UserError(f"images: their shape {list(pixels.shape)} must be [N, C, H, W]; images[:, None] of grey ones")
+    if pixels.shape[1] > 4 >= pixels.shape[3]:
+        raise UserError(
+            f"images: their shape {list(pixels.shape)} has the channels last: pass images.permute(0, 3, 1, 2), or "
+            "images.transpose(0, 3, 1, 2) of an array"
+        )
     if pixels.dtype == torch.uint8:
         return pixels
     if not pixels.is_floating_point():

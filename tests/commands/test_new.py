@@ -24,7 +24,15 @@ def test_every_file_is_there_under_the_new_name(project):
     names = {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()}
     kinds = {f"conf/{group}" for group in ("model", "schedule", "data", "metrics", "callbacks", "experiment")}
     assert kinds <= {str(Path(name).parent) for name in names}
-    assert {"Makefile", "README.md", ".gitignore", "conftest.py", "conf/inkwash.yaml", "atelier/network.py"} <= names
+    assert {
+        "Makefile",
+        "README.md",
+        ".gitignore",
+        "pytest.ini",
+        "conftest.py",
+        "conf/inkwash.yaml",
+        "atelier/network.py",
+    } <= names
     assert not any("studio" in name for name in names)
     assert not any(re.search(r"\bstudio\b", (project / name).read_text()) for name in names)
 

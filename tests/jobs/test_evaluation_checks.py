@@ -38,7 +38,7 @@ def test_averages_that_the_snapshots_cannot_give_leave_the_others(tmp_path, comp
     cells = [{"name": w, "sampler": DDIM, "weights": w} for w in ("ema", "posthoc_0.07", "posthoc_0.28", "posthoc_1")]
     found = check_path({"run": str(tmp_path), "likelihood": None, "cells": cells})
     assert found.keys() == {"posthoc_0.28", "posthoc_1"}
-    assert "the 1 snapshots up to step 10 give this average only with an error of" in found["posthoc_0.28"]
+    assert "1 snapshot up to step 10 can make this average only with an error of" in found["posthoc_0.28"]
     with pytest.raises(UserError, match="length=1 of an average must lie between"):
         check_path({"run": str(tmp_path), "likelihood": None, "cells": cells[-1:]})
 

@@ -132,7 +132,7 @@ def test_a_run_without_snapshots_says_how_to_get_them(folder, tmp_path):
 
 def test_lengths_that_the_snapshots_cannot_give_are_refused(folder):
     """One snapshot of each length cannot be stretched far."""
-    with pytest.raises(UserError, match=r"the 1 snapshots up to step 1000 give .* error of \d+%: .* nearer to 0.05 or"):
+    with pytest.raises(UserError, match=r"1 snapshot up to step 1000 can make .* error of \d+%: .* nearer to 0.05 or"):
         reconstruct(folder, 0.28, 1000)
     with pytest.raises(UserError, match="length=0.001"):
         reconstruct(folder, 0.001, 8000)

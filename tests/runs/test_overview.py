@@ -60,6 +60,8 @@ def test_running_without_a_process_is_killed_and_with_one_is_not(runs):
 
 
 def test_states_and_reasons(runs):
+    crash = "rank 0 failed:\nTraceback (most recent call last):\n  File x, line 1\nAttributeError: no attribute y\n"
+    assert row_of(RunDirectory(runs("crash", state="failed", error=crash))).reason == "AttributeError: no attribute y"
     assert row_of(RunDirectory(runs("bad", state="failed", error="error: data.path=x\nis missing"))).reason == (
         "data.path=x is missing"
     )

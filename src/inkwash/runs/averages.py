@@ -148,9 +148,10 @@ def parts_of(folder: Path, length: float, step: float = math.inf) -> tuple[list[
     )
     if error > MOST_ERROR:
         lengths = sorted({round(length_of(value), 3) for snapshot in known for value in snapshot.exponents.values()})
+        near = " or ".join(f"{value:g}" for value in lengths)
         raise UserError(
-            f"length={length:g}: the {len(known)} snapshots up to step {end} give this average only with an error of "
-            f"{error:.0%}: choose a length nearer to {' or '.join(f'{value:g}' for value in lengths)}, or train with "
-            "more of them (callbacks.snapshots.every_n_steps)"
+            f"length={length:g}: {len(known)} snapshot{'s' * (len(known) > 1)} up to step {end} can make this average "
+            f"only with an error of {error:.0%}: choose a length nearer to {near}, or train with more of them "
+            "(callbacks.snapshots.every_n_steps)"
         )
     return [(snapshot, name, float(share)) for (snapshot, name), share in zip(each, x, strict=True)], end

@@ -15,6 +15,7 @@ from inkwash.runs.best import HELDOUT_LOSS, floor_column, lower_is_better, main_
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import is_training
 
+TRACEBACK = "Traceback (most recent call last)"
 STATES = ("running", "finished", "stopped", "pruned", "failed", "killed", "imported", "lost", "sweep")
 MAX_STEPS = re.compile(r"^trainer:\n(?: .*\n)*?  max_steps: (\d+)$", re.MULTILINE)
 TAIL = 65_536  # bytes at the end of metrics.csv that hold its last line
@@ -97,7 +98,10 @@ def row_of(run: RunDirectory) -> Row:
     step = _step(run)
     if state == "finished" and step == 0 and "imported" in record:
         state = "imported"
-    reason = " ".join(str(status.get("error", "")).split()).removeprefix("error: ")
+    error = str(status.get("error", "")).strip()
+    if TRACEBACK in error:  # its last line says what went wrong; the rest is in error.txt
+        error = error.splitlines()[-1]
+    reason = " ".join(error.split()).removeprefix("error: ")
     return Row(run.path, state, step, _max_steps(run), reason, *_best(run), time=_time(run, status))
 
 
