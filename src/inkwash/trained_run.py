@@ -121,7 +121,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, float]]:
-        """What was logged: a dictionary for each step, of `step` and the values of that step by name.
+        """Logged values: a dictionary for each step, of `step` and the values of that step by name.
 
         `pandas.DataFrame(run.metrics)` makes a table of it.
         """

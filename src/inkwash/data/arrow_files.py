@@ -53,7 +53,7 @@ class ArrowFile:
 
 
 class Metadata:
-    """What a Parquet file has in its footer: row groups with sizes and statistics of their columns."""
+    """Describe an Arrow file as the footer of a Parquet file would: row groups, column sizes and statistics."""
 
     serialized_size = TAIL
 

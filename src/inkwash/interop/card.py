@@ -27,7 +27,7 @@ RECIPE = ("model", "schedule", "prediction", "weighting", "times", "loss", "opti
 
 @dataclass
 class About:
-    """What was exported.
+    """Describe an export for its model card.
 
     Attributes:
         run: as it was loaded.

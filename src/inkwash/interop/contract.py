@@ -1,4 +1,4 @@
-"""What the inputs and outputs of exported files mean: metadata of the files, and a table in their README.md."""
+"""Describe the inputs and outputs of exported files, for their metadata and a table in README.md."""
 
 import inspect
 import json

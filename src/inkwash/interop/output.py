@@ -21,7 +21,7 @@ RECORD = "inkwash.json"  # what was exported, and from which run
 
 @dataclass(frozen=True)
 class Options:
-    """What the formats are told beside run, out and weights; each takes what it has use for.
+    """Options of an export beside run, out and weights; a format ignores those that it does not use.
 
     Attributes:
         license: of the weights, by its name on the Hugging Face hub; None if none is given.

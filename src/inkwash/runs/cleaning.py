@@ -13,8 +13,8 @@ from inkwash.runs.overview import is_run, row_of
 
 # States of runs that have ended without a result, and of those whose process is gone, or never wrote a status.
 ENDED, GONE = ("failed", "stopped"), ("killed", "lost")
-# Seconds without a change after which something that nobody ended counts as left behind: on a file system without
-# locks a run that trains cannot be told from one that was killed.
+# Seconds without a change after which a run without an end, or a partial file, counts as left behind: on a file system
+# without locks a running training looks like a killed one.
 QUIET = 3600
 # What a killed process leaves half written in a run directory (files.py; checkpoints/io.py).
 PARTIAL = "**/*.partial"

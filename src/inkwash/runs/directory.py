@@ -203,7 +203,7 @@ class RunDirectory:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a training has left numbers, images, checkpoints or records of W&B here."""
+        """True if the directory has metrics, images, checkpoints or W&B records of a training."""
         left = (self.metrics_csv, self.metrics_jsonl, self.samples, self.path / "wandb")
         return any(path.exists() for path in left) or bool(self.checkpoints.newest_first())
 

@@ -39,7 +39,7 @@ def is_training(run: RunDirectory) -> bool:
                 with open(path, "a") as file:
                     if not claim(file):
                         return True
-        except OSError:  # a run of somebody else, which may only be read
+        except OSError:  # another user's run, which is read-only
             continue
     return False
 

@@ -23,7 +23,7 @@ TAIL = 65_536  # bytes at the end of metrics.csv that hold its last line
 
 @dataclass(frozen=True)
 class Row:
-    """What a list says of a run, or of a sweep.
+    """Row of a list of runs: the state of a run or a sweep.
 
     Attributes:
         path: the directory.

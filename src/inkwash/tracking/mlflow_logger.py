@@ -93,7 +93,7 @@ class MLflow(Logger):
 
     @property
     def is_remote(self) -> bool:
-        """Whether a server keeps the run."""
+        """True if the run is stored on a server, False for a folder."""
         return urlsplit(self.uri).scheme in ("http", "https")
 
     @property

@@ -1,4 +1,4 @@
-"""What a network costs before it is trained: its layers, and the memory of a training step, found without numbers.
+"""List a network's layers and estimate the memory of a training step, on the meta device.
 
 The network lives on torch's meta device, which has shapes and no values, so it may be larger than the memory.
 """
