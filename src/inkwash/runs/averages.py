@@ -90,24 +90,27 @@ class Snapshot:
     exponents: dict[str, float]
 
 
+def files_by_step(folder: Path) -> dict[int, Path]:
+    """Map steps to the snapshots of a folder, the oldest first, without reading them."""
+    found = ((STEP.fullmatch(path.name), path) for path in folder.glob("step-*.safetensors"))
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
+
+
 def snapshots(folder: Path) -> list[Snapshot]:
-    """List the snapshots of a folder by step.
+    """Read the headers of a folder's snapshots, the oldest first.
 
     Raises:
         UserError: a file is damaged.
     """
     found = []
-    for path in sorted(folder.glob("step-*.safetensors")):
-        if match := STEP.fullmatch(path.name):
-            try:
-                with safe_open(path, "np") as file:
-                    exponents = {key: float(value) for key, value in json.loads(file.metadata()["exponents"]).items()}
-            except (SafetensorError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-                raise UserError(
-                    f"{path} is damaged ({error}): move it away, and the others serve without it"
-                ) from error
-            found.append(Snapshot(path, int(match[1]), exponents))
-    return sorted(found, key=lambda snapshot: snapshot.step)
+    for step, path in files_by_step(folder).items():
+        try:
+            with safe_open(path, "np") as file:
+                exponents = {key: float(value) for key, value in json.loads(file.metadata()["exponents"]).items()}
+        except (SafetensorError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise UserError(f"{path} is damaged ({error}): move it away, and the others serve without it") from error
+        found.append(Snapshot(path, step, exponents))
+    return found
 
 
 def length_in(weights: str) -> float | None:

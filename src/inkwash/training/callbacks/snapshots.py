@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from inkwash.errors import UserError
 from inkwash.files import replacing
-from inkwash.runs.averages import snapshots
+from inkwash.runs.averages import files_by_step
 from inkwash.training.callbacks.checkpoints import sound
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.ema import PowerDecay
@@ -74,10 +74,9 @@ class Snapshots(Periodic):
                 "callbacks and averages as they were, or choose another run=NAME"
             )
         if trainer.is_global_zero:
-            folder = run_directory(trainer).snapshots
-            for snapshot in snapshots(folder):  # of steps that are done again, or of a run that was given up
-                if snapshot.step > trainer.global_step:
-                    snapshot.path.unlink()
+            for step, path in files_by_step(run_directory(trainer).snapshots).items():
+                if step > trainer.global_step:  # it is done again, or of a run that was given up
+                    path.unlink()
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if not sound(module) or not trainer.is_global_zero:
@@ -92,9 +91,9 @@ class Snapshots(Periodic):
         metadata = {"format": "pt", "step": str(step), "exponents": json.dumps(self.exponents)}
         with replacing(folder / f"step-{step:08d}.safetensors") as partial:
             save_file(tensors, partial, metadata)
-        for snapshot in snapshots(folder):
-            if snapshot.step != step and snapshot.step % self._spacing(step):
-                snapshot.path.unlink()
+        for earlier, path in files_by_step(folder).items():
+            if earlier != step and earlier % self._spacing(step):
+                path.unlink()
 
     def _spacing(self, step: int) -> int:
         """Return the steps between two snapshots that stay at a step: the cadence, doubled until `keep` are enough."""
