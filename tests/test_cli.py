@@ -338,7 +338,7 @@ def test_mistakes_that_only_the_ranks_see(first, workplace, tmp_path):
 
 def test_eight_launches_at_once_get_eight_directories(tmp_path):
     code = (
-        "from pathlib import Path; from inkwash.runs.directory import new_directory; "
+        "from pathlib import Path; from inkwash.runs.names import new_directory; "
         "print(new_directory(Path('runs'), 'x'))"
     )
     with ThreadPoolExecutor(8) as pool:

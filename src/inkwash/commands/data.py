@@ -14,7 +14,8 @@ from inkwash.files import make_folder, write_text
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.report import say
 from inkwash.launch.start import exit_code, start
-from inkwash.runs.directory import RUNS, new_directory, stamp
+from inkwash.runs.directory import RUNS
+from inkwash.runs.names import new_directory, stamp
 
 
 def data(config: DictConfig) -> None:

@@ -5,7 +5,8 @@ from omegaconf import DictConfig
 from inkwash.commands.export import one_sentence
 from inkwash.config import cli
 from inkwash.config.validate import check
-from inkwash.runs.directory import RUNS, safe_name
+from inkwash.runs.directory import RUNS
+from inkwash.runs.names import safe_name
 
 
 def import_(config: DictConfig) -> None:

@@ -19,8 +19,9 @@ from inkwash.interop import hub
 from inkwash.interop.dataset_card import LEFT_OUT, write_dataset_card
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.start import exit_code, start
-from inkwash.runs.directory import RunDirectory, new_directory
+from inkwash.runs.directory import RunDirectory
 from inkwash.runs.labels import label_of
+from inkwash.runs.names import new_directory
 
 
 def sample(config: DictConfig) -> None:

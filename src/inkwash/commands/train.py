@@ -28,8 +28,9 @@ from inkwash.launch.signals import STOPPED
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.command_line import command, from_run
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
-from inkwash.runs.directory import DONE, RUNS, RunDirectory, find_weights, new_directory, safe_name, stamp
+from inkwash.runs.directory import DONE, RUNS, RunDirectory, find_weights
 from inkwash.runs.lock import OccupiedError, alone
+from inkwash.runs.names import new_directory, safe_name, stamp
 from inkwash.runs.provenance import provenance
 from inkwash.runs.resume_check import check_files, check_resume, measured_as_before, put_back, remembered
 from inkwash.sweeps.trial import was_pruned

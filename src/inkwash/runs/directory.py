@@ -1,11 +1,9 @@
-"""RunDirectory: the files of a run by name; and the names of new run directories."""
+"""RunDirectory: the files of a run by name."""
 
 import contextlib
 import json
 import os
-import re
 import time
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from inkwash.runs import config_file, relative_paths
 from inkwash.runs.checkpoint_files import CheckpointFolder
 
 RUNS = Path("runs")
-SAFE = re.compile(r"[A-Za-z0-9._-]+")
 AUTOMATIC = ("inception", "classifier", "pyramid")  # the extractors that extractor=auto chooses from
 DONE = ("finished", "pruned")  # states of a job that is not run again
 
@@ -220,34 +217,6 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             link.symlink_to(name or self.path.name)
             os.replace(link, self.path.parent / "latest")
-
-
-# --- Names ------------------------------------------------------------------------------------------------------------
-
-
-def stamp() -> str:
-    """Month, day and time, for the name of a directory."""
-    return datetime.now().strftime("%m%d-%H%M%S")
-
-
-def safe_name(key: str, name: str) -> str:
-    """Return the name if no shell and no Hydra command line needs to quote it; raise UserError otherwise."""
-    if not SAFE.fullmatch(name) or name.startswith((".", "-")) or name == "latest" or len(name) > 200:
-        raise UserError(
-            f"{key}={' '.join(name.split())[:60]} must be letters, digits, '.', '_' and '-', 200 at most, the first a "
-            "letter or digit, and not `latest`"
-        )
-    return name
-
-
-def new_directory(parent: Path, name: str) -> Path:
-    """Create parent/name, or parent/name-2, ...: of simultaneous callers each gets another one."""
-    for count in range(1, 10_000):
-        directory = parent / (name if count == 1 else f"{name}-{count}")
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(parents=True)
-            return directory
-    raise UserError(f"{parent} holds 10,000 runs called {name}: pass run=NAME")
 
 
 def find_weights(name: str) -> Path:

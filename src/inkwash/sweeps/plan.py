@@ -17,7 +17,7 @@ from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.launch.start import visible_gpus
 from inkwash.runs.config_file import OF_THE_LAUNCH
-from inkwash.runs.directory import safe_name, stamp
+from inkwash.runs.names import safe_name, stamp
 
 OF_THE_SWEEP = ("sweeper", "launcher")
 
