@@ -23,9 +23,10 @@
 
 Files are replaced as a whole (files.py), so that a reader never sees half of one. A directory may be moved or copied.
 
-Read first: directory.py, whose RunDirectory names each file; names.py makes new directories. config_file.py reads configurations, which may come from
-anywhere, and checks them. checkpoint_files.py lists checkpoints without reading them, resume_check.py decides whether a
-changed key allows to resume, lock.py keeps a second training out, provenance.py finds commit and versions, best.py
-tells which end of a metric is best. overview.py makes the rows of a list of runs, cleaning.py finds what may be
-deleted, command_line.py joins a run's overrides with others, labels.py finds the class that a name means.
+Read first: directory.py, whose RunDirectory names each file; names.py makes new directories. config_file.py reads
+configurations, which may come from anywhere, and checks them. checkpoint_files.py lists checkpoints without reading
+them, resume_check.py decides whether a changed key allows to resume, lock.py keeps a second training out, provenance.py
+finds commit and versions, best.py tells which end of a metric is best. overview.py makes the rows of a list of runs,
+cleaning.py finds what may be deleted, command_line.py joins a run's overrides with others, labels.py finds the class
+that a name means.
 """

@@ -7,6 +7,8 @@
     mlflow_logger.py     an MLflow run, on a server or in a folder
     reach.py             whether a server answers, within seconds
     wandb_logger.py      the Weights & Biases (W&B) run of a training
+    wandb_history.py     what earlier starts of a run have logged
+    wandb_artifact.py    checkpoints as artifacts, there and back
     wandb_jobs.py        a W&B run for each evaluation or sampling job of a trained run
     wandb_offline.py     records that have not been uploaded
     wandb_settings.py    W&B's own variables and file: server, API key, project, mode; without importing wandb

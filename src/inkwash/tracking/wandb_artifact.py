@@ -1,9 +1,14 @@
-"""Download a checkpoint that a run has sent to W&B (logger.wandb.artifacts=true): the artifact is a run directory."""
+"""Checkpoints as W&B artifacts (logger.wandb.artifacts=true): an artifact is a run directory.
+
+wandb is imported when it is needed: that takes a second.
+"""
 
 import re
 from pathlib import Path
+from typing import Any
 
 from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.wandb_reach import reach
 from inkwash.tracking.wandb_settings import has_api_key
 
@@ -21,10 +26,20 @@ def download(name: str) -> Path:
     if not has_api_key():
         raise UserError(f"wandb:{name} needs an API key: run `wandb login`, or set WANDB_API_KEY")
     reach()
-    import wandb  # a second
+    import wandb
     from wandb.errors import Error
 
     try:
         return Path(wandb.Api().artifact(name).download())
     except (Error, ValueError, OSError) as error:
         raise UserError(f"wandb:{name} cannot be downloaded: {' '.join(str(error).split())[:200]}") from error
+
+
+def checkpoint_artifact(run: RunDirectory, checkpoint: str) -> Any:
+    """Return a checkpoint with its configuration as an artifact, which unpacks to a run directory."""
+    import wandb
+
+    artifact = wandb.Artifact(f"checkpoint-{run.record['id']}", "model", metadata={"run": run.path.name})
+    artifact.add_file(str(run.config_path))
+    artifact.add_file(str(run.checkpoints.path / checkpoint), f"checkpoints/{checkpoint}")
+    return artifact

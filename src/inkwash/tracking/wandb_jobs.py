@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking import wandb_settings
-from inkwash.tracking.wandb_logger import begin, checkpoint_artifact, keep_files_in, settings_of_a_run
+from inkwash.tracking.wandb_artifact import checkpoint_artifact
+from inkwash.tracking.wandb_logger import begin, keep_files_in, settings_of_a_run
 from inkwash.tracking.wandb_reach import reachable_mode
 
 

@@ -1,14 +1,10 @@
 """Log a training to Weights & Biases (W&B)."""
 
 import contextlib
-import csv
 import functools
-import json
 import logging
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +22,11 @@ from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import checkout
 from inkwash.tracking import wandb_settings
 from inkwash.tracking.pictures import pixels
+from inkwash.tracking.wandb_artifact import checkpoint_artifact
+from inkwash.tracking.wandb_history import STEP, earlier_rows, steps_sent
 from inkwash.tracking.wandb_reach import problem, reachable_mode
 
 log = logging.getLogger(__name__)
-STEP = "trainer/global_step"
 FINISH_SECONDS = 600.0  # for what is left to upload at the end; it stays in the run directory
 
 
@@ -239,34 +236,6 @@ def begin(start: Callable[[], Any], arguments: dict[str, Any]) -> Any:
         arguments["mode"] = "offline"
         wandb.teardown()  # its process holds the id of the run that did not begin
         return start()
-
-
-def steps_sent(run: RunDirectory, run_id: str) -> dict[str, int]:
-    """Return the last step of each value that W&B has of a run, from W&B's records of its earlier starts."""
-    last: dict[str, int] = {}
-    for record in sorted(run.path.glob(f"wandb/*run-*/run-{run_id}.wandb")):
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
-        text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-        for item in (json.loads(line)["history"]["item"] for line in text.splitlines() if '"type":"history"' in line):
-            names = (name.removesuffix("._type") for name in item)  # of an image or a table
-            last |= {name: max(item.get(STEP, -1), last.get(name, -1)) for name in names}
-    return last
-
-
-def earlier_rows(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return what a resumed run has logged so far, from its metrics.csv."""
-    if not run.metrics_csv.exists():
-        return []
-    with open(run.metrics_csv, newline="", encoding="utf-8") as file:
-        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def checkpoint_artifact(run: RunDirectory, checkpoint: str) -> wandb.Artifact:
-    """Return a checkpoint with its configuration as an artifact, which unpacks to a run directory."""
-    artifact = wandb.Artifact(f"checkpoint-{run.record['id']}", "model", metadata={"run": run.path.name})
-    artifact.add_file(str(run.config_path))
-    artifact.add_file(str(run.checkpoints.path / checkpoint), f"checkpoints/{checkpoint}")
-    return artifact
 
 
 def finish(failed: bool) -> None:
