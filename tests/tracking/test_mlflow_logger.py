@@ -16,9 +16,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from inkwash.reach import problem_of
 from inkwash.tracking.mlflow_logger import MLflow
 from inkwash.tracking.open_loggers import VARIABLES
-from inkwash.tracking.reach import problem_of
 
 PICTURE = torch.zeros(3, 4, 4, dtype=torch.uint8)
 

@@ -15,10 +15,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from inkwash.reach import problem_of
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.open_loggers import flat
 from inkwash.tracking.pictures import pixels
-from inkwash.tracking.reach import problem_of
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import logging
 
 from inkwash.errors import UserError
-from inkwash.tracking.reach import SECONDS, problem_of
+from inkwash.reach import SECONDS, problem_of
 from inkwash.tracking.wandb_settings import address, chosen_mode, server
 
 log = logging.getLogger(__name__)
