@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from inkwash.commands.evaluate import combinations
 from inkwash.errors import UserError
-from inkwash.runs.directory import SAFE
+from inkwash.runs.names import SAFE
 from inkwash.sweeps import plan
 
 

@@ -13,5 +13,6 @@ reported within half a second. Then
 `sweep` is `train` with Hydra's --multirun: a sweeper (hydra_plugins/, sweeps/) calls `train` once for each combination.
 `resume` is `train` with the overrides of a run, and so is `train from=RUN` (runs/command_line.py).
 
-Read first: train.py. Exit codes: 0; 1 for an error, which is one sentence unless it is a bug; 128 + n after signal n.
+Read first: train.py, then preparation.py. Exit codes: 0; 1 for an error, which is one sentence unless it is a bug; 128
++ n after signal n.
 """

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from inkwash.commands.auto_data import check_shape, with_stand_ins
 from inkwash.commands.export import one_sentence
-from inkwash.commands.train import find_data
+from inkwash.commands.preparation import find_data
 from inkwash.config import cli
 from inkwash.config.validate import check_training
 from inkwash.launch.start import exit_code, start
