@@ -12,10 +12,11 @@ from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from inkwash.random import Draws, generator
 from inkwash.run import load_run
-from inkwash.training import compute_mode, mode_choice, threads
+from inkwash.training import compute_mode, mode_choice, mode_timing, threads
 from inkwash.training.build import build_module
 from inkwash.training.compute_mode import ComputeMode
-from inkwash.training.mode_choice import Trial, choose, measure, pick
+from inkwash.training.mode_choice import choose, pick
+from inkwash.training.mode_timing import Trial, measure
 from support.training import NO_METRIC, weights
 
 CPU = torch.device("cpu")
@@ -56,7 +57,7 @@ def test_a_mode_that_is_far_behind_is_not_timed_again():
 def test_a_mode_that_a_network_cannot_compute_in_costs_nothing():
     clock = Clock({PLAIN: 1.0, BF16: math.inf})
     assert measure(clock, [PLAIN, BF16], 100.0) == {PLAIN: 1.0, BF16: math.inf}
-    assert clock.calls.count(PLAIN) == 2 + mode_choice.ROUNDS
+    assert clock.calls.count(PLAIN) == 2 + mode_timing.ROUNDS
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ Open module.py first, then callbacks/periodic.py. Code that runs all of this is 
     learning_rate.py      schedules of the learning rate
     trainer.py            Lightning's Trainer, the number of threads, the device
     compute_mode.py       precision, memory format and threads of a run
-    mode_choice.py        their choice by timing
+    mode_choice.py        their choice, by the times of mode_timing.py
     threads.py            the number of CPU threads, and busy machines
     precision.py          names of precisions, and the autocast context
     build.py              the module of a configuration

@@ -12,22 +12,18 @@ must be 5% faster than the simplest one (float32, or bfloat16 on a GPU that has 
 it, and one thread 20% faster than several.
 """
 
-import copy
 import logging
 import math
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
-from inkwash.random import Draws, generator
 from inkwash.training.compute_mode import ComputeMode, simplest
 from inkwash.training.micro_batches import free, is_exhaustion
-from inkwash.training.precision import autocast, bf16_is_native, is_auto
+from inkwash.training.mode_timing import Trial, agreed, measure
+from inkwash.training.precision import bf16_is_native, is_auto
 from inkwash.training.threads import is_busy, threads_as_they_were
 
 log = logging.getLogger("inkwash")
@@ -37,12 +33,9 @@ LEAST_STEPS = 200
 # Timing takes this share of the training, but so many seconds at least and at most: it is the first step that waits.
 SHARE, SECONDS, MOST_SECONDS = 0.02, 3.0, 6.0
 FIRST_IMAGES = 8  # of a pass; a batch of large images may take minutes
-ROUNDS = 5
 # What replaces the simplest mode must take less than this share of its time: another layout of the same numbers for
 # any gain that is more than noise, fewer bits or fewer threads for more.
 FASTER, LESS_PRECISE_FASTER, FEWER_THREADS_FASTER = 0.98, 0.95, 0.8
-# A mode whose second pass takes this many times the shortest second pass is not timed again.
-HOPELESS = 3.0
 
 
 @dataclass(frozen=True)
@@ -137,53 +130,6 @@ def _stages(
     return threads, pairs
 
 
-class Trial:
-    """A copy of a training's network that takes steps in any mode.
-
-    Args:
-        module: the DiffusionModule.
-        shape: of an image, (C, H, W).
-        images: of a step.
-    """
-
-    def __init__(self, module: Any, shape: tuple[int, ...], images: int, device: torch.device):
-        self.denoiser = copy.deepcopy(module.denoiser).to(device).train()
-        self.loss, self.device = copy.deepcopy(module.loss).to(device), device
-        whole = torch.randn(images, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-        self.whole, self.classes = whole, module.num_classes
-        self.take(images)
-
-    def take(self, images: int) -> None:
-        """Pass so many images at a time, those of the batch at most."""
-        self.x_0 = self.whole[:images]
-        self.y = None if self.classes is None else torch.arange(len(self.x_0), device=self.device) % self.classes
-
-    def seconds(self, mode: ComputeMode) -> float:
-        """Return the time of a forward and backward pass; infinity if the network cannot compute in this mode."""
-        torch.set_num_threads(mode.threads)
-        mode.arrange(self.denoiser)
-        try:
-            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                self._wait()
-                start = time.perf_counter()
-                with autocast(mode.precision, self.device):
-                    draws = Draws([generator("speed")], self.device)
-                    loss = self.loss(self.denoiser, self.x_0, self.y, draws).loss.mean()
-                loss.backward()
-                self._wait()
-                return time.perf_counter() - start
-        except (RuntimeError, NotImplementedError) as error:  # an operator without bfloat16, a view of channels_last
-            if is_exhaustion(error):
-                raise
-            return math.inf
-        finally:
-            self.denoiser.zero_grad(set_to_none=True)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
 def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[str, Any]]], steps: int) -> Choice:
     """Return the fastest mode, with the time of a pass; each stage begins from the best of the one before."""
     modes = sum(len(stage) + 1 for stage in stages if stage)
@@ -211,7 +157,7 @@ def _choose_images(trial: Trial, start: ComputeMode, modes: int, steps: int) -> 
     trial.take(FIRST_IMAGES)
     while True:
         trial.seconds(start)  # the first pass prepares the kernels
-        [once] = _agreed([trial.seconds(start)])
+        [once] = agreed([trial.seconds(start)])
         if once == math.inf:
             return None
         images, batch = len(trial.x_0), len(trial.whole)
@@ -219,19 +165,6 @@ def _choose_images(trial: Trial, start: ComputeMode, modes: int, steps: int) -> 
         if images == batch or 3 * modes * 2 * once > budget:
             return budget
         trial.take(2 * images)
-
-
-def measure(trial: Trial, modes: Sequence[ComputeMode], seconds: float) -> dict[ComputeMode, float]:
-    """Return the median time of a pass in each mode, taken by turns for so many seconds at most, all ranks together."""
-    begun = [trial.seconds(mode) for mode in modes]  # prepares the kernels
-    first = dict(zip(modes, _agreed([trial.seconds(mode) for mode in modes]), strict=True))
-    seconds -= sum(t for t in (*_agreed(begun), *first.values()) if t < math.inf)
-    least = min(first.values())
-    hopeful = [mode for mode in modes if first[mode] < HOPELESS * least]
-    rounds = int(seconds / sum(first[mode] for mode in hopeful))
-    rows = [[trial.seconds(mode) for mode in hopeful] for _ in range(max(1, min(rounds, ROUNDS)))]
-    medians = _agreed([statistics.median(column) for column in zip(*rows, strict=True)])
-    return {**first, **dict(zip(hopeful, medians, strict=True))}
 
 
 def pick(start: ComputeMode, times: Mapping[ComputeMode, float]) -> ComputeMode:
@@ -244,16 +177,6 @@ def pick(start: ComputeMode, times: Mapping[ComputeMode, float]) -> ComputeMode:
 
     faster = [mode for mode in times if times[mode] < enough(mode) * times[start]]
     return min(faster, key=lambda mode: times[mode], default=start)
-
-
-def _agreed(values: list[float]) -> list[float]:
-    """Return the greatest of each value over the ranks: a step takes as long as the slowest."""
-    if not dist.is_initialized():
-        return values
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    tensor = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(tensor, dist.ReduceOp.MAX)
-    return tensor.tolist()
 
 
 def _shown(seconds: float) -> str:
