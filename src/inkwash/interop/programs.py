@@ -8,6 +8,7 @@ compared with what it was made from before the folder is there.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import warnings
@@ -117,32 +118,6 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def export_onnx(
-    run_directory: str | Path,
-    out: str | Path,
-    weights: str = "ema",
-    checkpoint: str = "last.ckpt",
-    options: Options = Options(),  # noqa: B008 - cannot be changed
-) -> Path:
-    """Write a folder with network.onnx, sampler.onnx and README.md.
-
-    Raises:
-        UserError: a package is missing, or the sampler cannot be written.
-    """
-    return _export(Onnx(), run_directory, out, weights, checkpoint, options)
-
-
-def export_torch(
-    run_directory: str | Path,
-    out: str | Path,
-    weights: str = "ema",
-    checkpoint: str = "last.ckpt",
-    options: Options = Options(),  # noqa: B008 - cannot be changed
-) -> Path:
-    """Write a folder with network.pt2, sampler.pt2 and README.md. Raises UserError as `export_onnx` does."""
-    return _export(TorchExport(), run_directory, out, weights, checkpoint, options)
-
-
 @dataclass
 class _Part:
     """A file of the folder: the module, some inputs of n images, what they should give, and the contract."""
@@ -154,13 +129,23 @@ class _Part:
     contract: dict[str, str]
 
 
-def _export(
-    kind: ProgramFormat, directory: str | Path, out: str | Path, weights: str, checkpoint: str, options: Options
+def export_program(
+    kind: ProgramFormat,
+    run_directory: str | Path,
+    out: str | Path,
+    weights: str = "ema",
+    checkpoint: str = "last.ckpt",
+    options: Options = Options(),  # noqa: B008 - cannot be changed
 ) -> Path:
+    """Write a folder with the files of the network and of the whole sampler, and README.md.
+
+    Raises:
+        UserError: a package is missing, or the sampler cannot be written.
+    """
     kind.check()
     if options.batch is not None and options.batch < 1:
         raise UserError(f"batch={options.batch} must be at least 1, or null for any number of images")
-    run, out = load_run(directory, checkpoint, weights), new(out)
+    run, out = load_run(run_directory, checkpoint, weights), new(out)
     parts = [_network(run, options), _sampler(run, options)]
     with whole(out) as folder:
         for part in parts:
@@ -168,9 +153,15 @@ def _export(
             # Traced with two images, for sizes 0 and 1 are taken for constants.
             kind.write(traced(part.module, part.inputs(options.batch or 2), options.batch), path, part.contract)
             _compare(part, kind.read(path), path.name, options.batch)
-        about = card.About(run, Path(directory), kind.name, weights, checkpoint, {p.name: p.contract for p in parts})
+        about = card.About(
+            run, Path(run_directory), kind.name, weights, checkpoint, {p.name: p.contract for p in parts}
+        )
         card.write(folder, about, options)
     return out
+
+
+export_onnx = functools.partial(export_program, Onnx())
+export_torch = functools.partial(export_program, TorchExport())
 
 
 def _network(run: Run, options: Options) -> _Part:
