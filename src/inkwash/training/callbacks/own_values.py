@@ -4,19 +4,21 @@ from typing import Any
 
 import lightning as L
 
-from inkwash.training.callbacks.periodic import log_metrics
+from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
 
 
-class OwnValues(L.Callback):
+class OwnValues(Periodic):
     """Logs what `self.log(name, value)` was given, at the optimizer step that it was given in.
 
     A value of every step is logged each trainer.options.log_every_n_steps steps (50), one that comes now and then each
     time. Lightning itself would count steps by one less than our rows, and lose what falls between its own steps.
     """
 
+    pauses_training = False
+
     def __init__(self):
-        self._seen = 0
+        super().__init__(every_n_steps=1)
         self._last: dict[str, int] = {}  # by name, the step of the latest value
 
     def state_dict(self) -> dict[str, Any]:
@@ -26,20 +28,15 @@ class OwnValues(L.Callback):
         self._last = dict(state_dict["last"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._seen = start = trainer.global_step
+        super().on_train_start(trainer, pl_module)
+        start = trainer.global_step
         # A checkpoint may be saved before the values of its step have come: a value of every step stays one.
         self._last = {name: start if last >= start - 1 else last for name, last in self._last.items()}
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # The hook runs after every micro-batch; only one of them ends an optimizer step.
-        if trainer.global_step != self._seen:
-            self._seen = trainer.global_step
-            self._send(trainer, pl_module)
-
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._send(trainer, pl_module)  # of on_train_epoch_end
+        self.run(trainer, pl_module)  # values of on_train_epoch_end, too
 
-    def _send(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+    def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         values, module.own_values = module.own_values, {}
         step, every = trainer.global_step, trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         whole = bool(every) and step % every == 0
