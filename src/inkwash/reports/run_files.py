@@ -87,13 +87,7 @@ class RunFiles:
     @cached_property
     def records(self) -> list[dict[str, Any]]:
         """The records of metrics.jsonl that can be read."""
-        path, found = self.run.metrics_jsonl, []
-        if path.is_file():
-            for line in path.read_text("utf-8", "replace").splitlines():
-                with contextlib.suppress(ValueError, LookupError, TypeError):
-                    record = json.loads(line)
-                    found.append({**record, "name": str(record["name"]), "value": float(record["value"])})
-        return found
+        return self.run.readable_metric_records
 
     @cached_property
     def directions(self) -> dict[str, bool | None]:

@@ -173,6 +173,17 @@ class RunDirectory:
         return [json.loads(line) for line in self.metrics_jsonl.read_text("utf-8").splitlines()]
 
     @property
+    def readable_metric_records(self) -> list[dict[str, Any]]:
+        """Those of metric_records that can be read: a run that trains may be in the middle of writing one."""
+        found = []
+        with contextlib.suppress(OSError):
+            for line in self.metrics_jsonl.read_text("utf-8", "replace").splitlines():
+                with contextlib.suppress(ValueError, LookupError, TypeError):
+                    record = json.loads(line)
+                    found.append({**record, "name": str(record["name"]), "value": float(record["value"])})
+        return found
+
+    @property
     def extractor_name(self) -> str | None:
         """Name of the extractor that the run's own metrics began with; None before the first, or of a damaged file."""
         with contextlib.suppress(ValueError, LookupError, TypeError):

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -129,11 +128,8 @@ def _best(run: RunDirectory) -> tuple[str | None, bool | None, float | None, flo
     Without any metric it is the held-out loss, as in the table of a sweep.
     """
     records: dict[str, list[dict[str, Any]]] = {}
-    with contextlib.suppress(OSError):
-        for line in run.metrics_jsonl.read_text("utf-8", "replace").splitlines():
-            with contextlib.suppress(ValueError, LookupError, TypeError):
-                record = json.loads(line)
-                records.setdefault(str(record["name"]), []).append({**record, "value": float(record["value"])})
+    for record in run.readable_metric_records:
+        records.setdefault(record["name"], []).append(record)
     directions = {name: lower_is_better(found[-1]) for name, found in records.items()}
     name = main_metric(directions)
     if name is None:
