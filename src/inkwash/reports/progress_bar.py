@@ -12,15 +12,12 @@ LOG_SECONDS = 15.0  # between two lines of a log file
 WORDS = 70  # columns that are kept for what stands beside the bar
 
 
-def progress_bar(
-    items: Iterable[Any] | None = None, log_seconds: float = LOG_SECONDS, short: bool = True, **options: Any
-) -> tqdm:
-    """Return a bar of tqdm on stderr.
+def progress_bar(items: Iterable[Any] | None = None, log_seconds: float = LOG_SECONDS, **options: Any) -> tqdm:
+    """Return a bar of tqdm on stderr; a log file has no line of what is done before its first one is due.
 
     Args:
         items: what to go through; None if the caller calls `update`.
         log_seconds: time between two lines of a log file, in seconds.
-        short: leave a log file alone if all is done before its first line is due.
         options: tqdm's `total`, `initial`, `desc`, `unit` (in the plural) and `disable`.
     """
     terminal = sys.stderr.isatty()
@@ -30,14 +27,21 @@ def progress_bar(
     return tqdm(
         items,
         dynamic_ncols=True,
-        mininterval=0.2 if terminal else log_seconds,
-        delay=1e-6 if short and not terminal else 0,  # without it a line says 0%
-        miniters=1,
-        maxinterval=float("inf"),  # no monitor thread that redraws on its own
+        delay=0 if terminal else 1e-6,  # without it a line says 0%
         bar_format=f"{{desc}} {{percentage:3.0f}}% {bar} {counts}",
-        file=sys.stderr if terminal else Lines(),
+        **pace(terminal, log_seconds),
         **options,
     )
+
+
+def pace(terminal: bool, log_seconds: float) -> dict[str, Any]:
+    """Return tqdm's options that redraw a bar on a terminal, or write a line every so many seconds into a log file."""
+    return {
+        "mininterval": 0.2 if terminal else log_seconds,
+        "miniters": 1,
+        "maxinterval": float("inf"),  # no monitor thread that redraws on its own
+        "file": sys.stderr if terminal else Lines(),
+    }
 
 
 class BesideBar(logging.StreamHandler):

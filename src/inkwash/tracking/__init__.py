@@ -5,6 +5,7 @@
     csv_logger.py        metrics.csv in the run directory: every number that was logged
     tensorboard_logger.py   event files of TensorBoard
     mlflow_logger.py     an MLflow run, on a server or in a folder
+    lost.py              what loggers do when what they send to has gone
     wandb_logger.py      the Weights & Biases (W&B) run of a training
     wandb_history.py     what earlier starts of a run have logged
     wandb_artifact.py    checkpoints as artifacts, there and back

@@ -1,12 +1,11 @@
 """Log a training to MLflow."""
 
-import functools
 import logging
 import os
 import re
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from inkwash.reach import problem_of
 from inkwash.runs.directory import RunDirectory
+from inkwash.tracking.lost import until_lost
 from inkwash.tracking.open_loggers import flat
 from inkwash.tracking.pictures import pixels
 
@@ -26,23 +26,13 @@ ID = "inkwash.id"  # a tag with the id of run.json, by which a resumed run finds
 AT_ONCE = 100  # parameters in a request, MLflow's limit
 
 
-def while_it_answers(method: Callable[..., None]) -> Callable[..., None]:
-    """Make a method of MLflow do nothing once the server does not answer any more."""
+def _server_failed(logger: "MLflow", error: Exception) -> str | None:
+    """Tell the failure of a server, by any error: of MLflow, of requests, of sockets."""
+    reason = " ".join(str(error).split())[:200]
+    return f"MLflow       {shown(logger.uri)} has failed ({reason})" if logger.is_remote else None
 
-    @functools.wraps(method)
-    def call(self: "MLflow", *args: Any, **kwargs: Any) -> None:
-        if self.gone:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:  # of MLflow, of requests, of sockets
-            if not self.is_remote:
-                raise
-            self.gone = True
-            reason = " ".join(str(error).split())[:200]
-            log.warning("MLflow       %s has failed (%s); metrics.csv goes on without it", shown(self.uri), reason)
 
-    return call
+while_it_answers = until_lost(_server_failed)
 
 
 class MLflow(Logger):

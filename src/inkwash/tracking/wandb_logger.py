@@ -1,7 +1,6 @@
 """Log a training to Weights & Biases (W&B)."""
 
 import contextlib
-import functools
 import logging
 import math
 import os
@@ -21,6 +20,7 @@ from inkwash.runs.best import best_column, logged_directions, sign_of
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import checkout
 from inkwash.tracking import wandb_settings
+from inkwash.tracking.lost import until_lost
 from inkwash.tracking.pictures import pixels
 from inkwash.tracking.wandb_artifact import checkpoint_artifact
 from inkwash.tracking.wandb_history import STEP, earlier_rows, steps_sent
@@ -30,23 +30,12 @@ log = logging.getLogger(__name__)
 FINISH_SECONDS = 600.0  # for what is left to upload at the end; it stays in the run directory
 
 
-def while_it_lives(method: Callable[..., None]) -> Callable[..., None]:
-    """Make a method of Tracker do nothing once W&B's own process has ended.
+def _process_ended(tracker: "Tracker", error: Exception) -> str | None:
+    """Tell the end of W&B's own process, which a scheduler's SIGTERM reaches too, in the middle of a step."""
+    return f"W&B          its own process has ended ({error})" if isinstance(error, ConnectionError) else None
 
-    A scheduler's SIGTERM reaches that process too, in the middle of a step.
-    """
 
-    @functools.wraps(method)
-    def call(self: "Tracker", *args: Any, **kwargs: Any) -> None:
-        if self.gone:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except ConnectionError as error:
-            self.gone = True
-            log.warning("W&B          its own process has ended (%s); metrics.csv goes on without it", error)
-
-    return call
+while_it_lives = until_lost(_process_ended)
 
 
 class Tracker(WandbLogger):

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 from inkwash.errors import UserError
-from inkwash.reports.progress_bar import Lines
+from inkwash.reports.progress_bar import pace
 
 BAR = 20  # letters of the bar, at most
 LEAST_BAR = 4
@@ -46,11 +46,8 @@ class Progress(L.Callback):
             unit="step",
             ncols=self._columns(),
             nrows=ROWS,
-            mininterval=0.2 if self._terminal else self.log_seconds,
-            miniters=1,
-            maxinterval=float("inf"),  # no monitor thread that redraws on its own
             bar_format=line_format(self._columns(), trainer.max_steps, TRAINING, ()),
-            file=sys.stderr if self._terminal else Lines(),
+            **pace(self._terminal, self.log_seconds),
         )
 
     @rank_zero_only
