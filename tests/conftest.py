@@ -1,6 +1,7 @@
 """Fixtures of all tests: a folder for caches, configurations, run directories, denoisers with known answers."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,15 @@ def fit_run(quick_run):
         return directory, *fit(directory)
 
     return run
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases marked slow are left out
+def pytest_collection_modifyitems(items):
+    """Mark cases of a `sampled` test slow, but the first of every `every`."""
+    count = Counter()
+    for item in items:
+        if sampled := item.get_closest_marker("sampled"):
+            test = item.nodeid.partition("[")[0]
+            if count[test] % sampled.kwargs["every"]:
+                item.add_marker(pytest.mark.slow)
+            count[test] += 1

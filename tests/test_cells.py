@@ -101,6 +101,7 @@ def pairs():
         yield pytest.param(SCHEDULES[i], PREDICTIONS[j], marks=marks, id=f"{SCHEDULES[i]}-{PREDICTIONS[j]}")
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("schedule", "prediction"), pairs())
 def test_every_weighting_trains_or_is_refused(schedule, prediction):
     for weighting in WEIGHTINGS:
@@ -111,6 +112,7 @@ def test_every_weighting_trains_or_is_refused(schedule, prediction):
             assert torch.isfinite(torch.tensor(found)), (schedule, prediction, weighting)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize(("schedule", "prediction"), pairs())
 def test_every_sampler_samples_or_is_refused(schedule, prediction, net):

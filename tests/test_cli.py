@@ -123,6 +123,7 @@ def continued(first, workplace):
     return results
 
 
+@pytest.mark.slow
 def test_grids_and_metrics_are_the_same_on_two_processes(continued, workplace):
     one, two = (workplace / "runs" / name for name in ("one", "two"))
     grids = [torch.frombuffer(bytearray(Image.open(r / "samples/step-00000006.png").tobytes()), dtype=torch.uint8)
@@ -297,6 +298,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.items())
 def test_mistakes_end_in_a_sentence_within_a_second_or_so(arguments, sentence, tmp_path):
     words = [arguments] if arguments == "run=a b" else arguments.split()

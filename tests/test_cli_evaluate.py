@@ -121,6 +121,7 @@ MISTAKES = {
 SLOW = {"no cell is left"}  # whose ranks must have begun; jobs/test_evaluate.py has it without them
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, case in MISTAKES.items()],

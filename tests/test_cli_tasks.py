@@ -75,6 +75,7 @@ def pixels(path):
 # --- Tasks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("task", EDITS)
 def test_a_task_leaves_its_images_and_a_grid_and_repeats_itself(task, sample):
     settings = (f"task={task}", *(("task.frames=3",) if task == "interpolate" else ()))
@@ -161,6 +162,7 @@ def heldout_of(run):
     return data.images, data.labels.tolist()
 
 
+@pytest.mark.slow
 def test_label_stands_for_all_of_them(run, unlabelled, compose_config):
     for name, shape in (("generate", (5, 1)), ("inpaint", (5, 1)), ("interpolate", (5, 2))):
         task = task_of(compose_config, name, run)
@@ -190,6 +192,7 @@ def test_guidance_stays_a_number(sample, run):
     assert pictures(none) == pictures(plain)  # that of the run's grids
 
 
+@pytest.mark.slow
 def test_guidance_interval_empty_and_full(sample):
     plain, guided = (pictures(sample(f"g{g}", f"guidance={g}")) for g in (1, 3))
     nowhere = pictures(sample("nowhere", "guidance=3", "guide.interval=[1e8,1e9]"))
@@ -200,6 +203,7 @@ def test_guidance_interval_empty_and_full(sample):
     assert plain != middle != guided
 
 
+@pytest.mark.slow
 def test_rescaling_is_heard(sample):
     plain = pictures(sample("a", "guidance=3"))
     assert plain != pictures(sample("b", "guidance=3", "guide.rescale=0.7"))
@@ -216,6 +220,7 @@ def test_autoguidance_by_another_run(sample, run, unlabelled, tmp_path, compose_
     assert len(pictures(sample("unlabelled", *both, of=unlabelled))) == 4
 
 
+@pytest.mark.slow
 def test_autoguidance_by_a_run_that_does_not_fit(sample, run, tmp_path, compose_config):
     linear = write_run(tmp_path / "linear", compose_config, "schedule=linear")
     with pytest.raises(UserError, match="trained on another schedule"):
@@ -245,6 +250,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.items())
 def test_mistakes_end_in_a_sentence(arguments, sentence, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -258,6 +264,7 @@ def test_guidance_without_labels_ends_in_a_sentence(sample, unlabelled):
         sample("out", "guidance=2", of=unlabelled)
 
 
+@pytest.mark.slow
 def test_guidance_without_label_dropout_is_refused(sample, tmp_path, compose_config):
     always = write_run(tmp_path / "always", compose_config, "loss.label_dropout=0")
     with pytest.raises(UserError, match="loss.label_dropout=0"):

@@ -73,6 +73,7 @@ def test_a_shell_takes_every_line_as_printed(page):
         assert not SPECIAL.search(UNQUOTED.sub("", command)), f"{name(page)}: {command}"
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
 def test_every_command_composes(page, place, monkeypatch):
     """Bash and make bring every line to a command, and its keys and choices exist."""

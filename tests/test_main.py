@@ -81,6 +81,7 @@ def test_sweep_is_train_with_multirun(tmp_path, monkeypatch):
     assert seen == [["--multirun", "seed=1,2"], ["seed=1,2"]]
 
 
+@pytest.mark.slow
 def test_sweep_refuses_what_train_takes_for_one_value(tmp_path):
     """Really a sweep: of the same words the other command says that a list needs one."""
     sweep = python("inkwash", "sweep", "run=a,b", "seed=1,2", cwd=tmp_path)
@@ -90,6 +91,7 @@ def test_sweep_refuses_what_train_takes_for_one_value(tmp_path):
     assert "multirun" in train.stderr
 
 
+@pytest.mark.sampled(every=6)
 @pytest.mark.parametrize(
     "module", [*(m if m != "importing" else pytest.param(m, marks=pytest.mark.slow) for m in ALIASES)]
 )
@@ -167,6 +169,7 @@ def test_it_says_so_before_it_imports_what_is_not_there(tmp_path):
     ]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("arguments", [["export", "run=nowhere", "out=x"], ["dashboard", "run=nowhere"], ["sync"]])
 def test_the_others_start_there(arguments, tmp_path):
     result = windows(*arguments, cwd=tmp_path)

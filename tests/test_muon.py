@@ -266,6 +266,7 @@ WRONG = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("override", WRONG)
 def test_wrong_values_end_in_a_sentence(compose_config, override):
     with pytest.raises(UserError, match=re.escape(WRONG[override])) as error:
@@ -284,6 +285,7 @@ def test_values_of_another_type_are_found_without_torch(compose_config, override
 # --- A training -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_new_rates(fit_run):
     """A resume takes both rates from the configuration, and no other choice of matrices."""
     options = (

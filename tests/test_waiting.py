@@ -51,6 +51,7 @@ def test_a_read_is_noticed(watched, compose_config):
         Reader(spacing)(denoiser, ImageNoise(0, range(2), SHAPE))
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(
     ("schedule", "sampler", "guided"),
     [*((*pair, False) for pair in ON_PATHS), ("cosine", "dpmpp_2m", True), ("edm", "heun", True)],
@@ -71,6 +72,7 @@ def test_a_sampling_step_reads_nothing(watched, compose_config, schedule, sample
     assert isinstance(images, OnDevice)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -88,6 +88,7 @@ def write(tmp_path):
     return make
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("data", SOURCES)
 def test_a_path_alone_is_enough(data, write, images):
     path = write(data, images(30, (70, 90), (80, 66)), [i % 3 for i in range(30)])
@@ -210,6 +211,7 @@ def test_what_is_not_auto_is_left_alone(tmp_path):
     assert with_stand_ins(config) is config
 
 
+@pytest.mark.slow
 def test_nothing_imports_torch(write, images):
     paths = {data: str(write(data, images(12, (24, 16)), [0, 1] * 6)) for data in SOURCES}
     code = f"""

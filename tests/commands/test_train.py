@@ -55,6 +55,7 @@ def trained(directory):
     return 0
 
 
+@pytest.mark.slow
 def test_a_new_start_without_checkpoint_is_a_new_wandb_run(start):
     """Without a checkpoint nothing of its first life goes on; with one it is the same run, whatever was changed."""
 

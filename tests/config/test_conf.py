@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
+from inkwash.commands.auto_data import with_stand_ins
 from inkwash.config.instantiate import build
 from inkwash.config.paths import config_dir
+from inkwash.config.signatures import check_arguments
 from inkwash.errors import UserError
 from inkwash.training.build import build_module
 from inkwash.training.module import DiffusionModule
@@ -67,6 +70,15 @@ def test_the_overview_lists_every_choice():
     assert [choice for group, choice in CHOICES if group != "experiment" and f"`{choice}`" not in page] == []
 
 
+def test_every_file_gives_its_target_what_it_takes():
+    for path in sorted(CONF.rglob("*.yaml")):
+        node = OmegaConf.load(path)
+        if path.parent.name == "data":
+            node = with_stand_ins(OmegaConf.create({"data": node})).data
+        check_arguments(OmegaConf.to_container(node), str(path.relative_to(CONF)))
+
+
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] not in NOT_BUILT])
 def test_every_choice_instantiates(group, choice, compose_config, monkeypatch):
     command = COMMAND_OF[group]
@@ -99,6 +111,7 @@ def test_loggers_instantiate(choice, compose_config, tmp_path):
 SCHEDULES, PREDICTIONS = ([c for g, c in CHOICES if g == group] for group in ("schedule", "prediction"))
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_pair_builds_or_is_refused(schedule, prediction, compose_config):
@@ -134,6 +147,7 @@ SMALL = {
 EXPERIMENTS = [c for g, c in CHOICES if g == "experiment"]
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     "experiment", [pytest.param(name, marks=[pytest.mark.slow] * (name == "edm2_in64")) for name in EXPERIMENTS]
 )

@@ -71,6 +71,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("more", HOSTILE.values(), ids=HOSTILE)
 def test_a_foreign_file_has_nothing_called(more, stranger, tmp_path, ends):
     said = ends(train.main, *stranger(more))
@@ -86,6 +87,7 @@ def test_nor_has_a_file_of_a_folder_that_is_searched(stranger, tmp_path, ends):
     assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
 
 
+@pytest.mark.slow
 def test_nor_has_a_job_of_a_sweep(stranger, tmp_path, ends):
     (tmp_path / "foreign" / "experiment").mkdir(parents=True)
     stranger(HOSTILE["log"], "experiment/theirs.yaml", "# @package _global_\n{more}\n")

@@ -196,6 +196,7 @@ def test_an_import_error_inside_ones_own_module_keeps_its_traceback(monkeypatch)
 # --- The command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_composes_from_it(tmp_path):
     """With the flag behind the overrides, and no other variable."""
     package(tmp_path / "project", "studio")

@@ -6,6 +6,7 @@ from inkwash import compose
 from inkwash.config.cli import with_quotes
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     "path",
     ["~/photos", "d/a=b", "d/a{b}", "d/a(b)", "x[1].parquet", "写真", "d/a b", "shard-{000..009}.tar", 'say "cheese"',

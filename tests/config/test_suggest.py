@@ -5,6 +5,7 @@ import pytest
 from inkwash.commands import train
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [

@@ -111,6 +111,7 @@ print(len(decoded), len(images), images.fingerprint)
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_decodes_and_both_see_the_same(noise, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "a.parquet", noise(20, 6, 5, 3), range(20))
     command = [sys.executable, "-c", LOAD_SLOWLY, path, str(tmp_path / "cache")]

@@ -140,6 +140,7 @@ print("sum", sum(int(batch[0].sum()) for batch in kept), sum(batch[0].is_shared(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 def test_a_full_shared_memory_does_not_stop_the_readers():
     """pytorch#1355, hopsworks#1557: the training waited for ever. A batch takes 0.4 MB, and there are 2."""

@@ -173,6 +173,7 @@ def rank_correlation(a, b):
     return np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1]
 
 
+@pytest.mark.slow
 def test_the_order_is_well_mixed(stream):
     """100 blocks of 20 images, four mixed with each other at the least: here eight."""
     images = stream("tar", 2000, (2000,), heldout_fraction=0.0005, window=32)  # blocks of 4: a window of 8
@@ -191,6 +192,7 @@ def test_the_order_is_well_mixed(stream):
     assert min(mixed) >= 8
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(("ranks", "readers"), [(1, 1), (2, 1), (2, 3), (8, 2)])
 def test_a_process_reads_each_block_about_once_and_holds_few(stream, monkeypatch, ranks, readers):
     """Whichever part of the batches it takes."""
@@ -205,6 +207,7 @@ def test_a_process_reads_each_block_about_once_and_holds_few(stream, monkeypatch
     assert len(reads) <= blocks + images.window + (ranks * readers > 4) * blocks // 4
 
 
+@pytest.mark.slow
 def test_metrics_of_a_few_images_do_not_read_all_blocks(stream, monkeypatch, tmp_path):
     images = stream("tar", 2000, (900, 1100), window=64)
     assert isinstance(images, InBlocks)
@@ -230,6 +233,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux, and glibc")
 @kinds
 def test_memory_does_not_grow_with_the_set(write, noise, kind):

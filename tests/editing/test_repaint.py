@@ -74,6 +74,7 @@ def painted(path, sampler, resamples, jump_length=1):
     return (x[..., 1].mean().item() - MEAN) / STD, x[..., 1].var().item() / STD**2
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("path", [CHAIN, FlowSchedule()], ids=["cosine", "flow"])
 def test_resampling_leads_to_the_conditional_mean_and_variance(path):
     """RePaint's bias and its cure, in 40 ancestral steps: the mean is 0.8 standard deviations off, then under 0.15.
@@ -89,6 +90,7 @@ def test_resampling_leads_to_the_conditional_mean_and_variance(path):
     assert final == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("sampler", [DDIM, DPMSolverPP2M])
 def test_deterministic_samplers_paint_too(sampler):
     """They draw noise at the jumps."""
@@ -101,6 +103,7 @@ def test_deterministic_samplers_paint_too(sampler):
 SAMPLERS = sorted(path.stem for path in (Path(config_dir()) / "sampler").glob("*.yaml"))
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_of_the_menu_paints(name, compose_config):
     """And is nearer to the truth for walking again, though a method of higher order loses its order at every jump."""
@@ -111,6 +114,7 @@ def test_every_sampler_of_the_menu_paints(name, compose_config):
     assert abs(after) < 0.8 * abs(before)
 
 
+@pytest.mark.slow
 def test_longer_jumps_help_as_well():
     sampler = Ancestral(Trailing(40), FixedLarge(), clip=None)
     assert abs(painted(CHAIN, sampler, 8, 3)[0]) < 0.4

@@ -101,6 +101,7 @@ def test_nothing_is_overwritten(untrained, pipeline, tmp_path):
         import_diffusers(pipeline()[0], directory)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_whole_leaves_nothing(untrained, tmp_path):
     directory = untrained(*UNCONDITIONAL)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -138,6 +139,7 @@ def test_their_cifar10_trains_on_as_our_recipe(pipeline, compose_config, tmp_pat
     assert forbidden(config, recipe, step=0) is None
 
 
+@pytest.mark.slow
 def test_num_classes_must_be_given_for_files_of_others(untrained, pipeline, tmp_path):
     ours = import_diffusers(export_diffusers(untrained(), tmp_path / "out"), tmp_path / "back")
     assert load_run(ours).num_classes == RunDirectory(ours).config["data"]["num_classes"] == 10
@@ -180,6 +182,7 @@ def test_folders_without_subfolders_and_pickled_weights(pipeline, tmp_path):
     assert networks_differ_by(load_run(import_diffusers(flat, tmp_path / "run")), pipe.unet) < 1e-5
 
 
+@pytest.mark.slow
 def test_an_import_trains_on(untrained, tmp_path, compose_config):
     """From step 0 and from its weights, with an optimizer that has seen nothing."""
     out = export_diffusers(untrained("model.channels=32"), tmp_path / "out")
@@ -254,6 +257,7 @@ def test_commands_do_what_they_say(untrained, tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "runs" / "b" / "run.json").read_text())["imported"] == "out"
 
 
+@pytest.mark.slow
 def test_the_command_lists_before_it_sends_and_knows_its_folder_again(untrained, tmp_path):
     untrained("model.channels=32", name="runs/a")
     command = Commands(tmp_path)
@@ -275,6 +279,7 @@ def test_the_command_lists_before_it_sends_and_knows_its_folder_again(untrained,
         assert command("export", "run=a", "out=out", *arguments).error.endswith(message)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
@@ -335,6 +340,7 @@ SCHEDULERS = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("scheduler", mostly_slow(SCHEDULERS, "laplace", "listed"))
 def test_what_the_example_trains_comes_in_and_goes_out(scheduler, tmp_path):
     """train_unconditional.py of diffusers with its --ddpm_num_steps, --ddpm_beta_schedule and --prediction_type."""
@@ -351,6 +357,7 @@ def test_what_the_example_trains_comes_in_and_goes_out(scheduler, tmp_path):
     assert back(num_inference_steps=2, output_type="np").images.shape == (1, 8, 8, 3)
 
 
+@pytest.mark.slow
 def test_the_example_as_deep_as_it_is(tmp_path):
     pipe = pipeline_of(tmp_path / "theirs", **EXAMPLE)
     assert_equal_steps(load_run(import_diffusers(tmp_path / "theirs", tmp_path / "run")), pipe, 64)
@@ -364,6 +371,7 @@ def test_the_example_as_wide_as_it_is(tmp_path):
     assert_equal_steps(load_run(import_diffusers(tmp_path / "theirs", tmp_path / "run")), pipe, 64)
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("steps", [100, 4000])
 def test_a_run_of_ours_of_other_than_1000_steps_goes_out(steps, untrained, tmp_path):
     """Its network is given the index stretched to 0..1000, so the pipeline has a table of its time embeddings."""

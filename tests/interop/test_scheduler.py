@@ -27,6 +27,7 @@ STEPS = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("overrides", mostly_slow(STEPS, "eps", "zero terminal SNR", "learned variance"))
 def test_a_step_is_the_same_there_and_back(overrides, untrained, tmp_path):
     """A step of the exported scheduler is our ancestral one, on the same noise; and importing undoes exporting."""
@@ -47,6 +48,7 @@ def test_a_step_is_the_same_there_and_back(overrides, untrained, tmp_path):
     assert all(back.config[key] == run.config[key] for key in ("model", "prediction", "sampler", "spacing"))
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("overrides", "fields"),
     [

@@ -76,11 +76,13 @@ def difference(arguments, ours, theirs, times, dtype):
     return (a - b).abs().max().item()
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_the_same_weights_make_the_same_function(pair, dtype, tolerance):
     assert difference(*pair, (1, 999), dtype) < tolerance
 
 
+@pytest.mark.sampled(every=5)
 def test_their_weights_make_our_function(pair):
     """A fresh network of theirs, which starts from other numbers."""
     arguments, ours, _ = pair

@@ -85,6 +85,7 @@ def interrupt(monkeypatch, after):
     return calls
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("task", ["generate", "reconstruct", "interpolate"])
 def test_an_interrupted_job_goes_on(task, digits, draw, monkeypatch, capsys):
     """With the same images, grid and report; what is done is not drawn again."""
@@ -108,6 +109,7 @@ def test_an_interrupted_job_goes_on(task, digits, draw, monkeypatch, capsys):
         assert not (whole / name).exists() or (parts / name).read_text() == (whole / name).read_text()
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     "change", mostly_slow(["seed=1", "num_images=5", "spacing.steps=3", "weights"], "seed=1", "weights")
 )

@@ -48,6 +48,7 @@ def found():
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_lightning_is_imported_without_what_only_other_metrics_need(found):
     assert found["first"] == found["late"] == []
 

@@ -116,6 +116,7 @@ def total_of(denoiser, variance, x_0, times=None, seed=1):
     return variational_bound(denoiser, VariationalBound(variance), x_0, None, noise, None, times).total
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("schedule", [BetaSchedule(linear(1000)), BetaSchedule(cosine(1000))], ids=["linear", "cosine"])
 def test_bits_per_dim_of_an_exact_gaussian_model_is_its_entropy(schedule):
     """With the exact variance every term is what it must be, and the bound is tight: within 1% of 7.04 bits."""
@@ -175,6 +176,7 @@ def shares_of(indices, k, seed=0):
     return BoundBits(LearnedRange(), k, None)(ExactGaussian(SHORT), x_0, None, ImageNoise(seed, indices, (1, 4, 4)))
 
 
+@pytest.mark.slow
 def test_standard_error_of_chosen_times_is_spread_over_seeds():
     """The choice of times is most of the error. Were it the same for all images, none of it would show between them."""
     n, seeds = 40, 30

@@ -156,6 +156,7 @@ def test_fewer_images_than_dimensions_are_noted(tmp_path):
         assert [note.split()[1] for note in record.notes] == sides
 
 
+@pytest.mark.slow
 def test_digits_in_the_features_of_their_classifier(classifier, train, heldout, tmp_path):
     suite = Suite(classifier, every_metric(), 450)
     suite.prepare(train, heldout, tmp_path, labelled=True)

@@ -43,6 +43,7 @@ def desktop():
         yield driver
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("kind", mostly_slow(["run", "sweep", "evaluation", "comparison"], "run", "sweep"))
 def test_every_chart_is_drawn_without_a_word_or_a_request(desktop, pages, kind):
     browser.complaints(desktop)

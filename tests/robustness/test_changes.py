@@ -98,6 +98,7 @@ def test_a_resume_says_what_changed(new_run):
     assert log.count("changed ") == 5  # data.seed too, which is the seed's
 
 
+@pytest.mark.slow
 def test_new_config_is_accepted_with_the_first_checkpoint(new_run):
     """So that config.yaml is always one that the checkpoints were trained with."""
     directory = new_run("run", *STEPS)
@@ -116,6 +117,7 @@ def test_new_config_is_accepted_with_the_first_checkpoint(new_run):
     assert not RunDirectory(directory).next_config_path.exists()
 
 
+@pytest.mark.slow
 def test_nothing_else_is_said_to_have_changed(new_run):
     bomb = "+callbacks.bomb={{_target_: support.parts.Bomb, rank: {}, step: 3}}"
     with pytest.raises(RuntimeError, match="the bomb went off"):
@@ -127,6 +129,7 @@ def test_nothing_else_is_said_to_have_changed(new_run):
     ]
 
 
+@pytest.mark.slow
 def test_new_options_of_the_optimizer_count(new_run):
     """From the first step on, also those that were dropped again; what the optimizer has learnt stays."""
     directory = new_run("run", *STEPS, "+optimizer.eps=0.5")
@@ -141,6 +144,7 @@ def test_new_options_of_the_optimizer_count(new_run):
     assert steps == {6}
 
 
+@pytest.mark.slow
 def test_another_batch_size_goes_on_in_the_stream_of_images(new_run):
     witness = "+callbacks.witness._target_=support.parts.Witness"
     directory, other = (new_run(name, *STEPS, witness) for name in ("run", "other"))
@@ -152,6 +156,7 @@ def test_another_batch_size_goes_on_in_the_stream_of_images(new_run):
     assert torch.equal(*images)
 
 
+@pytest.mark.slow
 def test_images_that_changed_are_noticed(new_run):
     pictures = "+data.source={{_target_: support.parts.Pictures, n: {}}}"
     directory = new_run("run", *STEPS, "~data.source", pictures.format(60))
@@ -164,6 +169,7 @@ def test_images_that_changed_are_noticed(new_run):
     assert "the training images are not those of the checkpoint: the files of data.path have" in log_of(directory)
 
 
+@pytest.mark.slow
 def test_a_metric_of_another_name_starts_anew_with_best(new_run):
     """A better value of another metric says nothing."""
     best = "+callbacks.best2={_target_: inkwash.training.callbacks.checkpoints.BestCheckpoint, monitor: fd_}"
@@ -188,6 +194,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_cannot_go_on_with_is_refused(new_run):
     directory = new_run("run", *STEPS)
     train(directory)
@@ -208,6 +215,7 @@ def start(tmp_path, *options):
     return result.stderr
 
 
+@pytest.mark.slow
 def test_the_launcher_refuses_at_once(new_run, tmp_path):
     directory = new_run("runs/job", *STEPS)
     train(directory)
@@ -254,6 +262,7 @@ def test_init_from_takes_the_averaged_weights_and_nothing_else(new_run, how):
     assert rows(directory)[0]["step"] == "1"
 
 
+@pytest.mark.slow
 def test_init_from_another_network_or_nothing_is_refused(new_run, tmp_path):
     source = new_run("source", *STEPS)
     train(source)

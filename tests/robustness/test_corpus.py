@@ -149,6 +149,7 @@ def kinds(plain):
     return [case for case in bad_inputs.values(plain) if case.name.startswith("kinds/")]
 
 
+@pytest.mark.slow
 def test_values_of_another_kind_are_refused_before_torch(compose_config, composed):
     cases = kinds(compose_config(*bad_inputs.QUICK))
     assert len(cases) > 200

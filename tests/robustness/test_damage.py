@@ -128,6 +128,7 @@ def test_damaged_last_checkpoint_is_passed_over(new_run, how):
     assert [*RunDirectory(parts).checkpoints.by_step()] == [6, 8]
 
 
+@pytest.mark.slow
 def test_without_any_sound_checkpoint_nothing_is_overwritten(new_run):
     directory = new_run("run", *STEPS)
     train(directory)
@@ -138,6 +139,7 @@ def test_without_any_sound_checkpoint_nothing_is_overwritten(new_run):
     assert [*RunDirectory(directory).checkpoints.by_step()] == [6, 8]
 
 
+@pytest.mark.slow
 def test_keep_is_how_many_stay(new_run):
     directory = new_run("run", *STEPS, "callbacks.checkpoint.keep=3")
     train(directory)
@@ -163,6 +165,7 @@ def test_without_hard_links_last_is_a_copy(tmp_path, monkeypatch):
     assert RunDirectory(tmp_path).checkpoints.newest_first() == [path.with_name("last.ckpt"), path]
 
 
+@pytest.mark.slow
 def test_a_copied_run_goes_on(new_run, tmp_path):
     """Copying makes two files of one; either may be the only one that is left."""
     directory = new_run("run", *STEPS, "trainer.max_steps=4")

@@ -42,6 +42,7 @@ def died_and_resumed(new_run, name, *options):
     return directory
 
 
+@pytest.mark.sampled(every=20)
 @pytest.mark.parametrize("options", mostly_slow(CASES, "accumulation", "song"))
 def test_a_resume_is_exact(new_run, options):
     options = (*STEPS, WITNESS, *options)
@@ -120,6 +121,7 @@ def test_resume_on_another_number_of_processes(new_run, jobs, before, after):
     assert f"processes    {before} x 1 -> {after} x 1 micro-batches: the same images, noise and times" in text
 
 
+@pytest.mark.slow
 def test_other_micro_batches_go_on_at_a_whole_step(new_run):
     """A resume with twice the micro-batches: every later step is of the whole batch, from the same noise."""
     whole = new_run("whole", *STEPS, *LINEAR)

@@ -41,6 +41,7 @@ def test_an_infinite_gradient_stops_the_run(new_run):
     assert checkpoint(directory)["global_step"] == 4
 
 
+@pytest.mark.slow
 def test_a_step_left_out_leaves_everything_as_it_was(new_run):
     """Weights, moments and the optimizer's own count; the times that learn; and a resume in between is exact."""
     importance = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20")
@@ -128,6 +129,7 @@ def test_idle_parameters_and_constant_averages_are_named(new_run):
     assert len(lines) == 2
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("options", [(), ("weighting=uncertainty",), ("model.num_classes=null",)])
 def test_a_sound_training_reaches_every_parameter(new_run, options):
     directory = new_run("run", *STEPS, *options, "callbacks.idle.after_steps=7")
@@ -141,6 +143,7 @@ FITS = "a training step by itself fits, not with what callbacks draw and measure
 SMALLER = "pass trainer.accumulate_grad_batches=2, with which they take 8 images at a time, too"
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     ("kind", "option", "advice"),
     [

@@ -71,6 +71,7 @@ def test_where_everything_fits_auto_changes_nothing(new_run):
         assert differences(a[part], b[part]) == []
 
 
+@pytest.mark.slow
 def test_a_resume_keeps_the_parts_it_had(new_run):
     """The same bits, although more would fit now."""
     train(new_run("run", "trainer.max_steps=2", "trainer.accumulate_grad_batches=4"))

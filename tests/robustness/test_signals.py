@@ -43,12 +43,14 @@ def test_stopping_and_going_on_is_exact(new_run, jobs):
     assert_same_run(whole, parts)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_both_after_the_same_step(new_run, jobs):
     directory = new_run("run", *STEPS, *TWO, signalling(signal.SIGTERM, 4, rank=1))
     assert jobs.run(directory, 2) == 143
     assert checkpoint(directory)["global_step"] == 5
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(new_run, jobs):
     """One within the first second counts as the same: a signal to a group reaches a process several times."""
     twice = new_run("twice", *STEPS, signalling(signal.SIGTERM, 4, again_after=0.1))
@@ -59,6 +61,7 @@ def test_a_second_signal_ends_it_at_once(new_run, jobs):
     assert not (late / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_a_step_that_takes_too_long_does_not_keep_the_process(new_run, jobs, monkeypatch):
     stuck = "+callbacks.stuck={_target_: support.faults.Stuck, step: 4, grace: 2}"
     directory = new_run("run", *STEPS, stuck, "callbacks.checkpoint.every_n_steps=2")
@@ -72,6 +75,7 @@ def test_a_step_that_takes_too_long_does_not_keep_the_process(new_run, jobs, mon
     assert checkpoint(directory)["global_step"] == 4
 
 
+@pytest.mark.slow
 def test_readers_serve_the_step_that_is_under_way(new_run, jobs):
     """The signal goes to the whole group of processes, as the launcher and schedulers send it."""
     sleepy = "+callbacks.slow={_target_: support.faults.SlowDisk, seconds: 0.1}"

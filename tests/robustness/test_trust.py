@@ -101,6 +101,7 @@ WAYS = {
 REFUSED = r"_target_=os.system is neither a class of inkwash nor in conf/"
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("keys", [("model",), ("prediction",), ("schedule", "betas"), ("sampler",), ("data", "source")])
 def test_a_run_from_elsewhere_calls_nothing(new_run, tmp_path, keys):
     directory, mark = new_run("run", *STEPS), tmp_path / "mark"
@@ -131,6 +132,7 @@ def test_the_file_of_a_job_calls_nothing(job, file, tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.slow
 def test_init_from_builds_nothing_of_the_other_run(new_run, tmp_path):
     other, mark = new_run("other", *STEPS), tmp_path / "mark"
     train(other)

@@ -68,6 +68,7 @@ def test_images_stay_in_bounds():
     assert DDIM(Trailing(10), clip=None)(DENOISER, noise).abs().max() > 2
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("override", "kind"), [
     ("sampler.clip=1.0", StaticClip),
     ("sampler.clip=2", StaticClip),

@@ -82,6 +82,7 @@ def fitted(name, data, **arguments):
     return math.log2(error(name, data, steps, **arguments) / error(name, data, 2 * steps, **arguments))
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("path", mostly_slow([*PATHS], "cosine", "flow"))
 @pytest.mark.parametrize("data", ["gaussian", "mixture"])
 @pytest.mark.parametrize(("name", "order"), ORDERS.items(), ids=ORDERS)

@@ -119,6 +119,7 @@ WEAK_ORDERS = {
 }
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(("path", "high", "low"), [(VPSchedule(), 0.8, 0.2), (FlowSchedule(), 0.9, 0.1)])
 @pytest.mark.parametrize(("name", "arguments", "order"), WEAK_ORDERS.values(), ids=WEAK_ORDERS)
 def test_order_of_the_variance(name, arguments, order, path, high, low):

@@ -23,6 +23,7 @@ CHOICES = [(group, path.stem) for group in ("launcher", "sweeper")
            for path in sorted((Path(config_dir()) / group).glob("*.yaml"))]  # fmt: skip
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_is_a_plugin_that_takes_its_settings(group, choice, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
@@ -58,6 +59,7 @@ def test_settings_of_launcher_and_sweeper_are_named(tmp_path):
         sweeper.parse(["seed=1,2", "run=a,b"])
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.items())
 def test_sweeps_that_cannot_work_end_before_they_begin(arguments, sentence, tmp_path):
     result = run(*arguments.split(), cwd=tmp_path, module="inkwash.train", CUDA_VISIBLE_DEVICES="0,1")

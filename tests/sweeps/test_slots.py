@@ -39,6 +39,7 @@ def test_gpus_that_cannot_be_shared_out_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_jobs_and_starts_no_other(tmp_path):
     """A signal for the sweep's process alone, as a scheduler sends it."""
     process = subprocess.Popen(

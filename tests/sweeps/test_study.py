@@ -32,6 +32,7 @@ def test_a_killed_study_goes_on_with_the_same_values(tmp_path):
     assert "sweep=parts was begun with the metric fid, now it is kid: choose another name" in other.stderr
 
 
+@pytest.mark.slow
 def test_pruned_trials_are_not_failures(tmp_path):
     # Optuna's median pruner, and at seed 1 these learning rates: some are worse than the median of those before.
     arguments = ("sweep=mine", "sweeper=random", "hydra.sweeper.n_trials=6", "seed=1", "launcher=parallel", LOG_LR)

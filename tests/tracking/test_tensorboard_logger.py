@@ -74,6 +74,7 @@ def test_each_row_is_written_at_once(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_of_two_starts_resumes_in_the_same_files(fit_run, caplog):
     steps = ("logger=tensorboard", "~callbacks.evaluation", "~callbacks.samples", "learning_rate.total_steps=6")
     directory, _, _ = fit_run("run", *steps)

@@ -206,6 +206,7 @@ def pixels(path):
     return Image.open(path).convert("RGB").tobytes()
 
 
+@pytest.mark.slow
 def test_an_evaluation_uses_the_artifact_of_the_training(tracked, tmp_path):
     """The same content is the same version, whoever sends it."""
     directory, _, lines = tracked
@@ -230,6 +231,7 @@ def test_an_evaluation_uses_the_artifact_of_the_training(tracked, tmp_path):
     shutil.rmtree(job)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_every_point_once(quick_run):
     """It stopped after step 7 with a checkpoint of step 4: steps 5 to 7 are trained twice, and sent once."""
     bomb = ("+callbacks.bomb._target_=support.parts.Bomb", "+callbacks.bomb.rank=0", "+callbacks.bomb.step=7")
@@ -248,6 +250,7 @@ def test_a_resumed_run_has_every_point_once(quick_run):
     assert {of(read(record), "run")[0]["run_id"] for record in records(directory)} == {"testrun1"}
 
 
+@pytest.mark.slow
 def test_the_best_of_steps_that_are_done_again_counts(quick_run):
     """W&B has them, metrics.csv has forgotten them: the least loss was that of step 2 of 3, and 4 is no better."""
     directory = quick_run("run")
@@ -282,6 +285,7 @@ def logged_by(tracker, loss=1.0, step=1):
     wandb_logger.finish(failed=False)
 
 
+@pytest.mark.slow
 def test_an_online_run_goes_on_offline_without_a_route(quick_run, online, monkeypatch, caplog):
     """wandb#9865, wandb#7671: it died of the server after 99 s. It is the same run as with the route."""
     directory = quick_run("run")
@@ -318,6 +322,7 @@ def test_a_job_without_a_route_is_logged_offline(tracked, tmp_path, monkeypatch,
     assert of(read(record), "run")[0]["tags"] == ["d", "e"]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_does_not_hold_the_end(quick_run, online, monkeypatch, caplog):
     """By default W&B waits for it without end."""
     monkeypatch.setattr(wandb_logger, "FINISH_SECONDS", 1.0)

@@ -91,6 +91,7 @@ def test_sampling_the_raw_weights_leaves_them(whole, quick_run):
     assert_equal(checkpoint(directory)["state_dict"], checkpoint(whole)["state_dict"])
 
 
+@pytest.mark.slow
 def test_a_trial_of_micro_batches_leaves_them(quick_run, whole):
     directory = quick_run("auto", *OPTIONS, "trainer.max_steps=6", "trainer.accumulate_grad_batches=auto")
     train(directory)

@@ -158,6 +158,7 @@ def channels_last_first(mode):
     return 1.0 if mode.memory_format == "channels_last" else 1.2
 
 
+@pytest.mark.slow
 def test_timing_leaves_everything_as_it_was(compose_config, monkeypatch):
     """Weights, gradients, buffers, random numbers, threads; in a real trial of a small network."""
     config = compose_config("model.channels=8", "model.dropout=0.1", "data.batch_size=8", "loss=vlb")
@@ -211,6 +212,7 @@ def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):
     assert choice.step_seconds is None  # a part of a batch does not tell the time of a whole one
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("accumulate", "passes"), [("1", 1), ("4", 4), ("auto", None)])
 def test_a_step_takes_as_long_as_its_passes(compose_config, timed, accumulate, passes):
     timed(contiguous_first)
@@ -231,6 +233,7 @@ def test_unknown_values_are_refused(compose_config, key):
 STEPS = (NO_METRIC, "callbacks.checkpoint.every_n_steps=2")
 
 
+@pytest.mark.slow
 def test_a_resume_keeps_the_mode_bit_for_bit(quick_run, timed):
     timed(channels_last_first)
     whole, parts = quick_run("whole", *STEPS, "trainer.max_steps=4"), quick_run("parts", *STEPS, "trainer.max_steps=2")
@@ -264,6 +267,7 @@ def test_a_run_is_drawn_in_the_mode_of_its_training(quick_run, timed):
     assert run.precision(None, CPU) == "32-true"  # trained on another device: the simplest of this one
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_before_goes_on_as_it_was(quick_run, timed, monkeypatch):
     directory = quick_run("run", *STEPS, "trainer.max_steps=2")
     train(directory)

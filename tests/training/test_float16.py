@@ -40,6 +40,7 @@ def test_a_hundred_steps_stay_finite_and_the_scale_is_logged(fit_run, half):
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_as_in_float32(fit_run, half):
     """Clipped before they are unscaled, or unscaled twice, they would be larger or smaller by the scale."""
     options = (*FP16, "trainer.max_steps=1")

@@ -25,6 +25,7 @@ def test_one_average_an_optimizer_step(fit_run, accumulate, monkeypatch):
     assert calls == [(1 - 1 / n) ** 16 for n in (1, 2, 3, 4)]
 
 
+@pytest.mark.slow
 def test_accumulation_trains_on_the_same_global_batch(fit_run):
     """16 images at once, or 8 and 8: the same draws, so the same weights up to rounding."""
     _, _, whole = fit_run("whole", NO_METRIC)
@@ -39,6 +40,7 @@ def test_ema_never_drops_out(fit_run):
     assert not any(m.training for m in module.ema_denoiser.modules())
 
 
+@pytest.mark.slow
 def test_importance_learns_the_same_from_micro_batches(fit_run):
     options = (
         "loss=vlb",

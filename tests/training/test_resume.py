@@ -29,6 +29,7 @@ def test_resume_is_a_continuation(fit_run):
     ]
 
 
+@pytest.mark.slow
 def test_resume_from_before_the_death_repeats_no_rows(fit_run, tmp_path):
     """A run that dies at step 7 goes on from step 4: every row once, and the records of metrics too."""
     options = ("trainer.max_steps=8", "callbacks.evaluation.every_n_steps=2", "callbacks.checkpoint.every_n_steps=4")
@@ -51,6 +52,7 @@ def test_a_checkpoint_of_another_model_is_refused(fit_run, tmp_path):
 SLOW = "averages={slow: {_target_: inkwash.training.ema.ConstantDecay, decay: 0.5}}"
 
 
+@pytest.mark.slow
 def test_averages_resume(fit_run):
     options = (SLOW, *QUIET, "learning_rate.total_steps=4")
     whole, _, _ = fit_run("whole", *options)

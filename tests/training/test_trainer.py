@@ -51,6 +51,7 @@ def fit_with(fit_run):
     return lambda name, *overrides: fit_run(name, *LIGHT, "trainer.max_steps=2", *overrides)
 
 
+@pytest.mark.slow
 def test_a_gradient_is_clipped_by_norm_or_by_value(fit_with):
     """nano-world-model#22: the wish for one of them was accepted, and the other one done."""
     clip = "trainer.gradient_clip_val=0.01"
@@ -65,6 +66,7 @@ def test_a_gradient_is_clipped_by_norm_or_by_value(fit_with):
     assert by_value.grad_norm > 0.01  # as it was before
 
 
+@pytest.mark.slow
 def test_options_reach_lightning(fit_with):
     options = "{deterministic: true, benchmark: false, detect_anomaly: true, profiler: simple, sync_batchnorm: true}"
     try:
@@ -76,6 +78,7 @@ def test_options_reach_lightning(fit_with):
         torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.slow
 def test_a_training_ends_when_its_time_is_up(fit_run):
     """And goes on to its last step once it may take longer."""
     directory, trainer, _ = fit_run("run", *LIGHT, "trainer.max_steps=99999", "+trainer.options.max_time={seconds: 1}")

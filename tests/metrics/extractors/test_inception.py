@@ -84,6 +84,7 @@ def ours(real, fake):
     return metric.compute()
 
 
+@pytest.mark.slow
 def test_features_are_the_libraries_own(weights, real_and_fake, real_and_fake_features):
     images, features = real_and_fake[0], real_and_fake_features[0]
     assert features.shape == (N, 2048)

@@ -1,5 +1,7 @@
 """What self.log is given reaches metrics.csv at its step."""
 
+import pytest
+
 from support.training import QUIET, rows
 
 OWN = ("+callbacks.own={_target_: support.parts.Logging}", *QUIET)
@@ -32,6 +34,7 @@ def test_micro_batches_are_one_step(fit_run):
     assert own(directory)[4] == {"own/start": 3, "own/end": 4, "own/third": 3}  # of its first part, after step 3
 
 
+@pytest.mark.slow
 def test_a_resumed_run_logs_what_an_uninterrupted_one_logs(fit_run):
     whole, _, _ = fit_run("whole", *OWN, *FOUR)
     steps = ("learning_rate.total_steps=8", "callbacks.checkpoint.every_n_steps=2")

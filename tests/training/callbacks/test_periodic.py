@@ -1,10 +1,12 @@
 """Cadences, and callbacks that do not change the training."""
 
+import pytest
 import torch
 
 from support.training import NO_METRIC, rows, weights
 
 
+@pytest.mark.slow
 def test_callbacks_leave_loss_and_weights_as_they_are(fit_run):
     """Loss and weights are bit-identical with grids and metrics and without."""
     watched, _, module = fit_run("watched", "callbacks.samples.every_n_steps=1", "callbacks.evaluation.every_n_steps=1")
@@ -15,6 +17,7 @@ def test_callbacks_leave_loss_and_weights_as_they_are(fit_run):
     ]
 
 
+@pytest.mark.slow
 def test_cadences_count_steps_for_any_size_of_data(fit_run):
     options = (NO_METRIC, "data.shape=[1,8,8]", "~data.source", "trainer.max_steps=6")
     names = []

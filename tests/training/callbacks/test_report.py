@@ -34,6 +34,7 @@ def test_a_training_leaves_a_page_that_lacks_nothing(fit_run):
     assert reporter(trainer).seconds > 0
 
 
+@pytest.mark.slow
 def test_the_page_grows_with_grids_and_metrics(fit_run):
     """A spy after the report keeps what it said after each step: grids and held-out losses come at 2 and 4."""
     spy = "+callbacks.spy._target_=support.parts.PageSteps"
@@ -41,6 +42,7 @@ def test_the_page_grows_with_grids_and_metrics(fit_run):
     assert json.loads((directory / "page_steps.json").read_text()) == ["step 0", "step 2", "step 2", "step 4"]
 
 
+@pytest.mark.slow
 def test_weights_and_numbers_are_the_same_without_it(fit_run):
     found = {}
     for name, options in (("with", [WITH_PAGE]), ("without", [])):
@@ -51,6 +53,7 @@ def test_weights_and_numbers_are_the_same_without_it(fit_run):
     assert all(torch.equal(found["with"][0][key], value) for key, value in found["without"][0].items())
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("where", ["report.html", "report"])
 def test_what_cannot_be_written_stops_no_training(fit_run, quick_run, where, caplog):
     blocked = quick_run("run", NO_METRIC) / where

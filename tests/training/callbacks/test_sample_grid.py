@@ -35,6 +35,7 @@ def test_grids_start_from_the_same_noise(fit_run):
     assert first == second
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(
     ("options", "most"),
     [
@@ -55,6 +56,7 @@ def test_no_more_images_at_a_time_than_in_training(options, most, fit_run):
 EARLY = (NO_METRIC, "~callbacks.heldout", "~callbacks.best", "callbacks.samples.num_images=6", "trainer.max_steps=12")
 
 
+@pytest.mark.slow
 def test_a_first_row_comes_early(fit_run):
     """It proves that sampling works before hours of training, and leaves the training as it is."""
     found = {}

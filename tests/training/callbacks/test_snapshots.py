@@ -37,6 +37,7 @@ def test_a_snapshot_is_the_average(fit_run):
     assert not torch.equal(weights(loaded), weights(load_run(directory).denoiser))
 
 
+@pytest.mark.slow
 def test_a_resume_has_the_snapshots_of_an_uninterrupted_run(fit_run):
     whole, _, _ = fit_run("whole", *POSTHOC)
     fit_run("parts", *POSTHOC, "trainer.max_steps=2")
