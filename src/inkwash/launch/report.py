@@ -18,6 +18,7 @@ from typing import Any
 from inkwash.errors import user_error
 from inkwash.files import NAMES, write_text
 from inkwash.launch.environment import RankEnv
+from inkwash.launch.failure import short_traceback
 from inkwash.launch.signals import SIGNALS, STOPPED, die_with_parent
 from inkwash.runs.directory import RunDirectory
 
@@ -42,17 +43,19 @@ def reporting(directory: Path) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         rank = RankEnv.current().rank
         mistake = user_error(error) or _lost_peer(error)
-        fail(directory, f"error: {mistake}" if mistake else f"rank {rank} failed:\n{traceback.format_exc()}")
+        if mistake:
+            fail(directory, f"error: {mistake}")
+        fail(directory, f"rank {rank} failed:\n{short_traceback(error)}", f"\n{traceback.format_exc()}")
 
 
-def fail(directory: Path, text: str) -> None:
-    """Write this rank's report and end the process, from whichever thread."""
+def fail(directory: Path, text: str, details: str = "") -> None:
+    """Write this rank's report, and details to the log alone; end the process, from whichever thread."""
     run = RunDirectory(directory)
     report = run.rank_error_path(RankEnv.current().rank)
     try:
         write_text(report, text + "\n")
         with open(run.log_path, "a", encoding="utf-8", errors=NAMES) as file:
-            file.write(text + "\n")
+            file.write(f"{text}\n{details}")
     except OSError:  # a full disk, perhaps, which the text says
         report.unlink(missing_ok=True)
         print(text, file=sys.stderr)
