@@ -61,6 +61,9 @@ def test_diffusers_loads_an_export(freq_shift, untrained, tmp_path, caplog):
         shift(theirs, 0)
     assert difference(load_run(directory).denoiser.net, theirs.eval(), (1, 8, 8), torch.float32) < 2e-5
     assert (out / "scheduler" / "scheduler_config.json").is_file()
+    card = (out / "README.md").read_text()
+    assert 'DiTTransformer2DModel.from_pretrained(".", subfolder="transformer")' in card
+    assert "The label 10 means no label." in card
 
 
 @pytest.mark.parametrize(

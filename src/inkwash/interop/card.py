@@ -18,10 +18,12 @@ from inkwash.run import Run
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.provenance import version
 
-LIBRARIES = {"diffusers": "diffusers", "onnx": "onnx", "torch_export": "pytorch"}  # the hub's names
+# The hub's names.
+LIBRARIES = {"diffusers": "diffusers", "transformer": "diffusers", "onnx": "onnx", "torch_export": "pytorch"}
 TASK = "unconditional-image-generation"
 # Where our data sets are on the hub.
 DATASETS = {"cifar10": "uoft-cs/cifar10", "mnist": "ylecun/mnist", "fashion_mnist": "zalando-datasets/fashion_mnist"}
+OF_A_PATH = ("folder", "parquet", "parquet_stream", "webdataset", "hf")  # choices of data that the path names
 RECIPE = ("model", "schedule", "prediction", "weighting", "times", "loss", "optimizer", "learning_rate", "sampler")
 
 
@@ -32,7 +34,7 @@ class About:
     Attributes:
         run: as it was loaded.
         directory: of the run.
-        format, weights, checkpoint: as they were chosen.
+        format, weights, checkpoint: as they were chosen; of a folder without a pipeline the format is `transformer`.
         contracts: of files for other programs, the meaning of their inputs, outputs and settings.
     """
 
@@ -117,6 +119,8 @@ def _data(files: RunFiles) -> dict[str, Any]:
     data, config = files.data, files.config.get("data") or {}
     splits = {name: (data.get(name) or {}).get("images") for name in ("train", "heldout")}
     name = (files.record.get("choices") or {}).get("data") or data.get("source") or _class_of(config.get("source"))
+    if name in OF_A_PATH and (path := config.get("path")):
+        name = path if name == "hf" and not Path(path).exists() else Path(path).stem
     return {"name": str(name), **splits, "classes": files.classes, "shape": list(files.shape or ())}
 
 

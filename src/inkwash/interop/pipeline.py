@@ -8,6 +8,7 @@ own DDPMPipeline knows no classes.
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def export_diffusers(
     """
     run, out = load_run(run_directory, checkpoint, weights), new(out)
     net: Any = run.denoiser.net
+    about = card.About(run, Path(run_directory), "diffusers", weights, checkpoint)
     if isinstance(net, DiT):
-        return _export_dit(run, out)
+        return _export_dit(replace(about, format="transformer"), out, options)
     if not isinstance(net, UNet):
         raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
     kind, scheduler = _scheduler(run)
@@ -83,15 +85,16 @@ def export_diffusers(
         _write_json(folder / "unet" / "config.json", "UNet2DModel", unet)
         _write_json(folder / "scheduler" / "scheduler_config.json", kind, scheduler)
         _write_index(folder, run, kind)
-        card.write(folder, card.About(run, Path(run_directory), "diffusers", weights, checkpoint), options)
+        card.write(folder, about, options)
     return out
 
 
-def _export_dit(run: Run, out: Path) -> Path:
+def _export_dit(about: card.About, out: Path, options: Options) -> Path:
     """Write the folders transformer/ and scheduler/ of a DiT pipeline, which diffusers' own classes load one by one.
 
     Not the pipeline itself, which works on the latents of an autoencoder.
     """
+    run = about.run
     net: Any = run.denoiser.net
     scheduler, schedule = scheduler_config(run.config, run.denoiser), run.denoiser.schedule
     if schedule.t_max != T and getattr(schedule, "stretch_time", False):
@@ -104,6 +107,7 @@ def _export_dit(run: Run, out: Path) -> Path:
         save(to_dit(net, net.state_dict()), folder / "transformer" / f"{WEIGHTS}.safetensors", LAST_CLASS[True])
         _write_json(folder / "transformer" / "config.json", "DiTTransformer2DModel", config)
         _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
+        card.write(folder, about, options)
     if net.freq_shift != 1:
         log.warning(
             "model.freq_shift=%d: diffusers takes 1 for every DiT, and its file cannot say otherwise; once loaded, set "
