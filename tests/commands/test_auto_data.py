@@ -195,6 +195,8 @@ def test_the_values_of_a_run_that_goes_on_count(write, images):
     known = {"shape": [3, 16, 16], "num_classes": None, "source": {"resize": True, "label_column": None}}
     (shape, number, source), said = found("parquet", path, known)
     assert (shape, number, source["resize"], source["label_column"], said) == ([3, 16, 16], None, True, None, [])
+    (shape, *_), said = found("parquet", path, known, shape=16)  # as it was typed for the first start
+    assert (shape, said) == ([3, 16, 16], [])
     (shape, number, source), _ = found("parquet", path, known, shape=32, num_classes=5)
     assert (shape, number, source["resize"]) == ([3, 32, 32], 5, True)  # resuming refuses what was asked for
 

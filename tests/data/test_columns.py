@@ -168,9 +168,10 @@ def test_a_column_with_a_name_like_label_is_found(load, files, name):
     assert load({"img": files, name: WORDS, "caption": ["x"] * 6}) == ([1, 0] * 3, ("cat", "dog"))
 
 
-def test_names_in_the_metadata_of_datasets(load, files):
-    table = pa.table({"img": files, "fine_label": [1, 0] * 3})
-    features = {"img": {"_type": "Image"}, "fine_label": {"names": ["apple", "ant"], "_type": "ClassLabel"}}
+@pytest.mark.parametrize("name", ["fine_label", "animal"])
+def test_names_in_the_metadata_of_datasets(load, files, name):
+    table = pa.table({"img": files, "size": [7] * 6, name: [1, 0] * 3})
+    features = {"img": {"_type": "Image"}, name: {"names": ["apple", "ant"], "_type": "ClassLabel"}}
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     assert load(table) == ([1, 0] * 3, ("apple", "ant"))
 

@@ -181,6 +181,8 @@ def _find_shape(source: Any, data: dict[str, Any], found: dict[str, Any], resize
 def _of_the_run(data: dict[str, Any], known: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     """Return the values of the run that goes on, by key."""
     found = {key: known[key] for key in ("shape", "num_classes") if data.get(key) == AUTO and key in known}
+    if "shape" in known and known["shape"][1:] == [data.get("shape")] * 2:  # a side
+        found["shape"] = known["shape"]
     source = known.get("source") or {}
     if known and "source.resize" in wanted:
         found["source.resize"] = source.get("resize", True)

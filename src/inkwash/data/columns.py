@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from inkwash.data.arrays import file_of, file_of_text
 from inkwash.data.arrow_files import ArrowFile, Group, Metadata
-from inkwash.data.labels import NoClassesError, is_bytes, is_label
+from inkwash.data.labels import NoClassesError, is_bytes, is_label, names_in_metadata
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
@@ -41,7 +41,8 @@ def columns_of(
         file: named in errors; a folder label=VALUE above it is a column too, as pandas, Polars and DuckDB write them.
         schema: its columns.
         image_column: null for the only column of images, found by its type.
-        label_column: null for none; `label` also for the only column with a name like it (LABELS).
+        label_column: null for none; `label` also for the only column with a name like it (LABELS), else for the only
+            ClassLabel of `datasets`.
 
     Raises:
         UserError: there is no such column, or there are several.
@@ -134,8 +135,10 @@ def _label_of(file: Path, schema: pa.Schema, wanted: str) -> str:
         return wanted
     if wanted not in fields and partition_of(file, wanted) is not None:
         return wanted
-    alike = [] if wanted != "label" or wanted in fields else [name for name in fields if name.lower() in LABELS]
-    alike = [name for name in alike if is_label(fields[name]) and not is_bytes(fields[name])]
+    others = [name for name, kind in fields.items() if is_label(kind) and not is_bytes(kind)]
+    others = [] if wanted != "label" or wanted in fields else others
+    alike = [name for name in others if name.lower() in LABELS]
+    alike = alike or [name for name in others if names_in_metadata(schema, name)]
     if len(alike) == 1:
         return alike[0]
     message = (
