@@ -34,6 +34,7 @@ from inkwash.sweeps.plan import refuse_counts
 AUTO = "inkwash.metrics.extractors.auto.AutoFeatures"
 CLASSIFIER = "inkwash.metrics.extractors.classifier.ClassifierFeatures"
 SOURCES = ("run", "images", "pipeline")
+DEFAULT_IMAGES = 10_000
 # Keys that may differ from one combination to the next.
 OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps", "labels")
 
@@ -67,7 +68,7 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
         for _, composed in configs:
             check_shape(composed)
             check(with_stand_ins(composed))
-            said |= dict.fromkeys(find_data(composed))
+            said |= dict.fromkeys([*find_data(composed), *default_count(composed)])
             check(composed)
         if env is None or env.rank == 0:
             print(*said, sep="\n", end="\n" * bool(said))
@@ -106,6 +107,15 @@ def find_data(config: DictConfig) -> list[str]:
     return find(config, None if shape is None else {"shape": shape})
 
 
+def default_count(config: DictConfig) -> list[str]:
+    """Tell how many images are measured if neither the command line nor the run says it."""
+    if config.run is None or config.num_images is not None:
+        return []
+    if "evaluation" in RunDirectory.find(config.run).config["callbacks"]:
+        return []
+    return [f"num_images={DEFAULT_IMAGES}: the run measured none while it trained; fewer are faster and less exact"]
+
+
 def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the part of a combination that all have in common, and its own part."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -128,7 +138,7 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
         if (shape := plain["data"].get("shape")) != (drawn := trained["data"]["shape"]):
             raise UserError(f"data.shape={shape}, but run={run} draws images of shape {drawn}: pass data of that shape")
         measured = trained["callbacks"].get("evaluation", {})
-        for key, default in (("num_images", 10_000), ("labels", "reference")):
+        for key, default in (("num_images", DEFAULT_IMAGES), ("labels", "reference")):
             plain[key] = measured.get(key, default) if plain[key] is None else plain[key]
     else:
         check_foreign(plain)
@@ -184,7 +194,7 @@ def check_foreign(plain: dict[str, Any]) -> None:
         raise UserError("likelihood needs run=DIR: images and pipelines have none that Inkwash can compute")
     if plain["images"] is not None and not Path(plain["images"]).is_dir():
         raise UserError(f"images={plain['images']} is not a directory: check the path")
-    plain["num_images"] = plain["num_images"] or 10_000
+    plain["num_images"] = plain["num_images"] or DEFAULT_IMAGES
     if plain["images"] is not None:
         plain["sampler"] = None
 
