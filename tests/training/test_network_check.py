@@ -140,3 +140,19 @@ def test_our_own_networks_pass():
 def test_a_training_ends_before_its_first_step(fit_run):
     with pytest.raises(UserError, match=r"support.networks.Halved returns shape \(2, 1, 4, 4\) for images of shape"):
         fit_run("run", "model._target_=support.networks.Halved")
+
+
+class Unaware(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x, time, y=None):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(("net", "warned"), [(Unaware, True), (Net, False)])
+def test_a_network_that_leaves_the_classes_out_is_told(net, warned, caplog):
+    """One that has num_classes=None has chosen so."""
+    check_network(module_with(net()))
+    assert ("trained without the 10 classes" in caplog.text) == warned

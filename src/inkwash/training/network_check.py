@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from inkwash.errors import UserError
 from inkwash.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
 
 IMAGES = 2  # of the batch: a BatchNorm refuses one
 
@@ -32,7 +35,14 @@ def check_network(module: DiffusionModule) -> None:
         except Exception:
             continue
         _check_output(out, images, module.loss.learns_variance, name)
-        return
+        break
+    classes = module.config["data"]["num_classes"]
+    if classes is not None and not hasattr(net, "num_classes"):
+        log.warning(
+            "classes      %s has no attribute num_classes: it is trained without the %d classes of the data; set "
+            "self.num_classes=%d and use y, or pass data.num_classes=null",
+            name, classes, classes,
+        )  # fmt: skip
 
 
 def _check_arguments(net: nn.Module, name: str) -> None:
