@@ -4,9 +4,11 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from inkwash.data.images import Images
@@ -187,3 +189,20 @@ class Logging(L.Callback):
 
     def on_train_epoch_end(self, trainer, module):
         self.log("own/last", trainer.global_step)
+
+
+class Noting(Logger):
+    """A logger that notes what it is asked for, in order; the list is of all of them."""
+
+    name, version = "noting", "0"
+    asked: ClassVar[list] = []
+
+    @property
+    def experiment(self):
+        self.asked.append("experiment")
+
+    def log_hyperparams(self, params, *args, **kwargs):
+        self.asked.append("configuration")
+
+    def log_metrics(self, metrics, step=None):
+        self.asked.append(step)

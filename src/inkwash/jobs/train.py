@@ -29,6 +29,7 @@ from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.open_loggers import open_loggers
 from inkwash.training import micro_batches, resume
 from inkwash.training.build import build_module
+from inkwash.training.callbacks.begin_logging import BeginLogging
 from inkwash.training.callbacks.own_values import OwnValues
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.stop_on_signal import StopOnSignal, Stopped
@@ -64,7 +65,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
     stop = StopOnSignal()
-    trainer = _trainer(run, config, plan, speed.mode, loggers, stop)
+    trainer = _trainer(run, config, plan, speed.mode, stop)
     facts = describe(trainer, module, config, run.record)
     if speed.line:
         log.info("speed        %s", speed.line)
@@ -84,8 +85,8 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         return trainer, module
     if rank == 0:
         facts["data"] = describe_data(run, data)
-    for logger in loggers:
-        logger.log_hyperparams({**config, "run": facts})
+    callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    callbacks.insert(0, BeginLogging(loggers, {**config, "run": facts}))
     with _ending(stop, loggers), _exhaustion(trainer, module):
         trainer.fit(module, datamodule=data, ckpt_path=plan.path)
     if rank == 0:
@@ -109,6 +110,11 @@ def describe_data(run: RunDirectory, data: ImageDataModule) -> dict[str, Any]:
     data.setup()
     report = report_of(data)
     log_report(report)
+    if data.batch_size > len(data.train):
+        log.warning(
+            "data         data.batch_size=%d is more than the %d training images: each step sees some of them twice",
+            data.batch_size, len(data.train),
+        )  # fmt: skip
     plain = report.plain()
     run.write_record({**run.record, "data": plain})
     return plain
@@ -141,7 +147,6 @@ def _trainer(
     config: dict[str, Any],
     plan: resume.ResumePlan,
     mode: ComputeMode,
-    loggers: list[Any],
     stop: StopOnSignal,
 ) -> L.Trainer:
     """Build the Trainer, with the configured callbacks between those that every training has."""
@@ -155,7 +160,7 @@ def _trainer(
         threads=mode.threads,
         profiler=config.get("profiler"),
         callbacks=[SameConfig(config_hash(config)), *callbacks, OwnValues(), stop],
-        logger=loggers,
+        logger=False,  # BeginLogging has them
         default_root_dir=str(run),
     )
 

@@ -137,7 +137,7 @@ def _best(run: RunDirectory) -> tuple[str | None, bool | None, float | None, flo
         return (HELDOUT_LOSS, True, min(losses), None) if losses else (None, None, None, None)
     lower, found = directions[name], records[name]
     best = min((record["value"] for record in found), key=lambda value: sign_of(lower) * value)
-    floors = _column(run, floor_column(name, found[-1].get("extractor")), rows=2)  # in the first row, of step 0
+    floors = _column(run, floor_column(name, found[-1].get("extractor")), rows=2)  # in the first row
     return name, lower, best, next(floors, None)
 
 

@@ -24,6 +24,7 @@ from inkwash.training.module import DiffusionModule
 log = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
+GUESSING = 1.5  # times the accuracy of guesses: no better than that
 
 
 class Evaluation(Periodic):
@@ -84,6 +85,7 @@ class Evaluation(Periodic):
         self.reference, self.reference_file, self.labels = reference, reference_file, labels
         self.suite = Suite(extractor, list(metrics.values()), num_images)
         self.meaningful = False  # until on_fit_start, and if the extractor does not apply to this data
+        self.context: dict[str, float] = {}  # reference values, until they are logged after the first step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Check sampler and weights, load the extractor and the reference, before a failure costs anything."""
@@ -111,8 +113,19 @@ class Evaluation(Periodic):
         self.suite.to("cpu")
         if context:
             log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
-        if context and trainer.global_step == 0:
-            log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
+        warn_of_guesses(self.suite.extractor)
+        self.context = {f"metrics/{name}": value for name, value in context.items()}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        if trainer.global_step > 0:  # logged by the first start
+            self.context = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.context and trainer.global_step > 0:
+            log_metrics(trainer, self.context)
+            self.context = {}
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if not self.meaningful:
@@ -169,3 +182,14 @@ class Evaluation(Periodic):
         lines = [json.dumps({"step": trainer.global_step, **line}) + "\n" for line in named]
         with open(run.metrics_jsonl, "a") as file:
             file.writelines(lines)
+
+
+def warn_of_guesses(extractor: FeatureExtractor) -> None:
+    """Log a warning if a classifier of the data's own classes is no better than guessing."""
+    right, classes = extractor.heldout_accuracy, getattr(extractor, "num_classes", 0)
+    if right is not None and classes and right < GUESSING / classes:
+        log.warning(
+            "metrics      the %s is right for %.0f%% of the held-out images, as guesses are: its features say little "
+            "about these images; pass extractor=pyramid, or more images",
+            extractor.name, 100 * right,
+        )  # fmt: skip
