@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
@@ -87,7 +86,7 @@ class Muon(Optimizer):
         if not weight_decay >= 0:
             raise UserError(f"optimizer.weight_decay={weight_decay} must not be negative")
         params = list(params)
-        if any(isinstance(parameter, DTensor) for parameter in params):
+        if any(hasattr(parameter, "full_tensor") for parameter in params):  # a DTensor, which is slow to import
             raise UserError(
                 "optimizer=muon needs whole matrices, which trainer.strategy=fsdp cuts up: pass trainer.strategy=ddp "
                 "or optimizer=adamw"

@@ -1,4 +1,4 @@
-"""Test that Lightning and the digits come without heavy modules, and that nothing of torchmetrics is lost."""
+"""Lightning and the digits come without heavy modules, and nothing of torchmetrics or of torch's compiler is lost."""
 
 import json
 import subprocess
@@ -41,11 +41,60 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def found():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+COMPILER = """
+import json, sys
+from inkwash.launch import quick_imports
+
+quick_imports.defer()
+import torch
+import inkwash.jobs.train
+from inkwash.nets.unet import UNet
+from lightning.fabric.wrappers import OptimizedModule
+
+net = torch.nn.Linear(2, 2)
+optimizer = torch.optim.AdamW(net.parameters())
+net(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+kept = torch.compiler.disable(lambda x: torch._dynamo.is_compiling())
+found = {"kept before": kept.__name__ == "<lambda>", "compiled before": isinstance(net, OptimizedModule)}
+found["loaded before"] = [name for name in ("sympy", "torch._dynamo.utils", "torch._inductor") if name in sys.modules]
+
+import torch._dynamo.config as config
+
+found["one module"] = config is torch._dynamo.config and config is sys.modules["torch._dynamo.config"]
+found["its spec"] = config.__spec__.loader is config.__loader__
+
+@torch.compile(backend="eager", fullgraph=False)
+def function(x):
+    return x + 1, kept(x), torch.compiler.is_compiling()
+
+_, inside, compiling = function(torch.ones(2))
+found["kept"], found["compiling"] = not inside, compiling
+compiled = torch.compile(net, backend="eager")
+found["compiled"] = isinstance(compiled, OptimizedModule), isinstance(net, OptimizedModule)
+found["same"] = torch.equal(compiled(torch.ones(1, 2)), net(torch.ones(1, 2)))
+print(json.dumps(found))
+"""
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return run(CODE)
+
+
+def test_the_compiler_is_imported_by_what_compiles():
+    """Not by a step of training; and then it is whole, one module, and leaves alone what it was told to before."""
+    assert run(COMPILER) == {
+        "kept before": True, "compiled before": False, "loaded before": [], "one module": True, "its spec": True,
+        "kept": True, "compiling": True, "compiled": [True, False], "same": True,
+    }  # fmt: skip
 
 
 @pytest.mark.slow

@@ -1,16 +1,21 @@
-"""Import Lightning and W&B in half the time: without what they import and hardly any job uses.
+"""Import Lightning and W&B in a third of the time: without what they import and hardly any job uses.
 
 `import lightning` runs torchmetrics' __init__ for two classes, and with it imports torchvision, scipy.signal and
-matplotlib, which takes longer than the rest of Lightning. Every W&B run asks W&B Launch, whose import takes two
-seconds, for inputs that only a program which has imported it can have given. `defer` has those names found without
-their modules; whatever else is asked of them, by this program or by another's metric, runs them as Python would have.
+matplotlib, which takes longer than the rest of Lightning. It imports torch's compiler, and with that sympy, to know a
+compiled module when it sees one; each optimizer asks the compiler to keep out of its way. Every W&B run asks W&B
+Launch, whose import takes two seconds, for inputs that only a program which has imported it can have given. `defer` has
+those names found without their modules; whatever else is asked of them, by this program or by another's metric, runs
+them as Python would have.
 """
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,10 +25,15 @@ PLOTS = "torchmetrics.utilities.plot"
 
 
 class Deferred(ModuleType):
-    """A module that runs when a name is asked for that is not among `quick`: how each of those is had without it."""
+    """A module that runs when a name is asked for that is not among `quick`: how each of those is had without it.
+
+    Attributes:
+        first: whether it runs before any module inside it is imported, as Python has it.
+    """
 
     quick: Names
     waiting: bool
+    first: bool
 
     def __getattr__(self, name: str) -> Any:
         if self.waiting and name in self.quick:
@@ -48,12 +58,39 @@ def defer() -> None:
             continue
         for name, quick in modules.items():
             file = Path(spec.origin).parent.joinpath(*name.split(".")[1:])
-            inside = spec if name == package else spec_from_file_location(name, file.with_suffix(".py"))
+            file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+            inside = spec if name == package else spec_from_file_location(name, file)
             if inside is not None and Path(str(inside.origin)).exists():  # another version may not have it
                 module = module_from_spec(inside)
                 module.__class__ = Deferred
-                vars(module).update(quick=quick, waiting=True)
+                vars(module).update(quick=quick, waiting=True, first=name == COMPILER)
                 sys.modules[name] = module
+    if not any(isinstance(finder, RunFirst) for finder in sys.meta_path):
+        sys.meta_path.insert(0, RunFirst())
+
+
+class RunFirst(MetaPathFinder):
+    """Runs a deferred package before a module inside it is imported, if it must be `first`."""
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        package = sys.modules.get(fullname.rpartition(".")[0])
+        if not (isinstance(package, Deferred) and package.waiting and package.first):
+            return None
+        package.run()  # which may import the module
+        return spec_from_loader(fullname, There(sys.modules[fullname])) if fullname in sys.modules else None
+
+
+class There(Loader):
+    """Loads a module that has been imported meanwhile: leaves it as it is."""
+
+    def __init__(self, module: ModuleType):
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec
 
 
 def _from(module: str, name: str) -> Callable[[], Any]:
@@ -80,6 +117,35 @@ class _NothingStaged:
         """Change nothing of a run."""
 
 
+class _Compiled(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        compiler: Any = sys.modules[COMPILER]
+        return not compiler.waiting and isinstance(instance, compiler.OptimizedModule)
+
+
+class _OptimizedModule(metaclass=_Compiled):
+    """A module that torch.compile has wrapped, which none is before the compiler has been imported."""
+
+
+def _disable(function: Callable[..., Any] | None = None, *args: Any, **options: Any) -> Any:
+    """Return a function that the compiler leaves alone, once it has been imported."""
+    if function is None:
+        return functools.partial(_disable, *args, **options)
+    compiler: Any = sys.modules[COMPILER]
+    found: list[Callable[..., Any]] = []
+
+    @functools.wraps(function)
+    def call(*inputs: Any, **more: Any) -> Any:
+        if compiler.waiting:
+            return function(*inputs, **more)
+        if not found:
+            found.append(compiler.disable(function, *args, **options))
+        return found[0](*inputs, **more)
+
+    return call
+
+
+COMPILER = "torch._dynamo"
 DEFERRED: dict[str, dict[str, Names]] = {
     "torchmetrics": {
         "torchmetrics": {
@@ -92,6 +158,13 @@ DEFERRED: dict[str, dict[str, Names]] = {
             "_AX_TYPE": lambda: object,  # types of arguments, as torchmetrics has them where there is no matplotlib
             "_PLOT_OUT_TYPE": lambda: object,
             "plot_single_or_multi_val": lambda: _plot,
+        },
+    },
+    "torch": {
+        COMPILER: {
+            "OptimizedModule": lambda: _OptimizedModule,
+            "disable": lambda: _disable,
+            "graph_break": lambda: lambda *args, **options: None,
         },
     },
     "wandb": {"wandb.sdk.launch.inputs.internal": {"StagedLaunchInputs": lambda: _NothingStaged}},

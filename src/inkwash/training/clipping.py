@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
-from inkwash.training.fsdp import whole
+from inkwash.training.fsdp import is_sharded, whole
 
 
 def clip_norm(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
@@ -22,7 +21,7 @@ def clip_norm(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
         most: greatest norm of all gradients together; infinity to scale nothing.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    kinds = {(gradient.device, gradient.dtype, isinstance(gradient, DTensor)) for gradient in gradients}
+    kinds = {(gradient.device, gradient.dtype, is_sharded(gradient)) for gradient in gradients}
     if len(kinds) != 1 or next(iter(kinds))[2]:
         return whole([nn.utils.clip_grad_norm_(parameters, most)])[0]
     norm = torch.linalg.vector_norm(torch.stack([*torch._foreach_norm(gradients, 2.0)]))

@@ -11,8 +11,6 @@ from typing import Any
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from inkwash.errors import UserError
@@ -28,6 +26,8 @@ class ShardedStrategy(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Shard the network; Lightning calls this with it on its device, before there is an optimizer."""
+        from torch.distributed.fsdp import fully_shard  # half a second, which every other training does without
+
         module: Any = self.lightning_module
         refuse_what_needs_the_whole(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
@@ -78,14 +78,21 @@ def whole(tensors: Iterable[Tensor]) -> list[Tensor]:
     return [_whole(tensor) for tensor in tensors]
 
 
+def is_sharded(value: Any) -> bool:
+    """Tell a DTensor, without importing its class, which takes half a second."""
+    return hasattr(value, "full_tensor")
+
+
 def _whole(value: Any) -> Any:
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if is_sharded(value) else value
 
 
-def _cut(state: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
+def _cut(state: dict[str, Any], parameter: Any) -> dict[str, Any]:
     """Shard an optimizer's state of a parameter as the parameter is sharded."""
-    if not isinstance(parameter, DTensor):
+    if not is_sharded(parameter):
         return state
+    from torch.distributed.tensor import distribute_tensor
+
     return {
         name: distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
         if isinstance(value, Tensor) and value.shape == parameter.shape
