@@ -23,7 +23,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)-bench
-RUNS   := train sweep resume summary sample evaluate average data runs compare report export import dashboard sync clean-runs
+RUNS   := train sweep resume summary plan sample evaluate average data runs compare report export import dashboard sync clean-runs
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -76,6 +76,9 @@ sweep: $(STAMP) ## train one model for each combination: make sweep schedule=lin
 
 resume: $(STAMP) ## go on with a run: make resume run=NAME trainer.max_steps=5000 (no run=: the latest)
 	@$(PY) -m inkwash resume $(HYDRA) $(value ARGS)
+
+plan: $(STAMP) ## say what a training takes, here and on GPUs: make plan model=unet_cifar10 price=2.5
+	@$(PY) -m inkwash plan $(HYDRA) $(value ARGS)
 
 summary: $(STAMP) ## show layers, operations and memory of what train would train: make summary model=unet_small
 	@$(PY) -m inkwash summary $(HYDRA) $(value ARGS)

@@ -15,6 +15,7 @@ COMMANDS = {
     "sweep": ("train", "train one model for each combination", "inkwash sweep schedule=linear,cosine seed=1,2"),
     "resume": ("resume", "go on with a run", "inkwash resume run=NAME trainer.max_steps=5000"),
     "summary": ("summary", "show a network before it trains", "inkwash summary model=unet_small"),
+    "plan": ("plan", "time, memory and cost of a training", "inkwash plan model=unet_cifar10 price=2.5"),
     "sample": ("sample", "draw or edit images with a run", "inkwash sample run=NAME num_images=64"),
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
     "average": ("average", "measure averages of weights", "inkwash average run=NAME length=0.05,0.1,0.2"),
@@ -30,10 +31,10 @@ COMMANDS = {
     "clean-runs": ("clean_runs", "delete what failed runs have left", "inkwash clean-runs dry=false"),
 }
 # Commands that take what another one takes: their page of --help is that one's.
-LIKE = {"sweep": "train", "resume": "train", "summary": "train", "average": "evaluate"}
+LIKE = {"sweep": "train", "resume": "train", "summary": "train", "plan": "train", "average": "evaluate"}
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
-OF_UNIX = ("data", "train", "sweep", "resume", "summary", "sample", "evaluate", "average", "report")
+OF_UNIX = ("data", "train", "sweep", "resume", "summary", "plan", "sample", "evaluate", "average", "report")
 
 
 def usage() -> str:

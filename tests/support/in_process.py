@@ -27,7 +27,7 @@ from inkwash.commands import sample as sample_command
 from inkwash.commands import summary as summary_command
 from inkwash.commands import train as train_command
 from inkwash.errors import user_error
-from inkwash.jobs import data, evaluate, layers, report, sample, train
+from inkwash.jobs import data, evaluate, layers, plan, report, sample, train
 
 JOBS: dict[str, Callable[[Path], Any]] = {
     "inkwash.jobs.train:train": train.train,
@@ -36,6 +36,7 @@ JOBS: dict[str, Callable[[Path], Any]] = {
     "inkwash.jobs.evaluate:evaluate": evaluate.evaluate,
     "inkwash.jobs.report:draw": report.draw,
     "inkwash.jobs.layers:show": layers.show,
+    "inkwash.jobs.plan:show": plan.show,
 }
 STARTING = (train_command, sample_command, evaluate_command, data_command, report_command, summary_command)
 

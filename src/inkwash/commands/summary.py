@@ -18,20 +18,25 @@ from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.directory import RunDirectory
 
 
-def summary(config: DictConfig) -> None:
-    """Print what would be trained, without a run directory."""
+def describe(config: DictConfig, job: str, more: dict[str, Any]) -> None:
+    """Run a job that prints what would be trained, without a run directory.
+
+    Args:
+        job: module:function.
+        more: keys of its configuration beside those of the training.
+    """
     with one_sentence(), tempfile.TemporaryDirectory() as folder:
         check_shape(config)
         check_training(with_stand_ins(config))
         find_data(config, None, None)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         run = RunDirectory(Path(folder))
-        run.write_config({key: value for key, value in plain.items() if key not in OF_THE_LAUNCH})
-        if status := start("inkwash.jobs.layers:show", run.config_path, "cpu", 1):
+        run.write_config({key: value for key, value in plain.items() if key not in OF_THE_LAUNCH} | more)
+        if status := start(job, run.config_path, "cpu", 1):
             sys.exit(exit_code(status))
 
 
 def main() -> None:
     with one_sentence():
         sys.argv[1:] = from_run(sys.argv[1:])
-    cli.run(summary, "train")
+    cli.run(lambda config: describe(config, "inkwash.jobs.layers:show", {}), "train")

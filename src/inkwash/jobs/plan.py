@@ -1,0 +1,123 @@
+"""Say what a training will cost before it begins: what the process of `inkwash plan` runs."""
+
+import copy
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.config.instantiate import build
+from inkwash.errors import UserError
+from inkwash.jobs.layers import PASSES, megabytes, state_per_weight, tell_memory
+from inkwash.jobs.summary import duration
+from inkwash.reports.console import print_table
+from inkwash.runs.directory import RunDirectory
+from inkwash.training.build import build_module
+from inkwash.training.flops import forward_flops, in_words
+from inkwash.training.gpus import COUNTS, GPUS, Work, step_seconds, work_of
+from inkwash.training.mode_choice import choose
+from inkwash.training.mode_timing import Trial
+from inkwash.training.network_cost import memory
+from inkwash.training.trainer import resolve_device
+
+ROUNDS = 7
+START = 10.0  # seconds before the first step
+
+
+def show(directory: Path) -> None:
+    """Print parameters, operations, memory, the measured speed here, and estimates for GPUs.
+
+    Nothing is trained or written; a copy of the network takes a few steps on noise.
+    """
+    config = RunDirectory(directory).config
+    asked = config.pop("plan")
+    shape, batch, steps = tuple(config["data"]["shape"]), config["data"]["batch_size"], config["trainer"]["max_steps"]
+    with torch.device("meta"):
+        shadow: Any = build(config["model"])
+    if not (flops := forward_flops(shadow, shape)):
+        raise UserError("model: the network cannot be run without numbers, by which its operations are counted")
+    needed = memory(shadow, shape, state_per_weight(config), 1 + len(config.get("averages") or {}))
+    print(f"parameters   {sum(p.numel() for p in shadow.parameters()):,}")
+    print(f"operations   {in_words(flops)} for a pass of an image, {in_words(PASSES * flops)} to train on it once")
+    tell_memory(needed, batch)
+    passing, whole, mode = measured(config)
+    drawn = images_to_draw(config)
+    total = steps * whole + drawn * passing / batch / PASSES + START
+    print(f"speed here   {mode}: {1000 * whole:.3g} ms a step of {batch} images, {batch / whole:,.0f} images/s")
+    print(f"time here    {duration(steps * whole)} for {steps:,} steps; {duration(total)} with grids and metrics")
+    print(f"on GPUs      estimated, not measured: bfloat16, {asked['share']:.0%} of the peak of their data sheets at")
+    print(
+        "             most; small networks are limited by the start of kernels, many GPUs by the exchange of gradients"
+    )
+    rows = estimates(work_of(shadow, shape, flops, batch), steps, needed.of, asked["share"], asked["price"])
+    cost = ["cost"] if asked["price"] is not None else []
+    print_table(["GPU", "number", "images/s", "limit", "time", "GPU hours", *cost, "memory"], rows, names=1)
+
+
+def measured(config: dict[str, Any]) -> tuple[float, float, Any]:
+    """Return the seconds of a forward and backward pass of a batch, those of a whole step, and the compute mode."""
+    module = build_module(config)
+    device = resolve_device(config["trainer"]["accelerator"])
+    mode = choose(config, module, device, 1).mode
+    parts = config["trainer"]["accumulate_grad_batches"]
+    images = config["data"]["batch_size"] // (parts if isinstance(parts, int) else 1)
+    trial = Trial(module, tuple(config["data"]["shape"]), images, device)
+    trial.seconds(mode)  # prepares the kernels
+    passing = config["data"]["batch_size"] / images * statistics.median(trial.seconds(mode) for _ in range(ROUNDS))
+    network = trial.denoiser.net
+    step = optimizer_step(config["optimizer"], network)
+    return passing, passing + statistics.median(step() for _ in range(ROUNDS)), mode
+
+
+def optimizer_step(node: dict[str, Any], network: Any) -> Any:
+    """Return a function that makes a step of the optimizer and of one average, and returns its seconds."""
+    partial = build(node)
+    parameters = list(network.parameters())
+    takes_network = "network" in partial.func.__init__.__code__.co_varnames
+    optimizer = partial(parameters, network) if takes_network else partial(parameters)
+    average: list[Tensor] = [copy.deepcopy(parameter.detach()) for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = 1e-3 * torch.randn_like(parameter)
+
+    def step() -> float:
+        start = time.perf_counter()
+        optimizer.step()
+        torch._foreach_lerp_(average, [parameter.detach() for parameter in parameters], 0.01)
+        if parameters[0].is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    step()
+    return step
+
+
+def images_to_draw(config: dict[str, Any]) -> float:
+    """Return the passes of one image that grids and metrics take during the training."""
+    steps, passes = config["trainer"]["max_steps"], 0.0
+    for name in ("samples", "evaluation"):
+        if callback := config["callbacks"].get(name):
+            times = steps / callback["every_n_steps"] if callback["every_n_steps"] else 1
+            spacing = callback["sampler"].get("spacing") or {}
+            passes += math.ceil(times) * callback["num_images"] * spacing.get("steps", 50)
+    return passes
+
+
+def estimates(work: Work, steps: int, needed: Any, share: float, price: float | None) -> list[list[str]]:
+    """Return the rows of the table: each GPU, alone and several of them."""
+    rows = []
+    for name, (peak, room) in GPUS.items():
+        for count in COUNTS:
+            if work.batch < count:
+                continue
+            seconds, limit = step_seconds(work, peak * 1e12, count, share)
+            hours = steps * seconds * count / 3600
+            size = needed(-(-work.batch // count))
+            cost = [f"{hours * price:,.2f}"] if price is not None else []
+            speed, bytes_ = f"{work.batch / seconds:,.0f}", megabytes(size)
+            fits = bytes_ if size < 0.8e9 * room else f"{bytes_}, too much"
+            rows.append([name, str(count), speed, limit, duration(steps * seconds), f"{hours:,.2f}", *cost, fits])
+    return rows
