@@ -16,9 +16,9 @@ from inkwash.metrics.extractors.inception import InceptionFeatures
 from inkwash.reach import reachable
 
 
-def images(shape, labelled=True):
-    labels = torch.arange(6) % 2 if labelled else torch.full((6,), -1)
-    return Images(torch.zeros(6, *shape, dtype=torch.uint8), labels)
+def images(shape, labelled=True, n=40):
+    labels = torch.arange(n) % 2 if labelled else torch.full((n,), -1)
+    return Images(torch.zeros(n, *shape, dtype=torch.uint8), labels)
 
 
 @pytest.fixture
@@ -48,6 +48,16 @@ def test_without_weights(shape, labelled, classes, chosen, caplog, tmp_path):
     assert line.startswith(f"extractor=auto: {chosen}; not inception: ")
     assert ("not classifier: " in line) == (chosen == "pyramid")
     assert "\n" not in line
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_few_images_teach_no_classifier(tmp_path, caplog):
+    """Unless the run has been measured by it so far."""
+    caplog.set_level("INFO")
+    data = images((3, 64, 64), n=38)
+    assert AutoFeatures(str(tmp_path)).chosen(data, data, True).name == "pyramid"
+    assert "not classifier: 19 images of a class are too few" in caplog.text
+    assert AutoFeatures(str(tmp_path), "classifier").chosen(data, data, True).name == "classifier"
 
 
 @pytest.mark.parametrize(("shape", "chosen"), [((3, 32, 32), "inception"), ((1, 28, 28), "classifier")])

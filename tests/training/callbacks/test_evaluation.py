@@ -1,10 +1,10 @@
 """Metrics during training."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.callbacks.evaluation import warn_of_guesses
 
@@ -50,5 +50,7 @@ def test_averages_are_scored_side_by_side(fit_run):
 
 @pytest.mark.parametrize(("right", "classes", "warned"), [(0.17, 6, True), (0.3, 6, False), (None, 6, False)])
 def test_a_classifier_that_guesses_is_told(right, classes, warned, caplog):
-    warn_of_guesses(SimpleNamespace(heldout_accuracy=right, num_classes=classes, name="classifier"))
+    classifier = ClassifierFeatures("cache")
+    classifier.heldout_accuracy, classifier.num_classes = right, classes
+    warn_of_guesses(classifier)
     assert ("as guesses are" in caplog.text) == warned

@@ -15,6 +15,7 @@ from inkwash.reach import reachable
 log = logging.getLogger(__name__)
 
 NAMES = ("inception", "classifier", "pyramid")  # runs/directory.py finds the choice by them
+ENOUGH = 20  # training images of a class
 SMALLEST = 32  # side of an image that Inception, which sees 299 x 299 pixels, is shown
 
 
@@ -23,7 +24,8 @@ class AutoFeatures(FeatureExtractor):
 
     1. Inception, if its weights are on this machine or can be downloaded, for images of 1 or 3 channels and 32 x 32 or
        more: below that most of what it sees would be interpolation.
-    2. The classifier, if the labels are in use (data.num_classes) and the images 8 x 8 or more.
+    2. The classifier, if the labels are in use (data.num_classes), the images 8 x 8 or more, and there are
+       ENOUGH of them in a class: of fewer it learns no more than guesses.
     3. Laplacian pyramids, which need neither: experiments/extractors compares their features with others.
 
     All ranks take the same one, the first that every rank can have. Without a network the attempt to reach the weights'
@@ -46,7 +48,7 @@ class AutoFeatures(FeatureExtractor):
         """Return the extractor to use."""
         # A number that ranks agree on: they may read the records of a run, where a choice stands, at different times.
         first = largest(-1 if self.first is None else NAMES.index(self.first))
-        options = self._options(train, classes or first == 1)
+        options = self._options(train, classes, first == NAMES.index("classifier"))
         options = sorted(options, key=lambda option: option[0].name != NAMES[first]) if first >= 0 else options
         reasons: list[str] = []
         agreed, start = False, 0
@@ -58,15 +60,21 @@ class AutoFeatures(FeatureExtractor):
         log.info("extractor=auto: %s%s", extractor.name, "".join(f"; {reason}" for reason in reasons))
         return extractor
 
-    def _options(self, train: ImageSplit, classes: bool) -> list[tuple[FeatureExtractor, Callable[[], None]]]:
-        """List the extractors in order, each with what raises a UserError if it cannot be had."""
+    def _options(
+        self, train: ImageSplit, classes: bool, was_used: bool
+    ) -> list[tuple[FeatureExtractor, Callable[[], None]]]:
+        """List the extractors in order, each with what raises a UserError if it cannot be had.
+
+        Args:
+            was_used: whether the run has been measured by the classifier so far.
+        """
         # Published networks import slowly.
         from inkwash.metrics.extractors.inception import InceptionFeatures
 
         inception, classifier, other = InceptionFeatures(), ClassifierFeatures(self.cache_dir), PyramidFeatures()
         return [
             (inception, lambda: _check_inception(inception, train.shape)),
-            (classifier, lambda: _check_classifier(train, classes)),
+            (classifier, lambda: _check_classifier(train, classes, was_used)),
             (other, lambda: None),
         ]
 
@@ -92,7 +100,10 @@ def _check_inception(inception: FeatureExtractor, shape: tuple[int, ...]) -> Non
     find_weights(inception.published)
 
 
-def _check_classifier(train: ImageSplit, classes: bool) -> None:
-    if not classes:
+def _check_classifier(train: ImageSplit, classes: bool, was_used: bool) -> None:
+    if not (classes or was_used):
         raise NotApplicableError("no classes are asked for (data.num_classes)")
     check_data(train)
+    each = len(train) / (int(train.labels.max()) + 1)
+    if each < ENOUGH and not was_used:
+        raise NotApplicableError(f"{each:.3g} images of a class are too few to learn from; {ENOUGH} are enough")

@@ -23,6 +23,7 @@ RECIPE, FOLDED = 3, 4  # raise both with any change to its network or training: 
 STEPS = 500
 BATCH_SIZE = 64
 LEARNING_RATES = 0.01, 4e-3  # of matrices, by Muon; of the other parameters, by AdamW
+GUESSING = 1.5  # times the accuracy of guesses: no better than that
 ACCURACY_IMAGES = 10_000  # of the held-out images, at most
 
 
@@ -74,6 +75,11 @@ class ClassifierFeatures(FeatureExtractor):
         self.network = network.requires_grad_(False).eval()
         self.heldout_accuracy = stored["heldout_accuracy"]
         self.hash = _hash(stored["weights"])
+
+    @property
+    def guesses(self) -> bool:
+        """True if the held-out images show it to be no better than guesses."""
+        return self.heldout_accuracy is not None and self.heldout_accuracy < GUESSING / self.num_classes
 
     def features(self, images: Tensor) -> Tensor:
         assert self.network is not None, "call prepare first"

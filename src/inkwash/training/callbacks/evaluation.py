@@ -13,6 +13,7 @@ from inkwash.errors import UserError
 from inkwash.metrics.base import Measure
 from inkwash.metrics.extractors.auto import AutoFeatures
 from inkwash.metrics.extractors.base import FeatureExtractor
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
@@ -24,7 +25,6 @@ from inkwash.training.module import DiffusionModule
 log = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
-GUESSING = 1.5  # times the accuracy of guesses: no better than that
 
 
 class Evaluation(Periodic):
@@ -186,10 +186,9 @@ class Evaluation(Periodic):
 
 def warn_of_guesses(extractor: FeatureExtractor) -> None:
     """Log a warning if a classifier of the data's own classes is no better than guessing."""
-    right, classes = extractor.heldout_accuracy, getattr(extractor, "num_classes", 0)
-    if right is not None and classes and right < GUESSING / classes:
+    if isinstance(extractor, ClassifierFeatures) and extractor.guesses:
         log.warning(
-            "metrics      the %s is right for %.0f%% of the held-out images, as guesses are: its features say little "
-            "about these images; pass extractor=pyramid, or more images",
-            extractor.name, 100 * right,
-        )  # fmt: skip
+            "metrics      the classifier is right for %.0f%% of the held-out images, as guesses are: its features say "
+            "little about these images; pass extractor=auto, or more images",
+            100 * (extractor.heldout_accuracy or 0),
+        )
