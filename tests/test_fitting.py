@@ -93,3 +93,36 @@ def test_labels_that_do_not_fit(images):
         inkwash.fit(unet(2), images, [0, 1, 0], steps=1)
     with pytest.raises(UserError, match="data.num_classes=2, but the train labels go up to 7"):
         inkwash.fit(unet(2), images, torch.full((40,), 7), steps=1)
+
+
+def test_a_network_is_looked_at_before_it_trains():
+    class Mine(torch.nn.Module):
+        def forward(self, x, t):
+            return x
+
+    with pytest.raises(UserError, match=r"^Mine: forward\(x, t\) cannot be called as forward\(x, time, y\)"):
+        inkwash.fit(Mine(), torch.zeros(8, 1, 8, 8, dtype=torch.uint8), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"schedule": "cosine"}, r"^schedule='cosine' must be a Schedule, BetaSchedule\(cosine\(1000\)\) for example"),
+        ({"sampler": "ddim"}, r"^sampler='ddim' must be a Sampler, DDIM\(Trailing\(50\)\) for example"),
+        ({"labels": ["a", "b"] * 4}, r"^labels: they must be numbers 0, 1, ..., one for each image"),
+    ],
+)
+def test_names_in_the_place_of_objects(given, message):
+    net = inkwash.UNet((1, 8, 8), 8, [1], 1, [], num_classes=2 if "labels" in given else None)
+    with pytest.raises(UserError, match=message):
+        inkwash.fit(net, torch.zeros(8, 1, 8, 8, dtype=torch.uint8), steps=1, **given)
+
+
+def test_a_number_in_the_place_of_a_spacing():
+    with pytest.raises(UserError, match=r"^spacing=5 must be a spacing of times: inkwash.Trailing\(5\), for example"):
+        inkwash.DDIM(5)
+
+
+def test_a_name_of_other_letters():
+    with pytest.raises(AttributeError, match=r"did you mean UNet\?"):
+        _ = inkwash.Unet

@@ -75,8 +75,13 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch takes seconds."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'inkwash' has no attribute {name!r}")
+    import difflib
     import importlib
+
+    if name not in _LAZY:
+        alike = {known.lower(): known for known in _LAZY}
+        near = difflib.get_close_matches(name.lower(), alike, 1) if not name.startswith("_") else []
+        hint = f"; did you mean {alike[near[0]]}?" if near else ""
+        raise AttributeError(f"module 'inkwash' has no attribute {name!r}{hint}")
 
     return getattr(importlib.import_module(_LAZY[name]), name)

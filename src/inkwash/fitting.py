@@ -37,6 +37,7 @@ from inkwash.training.ema import PowerDecay
 from inkwash.training.learning_rate import WarmupCosine
 from inkwash.training.log_setup import quieten
 from inkwash.training.module import DiffusionModule
+from inkwash.training.network_check import check_network
 from inkwash.training.trainer import build_trainer
 
 WARMUP = 0.05  # fraction of the steps
@@ -87,11 +88,17 @@ def fit(
     Raises:
         UserError: images and labels are not of this form, or do not fit the network.
     """
+    _check_kinds(
+        schedule=(schedule, Schedule),
+        prediction=(prediction, Prediction),
+        loss=(loss, Loss),
+        sampler=(sampler, Sampler),
+    )
     pixels, classes = as_images(images), getattr(net, "num_classes", None)
     if (labels is None) != (classes is None):
         lacking = "labels, or a network without" if labels is None else "no labels, or a network with classes"
         raise UserError(f"labels: the network has num_classes={classes}: pass {lacking}")
-    y = torch.full((len(pixels),), -1) if labels is None else torch.as_tensor(labels).long()
+    y = torch.full((len(pixels),), -1) if labels is None else as_labels(labels)
     if y.shape != pixels.shape[:1]:
         raise UserError(f"labels: their shape {list(y.shape)} must be [{len(pixels)}], one for each image")
     shape = tuple(pixels.shape[1:])
@@ -109,6 +116,7 @@ def fit(
     )
     log = TrainingLog(log_every_n_steps)
     history = History(log)
+    check_network(module, shape, classes, type(net).__name__)
     with warnings.catch_warnings():
         quieten()
         trainer = build_trainer(
@@ -149,6 +157,26 @@ def as_images(images: Any) -> Tensor:
         advice = "pass 2 * images - 1" if low >= 0 and high <= 1 else "pass them as uint8, or scaled"
         raise UserError(f"images: floats must lie in [-1, 1], and these lie in [{low:.3g}, {high:.3g}]: {advice}")
     return to_uint8(pixels)
+
+
+def as_labels(labels: Any) -> Tensor:
+    """Return labels as int64 (N,). Raises UserError for what are no numbers."""
+    try:
+        return torch.as_tensor(labels).long()
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            "labels: they must be numbers 0, 1, ..., one for each image: pass [names.index(label) for label in "
+            "labels], where names = sorted(set(labels))"
+        ) from None
+
+
+def _check_kinds(**given: tuple[Any, type]) -> None:
+    """Raise UserError for an argument that is of another class than it must be, a name for example."""
+    examples = {"schedule": "BetaSchedule(cosine(1000))", "prediction": "V()", "sampler": "DDIM(Trailing(50))"}
+    for key, (value, kind) in given.items():
+        if value is not None and not isinstance(value, kind):
+            example = f", {examples[key]} for example" if key in examples else ""
+            raise UserError(f"{key}={value!r} must be a {kind.__name__}{example}")
 
 
 class InMemory:

@@ -184,6 +184,8 @@ class Run:
         self, count: int, y: Tensor | None, guidance: float | None, sampler: Sampler | None, seed: int,
         watch: Watch | None = None,
     ) -> Tensor:  # fmt: skip
+        if not isinstance(sampler, Sampler | None):
+            raise UserError(f"sampler={sampler!r} must be a sampler: inkwash.DDIM(inkwash.Trailing(50)), for example")
         scale = self.scale(guidance)
         size = max(at_a_time(self.micro_batch, scale), count if watch is not None else 1)
         device = next(self.denoiser.parameters()).device

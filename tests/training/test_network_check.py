@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from inkwash.errors import UserError
+from inkwash.training import network_check
 from inkwash.training.build import build_module
-from inkwash.training.network_check import check_network
 from support.runs import QUICK, composed
 
 
@@ -87,9 +87,12 @@ def config_of(*overrides):
     return composed(*QUICK, *overrides)
 
 
+def check_network(module):
+    network_check.check_network(module, (1, 8, 8), 10, f"model._target_=studio.{type(module.denoiser.net).__name__}")
+
+
 def module_with(net, *overrides):
     module = build_module(copy.deepcopy(config_of(*overrides)))
-    module.config["model"]["_target_"] = f"studio.{type(net).__name__}"
     module.denoiser.net = net
     return module
 

@@ -57,7 +57,8 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     started, config = time.perf_counter(), run.next_config
     seed_process(config["seed"], rank)
     data, module = build(config["data"]), build_module(config)
-    check_network(module)
+    shape, classes = tuple(config["data"]["shape"]), config["data"]["num_classes"]
+    check_network(module, shape, classes, f"model._target_={config['model']['_target_']}")
     loggers = open_loggers(config["logger"], run)
     plan = resume.plan(run, config, RankEnv.current().world_size)
     speed = _choose(config, module, plan)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoiser import Estimate
+from inkwash.errors import UserError
 from inkwash.guidance import of_a_batch
 from inkwash.process.forward import eps_from
 from inkwash.process.schedules import Schedule
@@ -95,6 +96,10 @@ class Sampler(ABC):
     """
 
     def __init__(self, spacing: Spacing, clip: float | Clip | None = 1.0, rederive_eps: bool = True):
+        if not callable(spacing):
+            raise UserError(
+                f"spacing={spacing!r} must be a spacing of times: inkwash.Trailing({spacing!r}), for example"
+            )
         self.spacing, self.clip, self.rederive_eps = spacing, clip_of(clip), rederive_eps
 
     @abstractmethod

@@ -16,8 +16,13 @@ log = logging.getLogger(__name__)
 IMAGES = 2  # of the batch: a BatchNorm refuses one
 
 
-def check_network(module: DiffusionModule) -> None:
+def check_network(module: DiffusionModule, shape: tuple[int, ...], classes: int | None, name: str) -> None:
     """Call a copy of the network on a tiny batch; the module and the random numbers stay as they are.
+
+    Args:
+        shape: (C, H, W) of an image.
+        classes: of the data; None without.
+        name: of the network, for messages.
 
     What a network raises is left for the training, whose traceback shows where.
 
@@ -26,9 +31,8 @@ def check_network(module: DiffusionModule) -> None:
             shape (n, C, H, W), or (n, 2 C, H, W) with a loss that learns the variance.
     """
     net: Any = module.denoiser.net
-    name = f"model._target_={module.config['model']['_target_']}"
     _check_arguments(net, name)
-    images = (IMAGES, *module.config["data"]["shape"])
+    images = (IMAGES, *shape)
     for device in ("meta", "cpu"):  # without numbers, which costs nothing, unless the network reads some
         try:
             out = _output(net, images, torch.device(device))
@@ -36,7 +40,6 @@ def check_network(module: DiffusionModule) -> None:
             continue
         _check_output(out, images, module.loss.learns_variance, name)
         break
-    classes = module.config["data"]["num_classes"]
     if classes is not None and not hasattr(net, "num_classes"):
         log.warning(
             "classes      %s has no attribute num_classes: it is trained without the %d classes of the data; set "
