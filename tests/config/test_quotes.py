@@ -16,6 +16,12 @@ def test_a_path_is_taken_as_it_is_typed(path):
     assert compose("data=folder", f"data.path={path}").data.path == path
 
 
+@pytest.mark.parametrize("name", ["dogs (big)", "Vögel", "3"])
+def test_a_label_too(name):
+    label = compose("run=x", f"label={name}", config_name="sample").label
+    assert label == (3 if name == "3" else name)
+
+
 @pytest.mark.parametrize(
     "argument",
     ["data.path=a,b", "model.channels=[1,2", "data.path='~/photos'", 'data.path="~/photos"', "optimizer.lr=~1", "-m",

@@ -34,10 +34,10 @@ LETTER = "LexerNoViableAltException: "
 
 # Flags of Hydra's whose value is the next argument.
 WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
-# Last parts of keys whose values are files or folders.
+# Last parts of keys whose values are files, folders or names of the user's, with any letters.
 OF_PATHS = {
     "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
-    "weights_path",
+    "weights_path", "label", "notes",
 }  # fmt: skip
 # Nodes that take any key; what they do not know is refused by name (trainer_options.py).
 OPEN = ("trainer.options.",)
@@ -51,6 +51,9 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     Returns:
         The configuration with its references, which resolve when they are read: `config.model` is ready for
         `hydra.utils.instantiate`.
+
+    Raises:
+        UserError: an override has no place, or no such value.
     """
     for override in overrides:
         refuse_old_key(override)
@@ -59,7 +62,10 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     with contextlib.ExitStack() as stack:
         if not GlobalHydra.instance().is_initialized():
             stack.enter_context(hydra.initialize_config_dir(config_dir(), version_base="1.3"))
-        return hydra.compose(config_name, [with_quotes(override) for override in overrides])
+        try:
+            return hydra.compose(config_name, [with_quotes(override) for override in overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(sentence(error, config_name)) from None
 
 
 def run(task: Callable[[DictConfig], Any], name: str) -> None:
@@ -98,7 +104,7 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
 
 
 def with_quotes(argument: str) -> str:
-    """Put a path into the quotes that Hydra's grammar asks for, if it has letters like ~, (, [, = or ü.
+    """Put a path or a name into the quotes that Hydra's grammar asks for, if it has letters like ~, (, [, = or ü.
 
     A shell takes quotes away, so that they would have to be typed twice: data.path='"~/photos"'. What Hydra can read as
     it is, a list for a sweep for example, is left so. A node that takes any key takes it without a plus here.
