@@ -64,8 +64,11 @@ class Progress(L.Callback):
         self.bar.update(done)
 
     def show_activity(self, activity: str | None) -> None:
-        """Say in a terminal what is done between two steps, `drawing` for example; None when the training goes on."""
-        if self.bar is not None and self._terminal:
+        """Say what is done between two steps, `drawing` for example; None when the training goes on.
+
+        A log file has a line of it only after the last step, where nothing else would tell that the job goes on.
+        """
+        if self.bar is not None and (self._terminal or self.bar.n == self.bar.total):
             self._lay_out(activity or TRAINING)
             if activity is not None:  # else the next step draws the line
                 self.bar.refresh()
