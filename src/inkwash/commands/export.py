@@ -14,6 +14,7 @@ from inkwash.errors import UserError, user_error
 from inkwash.interop import hub
 from inkwash.runs.directory import RunDirectory
 
+FORMATS = ("diffusers", "safetensors", "onnx", "torch_export")
 # Keys that change where the export goes, and not what is in it.
 OF_THE_WAY = ("out", "push", "dry", "private", "run")
 
@@ -35,6 +36,10 @@ def export(config: DictConfig) -> None:
     with one_sentence():
         check(config)
         run = RunDirectory.find(config.run)
+        if config.format not in FORMATS:
+            raise UserError(f"format={config.format} must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+        if config.push is None and Path(config.out).exists():
+            raise UserError(f"out={config.out} exists already: choose another name or delete it")
         if config.push is not None:
             hub.check_repo(config.push)
             if config.format == "safetensors":

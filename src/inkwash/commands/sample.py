@@ -44,12 +44,13 @@ def sample(config: DictConfig) -> None:
             hub.check_repo(config.push)
         if config.guidance is not None and not math.isfinite(config.guidance):
             raise UserError(f"guidance={config.guidance} must be a finite number")
+        label = label_of(config.label, run)  # before there is a folder
         choices = HydraConfig.get().runtime.choices
         name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
         out = out_directory(config.out) if config.out else new_directory(run.samples, name)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         plain["run"] = str(run.path.resolve())
-        plain["label"] = label_of(config.label, run)
+        plain["label"] = label
         write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:
         print(f"error: {user_error(error) or error}", file=sys.stderr)
