@@ -1,5 +1,6 @@
 """Run the command `inkwash COMMAND ...`, also as `python -m inkwash COMMAND ...`."""
 
+import difflib
 import importlib
 import shutil
 import signal
@@ -67,7 +68,9 @@ def main(name: str | None = None) -> None:
             print(usage())
             return
         if name not in COMMANDS:
-            sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
+            near = difflib.get_close_matches(name, COMMANDS, 1)
+            choices = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
+            sys.exit(f"error: there is no command {name!r}: {choices}")
         sys.argv = [sys.argv[0], *(["--multirun"] if name == "sweep" else []), *rest]
     if not {"--help", "-h"}.isdisjoint(sys.argv[1:]):
         try:
