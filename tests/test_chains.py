@@ -150,6 +150,10 @@ MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
         ("loss=vlb", "schedule=linear", "prediction=eps", f"loss.variance._target_={LEARNED}",
          "model.learn_variance=true", "times=importance"),
     ),
+    "consistency": (
+        Data(),
+        ("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "sampler=consistency"),
+    ),
     "uncertainty": (Data(), ("weighting=uncertainty",)),
     "importance": (Data(), ("times=importance",)),
     "no-dropout": (Data(), ("loss.label_dropout=0",)),
@@ -245,7 +249,7 @@ LAST = ("imported: train", "init_from", "resume")
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------
 
-CONTINUOUS = {"rgba-flow", "two-channels-edm", "tar-vp", "vp", "shifted", "edm", "flow"}
+CONTINUOUS = {"rgba-flow", "two-channels-edm", "tar-vp", "vp", "shifted", "edm", "flow", "consistency"}
 UNLABELLED = {name for name, (data, _) in RUNS.items() if not data.labelled}
 WITHOUT_CLASSES = UNLABELLED | {name for name, (_, own) in RUNS.items() if "model.num_classes=null" in own}
 WITH_CLASSES = {*RUNS} - WITHOUT_CLASSES
@@ -280,6 +284,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),
     (FLOWS, ("imported: bound",), r"the variational bound needs a chain of whole steps"),
     (CONTINUOUS, ("all metrics, bound", "only the bound"), r"the variational bound needs a chain of whole steps"),
+    ({"consistency"}, ("all metrics, bound", "only the bound", "flow"), r"likelihood: ConsistencyLoss .* tuned from"),
     ({*RUNS} - CONTINUOUS, ("flow",), r"the likelihood of the probability flow needs continuous time"),
     (STATEFUL, ("imported: train",), r"the checkpoint does not fit: .*start from its weights with .*init_from="),
     (TWO_CHANNELS, ("images",), r"image files have 1, 3 or 4 channels, not the 2 of data.shape"),

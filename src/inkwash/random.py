@@ -32,9 +32,24 @@ def seed_default(seed: int, device: torch.device) -> None:
     torch.manual_seed takes a millisecond where there is no GPU: for each kind of device that torch has not initialised
     it formats the stack, in case it has to say later who asked for it.
     """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    for each in _defaults(device):
+        each.manual_seed(seed)
+
+
+def state_of_default(device: torch.device) -> list[Tensor]:
+    """Return the states of the global generators of the CPU and of this device, from which dropout draws."""
+    return [each.get_state() for each in _defaults(device)]
+
+
+def restore_default(states: list[Tensor], device: torch.device) -> None:
+    """Put the global generators back into these states, so that they draw the same again."""
+    for each, state in zip(_defaults(device), states, strict=True):
+        each.set_state(state)
+
+
+def _defaults(device: torch.device) -> list[torch.Generator]:
+    more = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
+    return [torch.default_generator, *more]
 
 
 class Draws:

@@ -143,13 +143,16 @@ SMALL = {
     "edm_cifar10": ("model.num_res_blocks=1", "spacing.steps=2"),
     "edm2_cifar10": ("model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
     "edm2_in64": ("data.path=x", "model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
+    "ect_cifar10": ("init_from=null", "model.num_res_blocks=1"),
+    "ect_digits": ("init_from=null",),
 }
+DEAR = ("edm2_in64", "ect_cifar10")
 EXPERIMENTS = [c for g, c in CHOICES if g == "experiment"]
 
 
 @pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
-    "experiment", [pytest.param(name, marks=[pytest.mark.slow] * (name == "edm2_in64")) for name in EXPERIMENTS]
+    "experiment", [pytest.param(name, marks=[pytest.mark.slow] * (name in DEAR)) for name in EXPERIMENTS]
 )
 def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch):
     """A few steps of the whole recipe, on made-up images of its shape, judged by a made-up classifier."""

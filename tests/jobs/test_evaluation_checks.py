@@ -30,6 +30,13 @@ def test_a_refused_sampler_leaves_the_other_cells(tmp_path, compose_config):
     assert "sampler=heun steps in sigma / alpha" in found["sampler=heun"]
 
 
+def test_a_consistency_function_has_no_likelihood(tmp_path, compose_config):
+    RunDirectory(tmp_path).write_config(compose_config("schedule=edm", "prediction=edm", "loss=consistency"))
+    flow = {"_target_": "inkwash.likelihood.flow.FlowLikelihood"}
+    with pytest.raises(UserError, match="^likelihood: ConsistencyLoss .* evaluate the run that it was tuned from"):
+        check_path({"run": str(tmp_path), "likelihood": flow, "cells": []})
+
+
 def test_averages_that_the_snapshots_cannot_give_leave_the_others(tmp_path, compose_config):
     run = RunDirectory(tmp_path)
     run.write_config(compose_config())

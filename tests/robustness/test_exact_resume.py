@@ -26,6 +26,10 @@ CASES = {
         *(*DIT, "model.rotary=true", "model.qk_norm=true", "model.bottleneck=3", "model.context_tokens=2"),
         *("schedule=flow", "prediction=x0", "weighting=velocity", "times=logit_normal_shifted", "optimizer=muon"),
     ),
+    "consistency": (
+        *("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "loss.stages=4"),
+        *("model.dropout=0.2", "trainer.accumulate_grad_batches=2", *SMALL),
+    ),
     "readers": ("data.num_workers=2", "optimizer=adam"),
     "song": (*SONG, *SMALL, "augment.p=0.5"),
     "edm2": (*EDM2, *SMALL, "weighting=uncertainty"),

@@ -42,6 +42,22 @@ def test_a_transformer_trains_on_two_ranks_as_on_one(new_run, jobs):
     assert [(two / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
 
 
+CONSISTENCY = ("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "loss.stages=3")
+FEW_STEPS = {"consistency": CONSISTENCY}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", FEW_STEPS.values(), ids=FEW_STEPS)
+def test_losses_of_few_steps_train_on_two_ranks_as_on_one(new_run, jobs, options):
+    """They call the network more than once a step, some of the calls without a gradient."""
+    alone = new_run("alone", *OPTIONS, *options)
+    assert jobs.run(alone) == 0
+    two = new_run("two", *OPTIONS, *options, *TWO)
+    assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()
+    assert curve(two) == pytest.approx(curve(alone), rel=1e-4)
+    assert [(two / f"exchanges-{rank}.txt").read_text() for rank in (0, 1)] == ["6", "6"]
+
+
 @pytest.mark.slow
 def test_ranks_choose_one_memory_format(new_run, jobs):
     """Whichever it is: each times for itself, and the slower of the two counts for both."""

@@ -30,10 +30,11 @@ X = torch.linspace(-2, 2, 9, dtype=torch.float64).view(-1, 1, 1, 1)
 ORDERS = {"ddim": 1, "heun": 2, "dpmpp_2m": 2, "dpmpp_3m": 3, "unipc": 3}
 LIKE_DDIM = {"ddim_dynamic", "euler"}
 STOCHASTIC = {"ancestral", "ancestral_between", "dpmpp_2m_sde"}  # their orders are in test_stochastic.py
+NO_ORDER = {"consistency"}  # exact in one step, for the estimates that it is for: test_consistency.py
 
 
 def test_every_sampler_has_its_order_fitted():
-    assert set(SAMPLERS) == set(ORDERS) | LIKE_DDIM | STOCHASTIC
+    assert set(SAMPLERS) == set(ORDERS) | LIKE_DDIM | STOCHASTIC | NO_ORDER
     for name in LIKE_DDIM:
         images = [
             sampler_of(n, Trailing(5), clip=None)(Exact(FlowSchedule(), MIXTURE), lambda: X) for n in (name, "ddim")

@@ -97,6 +97,20 @@ def flow(data: Mixture, path: Schedule, x_t: Tensor, t: float, s: float, steps: 
     return alpha_s * z
 
 
+class Ends(nn.Module):
+    """The consistency function of a mixture: where the probability flow from x_t ends."""
+
+    def __init__(self, schedule: Schedule, data: Mixture, steps: int = 100):
+        super().__init__()
+        self.schedule, self.data, self.steps = schedule, data, steps
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
+        x = flow(self.data, self.schedule, x_t, float(t[0]), self.schedule.t_min, self.steps)
+        (alpha, sigma), (alpha_t, sigma_t) = self.schedule(f64(self.schedule.t_min)), self.schedule(t)
+        x_0 = self.data.x_0(x, alpha, sigma)
+        return Estimate(x_0, (x_t - alpha_t * x_0) / sigma_t)
+
+
 class PixelNoise:
     """Standard normal float64 images from one generator: quicker than one for each image."""
 
@@ -105,3 +119,33 @@ class PixelNoise:
 
     def __call__(self) -> Tensor:
         return torch.randn(self.n, 1, 1, 1, generator=self.generator, dtype=torch.float64)
+
+
+class GaussianJump(nn.Module):
+    """The pair (x_0, eps) on the line of x_t whose DDIM step to s is the probability flow's, for data N(mu, std^2).
+
+    x_s = alpha_s mu + (S_s / S_t) (x_t - alpha_t mu) with S^2 = alpha^2 std^2 + sigma^2. With s = t it is the posterior
+    mean, with s = 0 a consistency function.
+
+    Args:
+        s: where it goes; None for t, or for what a caller says.
+    """
+
+    two_times = True
+
+    def __init__(self, schedule: Schedule, mu: float, std: float, s: float | None = None):
+        super().__init__()
+        self.schedule, self.mu, self.std, self.s = schedule, mu, std, s
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, s: Tensor | None = None) -> Estimate:
+        s = torch.full_like(t, self.s) if s is None and self.s is not None else s
+        instant = GaussianDenoiser(self.schedule, self.mu, self.std)(x_t, t)
+        if s is None:
+            return instant
+        (alpha_s, sigma_s), (alpha_t, sigma_t) = self.schedule(s), self.schedule(t)
+        growth = ((alpha_s**2 * self.std**2 + sigma_s**2) / (alpha_t**2 * self.std**2 + sigma_t**2)).sqrt()
+        x_s = alpha_s * self.mu + growth * (x_t - alpha_t * self.mu)
+        det = alpha_t * sigma_s - alpha_s * sigma_t
+        there = (s == t).view(-1, 1, 1, 1)
+        pair = ((sigma_s * x_t - sigma_t * x_s) / det, (alpha_t * x_s - alpha_s * x_t) / det)
+        return Estimate(*(torch.where(there, *both) for both in zip(instant, pair, strict=True)))

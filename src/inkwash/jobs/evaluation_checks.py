@@ -22,6 +22,11 @@ def check_path(config: dict[str, Any]) -> dict[str, str]:
     trained = run.config
     schedule = build(trained["schedule"])
     if config["likelihood"] is not None:
+        if not (loss := build(trained["loss"])).posterior_mean:
+            raise UserError(
+                f"likelihood: {type(loss).__name__} trains a network to name where the probability flow ends, not the "
+                "mean of x_0 that a likelihood follows from: evaluate the run that it was tuned from"
+            )
         build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
     refused: dict[str, str] = {}
     for cell in config["cells"]:

@@ -37,9 +37,13 @@ class Loss(nn.Module, ABC):
 
     Attributes:
         learns_variance: True if it trains the second head of a network (model.learn_variance).
+        tunes: True if it goes on from what a network was trained for, so that init_from must have the same path.
+        posterior_mean: True if the network's estimate of x_0 becomes E[x_0 | x_t], from which a likelihood follows.
     """
 
     learns_variance = False
+    tunes = False
+    posterior_mean = True
 
     def __init__(self, times: Times, label_dropout: float = 0.1):
         super().__init__()
@@ -54,6 +58,9 @@ class Loss(nn.Module, ABC):
                 "model.learn_variance=true needs a loss that trains the variance: loss=hybrid, or loss=vlb with "
                 "loss.variance._target_=inkwash.process.variances.LearnedRange"
             )
+
+    def at_step(self, step: int) -> None:
+        """Note the number of optimizer steps made so far, before each of them: for a loss that changes with it."""
 
     def forward(
         self, denoiser: Denoiser, x_0: Tensor, y: Tensor | None, draws: Draws, augment: Tensor | None = None

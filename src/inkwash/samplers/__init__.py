@@ -8,7 +8,7 @@ A sampler asks a denoiser for estimates of (x_0, eps) at x_t and needs nothing e
 The exact solution of the probability flow ODE with a constant estimate is DDIM's step, x_s = alpha_s x_0 + sigma_s eps.
 In (x / alpha, sigma / alpha), EDM's coordinates, the ODE's slope is eps and that step is Euler's; higher orders correct
 the slope (heun.py) or extrapolate x_0 in lambda = log(alpha / sigma) (dpm_solver.py, unipc.py). DDIM with eta > 0 lies
-between the two families.
+between the two families. consistency.py is for networks that estimate where the ODE ends (losses/consistency.py).
 
 Read base.py first: the loop over times, the noise of each image, clipping; then ddim.py and ancestral.py. generate.py
 draws many images in batches, inversion.py runs the ODE from data to noise. To add a sampler, write `step` of a Sampler

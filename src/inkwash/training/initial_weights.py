@@ -23,8 +23,17 @@ def take_weights(path: Path, stored: dict[str, Any], module: DiffusionModule) ->
     one that the checkpoint has not. Each is logged.
 
     Raises:
-        UserError: less than half of the network's numbers are in the checkpoint.
+        UserError: less than half of the network's numbers are in the checkpoint, or its path or prediction is another
+            one and the loss goes on from it.
     """
+    configs = (stored.get("config", {}), module.config)
+    differing = resume_check.changes(*({key: c.get(key) for key in ("schedule", "prediction")} for c in configs))
+    if differing and module.loss.tunes:
+        change = differing[0]
+        raise UserError(
+            f"init_from={path} was trained with {change.key}={change.old}, and this training has {change.new}: "
+            f"{type(module.loss).__name__} goes on from its estimates, on the same schedule with the same prediction"
+        )
     state = {name[len(PREFIX) :]: value for name, value in stored["state_dict"].items() if name.startswith(PREFIX)}
     mine = module.denoiser.state_dict()
     fitting = {name: value for name, value in state.items() if name in mine and mine[name].shape == value.shape}
@@ -43,8 +52,7 @@ def take_weights(path: Path, stored: dict[str, Any], module: DiffusionModule) ->
             log.info("new          %s: %s here, %s", name, list(value.shape), there)
     for name in state.keys() - mine.keys():
         log.info("left out     %s: %s there, not here", name, list(state[name].shape))
-    configs = (stored.get("config", {}), module.config)
-    for change in resume_check.changes(*({key: c.get(key) for key in ("schedule", "prediction")} for c in configs)):
+    for change in differing:
         log.info("differs      %s: %s there, %s here", change.key, change.old, change.new)
 
 

@@ -122,6 +122,7 @@ class DiffusionModule(L.LightningModule):
         if self.augment is not None:
             x_0, told = self.augment(x_0, self.draws(micro, len(x_0), "augment"))
         draws = self.draws(micro, len(x_0))
+        self.loss.at_step(self.global_step)
         terms = self.loss(self.denoiser, x_0, y if self.num_classes is not None else None, draws, told)
         self._times_and_losses.append((terms.t, terms.raw))
         return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t}
