@@ -33,7 +33,13 @@ TABLE = ROOT / "experiments" / "cells" / "README.md"
 STEPS = 6
 assert train  # its import makes the schema and the resolver known
 torch.manual_seed(0)
-NETS = {"unet": UNet((1, 4, 4), 8, [1], 1, []), "dit": DiT((1, 4, 4), 2, 16, 2, 2, rotary=True, qk_norm=True)}
+NETS = {
+    "unet": UNet((1, 4, 4), 8, [1], 1, []),
+    "dit": DiT((1, 4, 4), 2, 16, 2, 2, rotary=True, qk_norm=True),
+    "told": UNet((1, 4, 4), 8, [1], 1, [], time_scale=0.02, two_times=True),
+}
+# Losses for images in one or two steps, the network of each, and how an image is drawn in one.
+FEW_STEPS = {"consistency": ("unet", "consistency"), "meanflow": ("told", "euler"), "shortcut": ("told", "euler")}
 
 
 def choices(group: str) -> list[str]:
@@ -61,12 +67,15 @@ def part(group: str, choice: str, schedule: str):
 
 
 @cache
-def trained(schedule: str, prediction: str, weighting: str = "uniform", net: str = "unet") -> tuple:
+def trained(
+    schedule: str, prediction: str, weighting: str = "uniform", net: str = "unet", loss_name: str = ""
+) -> tuple:
     """A tiny network after a few steps on smooth images, and its last loss; or the sentence that refuses the three."""
     path = part("schedule", schedule, schedule)
     try:
         denoiser = Denoiser(copy.deepcopy(NETS[net]), path, part("prediction", prediction, schedule))
-        loss = DiffusionLoss(L2(), copy.deepcopy(part("weighting", weighting, schedule)), Stratified())
+        simple = DiffusionLoss(L2(), copy.deepcopy(part("weighting", weighting, schedule)), Stratified())
+        loss = copy.deepcopy(part("loss", loss_name, schedule)) if loss_name else simple
         loss.check(denoiser, False)
     except UserError as error:
         return None, str(error)
@@ -74,6 +83,7 @@ def trained(schedule: str, prediction: str, weighting: str = "uniform", net: str
     x_0 = torch.linspace(-0.8, 0.8, 16).view(16, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
     value = torch.zeros(())
     for step in range(3):
+        loss.at_step(step)
         value = loss(denoiser, x_0, None, Draws([generator(0, "cells", step)])).loss.mean()
         optimizer.zero_grad()
         value.backward()
@@ -82,10 +92,11 @@ def trained(schedule: str, prediction: str, weighting: str = "uniform", net: str
     return denoiser.eval().requires_grad_(False), value.item()
 
 
-def sampled(denoiser, schedule: str, sampler: str) -> str:
+def sampled(denoiser, schedule: str, sampler: str, steps: int = STEPS) -> str:
     """ "" when images come out finite, else the sentence that refuses the sampler."""
     try:
-        draw = part("sampler", sampler, schedule)
+        draw = copy.deepcopy(part("sampler", sampler, schedule))
+        draw.spacing.steps = steps
         images = draw(denoiser, ImageNoise(0, range(4), (1, 4, 4)), None)
     except UserError as error:
         return str(error)
@@ -112,8 +123,20 @@ def test_every_weighting_trains_or_is_refused(schedule, prediction):
             assert torch.isfinite(torch.tensor(found)), (schedule, prediction, weighting)
 
 
+@pytest.mark.sampled(every=6)
+@pytest.mark.parametrize(("schedule", "prediction"), pairs())
+def test_every_loss_of_few_steps_trains_and_draws_or_is_refused(schedule, prediction):
+    for loss, (net, sampler) in FEW_STEPS.items():
+        denoiser, found = trained(schedule, prediction, net=net, loss_name=loss)
+        if denoiser is None:
+            assert f"prediction={prediction}" in found or f"loss={loss}" in found, found
+        else:
+            assert torch.isfinite(torch.tensor(found)), (schedule, prediction, loss)
+            assert sampled(denoiser, schedule, sampler, steps=1) == ""
+
+
 @pytest.mark.sampled(every=4)
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", ["unet", "dit"])
 @pytest.mark.parametrize(("schedule", "prediction"), pairs())
 def test_every_sampler_samples_or_is_refused(schedule, prediction, net):
     denoiser, _ = trained(schedule, prediction, net=net)
@@ -174,15 +197,18 @@ def table() -> str:
         cells = [mark(sampled(denoiser, schedule, s) if denoiser else str(refusal)) for s in SAMPLERS]
         trains = (trained(schedule, prediction, w) for w in WEIGHTINGS)
         cells += [mark("" if denoiser else str(found)) for denoiser, found in trains]
+        few = (trained(schedule, prediction, net=net, loss_name=loss) for loss, (net, _) in FEW_STEPS.items())
+        cells += [mark("" if denoiser else str(found)) for denoiser, found in few]
         rows.append(f"| {schedule} | {prediction} | {' | '.join(cells)} |")
-    names = [*SAMPLERS, *(f"w: {name}" for name in WEIGHTINGS)]
+    names = [*SAMPLERS, *(f"w: {name}" for name in WEIGHTINGS), *(f"l: {name}" for name in FEW_STEPS)]
     return "\n".join(
         [
             "# What goes with what",
             "",
             "Written by `python tests/test_cells.py` and checked by the tests. A tiny network is trained for 3 steps",
             f"on each schedule x prediction x weighting, and each sampler draws from it in {STEPS} `trailing` steps.",
-            "`yes`: finite images, or for a weighting (w:) a finite loss. A number: refused with that sentence.",
+            "`yes`: finite images, or for a weighting (w:) or a loss (l:) a finite loss. A number: refused with that",
+            "sentence. With losses that tell the network where a step ends it is one that can be told.",
             "",
             f"| schedule | prediction | {' | '.join(names)} |",
             f"|---|---|{'---|' * len(names)}",

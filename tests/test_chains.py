@@ -113,6 +113,7 @@ class Data:
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
+JUMPS = ("schedule=flow", "prediction=flow", "model.two_times=true", "model.time_scale=0.001")
 # Together of every path, number of channels, kind of data, shape, loss and network.
 FEW: dict[str, tuple[Data, tuple[str, ...]]] = {
     "unconditional": (Data(), ("model.num_classes=null", SLOW_AVERAGE, "callbacks.evaluation.weights=[ema,slow]")),
@@ -154,6 +155,8 @@ MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
         Data(),
         ("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "sampler=consistency"),
     ),
+    "mean-flow": (Data(), ("loss=meanflow", "sampler=euler", "times=logit_normal", *JUMPS)),
+    "shortcut": (Data(), ("loss=shortcut", "sampler=ddim", "model.num_classes=null", *JUMPS)),
     "uncertainty": (Data(), ("weighting=uncertainty",)),
     "importance": (Data(), ("times=importance",)),
     "no-dropout": (Data(), ("loss.label_dropout=0",)),
@@ -249,7 +252,8 @@ LAST = ("imported: train", "init_from", "resume")
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------
 
-CONTINUOUS = {"rgba-flow", "two-channels-edm", "tar-vp", "vp", "shifted", "edm", "flow", "consistency"}
+TOLD = {"mean-flow", "shortcut"}
+CONTINUOUS = {"rgba-flow", "two-channels-edm", "tar-vp", "vp", "shifted", "edm", "flow", "consistency", *TOLD}
 UNLABELLED = {name for name, (data, _) in RUNS.items() if not data.labelled}
 WITHOUT_CLASSES = UNLABELLED | {name for name, (_, own) in RUNS.items() if "model.num_classes=null" in own}
 WITH_CLASSES = {*RUNS} - WITHOUT_CLASSES

@@ -32,6 +32,7 @@ NOT_RUN = {
     "experiment=edm_cifar10": "downloads CIFAR-10",
     "experiment=edm2_cifar10": "downloads CIFAR-10",
     "experiment=ect_cifar10": "downloads CIFAR-10",
+    "experiment=meanflow_cifar10": "downloads CIFAR-10",
     "experiment=edm2_in64": "needs ImageNet",
     "experiment=mnist": "downloads MNIST",
     "data=fashion_mnist": "downloads Fashion-MNIST",

@@ -53,28 +53,62 @@ class Denoiser(nn.Module):
                     f"and eps means dividing by {det:.1g}; use prediction=v, or a schedule that keeps more of the image"
                 )
 
+    @property
+    def two_times(self) -> bool:
+        """True if the network can be told at which time a step ends."""
+        return bool(getattr(self.net, "two_times", False))
+
     def predict(
-        self, x_t: Tensor, t: Tensor, y: Tensor | None = None, augment: Tensor | None = None
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        s: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the network's two heads at x_t (n, C, H, W), t (n,), labels y (n,) or None; at least float32.
 
         Args:
             augment: what was done to the images before they were noised (data/augment.py), (n, k); None for nothing.
+            s: the time at which a step from t ends, (n,), for a network that can be told (`two_times`); None for t.
 
         Returns:
             The regressed y, (n, C, H, W), and v of a learned variance, None from a network of one head.
         """
-        told = {} if augment is None else {"augment": augment}  # an argument that most networks do not have
+        told = {} if augment is None else {"augment": augment}  # arguments that most networks do not have
+        if s is not None:
+            check_two_times(self)
+            told["until"] = self.schedule.time_input(s)
         out = self.net(self.schedule.input_scale(t).to(x_t.dtype) * x_t, self.schedule.time_input(t), y, **told)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
         channels = x_t.shape[1]
         # Nichol & Dhariwal's code: an output of -1 means the lower bound, 1 the upper one.
         return (out, None) if out.shape[1] == channels else (out[:, :channels], (out[:, channels:] + 1) / 2)
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, augment: Tensor | None = None) -> Estimate:
-        """Return estimates of (x_0, eps), each (n, C, H, W), and v of a learned variance; arguments of `predict`."""
-        prediction, v = self.predict(x_t, t, y, augment)
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        s: Tensor | None = None,
+    ) -> Estimate:
+        """Return estimates of (x_0, eps), each (n, C, H, W), and v of a learned variance; arguments of `predict`.
+
+        With s they are the pair on the line of x_t whose DDIM step to s is the network's jump: their difference is the
+        mean velocity from t to s (losses/jumps.py).
+        """
+        prediction, v = self.predict(x_t, t, y, augment, s)
         return Estimate(*self.prediction.decode(prediction, x_t, *self.schedule(t)), v)
+
+
+def check_two_times(denoiser: Denoiser) -> None:
+    """Raise UserError if the network cannot be told at which time a step ends."""
+    if not denoiser.two_times:
+        raise UserError(
+            f"model: {type(denoiser.net).__name__} cannot be told at which time a step ends: pass "
+            "model.two_times=true, or a model that has it, as model=dit_digits"
+        )
 
 
 def check_size(denoiser: Denoiser) -> None:

@@ -1,6 +1,7 @@
 """Guidance: denoisers that extrapolate from a bad estimate beyond a good one."""
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -45,10 +46,20 @@ class GuidedDenoiser(nn.Module, ABC):
         self.denoiser, self.scale, self.rescale = denoiser, scale, rescale
         self.interval = None if interval is None else tuple(interval)
         self.schedule: Any = denoiser.schedule
+        self.two_times = bool(getattr(denoiser, "two_times", False))
+        if self.two_times and "s" not in inspect.signature(self.pair).parameters:
+            raise UserError(
+                f"guide: {type(self).__name__}.pair has no argument `s` for a network that is told where a step ends: "
+                "add it and give it to the denoiser, or pass guidance=1"
+            )
 
     @abstractmethod
-    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
-        """Return the good and the bad estimate at x_t (n, C, H, W), t (n,), labels y (n,) or None."""
+    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None, s: Tensor | None = None) -> tuple[Estimate, Estimate]:
+        """Return the good and the bad estimate at x_t (n, C, H, W), t (n,), labels y (n,) or None.
+
+        Args:
+            s: the time at which a step ends, (n,), for networks that are told; None for all others.
+        """
 
     def combined(self, good: Estimate, bad: Estimate, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return the guided (x_0, eps), each (n, C, H, W)."""
@@ -59,11 +70,11 @@ class GuidedDenoiser(nn.Module, ABC):
         """Return the denoiser for the steps of one batch: itself, unless it remembers earlier steps."""
         return self
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
-        inside = self._inside(t)
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, s: Tensor | None = None) -> Estimate:
+        inside, told = self._inside(t), _told(s)
         if self.scale == 1 or not bool(inside.any()):
-            return self.denoiser(x_t, t, y)
-        good, bad = self.pair(x_t, t, y)
+            return self.denoiser(x_t, t, y, **told)
+        good, bad = self.pair(x_t, t, y, **told)
         x_0, eps = self.combined(good, bad, x_t, t)
         if self.rescale > 0:
             x_0, eps = self._rescaled(x_0, eps, good, x_t, t)
@@ -94,10 +105,12 @@ class ClassifierFree(GuidedDenoiser):
     In the paper's own count the scale is 1 + w.
     """
 
-    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
+    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None, s: Tensor | None = None) -> tuple[Estimate, Estimate]:
         if y is None:
             raise UserError(NO_LABELS)
-        twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, -1)]))
+        told = _told(None if s is None else torch.cat([s, s]))
+        both = torch.cat([y, torch.full_like(y, -1)])
+        twice = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both, **told)
         v = (None, None) if twice.v is None else twice.v.chunk(2)
         good, bad = (Estimate(*parts) for parts in zip(twice.x_0.chunk(2), twice.eps.chunk(2), v, strict=True))
         return good, bad
@@ -195,9 +208,19 @@ class AutoGuidance(GuidedDenoiser):
                 "guide=auto: the worse network was trained on another schedule, so x_t at time t means something else "
                 "to it; choose a guide.bad.run with the schedule of this run"
             )
+        if self.two_times != bool(getattr(bad, "two_times", False)):
+            raise UserError(
+                "guide=auto: one of the two networks is told where a step ends and the other is not, so they estimate "
+                "different things; choose a guide.bad.run with the loss of this run"
+            )
 
-    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Estimate, Estimate]:
-        return self.denoiser(x_t, t, y), self.bad(x_t, t, y)
+    def pair(self, x_t: Tensor, t: Tensor, y: Tensor | None, s: Tensor | None = None) -> tuple[Estimate, Estimate]:
+        return self.denoiser(x_t, t, y, **_told(s)), self.bad(x_t, t, y, **_told(s))
+
+
+def _told(s: Tensor | None) -> dict[str, Tensor]:
+    """Return an argument that most denoisers do not have, if there is something to tell."""
+    return {} if s is None else {"s": s}
 
 
 def _same_path(one: Any, other: Any) -> bool:

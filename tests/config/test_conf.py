@@ -145,8 +145,10 @@ SMALL = {
     "edm2_in64": ("data.path=x", "model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
     "ect_cifar10": ("init_from=null", "model.num_res_blocks=1"),
     "ect_digits": ("init_from=null",),
+    "meanflow_cifar10": ("model.num_res_blocks=1",),
+    "meanflow_digits": ("model.depth=2",),
 }
-DEAR = ("edm2_in64", "ect_cifar10")
+DEAR = ("edm2_in64", "ect_cifar10", "meanflow_cifar10")
 EXPERIMENTS = [c for g, c in CHOICES if g == "experiment"]
 
 
@@ -163,7 +165,7 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
     classes = compose_config(f"experiment={experiment}", *more)["data"]["num_classes"]
     source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
     steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", *more)
-    narrow = "model.width=24" if experiment == "jit" else "model.channels=16"
+    narrow = "model.width=24" if experiment in ("jit", "meanflow_digits") else "model.channels=16"
     directory, trainer, module = fit_run(
         experiment, f"experiment={experiment}", *source, *steps, narrow, "extractor=classifier"
     )

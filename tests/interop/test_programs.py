@@ -178,10 +178,15 @@ def test_what_no_file_can_hold_is_refused_by_name(untrained, tmp_path, monkeypat
         export("torch_export", directory, tmp_path / "out", node("ddim", 3), batch=0)
     with pytest.raises(UserError, match="guidance needs class labels"):
         export("torch_export", directory, tmp_path / "out", node("ddim", 3), guidance=2.0)
+    told = untrained(
+        "experiment=meanflow_digits", "model.width=16", "model.depth=2", "model.num_classes=null", name="told"
+    )
+    with pytest.raises(UserError, match=r"model.two_times=true: .* these files have no place: use format=safetensors"):
+        export("torch_export", told, tmp_path / "out", node("ddim", 3))
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"format=onnx needs the package onnxscript: pip install 'inkwash\[onnx\]'"):
         export("onnx", directory, tmp_path / "out", node("ddim", 3))
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "told"]
 
 
 @pytest.mark.slow

@@ -42,6 +42,8 @@ def test_we_know_what_a_missing_field_means():
     ("change", "message"),
     [
         ({"patch_size": 2}, "model.patch_size=2"),
+        ({"two_times": True}, "model.two_times=True has no counterpart in UNet2DModel"),
+        ({"time_scale": 0.001}, "model.time_scale=0.001 has no counterpart in UNet2DModel, only 1.0"),
         ({"channel_mult": [2, 2]}, r"model.channel_mult=\[2, 2\] must begin with 1"),
         ({"num_heads": 4, "attention_resolutions": [8]}, r"model.num_heads=4 on attention maps \[32, 64\]"),
     ],

@@ -16,6 +16,7 @@ STEPS = ("trainer.max_steps=7", "callbacks.checkpoint.every_n_steps=3", "callbac
 BOMB = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 5}"
 SMALL = ("~data.source", "+data.source={_target_: support.parts.Pictures}")
 IMPORTANCE = ("times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
+JUMPS = ("schedule=flow", "prediction=flow", "model.two_times=true", "model.time_scale=0.001")
 CASES = {
     "accumulation": ("trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL, "data.flip=true"),
     "importance": ("loss=vlb", *IMPORTANCE, "trainer.accumulate_grad_batches=2"),
@@ -30,6 +31,11 @@ CASES = {
         *("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "loss.stages=4"),
         *("model.dropout=0.2", "trainer.accumulate_grad_batches=2", *SMALL),
     ),
+    "mean flow": (
+        *(*DIT, *JUMPS, "loss=meanflow", "loss.power=1", "loss.guidance=1.5", "loss.mix=0.5"),
+        *("trainer.accumulate_grad_batches=2", *SMALL),
+    ),
+    "shortcut": (*JUMPS, "model.dropout=0.2", "loss=shortcut", "loss.same=0.5", *SMALL),
     "readers": ("data.num_workers=2", "optimizer=adam"),
     "song": (*SONG, *SMALL, "augment.p=0.5"),
     "edm2": (*EDM2, *SMALL, "weighting=uncertainty"),

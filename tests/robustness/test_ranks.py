@@ -43,7 +43,12 @@ def test_a_transformer_trains_on_two_ranks_as_on_one(new_run, jobs):
 
 
 CONSISTENCY = ("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "loss.stages=3")
-FEW_STEPS = {"consistency": CONSISTENCY}
+JUMPS = ("schedule=flow", "prediction=flow", "model.two_times=true", "model.time_scale=0.001")
+FEW_STEPS = {
+    "consistency": CONSISTENCY,
+    "mean flow": ("loss=meanflow", *JUMPS),
+    "shortcut": ("loss=shortcut", "loss.same=0.5", *JUMPS),
+}
 
 
 @pytest.mark.slow

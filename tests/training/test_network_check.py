@@ -71,6 +71,13 @@ class Drawing(Net):
         return self.layer(x) + torch.rand_like(x)
 
 
+class Untold(Net):
+    two_times = True
+
+    def forward(self, x, time, y=None):
+        return self.layer(x)
+
+
 class Broken(Net):
     def forward(self, x, time, y=None):
         raise RuntimeError("of the network's own")
@@ -107,6 +114,7 @@ def module_with(net, *overrides):
         (Twice, r"returns shape \(2, 2, 8, 8\) for images .*: return half the channels, or .*loss=hybrid"),
         (Pair, r"returns tuple, not a tensor: return the tensor of shape \(2, 1, 8, 8\) alone"),
         (Whole, r"returns torch.int64, not floating point"),
+        (Untold, r"has two_times=True, but forward\(x, time, y=None\) has no argument until: write"),
         (Nothing, r"has no forward: write forward\(self, x, time, y=None\)"),
     ],
 )

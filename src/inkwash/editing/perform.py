@@ -67,6 +67,7 @@ class InParts(nn.Module):
         super().__init__()
         self.denoiser, self.size, self.remembers = denoiser, size, remembers
         self.schedule: Any = denoiser.schedule
+        self.two_times = bool(getattr(denoiser, "two_times", False))
         self._each: list[nn.Module] = []
 
     def of_a_batch(self) -> "InParts":
@@ -79,10 +80,11 @@ class InParts(nn.Module):
             self._each.append(of_a_batch(self.denoiser))
         return self._each[i]
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Estimate:
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, s: Tensor | None = None) -> Estimate:
         ys = [None] * len(x_t) if y is None else y.split(self.size)
+        ends = [{}] * len(x_t) if s is None else [{"s": part} for part in s.split(self.size)]
         pieces = zip(x_t.split(self.size), t.split(self.size), ys, strict=False)
-        parts = [self._of_part(i)(*piece) for i, piece in enumerate(pieces)]
+        parts = [self._of_part(i)(*piece, **ends[i]) for i, piece in enumerate(pieces)]
         v = None if parts[0].v is None else torch.cat([part.v for part in parts])
         return Estimate(torch.cat([part.x_0 for part in parts]), torch.cat([part.eps for part in parts]), v)
 

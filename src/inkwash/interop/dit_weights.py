@@ -33,6 +33,7 @@ PLAIN: dict[str, Any] = {
     "qk_norm": False,
     "bottleneck": None,
     "context_tokens": 0,
+    "two_times": False,
 }
 TOP = {"patches": "pos_embed.proj", "modulation": "proj_out_1", "head": "proj_out_2"}
 # In each block, our layer and theirs; those of the network itself come from every block's copy.

@@ -146,6 +146,11 @@ def export_program(
     if options.batch is not None and options.batch < 1:
         raise UserError(f"batch={options.batch} must be at least 1, or null for any number of images")
     run, out = load_run(run_directory, checkpoint, weights), new(out)
+    if run.denoiser.two_times:
+        raise UserError(
+            "model.two_times=true: the network is told where each step ends, for which these files have no place: use "
+            "format=safetensors"
+        )
     parts = [_network(run, options), _sampler(run, options)]
     with whole(out) as folder:
         for part in parts:

@@ -1,8 +1,9 @@
 """Map the arguments of our U-Net to the configuration of diffusers' UNet2DModel, and back.
 
-UNet2DModel cannot express patch_size > 1, a first level wider than the input convolution, or several heads of different
-widths; every other UNet has a UNet2DModel that computes the same function. Its network is given the index of the step
-as it is: a run that stretches the index to 0..1000 has a table of its time embeddings instead (`times`).
+UNet2DModel cannot express patch_size > 1, another scale of the time, a second time, a first level wider than the input
+convolution, or several heads of different widths; every other UNet has a UNet2DModel that computes the same function.
+Its network is given the index of the step as it is: a run that stretches the index to 0..1000 has a table of its time
+embeddings instead (`times`).
 """
 
 import inspect
@@ -48,6 +49,8 @@ DEFAULTS: dict[str, Any] = {
     "add_attention": True,
     "num_class_embeds": None,
 }
+# Arguments that theirs has not, and the values that leave them out.
+PLAIN: dict[str, Any] = {"time_scale": 1.0, "two_times": False}
 TIME_SCALE_SHIFT = {"default": False, "scale_shift": True}
 
 
@@ -63,6 +66,12 @@ def unet2d_config(times: int | None = None, **arguments: Any) -> dict[str, Any]:
     call = inspect.signature(UNet).bind(**arguments)
     call.apply_defaults()
     own = SimpleNamespace(**call.arguments)
+    for name, value in PLAIN.items():
+        if getattr(own, name) != value:
+            raise UserError(
+                f"model.{name}={getattr(own, name)} has no counterpart in UNet2DModel, only {value} has: use "
+                "format=safetensors"
+            )
     channels, height, width = own.shape
     attention = [height >> level in own.attention_resolutions for level in range(len(own.channel_mult))]
     groups = _groups(own)

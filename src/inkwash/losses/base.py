@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
+from inkwash.process.schedules import Schedule
 from inkwash.process.times import Times
+from inkwash.process.weightings import Uniform, Weighting
 from inkwash.random import Draws
 
 
@@ -38,11 +40,13 @@ class Loss(nn.Module, ABC):
     Attributes:
         learns_variance: True if it trains the second head of a network (model.learn_variance).
         tunes: True if it goes on from what a network was trained for, so that init_from must have the same path.
+        two_times: True if it trains a network that is told where steps end (model.two_times).
         posterior_mean: True if the network's estimate of x_0 becomes E[x_0 | x_t], from which a likelihood follows.
     """
 
     learns_variance = False
     tunes = False
+    two_times = False
     posterior_mean = True
 
     def __init__(self, times: Times, label_dropout: float = 0.1):
@@ -59,6 +63,12 @@ class Loss(nn.Module, ABC):
                 "loss.variance._target_=inkwash.process.variances.LearnedRange"
             )
 
+        if denoiser.two_times and not self.two_times:
+            raise UserError(
+                "model.two_times=true needs a loss that tells the network where steps end, or it learns nothing of it: "
+                "loss=meanflow or loss=shortcut; or pass model.two_times=false"
+            )
+
     def at_step(self, step: int) -> None:
         """Note the number of optimizer steps made so far, before each of them: for a loss that changes with it."""
 
@@ -71,14 +81,18 @@ class Loss(nn.Module, ABC):
             augment: what was done to the images, (n, k), for the network; None for nothing (data/augment.py).
         """
         n, schedule = len(x_0), denoiser.schedule
-        t = self.times(schedule, n, draws)
+        t, ends = self.ends(schedule, self.times(schedule, n, draws), draws)
         eps = draws.normal(*x_0.shape)
         if y is not None:
             y = torch.where(draws.uniform(n) < self.label_dropout, -1, y)
-        told = {} if augment is None else {"augment": augment}  # an argument that a loss of the user's may not have
+        told = ends if augment is None else {**ends, "augment": augment}  # which a loss of the user's may not have
         loss = self.objective(denoiser, x_0, eps, t, y, **told)
         weight = self.times.weight(schedule, t)
         return LossTerms(loss if weight is None else loss * weight.to(loss), t, loss.detach())
+
+    def ends(self, schedule: Schedule, t: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the times t (n,), and what else `objective` is given by name: nothing, where there are no steps."""
+        return t, {}
 
     @abstractmethod
     def objective(
@@ -91,3 +105,11 @@ class Loss(nn.Module, ABC):
         augment: Tensor | None = None,
     ) -> Tensor:
         """Return one float32 term for each image, (n,), at times t and noise eps; `augment` goes to the network."""
+
+
+def refuse_weighting(weighting: Weighting | None, reason: str) -> None:
+    """Raise UserError unless a configuration's weighting is uniform, for a loss that has a weight of its own."""
+    if not (weighting is None or isinstance(weighting, Uniform)):
+        raise UserError(
+            f"{reason} and has no use for weighting={type(weighting).__name__} beside it: pass weighting=uniform"
+        )

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.losses.base import Loss
+from inkwash.losses.base import Loss, refuse_weighting
 from inkwash.process.forward import q_sample
 from inkwash.process.times import Times
-from inkwash.process.weightings import Uniform, Weighting
+from inkwash.process.weightings import Weighting
 from inkwash.random import restore_default, state_of_default
 
 
@@ -61,11 +61,7 @@ class ConsistencyLoss(Loss):
         for name, value in {"k": k, "b": b, "c": c}.items():
             if value < 0:
                 raise UserError(f"loss.{name}={value} must not be negative")
-        if not (weighting is None or isinstance(weighting, Uniform)):
-            raise UserError(
-                "loss=consistency weights by the distance of its two times and has no use for "
-                f"weighting={type(weighting).__name__} beside it: pass weighting=uniform"
-            )
+        refuse_weighting(weighting, "loss=consistency weights by the distance of its two times")
         self.total_steps, self.stages, self.q, self.k, self.b, self.c = total_steps, stages, q, k, b, c
         self.stage = 0
 

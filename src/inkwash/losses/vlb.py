@@ -5,13 +5,13 @@ from torch import Tensor
 from inkwash.denoiser import Denoiser, Estimate
 from inkwash.errors import UserError
 from inkwash.likelihood.bound import VariationalBound
-from inkwash.losses.base import Loss
+from inkwash.losses.base import Loss, refuse_weighting
 from inkwash.losses.distances import Distance
 from inkwash.losses.simple import DiffusionLoss
 from inkwash.process.forward import q_sample
 from inkwash.process.times import Times
 from inkwash.process.variances import LearnedRange, Variance
-from inkwash.process.weightings import Uniform, Weighting
+from inkwash.process.weightings import Weighting
 
 
 class VLBLoss(Loss):
@@ -29,11 +29,7 @@ class VLBLoss(Loss):
         self, variance: Variance, times: Times, label_dropout: float = 0.1, weighting: Weighting | None = None
     ):
         super().__init__(times, label_dropout)
-        if not (weighting is None or isinstance(weighting, Uniform)):
-            raise UserError(
-                f"loss=vlb weights its terms as the bound does and has no use for weighting={type(weighting).__name__} "
-                "beside it: pass weighting=uniform"
-            )
+        refuse_weighting(weighting, "loss=vlb weights its terms as the bound does")
         if not times.keeps_mean:
             raise UserError(
                 f"loss=vlb is a mean over uniform times, which times={type(times).__name__} would make another: "
@@ -87,6 +83,7 @@ class HybridLoss(DiffusionLoss):
 
     def check(self, denoiser: Denoiser, learn_variance: bool) -> None:
         self.bound.check(denoiser.schedule)
+        Loss.check(self, denoiser, learn_variance)
         if not learn_variance:
             raise UserError("loss=hybrid trains the reverse step's variance: pass model.learn_variance=true")
 

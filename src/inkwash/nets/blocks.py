@@ -48,6 +48,11 @@ def zeroed(layer: Layer) -> Layer:
     return layer
 
 
+def until_zero(first: nn.Linear, last: nn.Linear) -> nn.Sequential:
+    """Return first, SiLU, last with an output that starts at 0, for what a network is told beside its time."""
+    return nn.Sequential(first, nn.SiLU(), zeroed(last))
+
+
 def _init(layer: Layer) -> Layer:
     nn.init.xavier_uniform_(layer.weight)
     assert layer.bias is not None

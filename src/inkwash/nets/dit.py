@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from inkwash.errors import UserError
-from inkwash.nets.blocks import conv, linear, sinusoidal_embedding, zeroed
+from inkwash.nets.blocks import conv, linear, sinusoidal_embedding, until_zero, zeroed
 from inkwash.nets.positions import Rotation, grid_embedding, grid_rotation
 from inkwash.nets.transformer import Block, modulate, norm, prepend
 
@@ -53,6 +53,7 @@ class DiT(nn.Module):
         bottleneck: features to which a patch is reduced before it becomes a token; None for no bottleneck.
         context_tokens: number of tokens that carry the class beside c, each with a learned offset (JiT, "in-context").
         context_start: number of the block before which they join; they are left out at the end.
+        two_times: take the time at which a step ends, too (network.py): an MLP of its distance joins c, from 0.
 
     Raises:
         UserError: the patch does not divide the image, or the heads the width, or a value is out of its range.
@@ -81,6 +82,7 @@ class DiT(nn.Module):
         bottleneck: int | None = None,
         context_tokens: int = 0,
         context_start: int = 0,
+        two_times: bool = False,
     ):
         super().__init__()
         channels, height, image_width = shape
@@ -102,6 +104,7 @@ class DiT(nn.Module):
             context_start,
         )
         self.head_dim = width // num_heads if rotary else None
+        self.two_times = two_times
 
         self.patches = _patches(channels, patch_size, width, bottleneck)
         self.time = nn.Sequential(linear(TIME_WAVES, width), nn.SiLU(), linear(width, width))
@@ -120,9 +123,14 @@ class DiT(nn.Module):
                 nn.init.normal_(part.weight, std=STD)  # pyright: ignore[reportArgumentType]
         if self.context is not None:
             nn.init.normal_(self.context, std=STD)
+        self.distance = until_zero(linear(TIME_WAVES, width), linear(width, width)) if two_times else None
 
-    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label."""
+    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None, until: Tensor | None = None) -> Tensor:
+        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label.
+
+        Args:
+            until: the time at which a step ends, (n,), with two_times; None for `time`.
+        """
         dtype = self.head.weight.dtype  # of the weights: a network cast to half takes float32 images all the same
         h, w = (side // self.patch_size for side in x.shape[2:])
         tokens = self.patches(x.to(dtype)).flatten(2).transpose(1, 2)  # (n, T, D)
@@ -131,8 +139,10 @@ class DiT(nn.Module):
             tokens = tokens + grid_embedding(h, w, tokens.shape[2], wide).to(dtype)
         rotation = None if self.head_dim is None else grid_rotation(h, w, self.head_dim, wide)
 
-        waves = sinusoidal_embedding(self.time_scale * time, TIME_WAVES, freq_shift=self.freq_shift, cos_first=True)
-        c = self.time(waves.to(dtype))
+        c = self.time(self._waves(time).to(dtype))
+        if self.distance is not None:
+            # A distance of 0, too, passes through the layers: without a gradient DDP would wait for one.
+            c = c + self.distance(self._waves(torch.zeros_like(time) if until is None else time - until).to(dtype))
         label = self._label(time, y)
         c = c if label is None else c + label
         for i, block in enumerate(self.blocks):
@@ -142,6 +152,9 @@ class DiT(nn.Module):
         tokens = tokens[:, -h * w :]  # without the context
         shift, scale = self.modulation(F.silu(c))[:, None].chunk(2, dim=-1)
         return _image(self.head(modulate(self.norm(tokens), shift, scale)), h, w, self.patch_size)
+
+    def _waves(self, time: Tensor) -> Tensor:
+        return sinusoidal_embedding(self.time_scale * time, TIME_WAVES, freq_shift=self.freq_shift, cos_first=True)
 
     def _label(self, time: Tensor, y: Tensor | None) -> Tensor | None:
         """Return the label embeddings (n, D), None for a network without classes."""

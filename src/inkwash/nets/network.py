@@ -9,10 +9,12 @@ from torch import Tensor, nn
 class Network(Protocol):
     """A network that maps x_t, a time and perhaps a class to an output of the image's shape: an nn.Module.
 
-    Two things are up to it:
+    Three things are up to it:
 
     - `augment_dim`, a number k, and an argument `augment`, (n, k): what was done to each image before it was noised,
       zeros for nothing (data/augment.py). Only a training with an augmentation gives it, by name; no sampler does.
+    - `two_times`, True, and an argument `until`, (n,): the time at which a step from x_t ends, of the range of `time`;
+      None for `time` itself, an estimate at x_t alone. Losses that train steps and samplers that jump give it, by name.
     - a method `after_step()`, which the training calls after every optimizer step, once the averages have the weights.
 
     It may give twice as many channels as the image has: the second half are then the learned variance's

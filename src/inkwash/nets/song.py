@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
-from inkwash.nets.blocks import conv, group_norm, linear, norm_groups, sinusoidal_embedding
+from inkwash.nets.blocks import conv, group_norm, linear, norm_groups, sinusoidal_embedding, zeroed
 from inkwash.nets.layout import (
     call,
     check_attention,
@@ -55,6 +55,7 @@ class SongUNet(nn.Module):
         time_scale: factor of the time before its waves: 0.001 gives EDM's c_noise = ln(sigma) / 4 on schedule=edm.
         checkpointing: keep only what goes from block to block for the backward pass and compute the rest again, for
             less memory and about a third more time; gradients are the same (Chen et al. 2016).
+        two_times: take the time at which a step ends, too (network.py): a layer of its distance joins the waves.
 
     Raises:
         UserError: H or W cannot be halved often enough, a resolution of the list does not occur, the heads do not
@@ -77,6 +78,7 @@ class SongUNet(nn.Module):
         residual_input: bool = False,
         time_scale: float = 0.001,
         checkpointing: bool = False,
+        two_times: bool = False,
     ):
         super().__init__()
         (image_channels, height, image_width), channel_mult = shape, list(channel_mult)
@@ -94,7 +96,7 @@ class SongUNet(nn.Module):
         attended = [w for w, h in zip(widths, heights, strict=True) if h in attention_resolutions]
         check_divides("num_heads", num_heads, [*attended, widths[-1]])
         self.num_classes, self.augment_dim, self.channels = num_classes, augment_dim, channels
-        self.time_scale, self.checkpointing = time_scale, checkpointing
+        self.time_scale, self.checkpointing, self.two_times = time_scale, checkpointing, two_times
 
         noise, embedding = channels * (1 + fourier), 4 * channels
         self.input = conv(image_channels, channels)
@@ -122,14 +124,23 @@ class SongUNet(nn.Module):
         last = conv(widths[0], image_channels)
         nn.init.xavier_uniform_(last.weight, gain=LAST)
         self.output = nn.Sequential(group_norm(widths[0], norm_groups(widths[0])), nn.SiLU(), last)
+        self.distance = zeroed(linear(noise, noise)) if two_times else None
 
-    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None, augment: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        until: Tensor | None = None,
+    ) -> Tensor:
         """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label.
 
         Args:
             augment: (n, augment_dim), what was done to each image before it was noised; None for nothing, as zeros.
+            until: the time at which a step ends, (n,), with two_times; None for `time`.
         """
-        embedding = self._embedding(time, y, augment)
+        embedding = self._embedding(time, y, augment, until)
         image = x.to(embedding.dtype)
         h = self.input(image)
         skips, images = [h], iter(self.images)
@@ -143,11 +154,16 @@ class SongUNet(nn.Module):
             h = call(block, self.checkpointing, h, embedding)
         return self.output(h)
 
-    def _embedding(self, time: Tensor, y: Tensor | None, augment: Tensor | None) -> Tensor:
-        """Return what all blocks are told, (n, 4 channels), of the weights' dtype, activated."""
+    def _waves(self, time: Tensor) -> Tensor:
         time = self.time_scale * time
         waves = sinusoidal_embedding(time, self.channels) if self.waves is None else self.waves(time)
-        waves = waves.to(self.input.weight.dtype)  # of a network cast to half
+        return waves.to(self.input.weight.dtype)  # of a network cast to half
+
+    def _embedding(self, time: Tensor, y: Tensor | None, augment: Tensor | None, until: Tensor | None = None) -> Tensor:
+        """Return what all blocks are told, (n, 4 channels), of the weights' dtype, activated."""
+        waves = self._waves(time)
+        if self.distance is not None:
+            waves = waves + self.distance(self._waves(torch.zeros_like(time) if until is None else time - until))
         if self.label is not None:
             y = torch.full_like(time, -1, dtype=torch.long) if y is None else y
             label = math.sqrt(self.label.num_embeddings) * self.label(y.clamp(min=0))

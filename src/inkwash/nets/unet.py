@@ -18,6 +18,7 @@ from inkwash.nets.blocks import (
     linear,
     norm_groups,
     sinusoidal_embedding,
+    until_zero,
     zeroed,
 )
 from inkwash.nets.layout import call, check_attention, check_counts, map_heights
@@ -54,8 +55,11 @@ class UNet(nn.Module):
         middle_attention: whether the innermost maps have attention.
         middle_groups: groups of the norm before that; None for as everywhere, 0 for no norm.
         no_label: keep an embedding for images without a label; False if all have one.
+        time_scale: factor of the time before its sinusoids: 1 for times of 0 to 1000, 0.001 for the same as 0 to 1.
+        two_times: take the time at which a step ends, too (network.py): an MLP of its distance joins the embedding,
+            from 0.
 
-    Those after `checkpointing` are for networks from elsewhere, diffusers' for example.
+    Those from `freq_shift` to `no_label` are for networks from elsewhere, diffusers' for example.
 
     Raises:
         UserError: H or W cannot be halved often enough, or a resolution of the list does not occur.
@@ -84,6 +88,8 @@ class UNet(nn.Module):
         middle_attention: bool = True,
         middle_groups: int | None = None,
         no_label: bool = True,
+        time_scale: float = 1.0,
+        two_times: bool = False,
     ):
         super().__init__()
         # Lists of OmegaConf, too, where Hydra instantiates without _convert_.
@@ -93,12 +99,15 @@ class UNet(nn.Module):
         self.num_classes, self.patch_size, self.channels = num_classes, patch_size, channels
         self.checkpointing, self.no_label = checkpointing, no_label
         self.freq_shift, self.cos_first = freq_shift, cos_first
+        self.time_scale, self.two_times = time_scale, two_times
         heights = map_heights(height, width, len(channel_mult), patch_size)
         check_attention(attention_resolutions, heights, shape)
         widths = [round(channels * mult) for mult in channel_mult]
         levels = [(width, h in attention_resolutions) for width, h in zip(widths, heights, strict=True)]
         pixels = image_channels * patch_size**2
         embedding, groups = 4 * channels, norm_groups(channels) if groups is None else groups
+        if not time_scale > 0:
+            raise UserError(f"model.time_scale={time_scale} must be above 0")
         for name, divisor in {"num_heads": num_heads, "head_dim": head_dim, "groups": groups}.items():
             divided = [channels, *widths] if name == "groups" else widths
             if divisor is not None and (divisor < 1 or any(width % divisor for width in divided)):
@@ -139,12 +148,20 @@ class UNet(nn.Module):
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
         heads = zeroed(conv(width_now, pixels * (1 + learn_variance)))
         self.output = nn.Sequential(group_norm(width_now, groups, norm_eps), nn.SiLU(), heads)
+        self.distance = until_zero(linear(channels, embedding), linear(embedding, embedding)) if two_times else None
 
-    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label."""
+    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None, until: Tensor | None = None) -> Tensor:
+        """Return the output at x (n, C, H, W), time (n,), labels y (n,) int64, -1 or None for no label.
+
+        Args:
+            until: the time at which a step ends, (n,), with two_times; None for `time`.
+        """
         dtype = self.input.weight.dtype  # of the weights: a network cast to half takes float32 images all the same
-        waves = sinusoidal_embedding(time, self.channels, freq_shift=self.freq_shift, cos_first=self.cos_first)
-        embedding = self.time(waves.to(dtype))
+        embedding = self.time(self._waves(time).to(dtype))
+        if self.distance is not None:
+            # A distance of 0, too, passes through the layers: without a gradient DDP would wait for one.
+            distance = torch.zeros_like(time) if until is None else time - until
+            embedding = embedding + self.distance(self._waves(distance).to(dtype))
         if self.label is not None:
             y = torch.full_like(time, -1, dtype=torch.long) if y is None else y
             if not self.no_label and not torch.compiler.is_exporting():
@@ -159,6 +176,10 @@ class UNet(nn.Module):
         for stage in self.up:
             h = call(stage, self.checkpointing, torch.cat([h, skips.pop()], dim=1), embedding)
         return F.pixel_shuffle(self.output(h), self.patch_size)
+
+    def _waves(self, time: Tensor) -> Tensor:
+        time = time if self.time_scale == 1 else self.time_scale * time
+        return sinusoidal_embedding(time, self.channels, freq_shift=self.freq_shift, cos_first=self.cos_first)
 
 
 def refuse_no_label(y: Tensor) -> None:

@@ -53,6 +53,7 @@ class Sampling:
         denoise: (x_t, t) -> Estimate, which unpacks as (x_0, eps); labels and clipping included.
         noise: the next standard normal images.
         memory: values that a multistep method carries from one step to the next.
+        two_times: True if `denoise` can be told, as `s`, at which time a step ends.
     """
 
     schedule: Schedule
@@ -60,7 +61,13 @@ class Sampling:
     denoise: Callable[[Tensor, Tensor], Estimate]
     noise: Callable[[], Tensor]
     memory: dict[str, Any] = field(default_factory=dict)
+    two_times: bool = False
     _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def jump(self, x_t: Tensor, t: Tensor, s: Tensor) -> Estimate:
+        """Return the pair (x_0, eps) for DDIM's step from t to s, (n,): of a network that is told s, its jump."""
+        denoise: Callable[..., Estimate] = self.denoise
+        return denoise(x_t, t, s=s) if self.two_times else denoise(x_t, t)
 
     def expanded(self, t: Tensor, host: Tensor, n: int) -> Tensor:
         """Return a time for n images, (n,), which `on_host` knows."""
@@ -128,8 +135,8 @@ class Sampler(ABC):
         schedule: Any = denoiser.schedule
         denoiser = of_a_batch(denoiser)
 
-        def denoise(x_t: Tensor, t: Tensor) -> Estimate:
-            estimate = self.clipped(schedule, denoiser(x_t, t, y), x_t, t)
+        def denoise(x_t: Tensor, t: Tensor, **told: Tensor) -> Estimate:
+            estimate = self.clipped(schedule, denoiser(x_t, t, y, **told), x_t, t)
             if watch is not None:
                 watch(x_t, t, estimate.x_0)
             return estimate
@@ -137,7 +144,8 @@ class Sampler(ABC):
         self.check(schedule)
         times = self.spacing(schedule)
         x = schedule.prior_std(float(times[0])) * noise()
-        run = Sampling(schedule, times.to(x.device), denoise, noise)
+        two_times = bool(getattr(denoiser, "two_times", False))
+        run = Sampling(schedule, times.to(x.device), denoise, noise, two_times=two_times)
         each = [run.expanded(t, host[None], len(x)) for t, host in zip(run.times, run.host_times, strict=True)]
         for t, s in pairwise(each):
             x = self.step(x, t, s, run)

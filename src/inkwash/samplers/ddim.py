@@ -13,7 +13,8 @@ from inkwash.samplers.clipping import Clip
 class DDIM(Sampler):
     """DDIM sampler: x_s = alpha_s x_0 + sqrt(sigma_s^2 - eta^2 w) eps + eta sqrt(w) z.
 
-    w is the variance of q(x_s | x_t, x_0) and z ~ N(0, I).
+    w is the variance of q(x_s | x_t, x_0) and z ~ N(0, I). A network that can be told where a step ends is told s at
+    eta = 0: the step is then its jump (losses/jumps.py).
 
     Args:
         eta: 0 is deterministic (on the straight path this is Euler's method), 1 ancestral with the small variance.
@@ -27,9 +28,10 @@ class DDIM(Sampler):
         self.eta = eta
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
-        x_0, eps = run.denoise(x_t, t)
         if self.eta == 0:
+            x_0, eps = run.jump(x_t, t, s)
             return q_sample(run.schedule, x_0, s, eps)
+        x_0, eps = run.denoise(x_t, t)
         alpha_s, sigma_s = run.schedule(s)
         variance = self.eta**2 * posterior_variance(run.schedule, s, t)
         mean = mix(alpha_s, x_0, (sigma_s**2 - variance).clamp(min=0).sqrt(), eps)

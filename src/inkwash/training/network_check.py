@@ -55,6 +55,11 @@ def _check_arguments(net: nn.Module, name: str) -> None:
         signature = inspect.signature(net.forward)
     except ValueError:  # of a compiled class
         return
+    if getattr(net, "two_times", False) and "until" not in signature.parameters:
+        raise UserError(
+            f"{name} has two_times=True, but forward{signature} has no argument until: write "
+            "forward(self, x, time, y=None, until=None), where until=None means time"
+        )
     try:
         signature.bind("x", "time", "y")
     except TypeError as error:
