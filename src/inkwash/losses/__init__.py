@@ -11,7 +11,7 @@ y = a x_0 + b eps is the prediction's target (process/predictions.py), w the wei
 p(t) the distribution of training times (process/times.py).
 
 Read base.py first: it draws t and eps and hides labels for classifier-free guidance. Then simple.py, with the
-distances of distances.py; vlb.py holds bound and hybrid. consistency.py, and jumps.py with mean_flow.py and shortcut.py,
-are for images in one or two steps. Equation 4 is process/forward.q_sample, called by `objective`. To add an objective,
-write `objective` of a Loss; to add a distance, one class; and a YAML in conf/loss.
+distances of distances.py; vlb.py holds bound and hybrid. For images in one or two steps there are consistency.py, and
+jumps.py with mean_flow.py and shortcut.py. Equation 4 is process/forward.q_sample, called by `objective`. To add an
+objective, write `objective` of a Loss; to add a distance, one class; and a YAML in conf/loss.
 """
