@@ -20,6 +20,7 @@ class Train:
     profiler: str | None = None
     data: Any = MISSING
     augment: Any = None
+    autoencoder: Any = None
     model: Any = MISSING
     schedule: Any = MISSING
     prediction: Any = MISSING

@@ -13,12 +13,12 @@ from inkwash.config.secrets import refuse_secrets
 from inkwash.config.signatures import check_arguments, shown
 from inkwash.config.trainer_options import check_options
 from inkwash.config.trust import refuse_strangers
-from inkwash.errors import UserError
+from inkwash.errors import UserError, chain
 
 # Keys whose value is a node with a _target_, and keys that map names to such nodes.
 PARTS = ("data", "model", "schedule", "prediction", "loss", "optimizer", "learning_rate", "ema", "trainer")
 PROFILERS = ("simple", "advanced", "pytorch")
-OPTIONAL = ("augment",)  # or null
+OPTIONAL = ("augment", "autoencoder")  # or null
 LISTS = ("callbacks", "logger", "averages")
 
 
@@ -36,7 +36,8 @@ def check(config: DictConfig) -> None:
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from error
+        mistake = next((e for e in chain(error) if isinstance(e, UserError)), None)  # of a resolver
+        raise mistake or UserError(" ".join(str(error).split())) from error
     refuse_secrets(plain)  # before a message shows a value
     refuse_old_keys(plain)
     if "callbacks" in plain:  # a training: other keys are computed from its number of steps

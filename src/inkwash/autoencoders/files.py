@@ -1,0 +1,119 @@
+"""Find an autoencoder's files and the shape of its latents, without torch: for the command's own process."""
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inkwash.errors import UserError
+from inkwash.files import read_json
+from inkwash.runs.directory import RUNS
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+FOLDERS = ("", "autoencoder", "vae")  # of a folder of its own, of a run of experiment=autoencoder, of a pipeline
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def find_files(path: str) -> Path:
+    """Return the folder of config.json and weights of an autoencoder of diffusers.
+
+    Args:
+        path: that folder, a run of experiment=autoencoder or its name below runs/, a pipeline of diffusers, or a name
+            on the Hugging Face hub, which is downloaded once.
+
+    Raises:
+        UserError: there is none.
+    """
+    places = [Path(path).expanduser(), RUNS / path]
+    if (folder := _within(places)) is not None:
+        return folder
+    if any(place.exists() for place in places):
+        raise UserError(
+            f"autoencoder.path={path} holds no autoencoder, which has {CONFIG} and {WEIGHTS}: give its folder, or a "
+            "run of experiment=autoencoder that has saved one"
+        )
+    if not HUB_NAME.fullmatch(path):
+        raise UserError(
+            f"autoencoder.path={path} does not exist: give the folder of an autoencoder, a run of "
+            "experiment=autoencoder, or a name on the Hugging Face hub, USER/NAME"
+        )
+    if (folder := _within([_downloaded(path)])) is None:
+        raise UserError(f"autoencoder.path={path}: that repository of the Hugging Face hub holds no autoencoder")
+    return folder
+
+
+def _within(places: Sequence[Path]) -> Path | None:
+    folders = (place / name for place in places for name in FOLDERS)
+    return next((folder for folder in folders if _kind(folder).startswith("Autoencoder")), None)
+
+
+def _kind(folder: Path) -> str:
+    """Return the class that config.json names, "" if there is no such file or class."""
+    return str(read_json(folder / CONFIG).get("_class_name", "")) if (folder / CONFIG).is_file() else ""
+
+
+@functools.cache
+def _downloaded(name: str) -> Path:
+    """Download an autoencoder from the hub, whose cache keeps it."""
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise UserError(
+            f"autoencoder.path={name} is no folder here, and a name on the Hugging Face hub needs the package "
+            "huggingface_hub: pip install 'inkwash[latents]'"
+        ) from error
+    patterns = [f"{folder}{name}" for folder in ("", "vae/") for name in (CONFIG, WEIGHTS)]
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"autoencoder.path={name} is no folder here, and the Hugging Face hub cannot be reached: give a folder, or "
+            "download it where there is a network"
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"autoencoder.path={name} cannot be downloaded from the Hugging Face hub: {reason}") from error
+
+
+# --- Shapes -----------------------------------------------------------------------------------------------------------
+
+
+def shape_of_latents(path: str, image_shape: Sequence[int]) -> list[int]:
+    """Return the shape [c, h, w] of latents of images (C, H, W), by the config.json of an autoencoder of diffusers.
+
+    Raises:
+        UserError: there is no such autoencoder, or its factor does not divide height and width.
+    """
+    config = read_json(find_files(path) / CONFIG)
+    blocks, channels = config.get("block_out_channels"), config.get("latent_channels")
+    if not isinstance(blocks, list) or not isinstance(channels, int):
+        raise UserError(f"autoencoder.path={path}: its {CONFIG} has no block_out_channels or latent_channels")
+    factor = 2 ** (len(blocks) - 1)
+    _, height, width = image_shape
+    if height % factor or width % factor:
+        raise UserError(
+            f"data.shape={list(image_shape)}: autoencoder.path={path} makes images {factor} times smaller, so height "
+            f"and width must be multiples of {factor}"
+        )
+    return [channels, height // factor, width // factor]
+
+
+def network_shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the shape of what the network of a resolved configuration sees: of the latents, or of the images."""
+    node = config.get("autoencoder")
+    shape = config["data"]["shape"] if node is None else node["latent_shape"]
+    return (shape[0], shape[1], shape[2])
+
+
+def resolve_network_shape(axis: int | None = None, *, _root_: Any) -> Any:
+    """Resolve ${network_shape:} to that shape, ${network_shape:2} to its width."""
+    node = _root_.get("autoencoder")
+    shape = _root_["data"]["shape"] if node is None else node["latent_shape"]
+    return shape if axis is None else shape[axis]
+
+
+def resolve_latent_shape(path: str, image_shape: Any) -> Any:
+    """Resolve ${latent_shape:PATH,SHAPE}; what is no shape yet, but `auto`, stays as it is."""
+    return image_shape if isinstance(image_shape, str | int) else shape_of_latents(path, list(image_shape))
