@@ -13,7 +13,8 @@ from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.runs.overview import is_run
 from inkwash.tracking.wandb_artifact import download
 from inkwash.trained_run import Run
-from inkwash.training.build import build_denoiser
+from inkwash.training.build import build_autoencoder, build_denoiser
+from inkwash.training.callbacks.latents import restore
 from inkwash.training.compute_mode import ComputeMode
 
 __all__ = ["Run", "find_run", "load_denoiser", "load_run"]
@@ -80,10 +81,13 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
     denoiser = denoiser.eval().requires_grad_(False)
+    autoencoder = build_autoencoder(config)
+    if autoencoder is not None:
+        restore(autoencoder, stored)
     mode = ComputeMode.stored(stored.get("compute"))
     return Run(
         config, denoiser, step, stored.get("images"), _micro_batch(config, stored), mode, run,
-        f"{weights} weights of {checkpoint}",
+        f"{weights} weights of {checkpoint}", autoencoder=autoencoder,
     )  # fmt: skip
 
 

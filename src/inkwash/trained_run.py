@@ -9,6 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from inkwash.autoencoders.base import Autoencoder
+from inkwash.autoencoders.files import network_shape
+from inkwash.autoencoders.refusals import check_clip
 from inkwash.config.instantiate import build
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
@@ -18,7 +21,7 @@ from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.labels import label_of
 from inkwash.samplers.base import Sampler, Watch
-from inkwash.samplers.generate import generate, labels_for
+from inkwash.samplers.generate import Decode, generate, labels_for
 from inkwash.samplers.trajectory import Trajectory
 from inkwash.training.compute_mode import ComputeMode, precision_to_draw
 
@@ -59,6 +62,7 @@ class Run:
         directory: of the run; None if it has none, because `inkwash.fit` has trained it.
         source: the checkpoint and the weights that were loaded, for `repr`.
         rows: what the training logged, if it has no directory: a dictionary for each step.
+        autoencoder: makes images of the latents that the denoiser draws; None if it draws images.
     """
 
     config: dict[str, Any]
@@ -70,6 +74,7 @@ class Run:
     directory: RunDirectory | None = None
     source: str = ""
     rows: Sequence[dict[str, float]] = ()
+    autoencoder: Autoencoder | None = None
 
     def __repr__(self) -> str:
         """Return at most ten lines: what it is, how it was trained, how good it is, how it draws."""
@@ -103,6 +108,11 @@ class Run:
     def shape(self) -> tuple[int, int, int]:
         """Shape (C, H, W) of an image."""
         return tuple(self.config["data"]["shape"])
+
+    @property
+    def network_shape(self) -> tuple[int, int, int]:
+        """Shape (c, h, w) of what the denoiser draws: of an image, or of its latents."""
+        return network_shape(self.config)
 
     @property
     def num_classes(self) -> int | None:
@@ -176,7 +186,7 @@ class Run:
     ) -> Trajectory:
         """Draw images as `sample` does and return their way: `.times`, `.x_t` and the estimates `.x_0`, noise first."""
         y = self._labels(labels, num_images)
-        way = Trajectory(self.denoiser.schedule, _count("num_images", num_images), FRAMES)
+        way = Trajectory(self.denoiser.schedule, _count("num_images", num_images), FRAMES, self.decode)
         way.finish(self._draw(num_images, y, guidance, sampler, seed, way))
         return way
 
@@ -190,9 +200,22 @@ class Run:
         size = max(at_a_time(self.micro_batch, scale), count if watch is not None else 1)
         device = next(self.denoiser.parameters()).device
         chosen = self.sampler if sampler is None else sampler
-        options: Any = {"seed": seed, "batch_size": size, "device": device, "watch": watch}
-        batches = generate(self.denoiser, chosen, self.shape, range(count), y, scale, **options)
+        self.prepare(chosen, device)
+        options: Any = {"seed": seed, "batch_size": size, "device": device, "watch": watch, "decode": self.decode}
+        batches = generate(self.denoiser, chosen, self.network_shape, range(count), y, scale, **options)
         return torch.cat([images.cpu() for _, images in batches])
+
+    def prepare(self, sampler: Sampler, device: torch.device) -> None:
+        """Move denoiser and autoencoder to a device. Raises UserError for a sampler that clips latents like pixels."""
+        check_clip(sampler.clip, self.config)
+        self.denoiser.to(device)
+        if self.autoencoder is not None:
+            self.autoencoder.to(device)
+
+    @property
+    def decode(self) -> Decode | None:
+        """What makes images of what the denoiser draws; None if it draws images."""
+        return None if self.autoencoder is None else self.autoencoder.decode
 
     def _labels(self, labels: Any, num_images: int | None) -> Tensor | None:
         """Return the labels of the images, (n,), None for a run without classes. Raises UserError for unknown ones."""

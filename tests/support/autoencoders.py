@@ -45,9 +45,8 @@ class Blocks(Autoencoder):
 
     draws = True
 
-    def __init__(self, shape: list[int], patch: int = 2, std: float = 1.0, batch_size: int = 32):
-        C, H, W = shape
-        super().__init__([C * patch * patch, H // patch, W // patch], std, batch_size)
+    def __init__(self, latent_shape: list[int], patch: int = 2, std: float = 1.0, batch_size: int = 32):
+        super().__init__(latent_shape, std, batch_size)
         self.patch = patch
 
     def moments(self, x: Tensor) -> Tensor:
@@ -58,7 +57,7 @@ class Blocks(Autoencoder):
         return torch.nn.functional.pixel_shuffle((z - 1) / 3, self.patch)
 
 
-BLOCKS = (
-    "+autoencoder={_target_: support.autoencoders.Blocks, shape: ${data.shape}, patch: 2, "
-    "latent_shape: [4, 4, 4]}"
-)  # fmt: skip
+def blocks(shape: list[int], patch: int = 2, **more: Any) -> Blocks:
+    """Return Blocks for images (C, H, W)."""
+    C, H, W = shape
+    return Blocks([C * patch * patch, H // patch, W // patch], patch, **more)

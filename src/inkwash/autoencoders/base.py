@@ -86,16 +86,6 @@ class Autoencoder(nn.Module, ABC):
         """Return images (n, C, H, W) of normalised latents (n, c, h, w), in parts that fit; about in [-1, 1]."""
         return self._in_parts(self.images, z.float() / self.std * self.dev + self.mean)
 
-    def noise(self, seed: int, stream: str, epoch: int, indices: Iterable[int]) -> Tensor | None:
-        """Return the eps of images by their indices, (n, c, h, w), on the CPU; None for an autoencoder without draws.
-
-        A function of (seed, stream, epoch, index), whatever the batch, the rank and the step.
-        """
-        if not self.draws:
-            return None
-        generators = (generator(seed, "latents", stream, epoch, offset=i) for i in indices)
-        return torch.stack([torch.randn(self.latent_shape, generator=g) for g in generators])
-
     def _split(self, moments: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.draws:
             return moments, None
@@ -139,6 +129,15 @@ class Autoencoder(nn.Module, ABC):
         self.mean.copy_(mean.view(-1, 1, 1))
         self.dev.copy_(dev.view(-1, 1, 1))
         self.measured = True
+
+
+def latent_noise(shape: tuple[int, ...], seed: int | str, stream: str, epoch: int, indices: Iterable[int]) -> Tensor:
+    """Return the eps of images by their indices, (n, *shape), on the CPU.
+
+    A function of (seed, stream, epoch, index), whatever the batch, the rank and the step.
+    """
+    generators = (generator(seed, "latents", stream, epoch, offset=i) for i in indices)
+    return torch.stack([torch.randn(shape, generator=g) for g in generators])
 
 
 class Identity(Autoencoder):

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from inkwash.autoencoders import refusals
 from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
 from inkwash.config.validate import check_training
 from inkwash.errors import UserError
@@ -40,6 +41,7 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     """
     check_shape(config)
     check_training(with_stand_ins(config))
+    check_latents(config)
     check_rank_env(env, config.trainer)
     run = job_directory() if is_multirun() else named_directory(config, env)
     find_data(config, run, env)
@@ -76,6 +78,13 @@ def prepare(config: DictConfig, env: RankEnv | None, stack: contextlib.ExitStack
     if not is_multirun():
         run.point_latest()
     return run
+
+
+def check_latents(config: DictConfig) -> None:
+    """Raise UserError for what makes no sense for a training on latents."""
+    if config.get("autoencoder") is not None:
+        plain: Any = OmegaConf.to_container(with_stand_ins(config), resolve=True)
+        refusals.check_training(plain)
 
 
 def find_data(config: DictConfig, run: RunDirectory | None, env: RankEnv | None) -> None:

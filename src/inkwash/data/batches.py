@@ -6,6 +6,7 @@ from itertools import islice
 from torch.utils.data import Sampler
 
 from inkwash.data.images import Flipped
+from inkwash.data.latents import WithNoise
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
 
@@ -31,7 +32,7 @@ class StepBatches(Sampler[list[int]]):
 
     def __init__(
         self,
-        images: ImageSplit | Flipped,
+        images: ImageSplit | Flipped | WithNoise,
         batch_size: int,
         seed: int,
         world_size: int = 1,

@@ -9,8 +9,10 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from inkwash.autoencoders.base import Autoencoder
 from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Source
+from inkwash.data.latents import WithNoise
 from inkwash.data.on_gpu import on_gpu
 from inkwash.data.readers import Read, plan
 from inkwash.errors import UserError
@@ -34,7 +36,12 @@ class ImageDataModule(LightningDataModule):
         num_workers: processes that read batches ahead; 0 is fastest for images in memory.
         on_gpu: whether the images live on the GPU: true, false, or "auto" (on_gpu.py).
         seed: of the order of the images.
+
+    Attributes:
+        autoencoder: makes latents of the images for the network; None for a network that sees pixels.
     """
+
+    autoencoder: Autoencoder | None = None
 
     def __init__(
         self,
@@ -78,6 +85,11 @@ class ImageDataModule(LightningDataModule):
         """Held-out images, which are never trained on."""
         return self._load("heldout")
 
+    @property
+    def network_shape(self) -> tuple[int, int, int]:
+        """Shape of what the network sees: of the images, or of their latents."""
+        return self.shape if self.autoencoder is None else self.autoencoder.latent_shape
+
     def setup(self, stage: str | None = None) -> None:
         """Load both splits, so that unusable images are reported before any training.
 
@@ -89,9 +101,9 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return an endless loader of this rank's part of each global batch, from the current step on."""
         trainer: Any = self.trainer  # Lightning sets overfit_batches where no type checker sees it
-        images = Flipped(self.train) if self.flip else self.train
+        images: Any = Flipped(self.train) if self.flip else self.train
         batches = StepBatches(
-            images=images,
+            images=self._with_noise(images, images),
             batch_size=self.batch_size,
             seed=self.seed,
             world_size=trainer.world_size,
@@ -102,13 +114,13 @@ class ImageDataModule(LightningDataModule):
         )
         device = trainer.strategy.root_device
         if resident := on_gpu(self.train, device, self.on_gpu, self.flip):
-            return DataLoader(resident, batch_sampler=batches, collate_fn=_as_it_is)
+            return DataLoader(self._with_noise(resident, images), batch_sampler=batches, collate_fn=_as_it_is)
         size = self.batch_size // (trainer.world_size * trainer.accumulate_grad_batches)
         readers, by_pipe = plan(
             self.num_workers, size * (math.prod(self.shape) + 8), trainer.world_size // trainer.num_nodes
         )
         return DataLoader(
-            Read(images, by_pipe),
+            Read(self._with_noise(images, images), by_pipe),
             batch_sampler=batches,
             collate_fn=_as_it_is,
             num_workers=readers,
@@ -117,16 +129,27 @@ class ImageDataModule(LightningDataModule):
             pin_memory=device.type == "cuda",
         )
 
+    def _with_noise(self, images: Any, split: Any) -> Any:
+        """Return images of a split with the noise of their latents, if these are drawn."""
+        if self.autoencoder is None or not self.autoencoder.draws:
+            return images
+        return WithNoise(images, split, self.autoencoder.latent_shape, self.seed)
+
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Raise a reader's UserError in the process of the training."""
         if isinstance(batch, UserError):
             raise batch
         return batch
 
-    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """Scale uint8 to [-1, 1] on the device, so that a quarter of the bytes cross the bus."""
-        images, labels = batch
-        return to_float(images), labels
+    def on_after_batch_transfer(self, batch: tuple[Tensor, ...], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        """Scale uint8 to [-1, 1] on the device, so that a quarter of the bytes cross the bus; then encode."""
+        images, labels, *noise = batch
+        return self.x_0(images, *noise), labels
+
+    def x_0(self, images: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Return x_0 of the network, float32, of images uint8 (n, C, H, W) and the noise of their latents, or None."""
+        x = to_float(images)
+        return x if self.autoencoder is None else self.autoencoder.encode(x, eps)
 
     def _load(self, split: str) -> ImageSplit:
         loaded = self.source.load(split, self.shape, self.path)

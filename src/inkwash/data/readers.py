@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from inkwash.data.images import Flipped, Images, map_file
+from inkwash.data.latents import WithNoise
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
 
@@ -43,7 +44,7 @@ class Read(Dataset):
         by_pipe: send batches through the pipe at once, without trying shared memory.
     """
 
-    def __init__(self, images: ImageSplit | Flipped, by_pipe: bool = False):
+    def __init__(self, images: ImageSplit | Flipped | WithNoise, by_pipe: bool = False):
         self.images, self.by_pipe = images, by_pipe
 
     def __getitems__(self, indices: list[int]) -> Any:
@@ -53,14 +54,14 @@ class Read(Dataset):
             return error
         return batch if get_worker_info() is None else self._sent(batch)
 
-    def _sent(self, batch: tuple[Tensor, Tensor]) -> "tuple[Tensor, Tensor] | ByPipe":
+    def _sent(self, batch: tuple[Tensor, ...]) -> "tuple[Tensor, ...] | ByPipe":
         """Move a batch to shared memory; if it is full, or too many files are open, send it through the pipe.
 
         torch would do so in a thread, whose error nobody gets, and the training would wait for the batch for ever.
         """
         if not self.by_pipe:
             try:
-                return batch[0].share_memory_(), batch[1].share_memory_()
+                return tuple(tensor.share_memory_() for tensor in batch)
             except (RuntimeError, OSError):
                 return ByPipe(batch, expected=False)
         return ByPipe(batch)
@@ -69,7 +70,7 @@ class Read(Dataset):
 class ByPipe:
     """A batch that is pickled with its content, and unpickled as tensors."""
 
-    def __init__(self, batch: tuple[Tensor, Tensor], expected: bool = True):
+    def __init__(self, batch: tuple[Tensor, ...], expected: bool = True):
         self.batch, self.expected = batch, expected
 
     def __reduce__(self) -> tuple[Any, ...]:

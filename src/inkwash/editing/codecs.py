@@ -23,12 +23,17 @@ Noise = Callable[[], Tensor]  # the next standard normal images (n, C, H, W)
 
 @dataclass(frozen=True)
 class Painter:
-    """A denoiser, how to sample from it, and what to call after every step and at every estimate (Sampler)."""
+    """A denoiser, how to sample from it, and what to call after every step and at every estimate (Sampler).
+
+    Attributes:
+        size: height and width of the images if the denoiser draws their latents; None if it draws images.
+    """
 
     denoiser: Any
     sampler: Sampler
     on_step: Callable[[], object] = lambda: None
     watch: Watch | None = None
+    size: tuple[int, ...] | None = None
 
     @property
     def schedule(self) -> Schedule:

@@ -28,6 +28,7 @@ def perform(
     on_step: Callable[[], object] = lambda: None,
     first: int = 0,
     watch: Watch | None = None,
+    autoencoder: Any = None,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, rows uint8 (n, columns, C, H, W)) a batch of at most batch_size drawn images at a time.
 
@@ -41,19 +42,32 @@ def perform(
         on_step: called after every step of every batch.
         first: the row to begin with.
         watch: sees the way of the first batch, as in Sampler.
+        autoencoder: of a denoiser of latents, on `device`: the inputs are encoded, as means, and all columns decoded.
 
     Raises:
         UserError: an image has NaN or infinite pixels.
     """
     whole = denoiser if task.width <= batch_size else InParts(denoiser, batch_size)
-    painter = Painter(whole, sampler, on_step, watch)
+    painter = Painter(whole, sampler, on_step, watch, None if autoencoder is None else tuple(x_0.shape[3:]))
     for indices in batches(task, len(x_0), batch_size, first):
         part = slice(indices[0], indices[-1] + 1)
-        channels, height, width = x_0.shape[2:]
+        x = to_float(x_0[part].to(device))
+        if autoencoder is not None:
+            x = _encoded(autoencoder, x)
+        channels, height, width = x.shape[2:]
         noise = ImageNoise(seed, indices, (channels, height, width), device)
-        labels = None if y is None else y[part].to(device)
-        yield indices, quantized(task.row(painter, to_float(x_0[part].to(device)), noise, labels))
+        rows = task.row(painter, x, noise, None if y is None else y[part].to(device))
+        if autoencoder is not None:
+            rows = autoencoder.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        yield indices, quantized(rows)
         painter = replace(painter, watch=None)
+
+
+def _encoded(autoencoder: Any, x: Tensor) -> Tensor:
+    """Return the latents (n, inputs, c, h, w) of images x (n, inputs, C, H, W), of which there may be none."""
+    if not x.shape[1]:
+        return x.new_empty(*x.shape[:2], *autoencoder.latent_shape)
+    return autoencoder.encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class InParts(nn.Module):

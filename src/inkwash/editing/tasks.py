@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from inkwash.editing.codecs import Codec, Inverting, Noise, Noising, Painter
@@ -86,7 +87,9 @@ class Inpaint(Task):
 
     def row(self, painter: Painter, x_0: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
         x_0 = x_0[:, 0]
-        unknown = self.mask(*x_0.shape[2:]).to(x_0.device)
+        unknown = self.mask(*(painter.size or x_0.shape[2:])).to(x_0.device)
+        if painter.size is not None:  # every latent that holds a hidden pixel
+            unknown = F.adaptive_max_pool2d(unknown[None].float(), x_0.shape[2:])[0] > 0
         repaint = RePaint(painter.sampler, x_0, unknown, self.resamples, self.jump_length)
         painted = painter(noise, _column(y, 0), repaint)
         return torch.stack([x_0, x_0.masked_fill(unknown, 0), painted], dim=1)

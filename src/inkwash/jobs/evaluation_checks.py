@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from inkwash.autoencoders.refusals import check_clip, check_likelihood
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.runs.averages import length_in, parts_of
@@ -22,6 +23,7 @@ def check_path(config: dict[str, Any]) -> dict[str, str]:
     trained = run.config
     schedule = build(trained["schedule"])
     if config["likelihood"] is not None:
+        check_likelihood(trained)
         if not (loss := build(trained["loss"])).posterior_mean:
             raise UserError(
                 f"likelihood: {type(loss).__name__} trains a network to name where the probability flow ends, not the "
@@ -31,7 +33,9 @@ def check_path(config: dict[str, Any]) -> dict[str, str]:
     refused: dict[str, str] = {}
     for cell in config["cells"]:
         try:
-            build(cell["sampler"]).check(schedule)
+            sampler = build(cell["sampler"])
+            sampler.check(schedule)
+            check_clip(sampler.clip, trained)
             if (length := length_in(cell["weights"])) is not None:
                 parts_of(run.snapshots, length)
         except UserError as error:

@@ -81,13 +81,14 @@ def from_run(
         size = at_a_time(size, guidance)
     size = config["batch_size"] or size
     denoiser = guide(run.denoiser, guidance) if guidance != 1 else run.denoiser
+    run.prepare(sampler, device)
     counter = Counter(denoiser)
 
     def batches() -> Batches:
         with autocast(precision, device):
             for index, images in generate(
-                denoiser.to(device), sampler, run.shape, indices, labels.of(indices), 1.0, cell["seed"],
-                size, device,
+                denoiser.to(device), sampler, run.network_shape, indices, labels.of(indices), 1.0, cell["seed"],
+                size, device, decode=run.decode,
             ):  # fmt: skip
                 yield index, images, labels.of(index)
 

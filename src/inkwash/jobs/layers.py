@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from inkwash.autoencoders.files import network_shape
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.reports.console import print_table
@@ -20,7 +21,7 @@ SIZES = (1, 8, 64)  # batches beside that of the configuration
 def show(directory: Path) -> None:
     """Print layers, operations and memory of the network of directory/config.yaml. Nothing is trained or written."""
     config = RunDirectory(directory).config
-    shape = tuple(config["data"]["shape"])
+    shape = network_shape(config)
     try:
         with torch.device("meta"):
             net: Any = build(config["model"])

@@ -41,7 +41,7 @@ def draw(directory: Path) -> None:
         data = build({**files.config["data"], "num_workers": 0})
         data.setup()
         if not all((folder / name).exists() for name in ("forward.png", "schedules.json")):
-            draw_inputs(files, build_module(files.config), data.train)
+            draw_inputs(files, build_module(files.config), data.train, load_run(directory).autoencoder)
     except UserError as error:
         log.info("without the forward process: %s", error)
     try:
@@ -56,13 +56,14 @@ def draw_samples(folder: Path, run: Run, data: ImageDataModule | None) -> None:
     device, samples = resolve_device("auto"), run.config["callbacks"].get("samples", {})
     sampler = build(few_steps(samples.get("sampler") or run.config["sampler"]))
     shown, frames = drawings.fitting(run.shape)
-    denoiser = run.denoiser.to(device)
-    way = Trajectory(denoiser.schedule, shown, frames // 2)
+    run.prepare(sampler, device)
+    denoiser = run.denoiser
+    way = Trajectory(denoiser.schedule, shown, frames // 2, run.decode)
     count = max(shown, 10)
     with autocast(run.precision(None, device), device):
         options: Any = {"seed": samples.get("seed", 0), "device": device, "watch": way}
         labels = labels_for(range(count), run.num_classes)
-        drawn = generate(denoiser, sampler, run.shape, range(count), labels, run.scale(None), **options)
+        drawn = generate(denoiser, sampler, run.network_shape, range(count), labels, run.scale(None), **options)
         images = torch.cat([batch.cpu() for _, batch in drawn])
     way.finish(images)
     drawings.save_way(folder / "reverse.png", way.schedule, way.times, way.x_t, way.x_0, run.step)

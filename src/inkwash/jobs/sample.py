@@ -45,11 +45,12 @@ def sample(directory: Path) -> None:
     size = config["batch_size"] or at_a_time(run.micro_batch, scale if issubclass(guide.func, ClassifierFree) else 1)
     x_0, y = choose_inputs(run, task, config["num_images"], config["label"], RunDirectory(config["run"]).classes)
     device = resolve_device(config["trainer"]["accelerator"])
+    run.prepare(sampler, device)
     precision = run.precision(config["trainer"]["precision"], device)
     results = SampleResults(directory, config, run, task)
     if results.done:
         print(f"going on: {results.done} of {len(x_0)} rows are there")
-    way = Trajectory(run.denoiser.schedule, config["trajectory"], FRAMES) if config["trajectory"] else None
+    way = Trajectory(run.denoiser.schedule, config["trajectory"], FRAMES, run.decode) if config["trajectory"] else None
     steps = len(task.spacing(sampler)(run.denoiser.schedule)) - 1
     steps *= len(batches(task, len(x_0), size, results.done))
     with (
@@ -58,7 +59,18 @@ def sample(directory: Path) -> None:
         progress_bar(total=steps, desc=f"drawing {(len(x_0) - results.done) * task.width} images", unit="steps") as bar,
     ):
         for indices, rows in perform(
-            task, denoiser.to(device), sampler, x_0, y, config["seed"], size, device, bar.update, results.done, way
+            task,
+            denoiser.to(device),
+            sampler,
+            x_0,
+            y,
+            config["seed"],
+            size,
+            device,
+            bar.update,
+            results.done,
+            way,
+            run.autoencoder,
         ):
             if way is not None and not way.finished:
                 results.add_way(way, rows.cpu())

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import lightning as L
 
+from inkwash.autoencoders.files import network_shape
 from inkwash.errors import UserError
 from inkwash.files import write_json
 from inkwash.reports.page import number
@@ -40,7 +41,7 @@ def describe(
     }
     flops = None
     if trainer.is_global_zero and not config["compile"]:
-        flops = forward_flops(cast(Any, module.denoiser.net), config["data"]["shape"])
+        flops = forward_flops(cast(Any, module.denoiser.net), network_shape(config))
     choices = record.get("choices", {})
     log.info("run          %s", trainer.default_root_dir)
     log.info(

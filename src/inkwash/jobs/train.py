@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from inkwash.autoencoders.files import network_shape
 from inkwash.config.instantiate import build
 from inkwash.data.module import ImageDataModule
 from inkwash.data.report import log_report, report_of
@@ -28,8 +29,9 @@ from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.open_loggers import open_loggers
 from inkwash.training import micro_batches, resume
-from inkwash.training.build import build_module
+from inkwash.training.build import build_autoencoder, build_module
 from inkwash.training.callbacks.begin_logging import BeginLogging
+from inkwash.training.callbacks.latents import Latents
 from inkwash.training.callbacks.own_values import OwnValues
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.stop_on_signal import StopOnSignal, Stopped
@@ -56,9 +58,10 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     """Build, plan, fit, summarise: the course of one rank."""
     started, config = time.perf_counter(), run.next_config
     seed_process(config["seed"], rank)
-    data, module = build(config["data"]), build_module(config)
-    shape, classes = tuple(config["data"]["shape"]), config["data"]["num_classes"]
-    check_network(module, shape, classes, f"model._target_={config['model']['_target_']}")
+    data, module = build_data(config), build_module(config)
+    check_network(
+        module, network_shape(config), config["data"]["num_classes"], f"model._target_={config['model']['_target_']}"
+    )
     loggers = open_loggers(config["logger"], run)
     plan = resume.plan(run, config, RankEnv.current().world_size)
     speed = _choose(config, module, plan)
@@ -66,7 +69,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
     stop = StopOnSignal()
-    trainer = _trainer(run, config, plan, speed.mode, stop)
+    trainer = _trainer(run, config, data, plan, speed.mode, stop)
     facts = describe(trainer, module, config, run.record)
     if speed.line:
         log.info("speed        %s", speed.line)
@@ -104,6 +107,18 @@ def tell_times(trainer: L.Trainer) -> None:
             log.info("%-12s %s", "" if number else "time", line)
         for path in sorted(Path(trainer.default_root_dir).glob("fit-profile*.txt")):
             log.info("profile      %s", path)
+
+
+def build_data(config: dict[str, Any]) -> Any:
+    """Return the data module of a configuration, with the autoencoder of a training on latents."""
+    data, autoencoder = build(config["data"]), build_autoencoder(config)
+    if autoencoder is not None:
+        if not isinstance(data, ImageDataModule):
+            raise UserError(
+                f"autoencoder= needs inkwash.data.module.ImageDataModule, which encodes: {type(data).__name__} does not"
+            )
+        data.autoencoder = autoencoder
+    return data
 
 
 def describe_data(run: RunDirectory, data: ImageDataModule) -> dict[str, Any]:
@@ -146,12 +161,15 @@ def _choose(config: dict[str, Any], module: DiffusionModule, plan: resume.Resume
 def _trainer(
     run: RunDirectory,
     config: dict[str, Any],
+    data: Any,
     plan: resume.ResumePlan,
     mode: ComputeMode,
     stop: StopOnSignal,
 ) -> L.Trainer:
     """Build the Trainer, with the configured callbacks between those that every training has."""
     callbacks = [build(node) for node in config["callbacks"].values()]
+    if config.get("autoencoder") is not None:
+        callbacks.insert(0, Latents(data.autoencoder))
     if config["trainer"]["accumulate_grad_batches"] == "auto":
         callbacks.append(micro_batches.MicroBatches(plan.micro_batches))
     return build(

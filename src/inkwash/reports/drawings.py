@@ -4,7 +4,7 @@ Made once at the start of a training, or at each grid of samples; the pages them
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +86,17 @@ def some_images(split: ImageSplit) -> Tensor:
     return split.__getitems__([i if together else i * len(split) // count for i in range(count)])[0]
 
 
-def draw_forward(path: Path, schedule: Schedule, images: Tensor) -> None:
-    """Draw q on images uint8 (n, C, H, W), the first of them shown: step by step, and in closed form.
+def draw_forward(path: Path, schedule: Schedule, images: Tensor, autoencoder: Any = None) -> None:
+    """Draw q on images uint8 (n, C, H, W), or their latents, the first shown: step by step, and in closed form.
 
     For both, the standard deviation of (x_t - alpha x_0) / sigma over all n is stored, which is 1 in theory. If a walk
     through all steps would take long, it goes in larger ones.
     """
-    x_0 = to_float(images)
-    shown, frames = fitting(x_0.shape)
+    x_0, decode = to_float(images), None
+    if autoencoder is not None:
+        device = autoencoder.mean.device
+        x_0, decode = autoencoder.encode(x_0.to(device)).cpu(), lambda z: autoencoder.decode(z.to(device)).cpu()
+    shown, frames = fitting(images.shape)
     times = _chain(schedule)
     times = times[:: -(-len(times) * x_0.numel() // WALKED)]
     kept = sorted({round(i) for i in torch.linspace(1, len(times) - 1, frames - 1).tolist()})
@@ -110,7 +113,7 @@ def draw_forward(path: Path, schedule: Schedule, images: Tensor) -> None:
     rows, stds = {}, {}
     for name, xs in (("step by step", walked), ("in closed form", drawn)):
         there = list(zip(xs, at, strict=True))
-        rows[name] = torch.stack([_shown(schedule, x[:shown], t) for x, t in there], dim=1)
+        rows[name] = torch.stack([_shown(schedule, x[:shown], t, decode) for x, t in there], dim=1)
         stds[name] = [_residual(schedule, x_0, x, t) for x, t in there if t]
     save_process(path, rows, [frame_of(schedule, t) for t in at], residual_std=stds, steps=len(times) - 1)
 
@@ -128,12 +131,12 @@ def _residual(schedule: Schedule, x_0: Tensor, x_t: Tensor, t: float) -> float:
     return float(((x_t - alpha.float() * x_0) / sigma.float()).std())
 
 
-def _shown(schedule: Schedule, x: Tensor, t: float) -> Tensor:
-    """Quantise x_t as if data had variance 1."""
-    if t == 0:
-        return to_uint8(x)
-    alpha, sigma = schedule(torch.tensor([t], dtype=torch.float64))
-    return to_uint8(x / (alpha**2 + sigma**2).sqrt().float())
+def _shown(schedule: Schedule, x: Tensor, t: float, decode: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Quantise x_t, or the image of it, as if data had variance 1."""
+    if t > 0:
+        alpha, sigma = schedule(torch.tensor([t], dtype=torch.float64))
+        x = x / (alpha**2 + sigma**2).sqrt().float()
+    return to_uint8(x if decode is None else decode(x))
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------

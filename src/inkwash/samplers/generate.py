@@ -17,6 +17,8 @@ def labels_for(indices: Sequence[int], num_classes: int | None) -> Tensor | None
     return None if num_classes is None else torch.tensor([i % num_classes for i in indices])
 
 
+Decode = Callable[[Tensor], Tensor]  # from latents to images
+
 LABEL_CHOICES = ("reference", "balanced")
 
 
@@ -85,17 +87,19 @@ def generate(
     device: torch.device | str = "cpu",
     on_step: Callable[[], object] = lambda: None,
     watch: Watch | None = None,
+    decode: Decode | None = None,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield (indices, images uint8 (n, C, H, W)) a batch at a time.
 
     Args:
         denoiser: on `device`.
-        shape: (C, H, W).
+        shape: (C, H, W) of what the denoiser draws.
         indices: of the images in the endless series that `seed` names; a rank takes its part of them.
         labels: (len(indices),) int64, or None.
         guidance: classifier-free guidance scale, 1 for none.
         on_step: called after every step of every batch, for progress bars.
         watch: sees the way of the first batch, as in Sampler.
+        decode: makes images of what the denoiser draws, if that is latents.
 
     Raises:
         UserError: an image has NaN or infinite pixels.
@@ -105,7 +109,8 @@ def generate(
         batch = indices[start : start + batch_size]
         y = None if labels is None else labels[start : start + batch_size].to(device)
         noise = ImageNoise(seed, batch, shape, device)
-        yield batch, quantized(sampler(denoiser, noise, y, on_step, watch if start == 0 else None))
+        drawn = sampler(denoiser, noise, y, on_step, watch if start == 0 else None)
+        yield batch, quantized(drawn if decode is None else decode(drawn))
 
 
 def quantized(images: Tensor) -> Tensor:

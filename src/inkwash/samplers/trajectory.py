@@ -1,5 +1,7 @@
 """Record the way of a few images from noise to data."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -8,8 +10,8 @@ from inkwash.process.schedules import Schedule
 
 
 def visible(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Quantise x_t (n, C, H, W) to uint8 as if data had variance 1: divided by sqrt(alpha^2 + sigma^2)."""
-    return to_uint8(x_t / (alpha**2 + sigma**2).sqrt().to(x_t))
+    """Scale x_t (n, C, H, W) to the range of data, as if that had variance 1: divided by sqrt(alpha^2 + sigma^2)."""
+    return x_t / (alpha**2 + sigma**2).sqrt().to(x_t)
 
 
 class Trajectory:
@@ -24,13 +26,21 @@ class Trajectory:
         schedule: the path, on that device.
         images: number of images; fewer if the batch has fewer.
         frames: number of estimates kept.
+        decode: makes images of latents; None for pixels.
 
     Attributes:
         finished: whether the last ones are the finished images.
     """
 
-    def __init__(self, schedule: Schedule, images: int = 6, frames: int = 12):
+    def __init__(
+        self,
+        schedule: Schedule,
+        images: int = 6,
+        frames: int = 12,
+        decode: Callable[[Tensor], Tensor] | None = None,
+    ):
         self.schedule, self.images, self.most = schedule, images, 2 * frames
+        self.decode = decode or (lambda x: x)
         self.finished = False
         self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
         self._seen, self._stride = 0, 1
@@ -57,7 +67,8 @@ class Trajectory:
         if not wanted:
             return
         alpha, sigma = self.schedule(t[:1])
-        self._kept.append((t[0], visible(x_t[: self.images], alpha, sigma), to_uint8(x_0[: self.images])))
+        shown = to_uint8(self.decode(visible(x_t[: self.images], alpha, sigma)))
+        self._kept.append((t[0], shown, to_uint8(self.decode(x_0[: self.images]))))
         if len(self._kept) == self.most:
             del self._kept[1::2]
             self._stride *= 2

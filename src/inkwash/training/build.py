@@ -5,12 +5,18 @@ from typing import Any
 
 import torch
 
+from inkwash.autoencoders.base import Autoencoder
 from inkwash.config.instantiate import OF_VALUES, build, first_line, plain_arguments
 from inkwash.data.augment import check_augment
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.random import seed_of
 from inkwash.training.module import DiffusionModule
+
+
+def build_autoencoder(config: dict[str, Any]) -> Autoencoder | None:
+    """Return the autoencoder of a configuration, not normalised yet; None for a network that sees pixels."""
+    return build(config["autoencoder"]) if config.get("autoencoder") else None
 
 
 def build_denoiser(config: dict[str, Any]) -> Denoiser:

@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from inkwash.autoencoders.files import network_shape
 from inkwash.errors import UserError
 from inkwash.random import Draws, generator
 from inkwash.training.buffers import restored
@@ -133,11 +134,10 @@ def fits(trainer: L.Trainer, module: Any, images: int, more: float = 1.25) -> bo
     It tries a quarter more images, so that other allocations and fragmentation do not end the training hours later.
     """
     images = math.ceil(more * images)
-    data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-    device = trainer.strategy.root_device
+    shape, device = network_shape(module.config), trainer.strategy.root_device
     module.to(device)
     try:
-        x_0 = torch.zeros(images, *data.shape, device=device)
+        x_0 = torch.zeros(images, *shape, device=device)
         y = None if module.num_classes is None else torch.zeros(images, dtype=torch.long, device=device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), restored(module.denoiser.net):
             draws = Draws([generator("memory")], device)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from inkwash.autoencoders.files import network_shape
 from inkwash.training.compute_mode import ComputeMode, simplest
 from inkwash.training.micro_batches import free, is_exhaustion
 from inkwash.training.mode_timing import Trial, agreed, measure
@@ -96,7 +97,7 @@ def choose(
     images = max(1, config["data"]["batch_size"] // (world_size * parts))
     with threads_as_they_were():
         try:
-            trial = Trial(module, tuple(config["data"]["shape"]), images, device)
+            trial = Trial(module, network_shape(config), images, device)
             choice = _fastest(trial, start, [threads, pairs], trainer["max_steps"] * parts)
             if choice.step_seconds is None or len(trial.x_0) < images or accumulate == "auto":
                 return replace(choice, step_seconds=None)

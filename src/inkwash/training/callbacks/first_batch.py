@@ -5,7 +5,9 @@ from typing import Any
 import lightning as L
 from torch import Tensor
 
+from inkwash.autoencoders.refusals import sees_pixels
 from inkwash.errors import UserError
+from inkwash.training.callbacks.generation import network_shape
 
 # In [-1, 1]: less than three of the 256 levels of grey.
 LEAST_SPREAD = 0.02
@@ -23,7 +25,22 @@ class FirstBatch(L.Callback):
         self._checked = True
         data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         parts = trainer.world_size * trainer.accumulate_grad_batches
-        check(batch[0], (data.batch_size // parts, *data.shape))
+        shape = (data.batch_size // parts, *network_shape(trainer))
+        if sees_pixels(pl_module.config):
+            check(batch[0], shape)
+        else:
+            check_latents(batch[0], shape)
+
+
+def check_latents(latents: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise UserError unless these are finite latents of a shape (B, c, h, w)."""
+    if latents.shape != shape:
+        raise UserError(
+            f"autoencoder.latent_shape={list(shape[1:])} and {shape[0]} images here, but the latents of the first "
+            f"batch are {list(latents.shape)}"
+        )
+    if not bool(latents.isfinite().all()):
+        raise UserError("autoencoder: the latents of the first batch are not finite: is it trained?")
 
 
 def check(images: Tensor, shape: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inkwash.guidance import at_a_time, scale_of
 from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import ClassLabels, generate, labels_for
+from inkwash.samplers.generate import ClassLabels, Decode, generate, labels_for
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
 
@@ -17,6 +17,18 @@ from inkwash.training.precision import autocast
 def image_shape(trainer: L.Trainer) -> tuple[int, int, int]:
     """Return the shape (C, H, W) of the training images."""
     return tuple(trainer.datamodule.shape)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def network_shape(trainer: L.Trainer) -> tuple[int, int, int]:
+    """Return the shape of what the network sees: of the training images, or of their latents."""
+    data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    return tuple(getattr(data, "network_shape", data.shape))  # a data module of the user's own has no latents
+
+
+def decoder(trainer: L.Trainer) -> Decode | None:
+    """Return what makes images of what the network draws; None for a network that draws images."""
+    autoencoder = getattr(trainer.datamodule, "autoencoder", None)  # pyright: ignore[reportAttributeAccessIssue]
+    return None if autoencoder is None else autoencoder.decode
 
 
 def scale_for(module: DiffusionModule, guidance: float | None) -> float:
@@ -79,12 +91,13 @@ def generate_local(
         yield from generate(
             denoiser,
             sampler,
-            image_shape(trainer),
+            network_shape(trainer),
             indices,
             labels_for(indices, module.num_classes) if labels is None else labels.of(indices),
             guidance=scale,
             seed=seed,
             batch_size=images_at_a_time(trainer, batch_size, scale),
             device=module.device,
+            decode=decoder(trainer),
             **options,
         )

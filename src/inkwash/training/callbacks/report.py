@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 
+from inkwash.autoencoders.base import Autoencoder
 from inkwash.errors import UserError
 from inkwash.files import write_json
 from inkwash.reports import drawings, schedule_curves
@@ -101,21 +102,22 @@ def _draw_inputs(trainer: L.Trainer, module: DiffusionModule) -> None:
     """Draw what does not change while a run trains: its images, forward process, schedule and configuration."""
     run = run_directory(trainer)
     data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-    draw_inputs(RunFiles(run), module, data.train)
+    draw_inputs(RunFiles(run), module, data.train, getattr(data, "autoencoder", None))
     from_defaults(RunFiles(run))
 
 
-def draw_inputs(files: RunFiles, module: Any, train: Any) -> None:
+def draw_inputs(files: RunFiles, module: Any, train: Any, autoencoder: Autoencoder | None = None) -> None:
     """Draw into report/ what a run has before its first step.
 
     Args:
         module: with the denoiser and the loss of the run.
         train: the training images.
+        autoencoder: of a run on latents.
     """
     folder, config = files.run.report_folder, files.config
     folder.mkdir(exist_ok=True)
     schedule = copy.deepcopy(module.denoiser.schedule).cpu()
-    drawings.draw_forward(folder / "forward.png", schedule, drawings.some_images(train))
+    drawings.draw_forward(folder / "forward.png", schedule, drawings.some_images(train), autoencoder)
     if module.num_classes is not None:
         drawings.draw_classes(folder / "real.png", train, module.num_classes)
     write_json(folder / "schedules.json", schedule_numbers(files, module, schedule, config))

@@ -16,7 +16,7 @@ from inkwash.samplers.base import Sampler, Watch
 from inkwash.samplers.generate import labels_for
 from inkwash.samplers.trajectory import Trajectory
 from inkwash.tracking.pictures import send_picture, send_samples
-from inkwash.training.callbacks.generation import generate_local, image_shape, scale_for
+from inkwash.training.callbacks.generation import decoder, generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -99,7 +99,7 @@ class SampleGrid(Periodic):
         early, way = self._early(trainer), None
         if trainer.is_global_zero and not early:
             shown, frames = fitting(image_shape(trainer))
-            way = Trajectory(module.denoiser.schedule, shown, frames // 2)
+            way = Trajectory(module.denoiser.schedule, shown, frames // 2, decoder(trainer))
         images = self._generate(trainer, module, min(self.num_images, self.columns) if early else self.num_images, way)
         if not trainer.is_global_zero:
             return

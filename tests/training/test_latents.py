@@ -1,0 +1,150 @@
+"""Training on latents: an autoencoder that is the identity changes nothing, one of diffusers goes the whole way."""
+
+import pytest
+import torch
+
+from inkwash.autoencoders.base import latent_noise
+from inkwash.autoencoders.refusals import check_clip, check_likelihood, check_training
+from inkwash.data.digits import Digits
+from inkwash.data.module import ImageDataModule
+from inkwash.errors import UserError
+from inkwash.images import to_float, to_uint8
+from inkwash.process.spacing import Trailing
+from inkwash.run import load_run
+from inkwash.samplers.base import ImageNoise
+from inkwash.samplers.ddim import DDIM
+from support.autoencoders import blocks, save_kl
+from support.run_diff import differences, records, rows
+from support.runs import WITH_PAGE
+from support.training import NO_METRIC, PAGE, checkpoint
+
+NO_CLIP, QUICK = "sampler.clip=null", "extractor=pyramid"
+HEUN = "callbacks.samples.sampler={_target_: inkwash.samplers.heun.Heun, spacing: ${spacing}, clip: 1}"
+PIXELS = ("data.flip=true", QUICK)
+
+
+def test_the_identity_trains_draws_and_measures_as_pixels_do(fit_run):
+    """Every bit of weights, optimizer, averages, sums, grids and metrics, with mirror images."""
+    pixels, _, _ = fit_run("pixels", *PIXELS)
+    same, _, _ = fit_run("same", *PIXELS, "autoencoder=none")
+    one, other = (
+        {k: v for k, v in checkpoint(run).items() if k not in ("config", "latents")} for run in (pixels, same)
+    )
+    assert differences(one, other) == []
+    assert rows(pixels) == rows(same)
+    assert records(pixels) == records(same)
+    grids = sorted(pixels.glob("samples/*.png"))
+    assert grids
+    assert all(grid.read_bytes() == (same / "samples" / grid.name).read_bytes() for grid in grids)
+    assert torch.equal(load_run(pixels).sample(4), load_run(same).sample(4))
+
+
+@pytest.fixture(scope="module")
+def kl(tmp_path_factory):
+    pytest.importorskip("diffusers")
+    folder = tmp_path_factory.mktemp("kl")
+    save_kl(folder)
+    return "autoencoder=kl", f"autoencoder.path={folder}", NO_CLIP
+
+
+@pytest.mark.slow
+def test_a_run_on_latents(fit_run, kl, tmp_path):
+    """Grids, metrics and the page are of images; its checkpoint has what decoding needs; a resume changes no bit."""
+    options = (*kl, QUICK, "learning_rate.total_steps=4", "model.dropout=0.2")
+    whole, _, _ = fit_run("whole", *options, WITH_PAGE)
+    assert [name for name in PAGE if not (whole / name).is_file()] == []
+    assert "cannot be written" not in (whole / "train.log").read_text()
+    fit_run("parts", *options, WITH_PAGE, "trainer.max_steps=2")
+    parts, _, _ = fit_run("parts", *options, WITH_PAGE)
+    assert [at for at in differences(checkpoint(whole), checkpoint(parts)) if "BestCheckpoint" not in at] == []
+    assert records(whole) == records(parts)[-len(records(whole)) :]
+    run = load_run(whole)
+    assert (run.shape, run.network_shape) == ((1, 8, 8), (2, 4, 4))
+    images, sampler = run.sample(3, sampler=DDIM(Trailing(3), clip=None), guidance=1.0), DDIM(Trailing(3), clip=None)
+    z = sampler(run.denoiser, ImageNoise(0, range(3), (2, 4, 4)), torch.arange(3))
+    assert run.autoencoder is not None
+    assert torch.equal(images, to_uint8(run.autoencoder.decode(z)))
+    assert run.trajectory(2, sampler=sampler).x_t[0].shape == (2, 1, 8, 8)
+    with pytest.raises(UserError, match=r"sampler.clip=null"):
+        run.sample(3, sampler=DDIM(Trailing(3)))
+
+
+@pytest.mark.slow
+def test_another_autoencoder_is_refused(fit_run, kl, tmp_path):
+    fit_run("run", *kl, NO_METRIC)
+    save_kl(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match="not the one that the run was trained with"):
+        fit_run("run", *kl, f"autoencoder.path={tmp_path / 'other'}", NO_METRIC, "trainer.max_steps=6")
+
+
+class Trained:
+    """The trainer of a data module that begins at a step."""
+
+    world_size, global_rank, accumulate_grad_batches, overfit_batches, num_nodes = 1, 0, 1, 0, 1
+
+    def __init__(self, step: int):
+        self.global_step = step
+        self.strategy = type("Strategy", (), {"root_device": torch.device("cpu")})
+
+
+def seen(batch_size, steps, flip, workers=0):
+    """Return pairs of pixels and latents of the images that a training sees."""
+    data = ImageDataModule(Digits(450, 0), [1, 8, 8], 10, batch_size, flip=flip, num_workers=workers, seed=3)
+    data.autoencoder = blocks([1, 8, 8])
+    data.autoencoder.measured = True
+    data.trainer = Trained(steps.start)  # pyright: ignore[reportAttributeAccessIssue]
+    found = []
+    for _, batch in zip(steps, data.train_dataloader(), strict=False):
+        latents, _ = data.on_after_batch_transfer(tuple(batch), 0)
+        found += [(x, z) for x, z in zip(batch[0], latents, strict=True)]
+    return found
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_latents_depend_on_seed_epoch_and_image(flip):
+    """Neither on the batch size nor on where the training begins; in the next epoch they are drawn anew."""
+    N = 1347 * (2 if flip else 1)
+    one, other = seen(50, range(40, 60), flip), seen(100, range(20, 30), flip)
+    assert all(torch.equal(a, b) and torch.equal(y, z) for (a, y), (b, z) in zip(one, other, strict=True))
+    ae = blocks([1, 8, 8])
+    assert all(((z - ae.encode(to_float(x)[None])[0]).abs() < 0.6).all() for x, z in one), (
+        "the latents are of these images, mirrored ones among them"
+    )
+    first = {x.numpy().tobytes(): z for x, z in seen(N, range(1), flip)}
+    second = {x.numpy().tobytes(): z for x, z in seen(N, range(1, 2), flip)}
+    assert first.keys() == second.keys()
+    assert not any(torch.equal(first[x], second[x]) for x in first)
+
+
+def test_the_noise_is_standard_normal_per_image():
+    noise = latent_noise((4, 4, 4), 0, "train", 0, range(200))
+    assert abs(float(torch.corrcoef(noise.flatten(1))[0, 1])) < 0.5
+    assert abs(float(noise.std()) - 1) < 0.02
+
+
+def test_readers_give_the_same_latents():
+    one, other = seen(64, range(3), True), seen(64, range(3), True, workers=1)
+    assert all(torch.equal(a, b) and torch.equal(y, z) for (a, y), (b, z) in zip(one, other, strict=True))
+
+
+BLOCKS = "autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4,4]}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ((), "sampler.clip bounds"),
+        ((NO_CLIP, HEUN), "sampler.clip bounds"),
+        ((NO_CLIP, "augment=edm", "model=ddpmpp_small"), "augment changes pixels"),
+        ((NO_CLIP, "loss=vlb"), "loss=vlb is the bound on the bits of pixels"),
+    ],
+)
+def test_what_makes_no_sense_on_latents(overrides, reason, compose_config):
+    config = compose_config(BLOCKS, *overrides)
+    with pytest.raises(UserError, match=reason):
+        check_training(config)
+    check_training({**config, "autoencoder": None})
+    check_training({**config, "autoencoder": {"_target_": "inkwash.autoencoders.base.Identity"}})
+    with pytest.raises(UserError, match="bits of pixels"):
+        check_likelihood(config)
+    check_clip(None, config)
