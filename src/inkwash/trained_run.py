@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from inkwash.autoencoders.base import Autoencoder
-from inkwash.autoencoders.files import network_shape
 from inkwash.autoencoders.refusals import check_clip
 from inkwash.config.instantiate import build
+from inkwash.config.shapes import network_shape
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.guidance import at_a_time, scale_of
@@ -206,7 +206,16 @@ class Run:
         return torch.cat([images.cpu() for _, images in batches])
 
     def prepare(self, sampler: Sampler, device: torch.device) -> None:
-        """Move denoiser and autoencoder to a device. Raises UserError for a sampler that clips latents like pixels."""
+        """Move denoiser and autoencoder to a device.
+
+        Raises:
+            UserError: the sampler clips latents like pixels, or the run is that of an autoencoder.
+        """
+        if getattr(self.denoiser.net, "reconstructs", False):
+            raise UserError(
+                "this run is an autoencoder, which draws nothing by itself: train a network on its latents with "
+                "autoencoder=kl autoencoder.path=RUN"
+            )
         check_clip(sampler.clip, self.config)
         self.denoiser.to(device)
         if self.autoencoder is not None:

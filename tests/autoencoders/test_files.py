@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from inkwash.autoencoders.files import find_files, network_shape, shape_of_latents
+from inkwash.autoencoders.files import find_files, shape_of_latents
+from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 
 

@@ -165,7 +165,9 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
     classes = compose_config(f"experiment={experiment}", *more)["data"]["num_classes"]
     source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
     steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", *more)
-    narrow = "model.width=24" if experiment in ("jit", "meanflow_digits") else "model.channels=16"
+    narrow = {
+        "jit": "model.width=24", "meanflow_digits": "model.width=24", "autoencoder": "model.channels=[8,16]",
+    }.get(experiment, "model.channels=16")  # fmt: skip
     directory, trainer, module = fit_run(
         experiment, f"experiment={experiment}", *source, *steps, narrow, "extractor=classifier"
     )

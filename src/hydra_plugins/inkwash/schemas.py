@@ -2,11 +2,11 @@
 
 from omegaconf import OmegaConf
 
-from inkwash.autoencoders.files import resolve_latent_shape, resolve_network_shape
-from inkwash.config import schema
+from inkwash.autoencoders.files import resolve_latent_shape
+from inkwash.config import schema, shapes
 from inkwash.sweeps.plan import sweep_name
 
 schema.register()
+shapes.register()
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
-OmegaConf.register_new_resolver("network_shape", resolve_network_shape, replace=True)
 OmegaConf.register_new_resolver("latent_shape", resolve_latent_shape, replace=True)

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +98,6 @@ def shape_of_latents(path: str, image_shape: Sequence[int]) -> list[int]:
             f"and width must be multiples of {factor}"
         )
     return [channels, height // factor, width // factor]
-
-
-def network_shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return the shape of what the network of a resolved configuration sees: of the latents, or of the images."""
-    node = config.get("autoencoder")
-    shape = config["data"]["shape"] if node is None else node["latent_shape"]
-    return (shape[0], shape[1], shape[2])
-
-
-def resolve_network_shape(axis: int | None = None, *, _root_: Any) -> Any:
-    """Resolve ${network_shape:} to that shape, ${network_shape:2} to its width."""
-    node = _root_.get("autoencoder")
-    shape = _root_["data"]["shape"] if node is None else node["latent_shape"]
-    return shape if axis is None else shape[axis]
 
 
 def resolve_latent_shape(path: str, image_shape: Any) -> Any:

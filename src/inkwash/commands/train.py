@@ -79,8 +79,15 @@ def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
     run.accept_next_config()
     run.write_status("pruned" if was_pruned(run) else "finished")
     if not multirun:
-        print(f"{run}    next: make sample run={run} num_images=64")
+        print(f"{run}    next: {_next(run)}")
     return next(iter(run.summary["metrics"].values()), {"value": FAILED})["value"]
+
+
+def _next(run: RunDirectory) -> str:
+    """Return the command that uses a finished run."""
+    if run.config.get("autoencoder") is None and run.autoencoder.is_dir():  # experiment=autoencoder
+        return f"make train autoencoder=kl autoencoder.path={run} sampler.clip=null"
+    return f"make sample run={run} num_images=64"
 
 
 def _refused(error: Exception, env: RankEnv | None) -> float:

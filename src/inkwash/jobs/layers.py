@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from inkwash.autoencoders.files import network_shape
 from inkwash.config.instantiate import build
+from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.reports.console import print_table
 from inkwash.runs.directory import RunDirectory

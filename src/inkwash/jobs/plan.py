@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inkwash.config.instantiate import build
+from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.jobs.layers import PASSES, megabytes, state_per_weight, tell_memory
 from inkwash.jobs.summary import duration
@@ -35,7 +36,7 @@ def show(directory: Path) -> None:
     """
     config = RunDirectory(directory).config
     asked = config.pop("plan")
-    shape, batch, steps = tuple(config["data"]["shape"]), config["data"]["batch_size"], config["trainer"]["max_steps"]
+    shape, batch, steps = network_shape(config), config["data"]["batch_size"], config["trainer"]["max_steps"]
     with torch.device("meta"):
         shadow: Any = build(config["model"])
     if not (flops := forward_flops(shadow, shape)):
@@ -65,7 +66,7 @@ def measured(config: dict[str, Any]) -> tuple[float, float, Any]:
     mode = choose(config, module, device, 1).mode
     parts = config["trainer"]["accumulate_grad_batches"]
     images = config["data"]["batch_size"] // (parts if isinstance(parts, int) else 1)
-    trial = Trial(module, tuple(config["data"]["shape"]), images, device)
+    trial = Trial(module, network_shape(config), images, device)
     trial.seconds(mode)  # prepares the kernels
     passing = config["data"]["batch_size"] / images * statistics.median(trial.seconds(mode) for _ in range(ROUNDS))
     network = trial.denoiser.net

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import lightning as L
 
-from inkwash.autoencoders.files import network_shape
+from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.files import write_json
 from inkwash.reports.page import number

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from inkwash.autoencoders.files import network_shape
 from inkwash.config.instantiate import build
+from inkwash.config.shapes import network_shape
 from inkwash.data.module import ImageDataModule
 from inkwash.data.report import log_report, report_of
 from inkwash.errors import UserError, no_room

@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from inkwash.config import shapes
 from inkwash.config.instantiate import build
 from inkwash.config.paths import config_dir
 from inkwash.errors import UserError
@@ -50,12 +51,14 @@ def curves(
 
 def others(own: str, config: dict[str, Any]) -> dict[str, Any]:
     """Return the path of each schedule of conf/schedule but the run's own; one that cannot be made here is left out."""
+    shapes.register()  # in a rank Hydra has not
     found = {}
     for file in sorted(Path(config_dir(), "schedule").glob("*.yaml")):
         if file.stem != own:
             with contextlib.suppress(UserError), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                node = OmegaConf.create({"data": config["data"], "schedule": OmegaConf.load(file)}).schedule
+                whole = {key: config.get(key) for key in ("data", "autoencoder")}
+                node = OmegaConf.create({**whole, "schedule": OmegaConf.load(file)}).schedule
                 found[file.stem] = path_of(build(OmegaConf.to_container(node, resolve=True)))
     return found
 

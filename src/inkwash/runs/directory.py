@@ -42,6 +42,7 @@ class RunDirectory:
         self.metrics_jsonl = self.path / "metrics.jsonl"
         self.samples = self.path / "samples"
         self.snapshots = self.path / "snapshots"
+        self.autoencoder = self.path / "autoencoder"
         self.evaluations = self.path / "evaluations"
         self.report_path = self.path / "report.html"
         self.report_folder = self.path / "report"

@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from inkwash.autoencoders.files import network_shape
+from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.random import Draws, generator
 from inkwash.training.buffers import restored

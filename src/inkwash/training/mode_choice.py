@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from inkwash.autoencoders.files import network_shape
+from inkwash.config.shapes import network_shape
 from inkwash.training.compute_mode import ComputeMode, simplest
 from inkwash.training.micro_batches import free, is_exhaustion
 from inkwash.training.mode_timing import Trial, agreed, measure

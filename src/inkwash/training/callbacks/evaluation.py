@@ -3,12 +3,14 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import lightning as L
+from torch import Tensor
 
+from inkwash.autoencoders.refusals import sees_pixels
 from inkwash.errors import UserError
 from inkwash.metrics.base import Measure
 from inkwash.metrics.extractors.auto import AutoFeatures
@@ -18,13 +20,14 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
-from inkwash.training.callbacks.generation import generate_local, scale_for
+from inkwash.training.callbacks.generation import generate_local, reconstructed, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
+RECONSTRUCTED = "_of_reconstructions"  # the end of the name of a distance of real images, encoded and decoded
 
 
 class Evaluation(Periodic):
@@ -103,13 +106,16 @@ class Evaluation(Periodic):
             device=pl_module.device,
         )  # fmt: skip
         self.meaningful = bool(self.suite.names)
-        real = data.train if self.reference == "train" else data.heldout
         self.drawn = labels_to_measure(
-            self.labels, real.labels, self.num_images, pl_module.num_classes, "callbacks.evaluation.labels"
+            self.labels,
+            self.real(trainer).labels,
+            self.num_images,
+            pl_module.num_classes,
+            "callbacks.evaluation.labels",
         )
         directions = self.suite.directions.items()
         pl_module.lower_is_better |= {self._named(name, w): lower for w in self.weights for name, lower in directions}
-        context = self._context(data)
+        context = {**self._context(data), **self._of_reconstructions(trainer, pl_module)}
         self.suite.to("cpu")
         if context:
             log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
@@ -134,10 +140,7 @@ class Evaluation(Periodic):
         self.suite.to(module.device)
         for weights in self.weights:
             self.suite.reset()
-            for indices, images in generate_local(
-                trainer, module, self.num_images, self.sampler, self.guidance, self.seed, weights,
-                batch_size=self.batch_size, labels=self.drawn,
-            ):  # fmt: skip
+            for indices, images in self.images(trainer, module, weights):
                 self.suite.update(indices, images, self.drawn.of(indices))
             scores |= {self._named(name, weights): value for name, value in self.suite.compute().items()}
             if trainer.is_global_zero:
@@ -149,6 +152,28 @@ class Evaluation(Periodic):
         seconds = time.perf_counter() - start
         module.measuring_seconds += seconds
         log_metrics(trainer, {"metrics/seconds": seconds})
+
+    def images(
+        self, trainer: L.Trainer, module: DiffusionModule, weights: str
+    ) -> Iterator[tuple[Sequence[int], Tensor]]:
+        """Yield (indices, uint8 images (n, C, H, W)) of this rank's part of what is measured."""
+        return generate_local(
+            trainer, module, self.num_images, self.sampler, self.guidance, self.seed, weights,
+            batch_size=self.batch_size, labels=self.drawn,
+        )  # fmt: skip
+
+    def how(self, module: DiffusionModule) -> dict[str, Any]:
+        """Return what the record of a value says of how its images were made."""
+        return {
+            "sampler": type(self.sampler).__name__,
+            "steps": len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
+            "guidance": scale_for(module, self.guidance),
+        }
+
+    def real(self, trainer: L.Trainer) -> Any:
+        """Return the images of the reference split."""
+        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        return data.train if self.reference == "train" else data.heldout
 
     def _named(self, name: str, weights: str) -> str:
         return name if weights == self.weights[0] else f"{name}_{weights}"
@@ -165,15 +190,32 @@ class Evaluation(Periodic):
             context[f"{extractor.name}_heldout_accuracy"] = extractor.heldout_accuracy
         return context
 
+    def _of_reconstructions(self, trainer: L.Trainer, module: DiffusionModule) -> dict[str, float]:
+        """Return what a run on latents can reach at best: the main metric of real images, encoded and decoded."""
+        autoencoder = getattr(trainer.datamodule, "autoencoder", None)  # pyright: ignore[reportAttributeAccessIssue]
+        split = self.real(trainer)
+        if autoencoder is None or sees_pixels(module.config) or not self.meaningful or not len(split):
+            return {}
+        if trainer.global_step:  # it was logged when the run began
+            return {}
+        indices, size = range(trainer.global_rank, self.num_images, trainer.world_size), autoencoder.batch_size
+        self.suite.reset()
+        self.suite.to(module.device)
+        found = reconstructed(lambda x: autoencoder.decode(autoencoder.encode(x)), split, indices, size, module.device)
+        for batch, images in found:
+            self.suite.update(batch, images, self.drawn.of(batch))
+        values = self.suite.compute()
+        self.suite.reset()
+        first = next(iter(values))
+        return {f"{first}{RECONSTRUCTED}": values[first]}
+
     def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""
         run = run_directory(trainer)
         record = run.record
         records = self.suite.records(
             weights=weights,
-            sampler=type(self.sampler).__name__,
-            steps=len(self.sampler.spacing(module.ema_denoiser.schedule)) - 1,
-            guidance=scale_for(module, self.guidance),
+            **self.how(module),
             seed=self.seed,
             labels=self.drawn.choice,
             commit=f"{record.get('commit')}-dirty" if record.get("dirty") else record.get("commit"),

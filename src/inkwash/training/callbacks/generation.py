@@ -1,15 +1,17 @@
 """Generate images during training, a part of them on each rank."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor, nn
 
 from inkwash.guidance import at_a_time, scale_of
+from inkwash.images import to_float
 from inkwash.samplers.base import Sampler
-from inkwash.samplers.generate import ClassLabels, Decode, generate, labels_for
+from inkwash.samplers.generate import ClassLabels, Decode, generate, labels_for, quantized
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
 
@@ -61,6 +63,21 @@ def evaluating(denoiser: nn.Module) -> Iterator[None]:
     finally:
         if training:
             denoiser.train()
+
+
+def reconstructed(
+    reconstruct: Callable[[Tensor], Tensor], split: Any, indices: Sequence[int], size: int, device: torch.device
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Yield (indices, uint8 images (n, C, H, W)) of what an autoencoder makes of images i mod N of a split.
+
+    Args:
+        reconstruct: maps images (n, C, H, W) in [-1, 1] to reconstructions.
+        size: images at a time.
+    """
+    for start in range(0, len(indices), size):
+        batch = indices[start : start + size]
+        images, _ = split.__getitems__([i % len(split) for i in batch])
+        yield batch, quantized(reconstruct(to_float(images.to(device))))
 
 
 def generate_local(
