@@ -23,7 +23,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)-bench
-RUNS   := train sweep resume summary plan sample evaluate average data runs compare report export import dashboard sync clean-runs
+RUNS   := train sweep resume summary plan sample evaluate average data encode runs compare report export import dashboard sync \
+          clean-runs
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -94,6 +95,9 @@ average: $(STAMP) ## measure averages of a run's weights: make average run=runs/
 
 data: $(STAMP) ## describe a data set, with a grid of its images: make data data=folder data.path=PATH
 	@$(PY) -m inkwash data $(HYDRA) $(value ARGS)
+
+encode: $(STAMP) ## encode images to latents once, to train on them: make encode autoencoder.path=RUN out=PATH
+	@$(PY) -m inkwash encode $(HYDRA) $(value ARGS)
 
 runs: $(STAMP) ## list runs, the newest first: make runs state=failed (sweep=NAME: the jobs of a sweep)
 	@$(PY) -m inkwash runs $(HYDRA) $(value ARGS)

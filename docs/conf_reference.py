@@ -18,8 +18,8 @@ LINE = re.compile(r"(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>[^#\s][^#]*?))?
 TRAILING = re.compile(r" +# ?(?P<comment>.*)$")
 ARGUMENT = re.compile(r"^(?P<names>\w+(?:, \w+)*): (?P<text>.*)$")
 COMMANDS = (
-    "train", "sample", "evaluate", "data", "runs", "compare", "report", "export", "import", "dashboard", "sync",
-    "clean-runs",
+    "train", "sample", "evaluate", "data", "encode", "runs", "compare", "report", "export", "import", "dashboard",
+    "sync", "clean-runs",
 )  # fmt: skip
 HIDDEN = ("defaults", "hydra")
 

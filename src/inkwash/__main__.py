@@ -21,6 +21,11 @@ COMMANDS = {
     "evaluate": ("evaluate", "measure a run, or other images", "inkwash evaluate run=NAME spacing.steps=10,50"),
     "average": ("average", "measure averages of weights", "inkwash average run=NAME length=0.05,0.1,0.2"),
     "data": ("data", "describe a data set", "inkwash data data=folder data.path=PATH"),
+    "encode": (
+        "encode",
+        "encode images to latents, once",
+        "inkwash encode autoencoder.path=RUN out=PATH",
+    ),
     "export": ("export", "write a run for other programs", "inkwash export run=NAME out=PATH"),
     "import": ("import_pipeline", "make a run of a diffusers pipeline", "inkwash import folder=PATH run=NAME"),
     "runs": ("runs", "list runs", "inkwash runs state=failed"),
@@ -35,7 +40,7 @@ COMMANDS = {
 LIKE = {"sweep": "train", "resume": "train", "summary": "train", "plan": "train", "average": "evaluate"}
 
 # Commands that start the processes of a job, by what Windows does not have: signals, locks and groups of processes.
-OF_UNIX = ("data", "train", "sweep", "resume", "summary", "plan", "sample", "evaluate", "average", "report")
+OF_UNIX = ("data", "encode", "train", "sweep", "resume", "summary", "plan", "sample", "evaluate", "average", "report")
 
 
 def usage() -> str:

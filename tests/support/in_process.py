@@ -21,24 +21,28 @@ from hydra.types import RunMode
 
 from inkwash.__main__ import COMMANDS
 from inkwash.commands import data as data_command
+from inkwash.commands import encode as encode_command
 from inkwash.commands import evaluate as evaluate_command
 from inkwash.commands import report as report_command
 from inkwash.commands import sample as sample_command
 from inkwash.commands import summary as summary_command
 from inkwash.commands import train as train_command
 from inkwash.errors import user_error
-from inkwash.jobs import data, evaluate, layers, plan, report, sample, train
+from inkwash.jobs import data, encode, evaluate, layers, plan, report, sample, train
 
 JOBS: dict[str, Callable[[Path], Any]] = {
     "inkwash.jobs.train:train": train.train,
     "inkwash.jobs.sample:sample": sample.sample,
     "inkwash.jobs.data:describe": data.describe,
+    "inkwash.jobs.encode:encode": encode.encode,
     "inkwash.jobs.evaluate:evaluate": evaluate.evaluate,
     "inkwash.jobs.report:draw": report.draw,
     "inkwash.jobs.layers:show": layers.show,
     "inkwash.jobs.plan:show": plan.show,
 }
-STARTING = (train_command, sample_command, evaluate_command, data_command, report_command, summary_command)
+STARTING = (
+    train_command, sample_command, evaluate_command, data_command, encode_command, report_command, summary_command,
+)  # fmt: skip
 
 
 @dataclass

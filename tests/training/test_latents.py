@@ -1,11 +1,16 @@
 """Training on latents: an autoencoder that is the identity changes nothing, one of diffusers goes the whole way."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from inkwash.autoencoders import cache
 from inkwash.autoencoders.base import latent_noise
 from inkwash.autoencoders.refusals import check_clip, check_likelihood, check_training
 from inkwash.data.digits import Digits
+from inkwash.data.images import Flipped
 from inkwash.data.module import ImageDataModule
 from inkwash.errors import UserError
 from inkwash.images import to_float, to_uint8
@@ -15,7 +20,7 @@ from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
 from support.autoencoders import blocks, save_kl
 from support.run_diff import differences, records, rows
-from support.runs import WITH_PAGE
+from support.runs import WITH_PAGE, environment, quick
 from support.training import NO_METRIC, PAGE, checkpoint
 
 NO_CLIP, QUICK = "sampler.clip=null", "extractor=pyramid"
@@ -87,11 +92,11 @@ class Trained:
         self.strategy = type("Strategy", (), {"root_device": torch.device("cpu")})
 
 
-def seen(batch_size, steps, flip, workers=0):
+def seen(batch_size, steps, flip, workers=0, cached=None):
     """Return pairs of pixels and latents of the images that a training sees."""
     data = ImageDataModule(Digits(450, 0), [1, 8, 8], 10, batch_size, flip=flip, num_workers=workers, seed=3)
     data.autoencoder = blocks([1, 8, 8])
-    data.autoencoder.measured = True
+    data.autoencoder.cache = cached
     data.trainer = Trained(steps.start)  # pyright: ignore[reportAttributeAccessIssue]
     found = []
     for _, batch in zip(steps, data.train_dataloader(), strict=False):
@@ -148,3 +153,45 @@ def test_what_makes_no_sense_on_latents(overrides, reason, compose_config):
     with pytest.raises(UserError, match="bits of pixels"):
         check_likelihood(config)
     check_clip(None, config)
+
+
+def test_cached_moments_give_the_same_latents_to_rounding(tmp_path):
+    data = ImageDataModule(Digits(450, 0), [1, 8, 8], 10, 64, flip=True, seed=3)
+    ae, images = blocks([1, 8, 8]), Flipped(data.train)
+    meta = cache.identity(data.train.fingerprint, len(images), True, ae)
+    cache.begin(tmp_path / "out", meta)
+    cache.fill(tmp_path / "out", meta, images, ae, 0, 1)
+    cache.finish(tmp_path / "out")
+    for workers in (0, 1):
+        fresh = [z for _, z in seen(64, range(2), True, workers)]
+        cached = [z for _, z in seen(64, range(2), True, workers, str(tmp_path / "out"))]
+        assert all((a - b).abs().max() < 4e-3 for a, b in zip(fresh, cached, strict=True))
+
+
+def command(*words, cwd):
+    words = (sys.executable, "-m", "inkwash", *words)
+    ended = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=200, env=environment())
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.slow
+def test_encode_and_train(kl, tmp_path):
+    """Both commands on one and on two ranks: the same cache bit by bit, the same weights to rounding."""
+    autoencoder = (*kl[:2], "data.flip=true")
+    for out, devices in (("one", 1), ("two", 2)):
+        trainer = ("trainer.accelerator=cpu", f"trainer.devices={devices}")
+        assert command("encode", *autoencoder, f"out={out}", *trainer, cwd=tmp_path) == (0, "")
+    first, second = ((tmp_path / name / "moments").read_bytes() for name in ("one", "two"))
+    assert first == second
+    assert len(first) == 2 * 2 * 1347 * 4 * 4 * 4
+    code, said = command("encode", "autoencoder=none", "out=one", "trainer.accelerator=cpu", cwd=tmp_path)
+    assert code == 1
+    assert "out=one holds latents of another autoencoder" in said.replace(f"{tmp_path}/", "")
+    options = (*autoencoder, NO_CLIP, "autoencoder.cache=one", *quick(), NO_METRIC, "schedule=linear")
+    for run, trainer in (("alone", "trainer=cpu"), ("pair", "trainer=ddp_cpu")):
+        code, said = command("train", *options, f"run={run}", trainer, cwd=tmp_path)
+        assert code == 0, said
+    alone, pair = (checkpoint(tmp_path / "runs" / run) for run in ("alone", "pair"))
+    assert alone["latents"] == pair["latents"]
+    for name, value in alone["state_dict"].items():
+        assert torch.allclose(value, pair["state_dict"][name], atol=1e-4), name

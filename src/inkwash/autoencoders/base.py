@@ -23,6 +23,7 @@ class Autoencoder(nn.Module, ABC):
         std: deviation of a normalised latent, in each channel: what the schedule and the prediction take for that of
             the data, 1 for most, 0.5 for schedule=edm.
         batch_size: images encoded or decoded at a time, at most.
+        cache: a folder of `inkwash encode` with the moments of the training images; None to encode while training.
 
     Attributes:
         draws: whether moments have a log variance, and a latent is drawn.
@@ -34,14 +35,14 @@ class Autoencoder(nn.Module, ABC):
     draws = False
     bounded = False
 
-    def __init__(self, latent_shape: Sequence[int], std: float = 1.0, batch_size: int = 32):
+    def __init__(self, latent_shape: Sequence[int], std: float = 1.0, batch_size: int = 32, cache: str | None = None):
         super().__init__()
         if not std > 0:
             raise UserError(f"autoencoder.std={std} must be positive")
         if batch_size < 1:
             raise UserError(f"autoencoder.batch_size={batch_size} must be at least 1")
         self.latent_shape = (latent_shape[0], latent_shape[1], latent_shape[2])
-        self.std, self.batch_size, self.measured = std, batch_size, False
+        self.std, self.batch_size, self.cache, self.measured = std, batch_size, cache, False
         # Not persistent: `fingerprint` is of the weights alone.
         self.mean: Tensor
         self.dev: Tensor

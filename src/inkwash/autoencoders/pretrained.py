@@ -17,7 +17,7 @@ class Pretrained(Autoencoder):
     Args:
         path: see files.find_files.
         shape: (C, H, W) of the images.
-        latent_shape, std, batch_size: see Autoencoder.
+        latent_shape, std, batch_size, cache: see Autoencoder.
 
     Raises:
         UserError: diffusers is missing, or the files are: no such folder, no weights, of another class, of other
@@ -27,9 +27,15 @@ class Pretrained(Autoencoder):
     kind: str
 
     def __init__(
-        self, path: str, shape: Sequence[int], latent_shape: Sequence[int], std: float = 1.0, batch_size: int = 32
+        self,
+        path: str,
+        shape: Sequence[int],
+        latent_shape: Sequence[int],
+        std: float = 1.0,
+        batch_size: int = 32,
+        cache: str | None = None,
     ):
-        super().__init__(latent_shape, std, batch_size)
+        super().__init__(latent_shape, std, batch_size, cache)
         self.model = _load(self.kind, path)
         for key in ("in_channels", "out_channels"):
             if (channels := self.model.config[key]) != shape[0]:

@@ -122,6 +122,25 @@ class Data:
 
 
 @dataclass
+class EncodeTrainer:
+    """The key `trainer` of conf/encode.yaml."""
+
+    accelerator: str = "auto"
+    devices: Any = "auto"
+
+
+@dataclass
+class Encode:
+    """conf/encode.yaml."""
+
+    out: str = MISSING
+    seed: int = 0
+    data: Any = MISSING
+    autoencoder: Any = MISSING
+    trainer: EncodeTrainer = field(default_factory=EncodeTrainer)
+
+
+@dataclass
 class Export:
     """conf/export.yaml."""
 
@@ -209,6 +228,7 @@ SCHEMAS = {
     "sample": Sample,
     "evaluate": Evaluate,
     "data": Data,
+    "encode": Encode,
     "export": Export,
     "import": Import,
     "dashboard": Dashboard,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -13,6 +14,31 @@ if TYPE_CHECKING:
     from inkwash.data.images import Flipped
     from inkwash.data.on_gpu import OnGPU
     from inkwash.images import ImageSplit
+
+
+class CachedMoments(Dataset):
+    """Moments of a split from the disk (autoencoders/cache.py) in place of its images, in the same order.
+
+    Args:
+        split: N images, or 2 N with mirror images.
+        labels: int64 (N,).
+        moments: float16, as many as the split has.
+    """
+
+    def __init__(self, split: "ImageSplit | Flipped", labels: Tensor, moments: np.memmap):
+        self.split, self.labels, self.moments = split, labels, moments
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return moments, float16 (n, channels, h, w), and labels, int64 (n,), of a batch."""
+        index = torch.as_tensor(indices)
+        return torch.from_numpy(self.moments[indices]), self.labels[index % len(self.labels)]
+
+    def order(self, seed: int | str, epoch: int, first: int = 0) -> Iterator[int]:
+        """Yield the indices of an epoch as the split does."""
+        return self.split.order(seed, epoch, first)
 
 
 class WithNoise(Dataset):
@@ -26,7 +52,11 @@ class WithNoise(Dataset):
     """
 
     def __init__(
-        self, images: "ImageSplit | Flipped | OnGPU", split: "ImageSplit | Flipped", shape: tuple[int, ...], seed: int
+        self,
+        images: "ImageSplit | Flipped | OnGPU | CachedMoments",
+        split: "ImageSplit | Flipped | CachedMoments",
+        shape: tuple[int, ...],
+        seed: int,
     ):
         self.images, self.split, self.shape, self.seed = images, split, shape, seed
 

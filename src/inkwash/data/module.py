@@ -3,16 +3,18 @@
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from inkwash.autoencoders import cache
 from inkwash.autoencoders.base import Autoencoder
 from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Source
-from inkwash.data.latents import WithNoise
+from inkwash.data.latents import CachedMoments, WithNoise
 from inkwash.data.on_gpu import on_gpu
 from inkwash.data.readers import Read, plan
 from inkwash.errors import UserError
@@ -101,7 +103,7 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return an endless loader of this rank's part of each global batch, from the current step on."""
         trainer: Any = self.trainer  # Lightning sets overfit_batches where no type checker sees it
-        images: Any = Flipped(self.train) if self.flip else self.train
+        images: Any = self._cached(Flipped(self.train) if self.flip else self.train)
         batches = StepBatches(
             images=self._with_noise(images, images),
             batch_size=self.batch_size,
@@ -113,7 +115,8 @@ class ImageDataModule(LightningDataModule):
             start_step=lambda: 0 if trainer.overfit_batches else trainer.global_step,
         )
         device = trainer.strategy.root_device
-        if resident := on_gpu(self.train, device, self.on_gpu, self.flip):
+        in_files = isinstance(images, CachedMoments)
+        if resident := on_gpu(images if in_files else self.train, device, self.on_gpu, self.flip):
             return DataLoader(self._with_noise(resident, images), batch_sampler=batches, collate_fn=_as_it_is)
         size = self.batch_size // (trainer.world_size * trainer.accumulate_grad_batches)
         readers, by_pipe = plan(
@@ -128,6 +131,14 @@ class ImageDataModule(LightningDataModule):
             worker_init_fn=serve,
             pin_memory=device.type == "cuda",
         )
+
+    def _cached(self, images: Any) -> Any:
+        """Return the moments of training images if they are in a cache, else the images."""
+        ae = self.autoencoder
+        if ae is None or ae.cache is None:
+            return images
+        meta = cache.identity(self.train.fingerprint, len(images), self.flip, ae)
+        return CachedMoments(images, self.train.labels, cache.opened(Path(ae.cache).expanduser(), meta))
 
     def _with_noise(self, images: Any, split: Any) -> Any:
         """Return images of a split with the noise of their latents, if these are drawn."""
@@ -147,9 +158,12 @@ class ImageDataModule(LightningDataModule):
         return self.x_0(images, *noise), labels
 
     def x_0(self, images: Tensor, eps: Tensor | None = None) -> Tensor:
-        """Return x_0 of the network, float32, of images uint8 (n, C, H, W) and the noise of their latents, or None."""
-        x = to_float(images)
-        return x if self.autoencoder is None else self.autoencoder.encode(x, eps)
+        """Return x_0 of the network, float32, of images uint8 (n, C, H, W), or moments, and noise of their latents."""
+        if self.autoencoder is None:
+            return to_float(images)
+        if images.is_floating_point():
+            return self.autoencoder.draw(images, eps)
+        return self.autoencoder.encode(to_float(images), eps)
 
     def _load(self, split: str) -> ImageSplit:
         loaded = self.source.load(split, self.shape, self.path)

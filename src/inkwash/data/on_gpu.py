@@ -1,12 +1,13 @@
 """Images that live on the GPU: then only the indices of a batch are copied to it, and no core gathers images."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from inkwash.data.images import Images
 from inkwash.errors import UserError
-from inkwash.images import ImageSplit
 
 SHARE = 0.1  # of the free memory, at most: the network needs the rest
 
@@ -35,7 +36,7 @@ class OnGPU(Dataset):
         return images, labels
 
 
-def on_gpu(images: ImageSplit, device: torch.device, wanted: bool | str, flip: bool = False) -> OnGPU | None:
+def on_gpu(images: Any, device: torch.device, wanted: bool | str, flip: bool = False) -> OnGPU | None:
     """Return the training's images on the device, or None if they stay where they are.
 
     Args:

@@ -118,6 +118,7 @@ RULES = {
     "autoencoder": (FORBIDDEN, "other latents are another run"),
     "autoencoder.path": (APPLIED, "it must hold the same weights"),
     "autoencoder.batch_size": (APPLIED, ""),
+    "autoencoder.cache": (APPLIED, "the latents agree to rounding, no longer bit for bit"),
     "data.shape": (FORBIDDEN, "other images are another run"),
     "data.num_classes": (FORBIDDEN, "other labels are another run"),
     "data.batch_size": (APPLIED, "step s takes images s * batch_size and on, as if it had always been so"),
