@@ -20,7 +20,7 @@ TRAIN = ["-m", "inkwash", "train"]
 RECORDER = "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))"
 TARGETS = [
     "help", "install", "train", "sweep", "resume", "plan", "summary", "sample", "evaluate", "average", "data",
-    "runs", "compare", "report", "export", "import", "dashboard", "sync", "clean-runs", "test", "test-slow",
+    "encode", "runs", "compare", "report", "export", "import", "dashboard", "sync", "clean-runs", "test", "test-slow",
     "robustness", "cluster", "mutants", "explain", "bench", "bench-gpu", "docs", "docs-serve", "lint", "format",
     "lock", "clean",
 ]  # fmt: skip
@@ -158,8 +158,8 @@ def test_an_override_is_never_silently_dropped(venv: Path, words: tuple[str, ...
     done = make(venv, *words)
     assert done.returncode != 0
     assert (
-        "seed: only train sweep resume summary plan sample evaluate average data runs compare report export import "
-        "dashboard sync clean-runs take overrides" in done.stderr
+        "seed: only train sweep resume summary plan sample evaluate average data encode runs compare report export "
+        "import dashboard sync clean-runs take overrides" in done.stderr
     )
 
 
