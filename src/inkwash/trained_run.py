@@ -78,7 +78,10 @@ class Run:
 
     def __repr__(self) -> str:
         """Return at most ten lines: what it is, how it was trained, how good it is, how it draws."""
-        named = self.directory.path if self.directory is not None else "without a directory"
+        named = "without a directory"
+        if self.directory is not None:
+            path = self.directory.path  # runs/latest leads to a run
+            named = path.parent / path.resolve().name
         count = sum(parameter.numel() for parameter in self.denoiser.parameters())
         size = " x ".join(map(str, self.shape))
         kinds = "no classes" if self.num_classes is None else f"{self.num_classes} classes"

@@ -115,5 +115,5 @@ def test_the_project_works(project, tmp_path):
         [sys.executable, "-m", "inkwash", "sample", "run=small"], cwd=project, env=unset, capture_output=True, text=True
     )
     assert sampled.returncode == 1
-    assert "or INKWASH_CONF=FOLDER if FOLDER/inkwash.yaml trusts it" in sampled.stderr
+    assert "or pass --config-dir=FOLDER (or INKWASH_CONF) if FOLDER/inkwash.yaml trusts it" in sampled.stderr
     assert "Traceback" not in sampled.stderr

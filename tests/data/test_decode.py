@@ -51,7 +51,7 @@ def test_alpha_is_dropped_only_where_it_is_opaque(encode, noise):
     pixels[..., 3] = 255
     assert torch.equal(decode(encode(pixels), (3, 4, 4), False, "a"), chw(pixels[..., :3].copy()))
     pixels[0, 0, 3] = 254
-    with pytest.raises(UserError, match=r"glass\.png is partly transparent.*data\.shape=\[4, H, W\]"):
+    with pytest.raises(UserError, match=r"glass\.png is partly transparent.*data\.shape=\[4,H,W\]"):
         decode(encode(pixels), (3, 4, 4), False, "glass.png")
 
 

@@ -189,7 +189,8 @@ def check_foreign(plain: dict[str, Any]) -> None:
     """Raise UserError if the data or the extractor are missing: images and pipelines bring no configuration."""
     for key in ("data", "extractor"):
         if plain[key] is None:
-            raise UserError(f"evaluating images or a pipeline needs {key}=...: what they are compared with")
+            example = {"data": "data=digits", "extractor": "extractor=auto"}[key]
+            raise UserError(f"evaluating images or a pipeline needs {key}=..., as {example}: by what they are compared")
     if plain["likelihood"] is not None:
         raise UserError("likelihood needs run=DIR: images and pipelines have none that Inkwash can compute")
     if plain["images"] is not None and not Path(plain["images"]).is_dir():

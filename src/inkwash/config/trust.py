@@ -34,7 +34,8 @@ def refuse_strangers(node: Any, key: str = "") -> None:
         place = f"{key}._target_".lstrip(".")
         raise UserError(
             f"{place}={node['_target_']} is neither a class of inkwash nor in conf/: if it is yours, set "
-            "INKWASH_TRUST=PACKAGE in the environment, or INKWASH_CONF=FOLDER if FOLDER/inkwash.yaml trusts it"
+            "INKWASH_TRUST=PACKAGE in the environment, or pass --config-dir=FOLDER (or INKWASH_CONF) if "
+            "FOLDER/inkwash.yaml trusts it"
         )
     for name, value in node.items():
         refuse_strangers(value, f"{key}.{name}".lstrip("."))

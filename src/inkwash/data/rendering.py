@@ -87,7 +87,7 @@ class Rendering:
             return image.convert("RGB")
         if self.background is None:
             raise UserError(
-                f"{name} is partly transparent: use data.shape=[4, H, W], or add data.source.background=white"
+                f"{name} is partly transparent: use data.shape=[4,H,W], or add data.source.background=white"
             )
         below = Image.new("RGBA", image.size, (*self.background, 255))  # pyright: ignore[reportArgumentType]
         return Image.alpha_composite(below, image).convert("RGB")

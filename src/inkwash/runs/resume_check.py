@@ -172,7 +172,7 @@ def refusal(run: Any, change: Change) -> str:
     start = "" if group == "model" else f", or start from its weights with run=NAME init_from={run}"
     return (
         f"{run} holds a checkpoint of another {change.key} ({change.old} there, {change.new} now), and "
-        f"{change.reason}: choose another run=NAME{start}"
+        f"{change.reason}: choose another run=NAME{start}; `inkwash resume run=NAME` goes on with what was typed before"
     )
 
 
