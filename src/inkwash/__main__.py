@@ -55,9 +55,8 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "KEY=VALUE overrides the configuration (Hydra). `inkwash COMMAND --help` has",
-            "examples and lists the choices; `inkwash COMMAND --cfg job` prints what would",
-            "run. Run directories are below runs/.",
+            "KEY=VALUE overrides the configuration (Hydra): `inkwash COMMAND --help` has the",
+            "choices, `inkwash COMMAND --cfg job` what would run. Runs are below runs/.",
         ]
     )
 
