@@ -33,7 +33,7 @@ def test_a_refused_sampler_leaves_the_other_cells(tmp_path, compose_config):
 def test_a_consistency_function_has_no_likelihood(tmp_path, compose_config):
     RunDirectory(tmp_path).write_config(compose_config("schedule=edm", "prediction=edm", "loss=consistency"))
     flow = {"_target_": "inkwash.likelihood.flow.FlowLikelihood"}
-    with pytest.raises(UserError, match="^likelihood: ConsistencyLoss .* evaluate the run that it was tuned from"):
+    with pytest.raises(UserError, match="^likelihood: what a network of ConsistencyLoss .* evaluate a run of loss=l2"):
         check_path({"run": str(tmp_path), "likelihood": flow, "cells": []})
 
 

@@ -26,8 +26,8 @@ def check_path(config: dict[str, Any]) -> dict[str, str]:
         check_likelihood(trained)
         if not (loss := build(trained["loss"])).posterior_mean:
             raise UserError(
-                f"likelihood: {type(loss).__name__} trains a network to name where the probability flow ends, not the "
-                "mean of x_0 that a likelihood follows from: evaluate the run that it was tuned from"
+                f"likelihood: what a network of {type(loss).__name__} estimates is not the mean of x_0, from which a "
+                "likelihood follows: evaluate a run of loss=l2, that it was tuned from for one"
             )
         build(config["likelihood"]).check(schedule, bool(trained["model"].get("learn_variance")))
     refused: dict[str, str] = {}

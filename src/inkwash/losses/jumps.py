@@ -52,7 +52,7 @@ class Velocity:
         restore_default(self.masks, self.device)
         alpha, sigma = self.schedule(t)
         size = alpha + sigma
-        x_0, eps = self.denoiser(mix(size, z, 0 * size, z), t, self.y if y is None else y, **self.told, s=s)
+        x_0, eps = self.denoiser(size.to(z.dtype) * z, t, self.y if y is None else y, **self.told, s=s)
         return eps - x_0
 
 
@@ -97,6 +97,7 @@ class JumpLoss(Loss):
         if guidance > 1 and label_dropout == 0:
             raise UserError(f"loss.guidance={guidance} guides away from no label, which needs loss.label_dropout=0.1")
         self.guidance, self.mix, self.power, self.offset = guidance, mix, power, offset
+        self.posterior_mean = guidance == 1
 
     def check(self, denoiser: Denoiser, learn_variance: bool) -> None:
         super().check(denoiser, learn_variance)

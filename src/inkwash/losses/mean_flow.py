@@ -22,7 +22,7 @@ class MeanFlowLoss(JumpLoss):
     is the derivative of u's definition (Geng et al. 2025a, MeanFlow, eq. 6). The velocity of that derivative is the
     network's own, u(z, t, t), so that eps - x_0 stands in the target alone (Geng et al. 2025b, iMF, eq. 11). It is a
     central difference, two evaluations with half a step to each side, in float32 whatever the precision: a
-    Jacobian-vector product costs as much as five, and has no fused attention.
+    Jacobian-vector product costs as much as four (experiments/few_steps), and has no fused attention.
 
     A pair of times is the greater and the lesser of a draw from `times` and one from `until`; of the share `same` the
     lesser is the greater, which is flow matching, by which u(z, t, t) is learned.
