@@ -288,7 +288,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),
     (FLOWS, ("imported: bound",), r"the variational bound needs a chain of whole steps"),
     (CONTINUOUS, ("all metrics, bound", "only the bound"), r"the variational bound needs a chain of whole steps"),
-    ({"consistency"}, ("all metrics, bound", "only the bound", "flow"), r"likelihood: .* ConsistencyLoss .* not the mean of x_0"),
+    ({"consistency"}, ("all metrics, bound", "only the bound", "flow"), r"likelihood: .* not the mean of x_0"),
     ({*RUNS} - CONTINUOUS, ("flow",), r"the likelihood of the probability flow needs continuous time"),
     (STATEFUL, ("imported: train",), r"the checkpoint does not fit: .*start from its weights with .*init_from="),
     (TWO_CHANNELS, ("images",), r"image files have 1, 3 or 4 channels, not the 2 of data.shape"),

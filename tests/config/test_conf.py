@@ -144,7 +144,7 @@ SMALL = {
     "edm2_cifar10": ("model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
     "edm2_in64": ("data.path=x", "model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
     "ect_cifar10": ("init_from=null", "model.num_res_blocks=1"),
-    "ect_digits": ("init_from=null",),
+    "ect_digits": ("init_from=null", "model.depth=2"),
     "meanflow_cifar10": ("model.num_res_blocks=1",),
     "meanflow_digits": ("model.depth=2",),
 }
@@ -166,8 +166,9 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
     source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
     steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", *more)
     narrow = {
-        "jit": "model.width=24", "meanflow_digits": "model.width=24", "autoencoder": "model.channels=[8,16]",
-    }.get(experiment, "model.channels=16")  # fmt: skip
+        **dict.fromkeys(("jit", "ect_digits", "meanflow_digits"), "model.width=24"),
+        "autoencoder": "model.channels=[8,16]",
+    }.get(experiment, "model.channels=16")
     directory, trainer, module = fit_run(
         experiment, f"experiment={experiment}", *source, *steps, narrow, "extractor=classifier"
     )
