@@ -18,6 +18,7 @@ from inkwash.__main__ import COMMANDS, LIKE
 from inkwash.commands.average import as_evaluation
 from inkwash.commands.new import new
 from inkwash.config.cli import with_quotes
+from support.autoencoders import save_config
 from support.pages import PAGES, ROOT, Shell, blocks, exported, of_inkwash, write_files
 from support.runs import composed
 
@@ -59,6 +60,7 @@ def first_values(arguments: list[str]) -> list[str]:
 def place(tmp_path, monkeypatch):
     """A folder like a checkout, whose packages can be imported."""
     (tmp_path / "home").mkdir()
+    save_config(tmp_path / "runs" / "digits-kl" / "autoencoder")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("INKWASH_CONF", "")
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -6,6 +6,7 @@ from typing import Any
 from inkwash.checkpoints.hub import snapshot
 from inkwash.checkpoints.io import read_checkpoint
 from inkwash.checkpoints.posthoc import reconstruct
+from inkwash.config.shapes import network_shape
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.runs.averages import length_in
@@ -81,7 +82,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     except RuntimeError as error:
         raise UserError(f"{path} is a checkpoint of another model than {run.config_path} describes") from error
     denoiser = denoiser.eval().requires_grad_(False)
-    autoencoder = build_autoencoder(config)
+    autoencoder = build_autoencoder(config, run.autoencoder)
     if autoencoder is not None:
         restore(autoencoder, stored)
     mode = ComputeMode.stored(stored.get("compute"))
@@ -107,6 +108,9 @@ def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoise
     loaded, other = load_run(RunDirectory.find(run).path, checkpoint, weights), RunDirectory.find(like).config
     if list(loaded.shape) != other["data"]["shape"]:
         raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {other['data']['shape']}")
+    theirs = (other.get("autoencoder") is None, network_shape(other))
+    if (loaded.autoencoder is None, loaded.network_shape) != theirs:
+        raise UserError(f"run={run} and run={like} draw latents of different autoencoders: take two of the same")
     classes = other["model"].get("num_classes")
     if classes is not None and loaded.num_classes not in (None, classes):
         raise UserError(f"run={run} was trained with {loaded.num_classes} classes, run={like} with {classes}")

@@ -5,6 +5,7 @@ commands        the commands as subprocesses; in_process: in this process
 parts           callbacks and data sources that tests put into configurations: `_target_: support.parts.Witness`
 faults          the same, for those that end a run, fill its disk or spoil its numbers
 schedules       every noise schedule; analytic: exact denoisers of Gaussians and mixtures; samplers: conf/sampler
+autoencoders    small autoencoders of diffusers, and one that is exactly known
 networks        small networks with known outputs, and the random numbers of a loss
 extractors      a small feature extractor, ours and torch-fidelity's
 fork_server     forks commands from a process that has imported everything; job_server forks training jobs

@@ -1,5 +1,6 @@
 """Small autoencoders of diffusers with random weights, as folders, and one that is exactly known."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def save_kl(folder: Path, channels: int = 1, seed: int = 0) -> Any:
     from diffusers import AutoencoderKL
 
     return _saved(AutoencoderKL, folder, seed, in_channels=channels, out_channels=channels, **KL)
+
+
+def save_config(folder: Path) -> None:
+    """Write the config.json of an AutoencoderKL without its weights: enough to compose a configuration."""
+    folder.mkdir(parents=True)
+    config = {"_class_name": "AutoencoderKL", "block_out_channels": [16, 32], "latent_channels": 2}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def save_tiny(folder: Path, channels: int = 1, seed: int = 0) -> Any:

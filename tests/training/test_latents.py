@@ -63,7 +63,7 @@ def test_a_run_on_latents(fit_run, kl, tmp_path):
     parts, _, _ = fit_run("parts", *options, WITH_PAGE)
     assert [at for at in differences(checkpoint(whole), checkpoint(parts)) if "BestCheckpoint" not in at] == []
     assert records(whole) == records(parts)[-len(records(whole)) :]
-    run = load_run(whole)
+    run = load_run(whole.rename(tmp_path / "moved"))
     assert (run.shape, run.network_shape) == ((1, 8, 8), (2, 4, 4))
     images, sampler = run.sample(3, sampler=DDIM(Trailing(3), clip=None), guidance=1.0), DDIM(Trailing(3), clip=None)
     z = sampler(run.denoiser, ImageNoise(0, range(3), (2, 4, 4)), torch.arange(3))

@@ -1,13 +1,15 @@
 """Find an autoencoder's files and the shape of its latents, without torch: for the command's own process."""
 
 import functools
+import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from inkwash.errors import UserError
-from inkwash.files import read_json
+from inkwash.files import filling, read_json
 from inkwash.runs.directory import RUNS
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -41,6 +43,25 @@ def find_files(path: str) -> Path:
     if (folder := _within([_downloaded(path)])) is None:
         raise UserError(f"autoencoder.path={path}: that repository of the Hugging Face hub holds no autoencoder")
     return folder
+
+
+def keep(path: str, folder: Path) -> None:
+    """Put the files of an autoencoder into a folder, as links to them where the disk allows it, so that a run has all.
+
+    Args:
+        path: see find_files; what is in the folder already stays.
+    """
+    if (folder / CONFIG).is_file():
+        return
+    source = find_files(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    with filling(folder) as partial:
+        for name in (CONFIG, WEIGHTS):
+            file = (source / name).resolve()  # the hub's cache has symbolic links
+            try:
+                os.link(file, partial / name)
+            except OSError:
+                shutil.copyfile(file, partial / name)
 
 
 def _within(places: Sequence[Path]) -> Path | None:

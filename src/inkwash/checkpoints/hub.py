@@ -19,7 +19,7 @@ def snapshot(name: str) -> Path:
     except ImportError as error:
         raise UserError(f"hf:{name} needs the package huggingface_hub: pip install 'inkwash[hub]'") from error
     repository, _, revision = name.partition("@")
-    wanted = ["config.yaml", "run.json", "checkpoints/*.ckpt"]
+    wanted = ["config.yaml", "run.json", "checkpoints/*.ckpt", "autoencoder/*"]
     try:
         folder = Path(huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except LocalEntryNotFoundError as error:

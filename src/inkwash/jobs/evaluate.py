@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from inkwash.autoencoders.refusals import sees_pixels
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_text
@@ -29,6 +30,7 @@ from inkwash.run import Run, load_run
 from inkwash.runs import config_file
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.generate import ClassLabels, labels_to_measure
+from inkwash.training.callbacks.generation import of_reconstructions
 from inkwash.training.micro_batches import enough_memory
 from inkwash.training.threads import set_threads_to_draw
 from inkwash.training.trainer import resolve_device, start_group
@@ -72,6 +74,7 @@ class Evaluation:
         self.directory, self.config, self.data = directory, config, data
         self.rank, self.world, self.device = rank, world, device
         self.suites: dict[int, Suite] = {}
+        self.reconstructions: dict[int, dict[str, float]] = {}
 
     def result(self, cell: dict[str, Any]) -> dict[str, Any]:
         """Return the result of a cell: the stored one, or else measure it and store it.
@@ -152,6 +155,8 @@ class Evaluation:
             "seconds": round(time.perf_counter() - start, 2),
             "world_size": self.world,
         }
+        if run and suite.metrics and not sees_pixels(run.config):
+            result["metrics"] |= self.best_possible(run, cell, suite)
         if run and config["likelihood"] is not None:
             with enough_memory(config["batch_size"] or run.micro_batch):
                 result["metrics"] |= self.likelihood(run, cell)
@@ -173,6 +178,15 @@ class Evaluation:
                 bar.update(len(index))
             values = suite.compute()
         return values, {name: dataclasses.asdict(record) for name, record in suite.records(**source.facts).items()}
+
+    def best_possible(self, run: Run, cell: dict[str, Any], suite: Suite) -> dict[str, float]:
+        """Return the distance of real images that the autoencoder of a run has encoded and decoded."""
+        n, real = cell["num_images"], self.data.train if self.config["reference"] == "train" else self.data.heldout
+        if n not in self.reconstructions and len(real) and run.autoencoder is not None:
+            indices, ae = range(self.rank, n, self.world), run.autoencoder.to(self.device)
+            labels = self.labels(run, cell)
+            self.reconstructions[n] = of_reconstructions(suite, ae, real, labels, indices, self.device)
+        return self.reconstructions.get(n, {})
 
     def likelihood(self, run: Run, cell: dict[str, Any]) -> dict[str, float]:
         """Return the mean bits per dimension of the held-out images and its standard error, for any number of ranks."""

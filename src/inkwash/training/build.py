@@ -1,6 +1,7 @@
 """Build the denoiser and the LightningModule that a configuration describes."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +15,18 @@ from inkwash.random import seed_of
 from inkwash.training.module import DiffusionModule
 
 
-def build_autoencoder(config: dict[str, Any]) -> Autoencoder | None:
-    """Return the autoencoder of a configuration, not normalised yet; None for a network that sees pixels."""
-    return build(config["autoencoder"]) if config.get("autoencoder") else None
+def build_autoencoder(config: dict[str, Any], kept: Path | None = None) -> Autoencoder | None:
+    """Return the autoencoder of a configuration, not normalised yet; None for a network that sees pixels.
+
+    Args:
+        kept: the folder of a run that keeps its autoencoder, if it does: then autoencoder.path need not exist.
+    """
+    node = config.get("autoencoder")
+    if node is None:
+        return None
+    if kept is not None and "path" in node and kept.is_dir():
+        node = {**node, "path": str(kept)}
+    return build(node)
 
 
 def build_denoiser(config: dict[str, Any]) -> Denoiser:

@@ -20,14 +20,13 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
-from inkwash.training.callbacks.generation import generate_local, reconstructed, scale_for
+from inkwash.training.callbacks.generation import generate_local, of_reconstructions, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
-RECONSTRUCTED = "_of_reconstructions"  # the end of the name of a distance of real images, encoded and decoded
 
 
 class Evaluation(Periodic):
@@ -198,16 +197,9 @@ class Evaluation(Periodic):
             return {}
         if trainer.global_step:  # it was logged when the run began
             return {}
-        indices, size = range(trainer.global_rank, self.num_images, trainer.world_size), autoencoder.batch_size
-        self.suite.reset()
         self.suite.to(module.device)
-        found = reconstructed(lambda x: autoencoder.decode(autoencoder.encode(x)), split, indices, size, module.device)
-        for batch, images in found:
-            self.suite.update(batch, images, self.drawn.of(batch))
-        values = self.suite.compute()
-        self.suite.reset()
-        first = next(iter(values))
-        return {f"{first}{RECONSTRUCTED}": values[first]}
+        indices = range(trainer.global_rank, self.num_images, trainer.world_size)
+        return of_reconstructions(self.suite, autoencoder, split, self.drawn, indices, module.device)
 
     def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""

@@ -8,8 +8,10 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from inkwash.autoencoders.base import Autoencoder
 from inkwash.guidance import at_a_time, scale_of
 from inkwash.images import to_float
+from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import ClassLabels, Decode, generate, labels_for, quantized
 from inkwash.training.module import DiffusionModule
@@ -78,6 +80,33 @@ def reconstructed(
         batch = indices[start : start + size]
         images, _ = split.__getitems__([i % len(split) for i in batch])
         yield batch, quantized(reconstruct(to_float(images.to(device))))
+
+
+def of_reconstructions(
+    suite: Suite,
+    autoencoder: Autoencoder,
+    split: Any,
+    labels: ClassLabels,
+    indices: Sequence[int],
+    device: torch.device,
+) -> dict[str, float]:
+    """Return the suite's first metric of real images, encoded and decoded, which no network on their latents beats.
+
+    Args:
+        suite: prepared; its sums are reset.
+        autoencoder: on `device`.
+        split, indices: this rank's images i mod N.
+        labels: what the suite is told of image i.
+    """
+    suite.reset()
+    found = reconstructed(
+        lambda x: autoencoder.decode(autoencoder.encode(x)), split, indices, autoencoder.batch_size, device
+    )
+    for batch, images in found:
+        suite.update(batch, images, labels.of(batch))
+    name, value = next(iter(suite.compute().items()))
+    suite.reset()
+    return {f"{name}_of_reconstructions": value}
 
 
 def generate_local(

@@ -8,8 +8,10 @@ import lightning as L
 from torch import Tensor
 
 from inkwash.autoencoders.base import Autoencoder
+from inkwash.autoencoders.files import keep
 from inkwash.errors import UserError
 from inkwash.images import InBlocks, to_float
+from inkwash.training.callbacks.periodic import run_directory
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,8 @@ MEASURED = 2048  # training images that the normalisation is measured on
 
 class Latents(L.Callback):
     """Measures the normalisation of the latents when a run begins; checkpoints hold it, with the autoencoder's hash.
+
+    The run directory keeps the files of the autoencoder, so that the run can be moved and go on being drawn from.
 
     Every rank measures the same images, so that any number of ranks has the same normalisation.
 
@@ -33,6 +37,9 @@ class Latents(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.autoencoder.to(pl_module.device)
+        path = pl_module.config["autoencoder"].get("path")
+        if path is not None and trainer.is_global_zero:
+            keep(path, run_directory(trainer).autoencoder)
         if not self.autoencoder.measured:
             train = trainer.datamodule.train  # pyright: ignore[reportAttributeAccessIssue]
             self.autoencoder.measure(self._moments(train))
