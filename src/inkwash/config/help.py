@@ -34,7 +34,8 @@ def page(name: str, arguments: list[str] | None = None) -> str:
     parts = ["\n".join(examples)]
     if choices := _choices(defaults, width):
         parts.append("GROUP=CHOICE, [] is chosen:\n" + choices)
-    parts.append("KEY=VALUE:\n" + "\n".join(_folded(f"  {line}", width) for line in keys.splitlines()))
+    typed = [line for line in keys.splitlines() if "_target_" not in line]  # a node is not
+    parts.append("KEY=VALUE:\n" + "\n".join(_folded(f"  {line}", width) for line in typed))
     last = "--cfg job prints all keys; --config-dir DIR or INKWASH_CONF adds choices; --hydra-help is Hydra's."
     parts.append(_filled(last, width))
     return "\n\n".join(parts)
