@@ -5,7 +5,9 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from inkwash.config.paths import config_dir
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from inkwash.run import load_run
@@ -58,6 +60,7 @@ def test_every_key_has_the_rule_of_the_longest_name_that_fits(key, rule):
 
 def test_every_rule_is_of_a_key_that_is_there(compose_config):
     config = compose_config("data=parquet_stream", "data.path=x", "data.shape=[3,8,8]", "optimizer=muon")
+    config["autoencoder"] = OmegaConf.load(f"{config_dir()}/autoencoder/kl.yaml")
     for name in RULES:
         node = config
         for part in filter(None, name.split(".")):

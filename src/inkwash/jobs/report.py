@@ -41,7 +41,8 @@ def draw(directory: Path) -> None:
         data = build({**files.config["data"], "num_workers": 0})
         data.setup()
         if not all((folder / name).exists() for name in ("forward.png", "schedules.json")):
-            draw_inputs(files, build_module(files.config), data.train, load_run(directory).autoencoder)
+            autoencoder = load_run(directory).autoencoder if files.config.get("autoencoder") else None
+            draw_inputs(files, build_module(files.config), data.train, autoencoder)
     except UserError as error:
         log.info("without the forward process: %s", error)
     try:
