@@ -143,8 +143,8 @@ SMALL = {
     "edm_cifar10": ("model.num_res_blocks=1", "spacing.steps=2"),
     "edm2_cifar10": ("model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
     "edm2_in64": ("data.path=x", "model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
-    "ect_cifar10": ("init_from=null", "model.num_res_blocks=1"),
-    "ect_digits": ("init_from=null", "model.depth=2"),
+    "ect_cifar10": ("model.num_res_blocks=1",),
+    "ect_digits": ("model.depth=2",),
     "meanflow_cifar10": ("model.num_res_blocks=1",),
     "meanflow_digits": ("model.depth=2",),
 }
@@ -175,6 +175,13 @@ def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch)
     assert trainer.global_step == 2
     assert module.scores["fd_classifier_8"] >= 0
     assert (directory / "samples" / "step-00000002.png").exists()
+
+
+@pytest.mark.slow
+def test_tuning_from_nothing_is_told(fit_run, caplog):
+    caplog.set_level("WARNING", "inkwash")
+    fit_run("none", "schedule=edm", "prediction=edm", "loss=consistency", "trainer.max_steps=1", "model.channels=8")
+    assert "ConsistencyLoss tunes a trained network, and this one starts from random weights" in caplog.text
 
 
 def test_cifar10_recipe_is_ho_et_als(compose_config):

@@ -77,6 +77,11 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
         steps = config["trainer"]["max_steps"] - plan.step
         log.info("expected     %s", expected_end(speed.step_seconds, steps, datetime.now()))
     plan.announce()
+    if module.loss.tunes and plan.path is None and plan.init_from is None:
+        log.warning(
+            "loss: %s tunes a trained network, and this one starts from random weights: pass init_from=NAME",
+            type(module.loss).__name__,
+        )
     done = plan.step >= config["trainer"]["max_steps"]
     if not done:
         plan.prepare(module, data)
