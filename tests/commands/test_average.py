@@ -2,7 +2,7 @@
 
 import pytest
 
-from inkwash.commands.average import LENGTHS, as_evaluation
+from inkwash.commands.average import LENGTHS, as_evaluation, check_snapshots
 from inkwash.errors import UserError
 
 
@@ -25,3 +25,10 @@ def test_lengths_become_weights():
 def test_what_is_no_length_is_refused(words, message):
     with pytest.raises(UserError, match=message):
         as_evaluation(["run=a", *words])
+
+
+def test_a_run_without_snapshots_ends_in_a_sentence(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(UserError, match=r"posthoc_0.05 needs snapshots, .* train with 'callbacks=\[default,posthoc\]'"):
+        check_snapshots([f"run={tmp_path}", "weights=ema,posthoc_0.05,posthoc_0.1"])
+    check_snapshots(["weights=ema,posthoc_0.05"])  # evaluate says what is missing

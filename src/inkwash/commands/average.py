@@ -8,6 +8,8 @@ import sys
 
 from inkwash.commands import evaluate
 from inkwash.errors import UserError
+from inkwash.runs.averages import length_in, parts_of
+from inkwash.runs.directory import RunDirectory
 
 LENGTHS = "0.03,0.05,0.07,0.1,0.15,0.2"
 
@@ -29,10 +31,32 @@ def as_evaluation(words: list[str]) -> list[str]:
     return [*others, f"weights=ema,{','.join(f'posthoc_{length}' for length in lengths)}"]
 
 
+def check_snapshots(words: list[str]) -> None:
+    """Raise UserError if a run's snapshots give none of the averages that are asked for.
+
+    Args:
+        words: of the evaluation, run=NAME and weights=ema,posthoc_0.05,... among them.
+    """
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    if "run" not in given:
+        return
+    snapshots, mistakes = RunDirectory.find(given["run"]).snapshots, []
+    lengths = [length for name in given["weights"].split(",") if (length := length_in(name)) is not None]
+    for length in lengths:
+        try:
+            parts_of(snapshots, length)
+        except UserError as error:
+            mistakes.append(error)
+    if len(mistakes) == len(lengths):
+        raise mistakes[0]
+
+
 def main() -> None:
     program, *words = sys.argv
     try:
-        sys.argv = [program, *as_evaluation(words)]
+        words = as_evaluation(words)
+        check_snapshots(words)
+        sys.argv = [program, *words]
     except UserError as error:
         sys.exit(f"error: {error}")
     evaluate.main()
