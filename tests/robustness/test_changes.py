@@ -60,7 +60,7 @@ def test_every_key_has_the_rule_of_the_longest_name_that_fits(key, rule):
 
 def test_every_rule_is_of_a_key_that_is_there(compose_config):
     config = compose_config("data=parquet_stream", "data.path=x", "data.shape=[3,8,8]", "optimizer=muon")
-    config["autoencoder"] = OmegaConf.load(f"{config_dir()}/autoencoder/kl.yaml")
+    config["autoencoder"] = OmegaConf.to_container(OmegaConf.load(f"{config_dir()}/autoencoder/kl.yaml"))
     for name in RULES:
         node = config
         for part in filter(None, name.split(".")):

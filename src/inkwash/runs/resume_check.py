@@ -162,17 +162,23 @@ def forbidden(old: dict[str, Any], new: dict[str, Any], step: int | None) -> Cha
     Args:
         step: of the checkpoint; None for some step after the first.
     """
-    refused = (change for change in changes(old, new) if change.rule == FORBIDDEN)
-    return next((change for change in refused if step != 0 or change.key.split(".")[0] in OF_THE_WEIGHTS), None)
+    refused = [change for change in changes(old, new) if change.rule == FORBIDDEN]
+    refused = [change for change in refused if step != 0 or change.key.split(".")[0] in OF_THE_WEIGHTS]
+    if not refused:
+        return None
+    # Of another class all arguments differ, and say less than its name.
+    group = refused[0].key.split(".")[0]
+    return next((change for change in refused if change.key == f"{group}._target_"), refused[0])
 
 
 def refusal(run: Any, change: Change) -> str:
     """Compose the error message for a forbidden change."""
     group = change.key.split(".")[0]
     start = "" if group == "model" else f", or start from its weights with run=NAME init_from={run}"
+    name = Path(str(run)).name
     return (
         f"{run} holds a checkpoint of another {change.key} ({change.old} there, {change.new} now), and "
-        f"{change.reason}: choose another run=NAME{start}; `inkwash resume run=NAME` goes on with what was typed before"
+        f"{change.reason}: choose another run=NAME{start}; `inkwash resume run={name}` goes on as it was typed"
     )
 
 
