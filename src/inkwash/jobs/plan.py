@@ -111,10 +111,12 @@ def estimates(work: Work, steps: int, needed: Any, share: float, price: float | 
     """Return the rows of the table: each GPU, alone and several of them."""
     rows = []
     for name, (peak, room) in GPUS.items():
+        before = math.inf
         for count in COUNTS:
-            if work.batch < count:
-                continue
             seconds, limit = step_seconds(work, peak * 1e12, count, share)
+            if work.batch < count or seconds >= before:  # more of them gain nothing
+                continue
+            before = seconds
             hours = steps * seconds * count / 3600
             size = needed(-(-work.batch // count))
             cost = [f"{hours * price:,.2f}"] if price is not None else []
