@@ -149,7 +149,7 @@ def test_two_ranks_make_one_run(continued, workplace):
 def test_resume_kept_the_run_and_its_rows(continued, workplace):
     for name in ("one", "two"):
         with open(workplace / "runs" / name / "metrics.csv") as file:
-            assert [int(row["step"]) for row in csv.DictReader(file)] == [0, 2, 4, 6]
+            assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 4, 6]
     ids = {json.loads((workplace / "runs" / name / "run.json").read_text())["id"] for name in ("first", "one", "two")}
     assert len(ids) == 1
 

@@ -1,5 +1,6 @@
 """Load a trained denoiser from a run directory, a W&B artifact or the Hugging Face hub: the public `load_run`."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
         names = sorted(file.name for file in path.parent.glob("*.ckpt"))
         raise UserError(f"{path} does not exist; {run} has {', '.join(names) or 'no checkpoint yet'}")
     config = run.config
-    denoiser = build_denoiser(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of schedules, which the training has said
+        denoiser = build_denoiser(config)
     stored = read_checkpoint(path)
     prefixes = {"ema": "ema_denoiser.", "raw": "denoiser."}
     prefixes |= {name: f"averages.{name}." for name in config.get("averages") or {}}

@@ -1,6 +1,7 @@
 """Compose a configuration from a command line by Hydra; an error of Hydra's becomes one sentence."""
 
 import contextlib
+import difflib
 import functools
 import os
 import re
@@ -194,6 +195,11 @@ def sentence(error: BaseException, name: str) -> str:
         text = "a value on the command line or in a YAML file has too many brackets within each other"
     if text.startswith(LETTER) and "=" in text:
         text = f"{text.removeprefix(LETTER).rstrip(' ^')} has a letter that must stand in quotes: 'key=\"value\"'"
+    if lost := re.search(r"Could not load '(\w+)/(\w+)'", text):
+        names = [path.stem for path in own_folders.group_files(lost[1])]
+        close = difflib.get_close_matches(lost[2], names, 1)
+        meant = f"did you mean {close[0]}?" if close else f"conf/{lost[1]} has {', '.join(names)}"
+        return f"{lost[1]}: {lost[2]} is not a choice; {meant}"
     text = text if len(text) <= 400 else f"{text[:397]}..."
     near = nearest("\n".join(texts), name)
     return f"{text}{near and f'; did you mean {near}?'}"

@@ -147,7 +147,10 @@ def _label_of(file: Path, schema: pa.Schema, wanted: str) -> str:
     )
     if alike:
         raise UserError(message)
-    raise NoClassesError(message, f"the column {wanted} holds {fields[wanted]}" if wanted in fields else "")
+    reason = f"the column {wanted} holds {fields[wanted]}" if wanted in fields else ""
+    if others:
+        reason = f"no column is called {wanted}; data.source.label_column={others[0]} takes that one"
+    raise NoClassesError(message, reason)
 
 
 def _not_one(schema: pa.Schema, images: list[str]) -> str:

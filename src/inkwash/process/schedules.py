@@ -94,7 +94,8 @@ class BetaSchedule(Schedule):
         if zero_terminal_snr:
             betas = rescale_to_zero_terminal_snr(betas)
         if betas.dim() != 1 or len(betas) < 1 or not bool(((betas > 0) & (betas <= 1)).all()):
-            raise UserError("schedule.betas must be a list of at least one variance in (0, 1]")
+            found = f", not one of {float(betas.min()):.3g} to {float(betas.max()):.3g}" if betas.numel() else ""
+            raise UserError(f"schedule.betas must be a list of at least one variance in (0, 1]{found}")
         betas = betas.double()
         # log1p and expm1 keep sigma exact where alpha_bar is next to 1.
         log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
