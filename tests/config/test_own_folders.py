@@ -119,7 +119,7 @@ def test_trust_and_path(monkeypatch):
     package(Path("project"), "studio")
     conf = folder("project/conf", model__my_net=MODEL, inkwash="trust: [studio]\npath: ..\n")
     node = {"_target_": "studio.nets.Net", "width": 3}
-    with pytest.raises(UserError, match=r"if it is yours, set INKWASH_TRUST=PACKAGE .* or INKWASH_CONF=FOLDER"):
+    with pytest.raises(UserError, match=r"if it is yours, set INKWASH_TRUST=PACKAGE .* or pass --config-dir=FOLDER"):
         check_nodes({"model": node})
     monkeypatch.setenv("INKWASH_CONF", str(conf))
     check_nodes({"model": node})
