@@ -91,7 +91,7 @@ def test_sampling_needs_only_the_directory_and_repeats_itself(first, workplace, 
         result = inkwash("sample", *options, f"out={tmp_path / out}", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         assert str(tmp_path / out / "grid.png") in result.stdout
-        assert "drawing 12 images" in result.stderr
+        assert result.stderr == ""  # a short job leaves a log file alone
     a, b = ({p.name: p.read_bytes() for p in (tmp_path / out).rglob("*.png")} for out in ("a", "b"))
     assert a == b
     assert sorted(a) == [*(f"{i:06d}.png" for i in range(12)), "grid.png"]
