@@ -4,7 +4,7 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,11 +21,11 @@ from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.labels import label_of
 from inkwash.samplers.base import Sampler, Watch
-from inkwash.samplers.generate import Decode, generate, labels_for
+from inkwash.samplers.chosen_labels import Label, chosen_labels, count_of
+from inkwash.samplers.generate import Decode, generate
 from inkwash.samplers.trajectory import Trajectory
 from inkwash.training.compute_mode import ComputeMode, precision_to_draw
 
-Label = int | str
 FRAMES = 12  # of a trajectory, to twice as many
 
 
@@ -78,10 +78,8 @@ class Run:
 
     def __repr__(self) -> str:
         """Return at most ten lines: what it is, how it was trained, how good it is, how it draws."""
-        named = "without a directory"
-        if self.directory is not None:
-            path = self.directory.path  # runs/latest leads to a run
-            named = path.parent / path.resolve().name
+        path = None if self.directory is None else self.directory.path  # runs/latest leads to a run
+        named = "without a directory" if path is None else path.parent / path.resolve().name
         count = sum(parameter.numel() for parameter in self.denoiser.parameters())
         size = " x ".join(map(str, self.shape))
         kinds = "no classes" if self.num_classes is None else f"{self.num_classes} classes"
@@ -176,7 +174,7 @@ class Run:
             UserError: the run has no such class, or cannot be guided.
         """
         y = self._labels(labels, num_images)
-        count = len(y) if y is not None else _count("num_images", num_images if num_images is not None else 16)
+        count = len(y) if y is not None else count_of(num_images)
         return self._draw(count, y, guidance, sampler, seed)
 
     def trajectory(
@@ -189,7 +187,7 @@ class Run:
     ) -> Trajectory:
         """Draw images as `sample` does and return their way: `.times`, `.x_t` and the estimates `.x_0`, noise first."""
         y = self._labels(labels, num_images)
-        way = Trajectory(self.denoiser.schedule, _count("num_images", num_images), FRAMES, self.decode)
+        way = Trajectory(self.denoiser.schedule, count_of(num_images), FRAMES, self.decode)
         way.finish(self._draw(num_images, y, guidance, sampler, seed, way))
         return way
 
@@ -202,8 +200,7 @@ class Run:
         scale = self.scale(guidance)
         size = max(at_a_time(self.micro_batch, scale), count if watch is not None else 1)
         device = next(self.denoiser.parameters()).device
-        chosen = self.sampler if sampler is None else sampler
-        self.prepare(chosen, device)
+        self.prepare(chosen := sampler or self.sampler, device)
         options: Any = {"seed": seed, "batch_size": size, "device": device, "watch": watch, "decode": self.decode}
         batches = generate(self.denoiser, chosen, self.network_shape, range(count), y, scale, **options)
         return torch.cat([images.cpu() for _, images in batches])
@@ -226,38 +223,13 @@ class Run:
 
     @property
     def decode(self) -> Decode | None:
-        """What makes images of what the denoiser draws; None if it draws images."""
+        """The function from latents to images; None if the denoiser draws images."""
         return None if self.autoencoder is None else self.autoencoder.decode
 
     def _labels(self, labels: Any, num_images: int | None) -> Tensor | None:
-        """Return the labels of the images, (n,), None for a run without classes. Raises UserError for unknown ones."""
-        if self.num_classes is None:
-            if labels is not None:
-                raise UserError("labels: this run was trained without classes: leave them out")
-            return None
-        if labels is None:
-            return labels_for(
-                range(_count("num_images", num_images if num_images is not None else 16)), self.num_classes
-            )
-        if hasattr(labels, "tolist"):  # a tensor or an array
-            labels = labels.tolist()
-        several = isinstance(labels, Sequence) and not isinstance(labels, str)
-        given: list[Any] = list(labels) if several else [labels]
-        numbers = torch.tensor([self._label(label) for label in given])
-        if not several:
-            return numbers.expand(_count("num_images", num_images if num_images is not None else 16))
-        if not given or num_images not in (None, len(given)):
-            raise UserError(
-                f"labels: {len(given)} of them for {num_images or 'no'} images: give one for each, or one for all"
-            )
-        return numbers
-
-    def _label(self, label: Label) -> int:
-        found = label_of(label, self.directory) if self.directory is not None and self.classes else label
-        most = cast(int, self.num_classes) - 1
-        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= most:
-            raise UserError(f"label={label}: this run has the classes 0 to {most}")
-        return found
+        directory = self.directory if self.classes else None
+        named = None if directory is None else functools.partial(label_of, run=directory)
+        return chosen_labels(labels, num_images, self.num_classes, named)
 
     def scale(self, guidance: float | None) -> float:
         """Return the scale of classifier-free guidance: the argument, else that of the run's own sample grids."""
@@ -277,9 +249,3 @@ class Run:
 
     def _steps(self) -> int:
         return len(self.sampler.spacing(self.denoiser.schedule)) - 1
-
-
-def _count(key: str, number: int) -> int:
-    if number < 1:
-        raise UserError(f"{key}={number} must be at least 1")
-    return number
