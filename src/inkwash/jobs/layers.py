@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from inkwash.config.instantiate import build
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.reports.console import print_table
 from inkwash.runs.directory import RunDirectory
-from inkwash.training.flops import forward_flops, in_words
+from inkwash.training.flops import PASSES, forward_flops, in_words
 from inkwash.training.network_cost import Memory, layers, memory
 
-PASSES = 3  # a backward pass takes twice the operations of a forward pass
 SIZES = (1, 8, 64)  # batches beside that of the configuration
 
 
@@ -37,10 +37,15 @@ def show(directory: Path) -> None:
         [[row.name, row.kind, _sized(row.shape), f"{row.parameters:,}"] for row in rows],
         names=2,
     )
-    print(f"parameters   {sum(p.numel() for p in net.parameters()):,}")
-    if flops := forward_flops(net, shape):
-        print(f"operations   {in_words(flops)} for a pass of an image, {in_words(PASSES * flops)} to train on it once")
+    tell_size(net, forward_flops(net, shape))
     tell_memory(needed, config["data"]["batch_size"])
+
+
+def tell_size(net: nn.Module, flops: int | None) -> None:
+    """Print the number of parameters, and of operations if it is known."""
+    print(f"parameters   {sum(p.numel() for p in net.parameters()):,}")
+    if flops:
+        print(f"operations   {in_words(flops)} for a pass of an image, {in_words(PASSES * flops)} to train on it once")
 
 
 def tell_memory(needed: Memory, batch: int) -> None:

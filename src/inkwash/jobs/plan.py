@@ -4,6 +4,7 @@ import copy
 import math
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from torch import Tensor
 from inkwash.config.instantiate import build
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
-from inkwash.jobs.layers import PASSES, megabytes, state_per_weight, tell_memory
+from inkwash.jobs.layers import megabytes, state_per_weight, tell_memory, tell_size
 from inkwash.jobs.summary import duration
 from inkwash.reports.console import print_table
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.build import build_module
-from inkwash.training.flops import forward_flops, in_words
+from inkwash.training.flops import PASSES, forward_flops
 from inkwash.training.gpus import COUNTS, GPUS, Work, step_seconds, work_of
 from inkwash.training.mode_choice import choose
 from inkwash.training.mode_timing import Trial
+from inkwash.training.module import DiffusionModule
 from inkwash.training.network_cost import memory
 from inkwash.training.trainer import resolve_device
 
@@ -42,8 +44,7 @@ def show(directory: Path) -> None:
     if not (flops := forward_flops(shadow, shape)):
         raise UserError("model: the network cannot be run without numbers, by which its operations are counted")
     needed = memory(shadow, shape, state_per_weight(config), 1 + len(config.get("averages") or {}))
-    print(f"parameters   {sum(p.numel() for p in shadow.parameters()):,}")
-    print(f"operations   {in_words(flops)} for a pass of an image, {in_words(PASSES * flops)} to train on it once")
+    tell_size(shadow, flops)
     tell_memory(needed, batch)
     passing, whole, mode = measured(config)
     drawn = images_to_draw(config)
@@ -69,17 +70,13 @@ def measured(config: dict[str, Any]) -> tuple[float, float, Any]:
     trial = Trial(module, network_shape(config), images, device)
     trial.seconds(mode)  # prepares the kernels
     passing = config["data"]["batch_size"] / images * statistics.median(trial.seconds(mode) for _ in range(ROUNDS))
-    network = trial.denoiser.net
-    step = optimizer_step(config["optimizer"], network)
+    step = optimizer_step(module.to(device))
     return passing, passing + statistics.median(step() for _ in range(ROUNDS)), mode
 
 
-def optimizer_step(node: dict[str, Any], network: Any) -> Any:
-    """Return a function that makes a step of the optimizer and of one average, and returns its seconds."""
-    partial = build(node)
-    parameters = list(network.parameters())
-    takes_network = "network" in partial.func.__init__.__code__.co_varnames
-    optimizer = partial(parameters, network) if takes_network else partial(parameters)
+def optimizer_step(module: DiffusionModule) -> Callable[[], float]:
+    """Return a function that makes a step of the module's optimizer and of one average, and returns its seconds."""
+    optimizer, parameters = module.new_optimizer(), list(module.denoiser.parameters())
     average: list[Tensor] = [copy.deepcopy(parameter.detach()) for parameter in parameters]
     for parameter in parameters:
         parameter.grad = 1e-3 * torch.randn_like(parameter)

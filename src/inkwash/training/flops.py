@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+PASSES = 3  # of an image in a training step: a backward pass takes twice the operations of a forward pass
+
 
 def forward_flops(net: nn.Module, shape: tuple[int, ...]) -> int | None:
     """Return the operations (additions and multiplications) of a pass of one image (C, H, W), counted by torch.

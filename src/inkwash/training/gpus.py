@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from inkwash.training.flops import PASSES
+
 # Peak of dense bfloat16 matrix products in TFLOP/s, and memory in GB, by the makers' data sheets.
 GPUS = {
     "RTX 4090": (165, 24), "L40S": (362, 48), "A100": (312, 80), "H100": (989, 80), "H200": (989, 141),
@@ -16,7 +18,6 @@ GPUS = {
 COUNTS = (1, 8, 64)
 # A GPU begins no more than so many kernels a second one by one, whatever they compute.
 LAUNCHES = 120_000
-PASSES = 3  # a backward pass takes twice the operations, and the kernels, of a forward pass
 # Bytes a second of one GPU to the others: in a machine of eight, and between machines.
 INSIDE, BETWEEN = 300e9, 40e9
 IN_A_MACHINE = 8
@@ -24,7 +25,7 @@ IN_A_MACHINE = 8
 
 @dataclass(frozen=True)
 class Work:
-    """What a step is made of.
+    """Work of a training step.
 
     Attributes:
         flops: operations of a forward pass of one image.
