@@ -11,10 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
-from inkwash.interop import hub
+from inkwash.interop import formats, hub
 from inkwash.runs.directory import RunDirectory
 
-FORMATS = ("diffusers", "safetensors", "onnx", "torch_export")
 # Keys that change where the export goes, and not what is in it.
 OF_THE_WAY = ("out", "push", "dry", "private", "run")
 
@@ -36,16 +35,13 @@ def export(config: DictConfig) -> None:
     with one_sentence():
         check(config)
         run = RunDirectory.find(config.run)
-        if config.format not in FORMATS:
-            raise UserError(f"format={config.format} must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+        formats.check(config.format, run)
         if config.push is None and Path(config.out).exists():
             raise UserError(f"out={config.out} exists already: choose another name or delete it")
         if config.push is not None:
             hub.check_repo(config.push)
             if config.format == "safetensors":
                 raise UserError("push= needs a folder with a card: use format=diffusers, onnx or torch_export")
-        from inkwash.interop import formats  # imports torch: only after the configuration is checked
-
         record = record_of(config, run)
         if config.push is not None and formats.is_export_of(Path(config.out), record):
             out = Path(config.out)  # the same command without dry=true, for example

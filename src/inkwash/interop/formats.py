@@ -1,33 +1,45 @@
-"""The formats of `inkwash export`, by name."""
+"""The formats of `inkwash export`, by name; what writes them, which imports torch, is imported when it does."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from inkwash.errors import UserError
-from inkwash.interop.output import Options, is_export_of
-from inkwash.interop.pipeline import export_diffusers, export_safetensors
-from inkwash.interop.programs import export_onnx, export_torch
 from inkwash.runs.directory import RunDirectory
 
-__all__ = ["FORMATS", "export", "is_export_of"]
-
+# The functions, as module:name in this package.
 FORMATS = {
-    "diffusers": export_diffusers,
-    "safetensors": export_safetensors,
-    "onnx": export_onnx,
-    "torch_export": export_torch,
+    "diffusers": "pipeline:export_diffusers",
+    "safetensors": "pipeline:export_safetensors",
+    "onnx": "programs:export_onnx",
+    "torch_export": "programs:export_torch",
 }
 
 
-def export(format: str, run_directory: Path, out: str, weights: str, checkpoint: str, record: dict[str, Any]) -> Path:
-    """Write `out` in a format; its settings are in the record. Raises UserError if there is no such format."""
+def check(format: str, run: RunDirectory) -> None:
+    """Raise UserError if there is no such format, or if it cannot hold what the run draws with."""
     if format not in FORMATS:
         raise UserError(f"format={format} must be {', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}")
-    if format != "safetensors" and RunDirectory(run_directory).config.get("autoencoder") is not None:
+    if format != "safetensors" and run.config.get("autoencoder") is not None:
         raise UserError(
-            f"format={format} holds a network that draws images, and run={run_directory} draws latents: use "
+            f"format={format} holds a network that draws images, and run={run} draws latents: use "
             "format=safetensors, which holds the network's weights alone"
         )
+
+
+def is_export_of(out: Path, record: dict[str, Any]) -> bool:
+    """Tell whether `out` is a folder that was exported with just this record."""
+    from inkwash.interop import output
+
+    return output.is_export_of(out, record)
+
+
+def export(format: str, run_directory: Path, out: str, weights: str, checkpoint: str, record: dict[str, Any]) -> Path:
+    """Write `out` in a format; its settings are in the record. Raises UserError: see `check`."""
+    check(format, RunDirectory(run_directory))
+    from inkwash.interop.output import Options
+
     names = ("license", "repo", "sampler", "guidance", "batch")
     options = Options(record=record, **{name: record[name] for name in names})
-    return FORMATS[format](run_directory, out, weights, checkpoint, options)
+    module, _, name = FORMATS[format].partition(":")
+    return getattr(import_module(f"inkwash.interop.{module}"), name)(run_directory, out, weights, checkpoint, options)
