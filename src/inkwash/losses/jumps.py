@@ -21,7 +21,7 @@ from inkwash.errors import UserError
 from inkwash.losses.base import Loss, refuse_weighting
 from inkwash.process.forward import mix
 from inkwash.process.schedules import Schedule
-from inkwash.process.times import Stratified, Times
+from inkwash.process.times import Times
 from inkwash.process.weightings import Weighting
 from inkwash.random import restore_default, state_of_default
 
@@ -164,9 +164,7 @@ class JumpLoss(Loss):
         return error.detach() + weighted - weighted.detach()
 
 
-def check_until(until: Times, name: str) -> None:
-    """Raise UserError for times that belong to the image's place in the batch: both of a pair would be nearly equal."""
-    if isinstance(until, Stratified):
-        raise UserError(
-            f"loss.until: stratified times lie beside those of times=stratified: loss={name} needs uniform ones"
-        )
+def check_same(same: float) -> None:
+    """Raise UserError unless a share of images with s = t leaves others."""
+    if not 0 < same < 1:
+        raise UserError(f"loss.same={same} must lie between 0 and 1: both kinds of pairs are needed")

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.losses.jumps import JumpLoss, Velocity, check_until, tau_of
+from inkwash.losses.jumps import JumpLoss, Velocity, check_same, tau_of
 from inkwash.process.schedules import Schedule
-from inkwash.process.times import Times
+from inkwash.process.times import Stratified, Times
 from inkwash.process.weightings import Weighting
 from inkwash.random import Draws
 
@@ -53,9 +53,11 @@ class MeanFlowLoss(JumpLoss):
         weighting: Weighting | None = None,
     ):
         super().__init__(times, guidance, mix, power, offset, label_dropout, weighting)
-        check_until(until, self.name)
-        if not 0 < same < 1:
-            raise UserError(f"loss.same={same} must lie between 0 and 1: both kinds of pairs are needed")
+        if isinstance(until, Stratified):  # its place in a slice is that of the image: both times would be nearly equal
+            raise UserError(
+                "loss.until: stratified times lie beside those of times=stratified: loss=meanflow needs uniform ones"
+            )
+        check_same(same)
         if not 0 < h <= 0.1:
             raise UserError(f"loss.h={h} must be above 0 and at most 0.1")
         self.until, self.same, self.h = until, same, h

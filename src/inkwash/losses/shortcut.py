@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from inkwash.errors import UserError
-from inkwash.losses.jumps import JumpLoss, Velocity, tau_of
+from inkwash.losses.jumps import JumpLoss, Velocity, check_same, tau_of
 from inkwash.process.forward import mix
 from inkwash.process.schedules import Schedule
 from inkwash.process.times import Times
@@ -49,8 +49,7 @@ class ShortcutLoss(JumpLoss):
         super().__init__(times, guidance, mix, power, offset, label_dropout, weighting)
         if steps < 2 or steps & (steps - 1):
             raise UserError(f"loss.steps={steps} must be a power of 2: 2, 4, ..., 128, ...")
-        if not 0 < same < 1:
-            raise UserError(f"loss.same={same} must lie between 0 and 1: both kinds of pairs are needed")
+        check_same(same)
         self.steps, self.same = steps, same
 
     def ends(self, schedule: Schedule, t: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
