@@ -8,16 +8,19 @@ from omegaconf import OmegaConf
 
 def network_shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
     """Return the shape (C, H, W) of what the network of a resolved configuration sees."""
-    node = config.get("autoencoder")
-    shape = config["data"]["shape"] if node is None else node["latent_shape"]
+    shape = _shape(config)
     return (shape[0], shape[1], shape[2])
 
 
 def _resolved(axis: int | None = None, *, _root_: Any) -> Any:
     """Resolve ${network_shape:} to that shape, ${network_shape:2} to its width."""
-    node = _root_.get("autoencoder")
-    shape = _root_["data"]["shape"] if node is None else node["latent_shape"]
+    shape = _shape(_root_)
     return shape if axis is None else shape[axis]
+
+
+def _shape(config: Any) -> Any:
+    node = config.get("autoencoder")
+    return config["data"]["shape"] if node is None else node["latent_shape"]
 
 
 def register() -> None:

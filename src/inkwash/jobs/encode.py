@@ -8,6 +8,7 @@ import torch.distributed as dist
 from inkwash.autoencoders import cache
 from inkwash.config.instantiate import build
 from inkwash.data.images import Flipped
+from inkwash.metrics.ranks import barrier
 from inkwash.reports.progress_bar import progress_bar
 from inkwash.runs import config_file
 from inkwash.training.build import build_autoencoder
@@ -26,16 +27,11 @@ def encode(directory: Path) -> None:
     meta = cache.identity(data.train.fingerprint, len(images), data.flip, autoencoder.to(device))
     if rank == 0:
         cache.begin(out, meta)
-    _wait()
+    barrier()
     with progress_bar(total=len(images) // world, desc="encoding images", unit="images", disable=rank != 0) as bar:
         cache.fill(out, meta, images, autoencoder, rank, world, bar.update)
-    _wait()
+    barrier()
     if rank == 0:
         cache.finish(out)
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _wait() -> None:
-    if dist.is_initialized():
-        dist.barrier()

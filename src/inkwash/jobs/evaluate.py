@@ -21,6 +21,7 @@ from inkwash.jobs.image_sources import ImageSource, from_elsewhere, from_run
 from inkwash.jobs.result_cache import key_of
 from inkwash.launch.environment import RankEnv
 from inkwash.metrics.bits_per_dim import BitsPerDim
+from inkwash.metrics.ranks import barrier
 from inkwash.metrics.suite import Suite
 from inkwash.reports.evaluation_report import write_evaluation_report
 from inkwash.reports.evaluation_table import console_table, plot_quality, rows, write_tables
@@ -227,12 +228,6 @@ def publish(
         tracker, trained = build(config["tracking"]), Path(config["run"]) if config["run"] is not None else None
         checkpoints = sorted({cell["checkpoint"] for cell in config["cells"]})
         tracker(directory, "evaluation", config, trained, checkpoints, rows(results), [directory / "quality.png"])
-
-
-def barrier() -> None:
-    """Wait for the other ranks."""
-    if dist.is_initialized():
-        dist.barrier()
 
 
 def as_rank_0(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -19,6 +19,12 @@ def rank_0_first() -> Iterator[None]:
             dist.barrier()
 
 
+def barrier() -> None:
+    """Wait for the other ranks."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def largest(number: int) -> int:
     """Return the largest of all ranks' numbers, on every rank."""
     if not (dist.is_available() and dist.is_initialized()):

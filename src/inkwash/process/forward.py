@@ -60,3 +60,8 @@ def q_posterior(schedule: Schedule, x_0: Tensor, x_t: Tensor, s: Tensor, t: Tens
     """Return mean (n, C, H, W) and variance (n, 1, 1, 1) of q(x_s | x_t, x_0), s < t (Ho et al. 2020, eq. 6 and 7)."""
     of_x_0, of_x_t = posterior_coefficients(schedule, s, t)
     return mix(of_x_0, x_0, of_x_t, x_t), posterior_variance(schedule, s, t)
+
+
+def visible(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """Scale x_t (n, C, H, W) to the range of data, as if that had variance 1: divided by sqrt(alpha^2 + sigma^2)."""
+    return x_t / (alpha**2 + sigma**2).sqrt().to(x_t)

@@ -14,7 +14,7 @@ from torch import Tensor
 from inkwash.files import write_json
 from inkwash.images import ImageSplit, InBlocks, to_float, to_uint8
 from inkwash.metrics.neighbours import nearest_images
-from inkwash.process.forward import q_sample, transition
+from inkwash.process.forward import q_sample, transition, visible
 from inkwash.process.schedules import Schedule
 from inkwash.random import generator
 from inkwash.reports.image_grid import save_png
@@ -134,8 +134,7 @@ def _residual(schedule: Schedule, x_0: Tensor, x_t: Tensor, t: float) -> float:
 def _shown(schedule: Schedule, x: Tensor, t: float, decode: Callable[[Tensor], Tensor] | None) -> Tensor:
     """Quantise x_t, or the image of it, as if data had variance 1."""
     if t > 0:
-        alpha, sigma = schedule(torch.tensor([t], dtype=torch.float64))
-        x = x / (alpha**2 + sigma**2).sqrt().float()
+        x = visible(x, *schedule(torch.tensor([t], dtype=torch.float64)))
     return to_uint8(x if decode is None else decode(x))
 
 

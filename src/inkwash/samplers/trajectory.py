@@ -6,12 +6,8 @@ import torch
 from torch import Tensor
 
 from inkwash.images import to_uint8
+from inkwash.process.forward import visible
 from inkwash.process.schedules import Schedule
-
-
-def visible(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Scale x_t (n, C, H, W) to the range of data, as if that had variance 1: divided by sqrt(alpha^2 + sigma^2)."""
-    return x_t / (alpha**2 + sigma**2).sqrt().to(x_t)
 
 
 class Trajectory:

@@ -20,7 +20,7 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
-from inkwash.training.callbacks.generation import generate_local, of_reconstructions, scale_for
+from inkwash.training.callbacks.generation import autoencoder_of, generate_local, of_reconstructions, scale_for
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -191,8 +191,7 @@ class Evaluation(Periodic):
 
     def _of_reconstructions(self, trainer: L.Trainer, module: DiffusionModule) -> dict[str, float]:
         """Return what a run on latents can reach at best: the main metric of real images, encoded and decoded."""
-        autoencoder = getattr(trainer.datamodule, "autoencoder", None)  # pyright: ignore[reportAttributeAccessIssue]
-        split = self.real(trainer)
+        autoencoder, split = autoencoder_of(trainer), self.real(trainer)
         if autoencoder is None or sees_pixels(module.config) or not self.meaningful or not len(split):
             return {}
         if trainer.global_step:  # it was logged when the run began

@@ -29,9 +29,14 @@ def network_shape(trainer: L.Trainer) -> tuple[int, int, int]:
     return tuple(getattr(data, "network_shape", data.shape))  # a data module of the user's own has no latents
 
 
+def autoencoder_of(trainer: L.Trainer) -> Autoencoder | None:
+    """Return the autoencoder whose latents are trained on; None for pixels, as in a data module of the user's own."""
+    return getattr(trainer.datamodule, "autoencoder", None)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def decoder(trainer: L.Trainer) -> Decode | None:
-    """Return what makes images of what the network draws; None for a network that draws images."""
-    autoencoder = getattr(trainer.datamodule, "autoencoder", None)  # pyright: ignore[reportAttributeAccessIssue]
+    """Return the function from latents to images; None for a network that draws images."""
+    autoencoder = autoencoder_of(trainer)
     return None if autoencoder is None else autoencoder.decode
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import lightning as L
 import torch
 
-from inkwash.autoencoders.base import latent_noise
+from inkwash.autoencoders.base import Autoencoder, latent_noise
 from inkwash.errors import UserError
 from inkwash.images import to_float
 from inkwash.random import generator
 from inkwash.runs.best import HELDOUT_LOSS
-from inkwash.training.callbacks.generation import images_at_a_time
+from inkwash.training.callbacks.generation import autoencoder_of, images_at_a_time
 from inkwash.training.callbacks.periodic import Periodic, log_metrics
 from inkwash.training.module import DiffusionModule
 from inkwash.training.precision import autocast
@@ -54,7 +54,8 @@ class HeldoutLoss(Periodic):
         total = torch.zeros((), dtype=torch.float64, device=module.device)
         with autocast(str(trainer.precision), module.device):
             for start in range(0, len(local), size):
-                total += self._losses(module, data, local[start : start + size], n).double().sum()
+                part = local[start : start + size]
+                total += self._losses(module, images, autoencoder_of(trainer), part, n).double().sum()
         loss = float(trainer.strategy.reduce(total, reduce_op="sum")) / n
         log_metrics(trainer, {"heldout/loss": loss})
         module.add_scores({HELDOUT_LOSS: loss})
@@ -65,19 +66,20 @@ class HeldoutLoss(Periodic):
             return
         pl_module.lower_is_better[HELDOUT_LOSS] = True
 
-    def _losses(self, module: DiffusionModule, data: Any, indices: range, n: int) -> torch.Tensor:
+    def _losses(
+        self, module: DiffusionModule, images: Any, autoencoder: Autoencoder | None, indices: range, n: int
+    ) -> torch.Tensor:
         """Return the losses (len(indices),) of some of the first n images."""
-        pixels, labels = data.heldout.__getitems__(list(indices))
-        x_0 = self._encoded(data, to_float(pixels.to(module.device)), indices)
+        pixels, labels = images.__getitems__(list(indices))
+        x_0 = self._encoded(autoencoder, to_float(pixels.to(module.device)), indices)
         noise = [torch.randn(x_0.shape[1:], generator=generator(self.seed, "heldout", offset=i)) for i in indices]
         u = (torch.tensor(list(indices), dtype=torch.float64, device=module.device) + 0.5) / n
         t = module.ema_denoiser.schedule.time_at(u)
         y = labels.to(module.device) if module.num_classes is not None else None
         return module.loss.objective(module.ema_denoiser, x_0, torch.stack(noise).to(module.device), t, y)
 
-    def _encoded(self, data: Any, x: torch.Tensor, indices: range) -> torch.Tensor:
+    def _encoded(self, autoencoder: Autoencoder | None, x: torch.Tensor, indices: range) -> torch.Tensor:
         """Return x_0 of the network: images x (n, C, H, W), or their latents, drawn for (seed, i)."""
-        autoencoder = getattr(data, "autoencoder", None)
         if autoencoder is None:
             return x
         shape = autoencoder.latent_shape

@@ -16,6 +16,7 @@ from inkwash.reports.config_diff import from_defaults
 from inkwash.reports.run_files import RunFiles
 from inkwash.reports.run_report import write_run_report
 from inkwash.training.callbacks.evaluation import Evaluation
+from inkwash.training.callbacks.generation import autoencoder_of
 from inkwash.training.callbacks.heldout_loss import HeldoutLoss
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.callbacks.sample_grid import SampleGrid
@@ -102,7 +103,7 @@ def _draw_inputs(trainer: L.Trainer, module: DiffusionModule) -> None:
     """Draw what does not change while a run trains: its images, forward process, schedule and configuration."""
     run = run_directory(trainer)
     data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-    draw_inputs(RunFiles(run), module, data.train, getattr(data, "autoencoder", None))
+    draw_inputs(RunFiles(run), module, data.train, autoencoder_of(trainer))
     from_defaults(RunFiles(run))
 
 
