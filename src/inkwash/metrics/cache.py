@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -27,9 +28,7 @@ def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(f"{path}.lock").acquire()
         except OSError as error:
-            raise UserError(
-                f"{path.parent} cannot be written ({error.strerror}): set INKWASH_DATA to a folder"
-            ) from error
+            raise _unwritable(path.parent, error) from error
         with lock:
             found = _read(path)
             if found is None:
@@ -38,6 +37,19 @@ def cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
                     torch.save(made, file)
                 found = torch.load(path, weights_only=True)
     return found
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise UserError unless files can be made in a folder, which is made: before the work that is to be stored."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: str | Path, error: OSError) -> UserError:
+    return UserError(f"{folder} cannot be written ({error.strerror}): set INKWASH_DATA to a folder")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

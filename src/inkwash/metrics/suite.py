@@ -12,6 +12,7 @@ from torch import Tensor
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit
 from inkwash.metrics.base import Batch, Counts, Measure
+from inkwash.metrics.cache import check_writable
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.extractors.precision import full_precision
 from inkwash.metrics.per_image import FeatureMetric, gather
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 class Suite:
     """All metrics of an evaluation: `prepare` once, `update` with each batch, `compute() -> {name: value}`.
 
+    `prepare` is `choose` and then `load`, which may take long: training calls them apart.
+
     Every rank calls each of them and gets the same values, whichever of the images 0 .. num_images - 1 it generated.
     Metrics that have no meaning for the data set, the extractor or images without labels are left out with one line in
     the log, before anything is trained for them.
@@ -35,7 +38,7 @@ class Suite:
         num_images: number of generated images, which is part of every name.
 
     Attributes:
-        left_out: a sentence for each metric that has no meaning here; set by `prepare`.
+        left_out: a sentence for each metric that has no meaning here; set by `choose`.
     """
 
     def __init__(self, extractor: FeatureExtractor, metrics: Sequence[Measure], num_images: int):
@@ -67,17 +70,51 @@ class Suite:
         Raises:
             UserError: weights or reference statistics cannot be loaded, or two metrics have the same name.
         """
+        self.choose(train, heldout, cache_dir, split, file, labelled, flip, classes)
+        self.load(device)
+
+    def choose(
+        self,
+        train: ImageSplit,
+        heldout: ImageSplit,
+        cache_dir: str | Path,
+        split: str = "heldout",
+        file: str | Path | None = None,
+        labelled: bool = False,
+        flip: bool = False,
+        classes: bool = True,
+    ) -> None:
+        """Choose the extractor and the metrics that have a meaning here, as `prepare`, before anything is loaded."""
         self.left_out = []
         counts = Counts(self.num_images, len(train), len(heldout), split, file is not None)
         self.extractor = self.extractor.chosen(train, heldout, classes)
         possible = [metric for metric in self.given if self._kept(metric, self._check, counts, labelled)]
-        if any(self.extractor_of(metric) is self.extractor for metric in possible):
-            possible = self._with_extractor(possible, train, heldout)
+        self.metrics = self._if_applicable(possible, lambda: self.extractor.check(train))
         self.real = Reference(self.extractor, train, heldout, cache_dir, split, file, flip)
+
+    @property
+    def loads_slowly(self) -> bool:
+        """True if `load` has to train the extractor, and `names` will stay as they are after `choose`.
+
+        Raises:
+            UserError: what is trained and measured then could not be stored.
+        """
+        extractors = {self.extractor, *map(self.extractor_of, self.metrics)}
+        if self.real.file is not None or any(extractor.published is not None for extractor in extractors):
+            return False  # the user's files may be wrong, and the hash of weights may be part of names
+        if not self._uses_extractor or self.extractor.is_ready(**self.real.splits):
+            return False
+        check_writable(self.real.cache_dir)
+        return True
+
+    def load(self, device: torch.device | str = "cpu") -> None:
+        """Load or train what `choose` has chosen, and compute or load what it needs of the real images."""
+        if self._uses_extractor:
+            self.metrics = self._if_applicable(self.metrics, self._prepare_extractor)
         self.to(device)
         # One store of features for all metrics with the same extractor.
         self.stores: dict[FeatureExtractor, FeatureMetric] = {}
-        self.metrics = [metric for metric in possible if self._kept(metric, self._prepare)]
+        self.metrics = [metric for metric in self.metrics if self._kept(metric, self._prepare)]
         if twice := {name for name in self.names if self.names.count(name) > 1}:
             raise UserError(f"the metrics give {', '.join(sorted(twice))} twice: leave one of them out")
         self.reset()
@@ -98,11 +135,14 @@ class Suite:
             raise NotApplicableError(f"no {metric.title}: the images are drawn without class labels, which it needs")
         metric.check(counts, self.extractor_of(metric))
 
-    def _with_extractor(self, metrics: list[Measure], train: ImageSplit, heldout: ImageSplit) -> list[Measure]:
-        """Prepare the suite's extractor; return the metrics without those that use it if it cannot be applied."""
+    @property
+    def _uses_extractor(self) -> bool:
+        return any(self.extractor_of(metric) is self.extractor for metric in self.metrics)
+
+    def _if_applicable(self, metrics: list[Measure], step: Callable[[], None]) -> list[Measure]:
+        """Take a step with the suite's extractor; without the metrics that use it if it cannot be applied."""
         try:
-            with rank_0_first():
-                self.extractor.prepare(train, heldout)
+            step()
         except NotApplicableError as error:
             reason = error
 
@@ -112,6 +152,10 @@ class Suite:
 
             return [metric for metric in metrics if self._kept(metric, refuse)]
         return metrics
+
+    def _prepare_extractor(self) -> None:
+        with rank_0_first():
+            self.extractor.prepare(**self.real.splits)
 
     def _prepare(self, metric: Measure) -> None:
         extractor = self.extractor_of(metric)
@@ -131,12 +175,12 @@ class Suite:
 
     @property
     def names(self) -> list[str]:
-        """Names of the values that `compute` returns; set by `prepare`."""
+        """Names of the values that `compute` returns; set by `choose`, for good by `load`."""
         return [self._name(metric, key) for metric in self.metrics for key in metric.keys]
 
     @property
     def directions(self) -> dict[str, bool | None]:
-        """Direction (lower_is_better) of each value, by name; set by `prepare`."""
+        """Direction (lower_is_better) of each value, by name; known when `names` are."""
         return {self._name(metric, key): metric.direction(key) for metric in self.metrics for key in metric.keys}
 
     def reset(self) -> None:

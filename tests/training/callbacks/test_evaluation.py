@@ -1,9 +1,12 @@
 """Metrics during training."""
 
+import csv
 import json
+import re
 
 import pytest
 
+from inkwash.errors import UserError
 from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.callbacks.evaluation import warn_of_guesses
@@ -32,6 +35,28 @@ def test_a_set_too_small_for_a_metric_trains(fit_run):
     assert trainer.global_step == 4
     assert [*module.scores] == ["heldout_loss"]
     assert "no fd: it needs 2 heldout images, there are 1" in (directory / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_classifier_is_trained_after_the_first_step_and_changes_nothing(fit_run, tmp_path, capfd):
+    cold = (f"extractor.cache_dir={tmp_path / 'cold'}", f"callbacks.evaluation.cache_dir={tmp_path / 'cold'}")
+    directory, _, module = fit_run("cold", *cold, "callbacks.progress.log_seconds=0")
+    warm, _, again = fit_run("warm", *cold)
+    shown = capfd.readouterr().err
+    assert shown.index("1/4 steps") < shown.index("training the metrics' classifier") < shown.index("2/4 steps")
+    left = re.search(r"2/4 steps, 00:(\d\d) left", shown)
+    assert left is not None
+    assert int(left[1]) <= 3
+    assert module.scores == again.scores
+    for run in (directory, warm):
+        with open(run / "metrics.csv") as file:
+            rows = [row["step"] for row in csv.DictReader(file) if row["metrics/classifier_heldout_accuracy"]]
+        assert rows == ["1"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_step(fit_run):
+    with pytest.raises(UserError, match="/proc/nowhere cannot be written"):
+        fit_run("run", "callbacks.evaluation.cache_dir=/proc/nowhere", "extractor.cache_dir=/proc/nowhere")
 
 
 SLOW = "averages={slow: {_target_: inkwash.training.ema.ConstantDecay, decay: 0.5}}"

@@ -65,6 +65,13 @@ class FeatureExtractor(nn.Module):
         """
         return self
 
+    def check(self, train: ImageSplit) -> None:
+        """Raise NotApplicableError if it has no meaning for these images, before its weights are there."""
+
+    def is_ready(self, train: ImageSplit, heldout: ImageSplit) -> bool:
+        """Return False if `prepare` has to train it first. Raises UserError if it could not be stored then."""
+        return True
+
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Find, download or train the weights. Every rank calls it first; a second call does nothing."""
 
@@ -110,9 +117,12 @@ class PublishedFeatures(FeatureExtractor):
         """Build the network with the weights at `path`: uint8 (B, 3, H, W) -> (features,). Sets `dim` if it varies."""
         raise NotImplementedError
 
+    def check(self, train: ImageSplit) -> None:
+        self._check_channels(train.shape[0])
+
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Load the weights. Raises UserError if they cannot be loaded, or are another network's."""
-        self._check_channels(train.shape[0])
+        self.check(train)
         if self.network is not None:
             return
         path, digest = find_weights(self.published, self.weights_path, self.weights_hash)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from inkwash.images import ImageSplit, InBlocks, to_float
-from inkwash.metrics.cache import cached
+from inkwash.metrics.cache import cached, check_writable
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.extractors.progress import Progress
 from inkwash.metrics.extractors.view import Copy, View, scaled_copy, some_of
@@ -52,6 +52,15 @@ class ClassifierFeatures(FeatureExtractor):
         self.cache_dir = Path(cache_dir)
         self.network: Classifier | None = None
 
+    def check(self, train: ImageSplit) -> None:
+        check_data(train)
+
+    def is_ready(self, train: ImageSplit, heldout: ImageSplit) -> bool:
+        if self.network is not None or self._path(train, heldout).exists():
+            return True
+        check_writable(self.cache_dir)
+        return False
+
     def prepare(self, train: ImageSplit, heldout: ImageSplit) -> None:
         """Load the classifier of this data set, after training it if no run has yet.
 
@@ -61,13 +70,10 @@ class ClassifierFeatures(FeatureExtractor):
         if self.network is not None:
             return
         shape = train.shape
-        check_data(train)
+        self.check(train)
         self.num_classes = int(train.labels.max()) + 1
-        view = View(shape)
-        self.preprocessing = view.preprocessing
-        identity = (RECIPE if view.as_it_is else FOLDED, train.fingerprint, heldout.fingerprint)
-        key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
-        path = self.cache_dir / f"classifier-{key}.pt"
+        self.preprocessing = View(shape).preprocessing
+        path = self._path(train, heldout)
         stored = cached(path, lambda: _train(train, heldout, self.num_classes, path.with_suffix(".partial")))
         with torch.device("meta"):  # weights that are about to be replaced need no random numbers
             network = Classifier(shape, self.num_classes)
@@ -75,6 +81,11 @@ class ClassifierFeatures(FeatureExtractor):
         self.network = network.requires_grad_(False).eval()
         self.heldout_accuracy = stored["heldout_accuracy"]
         self.hash = _hash(stored["weights"])
+
+    def _path(self, train: ImageSplit, heldout: ImageSplit) -> Path:
+        identity = (RECIPE if View(train.shape).as_it_is else FOLDED, train.fingerprint, heldout.fingerprint)
+        key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+        return self.cache_dir / f"classifier-{key}.pt"
 
     @property
     def guesses(self) -> bool:

@@ -16,12 +16,13 @@ from inkwash.metrics.base import Measure
 from inkwash.metrics.extractors.auto import AutoFeatures
 from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.extractors.classifier import ClassifierFeatures
+from inkwash.metrics.ranks import largest
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
 from inkwash.training.callbacks.generation import autoencoder_of, generate_local, of_reconstructions, scale_for
-from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory
+from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory, showing
 from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
@@ -86,11 +87,15 @@ class Evaluation(Periodic):
         self.guidance, self.seed, self.batch_size, self.weights = guidance, seed, batch_size, list(weights)
         self.reference, self.reference_file, self.labels = reference, reference_file, labels
         self.suite = Suite(extractor, list(metrics.values()), num_images)
-        self.meaningful = False  # until on_fit_start, and if the extractor does not apply to this data
-        self.context: dict[str, float] = {}  # reference values, until they are logged after the first step
+        self.loaded = False  # the suite, which waits for the first step if its extractor has to be trained
+        self.context_due = False  # the values to compare with, which are logged after the first step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Check sampler and weights, load the extractor and the reference, before a failure costs anything."""
+        """Check sampler and weights, load extractor and reference, before a failure costs anything.
+
+        An extractor that has to be trained is, after the first step: a user who waits for that sees sooner whether the
+        rest of the run is right.
+        """
         self.sampler.check(pl_module.denoiser.schedule)
         scale_for(pl_module, self.guidance)
         for name in self.weights:
@@ -99,12 +104,10 @@ class Evaluation(Periodic):
         eyes = self.suite.extractor
         if isinstance(eyes, AutoFeatures) and eyes.first is None:  # a run that goes on is measured as before
             eyes.first = run_directory(trainer).extractor_name
-        self.suite.prepare(
+        self.suite.choose(
             data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
             labelled=pl_module.num_classes is not None, flip=data.flip, classes=data.num_classes is not None,
-            device=pl_module.device,
         )  # fmt: skip
-        self.meaningful = bool(self.suite.names)
         self.drawn = labels_to_measure(
             self.labels,
             self.real(trainer).labels,
@@ -112,28 +115,48 @@ class Evaluation(Periodic):
             pl_module.num_classes,
             "callbacks.evaluation.labels",
         )
+        # All ranks wait if one has to: each may see another folder of cached files.
+        if not largest(self.suite.loads_slowly):
+            self._load(pl_module)
         directions = self.suite.directions.items()
         pl_module.lower_is_better |= {self._named(name, w): lower for w in self.weights for name, lower in directions}
-        context = {**self._context(data), **self._of_reconstructions(trainer, pl_module)}
+
+    def _load(self, module: DiffusionModule) -> None:
+        self.suite.load(module.device)
         self.suite.to("cpu")
-        if context:
-            log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
         warn_of_guesses(self.suite.extractor)
-        self.context = {f"metrics/{name}": value for name, value in context.items()}
+        self.loaded = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         super().on_train_start(trainer, pl_module)
-        if trainer.global_step > 0:  # logged by the first start
-            self.context = {}
+        self.context_due = trainer.global_step == 0  # else the first start has logged it
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.context and trainer.global_step > 0:
-            log_metrics(trainer, self.context)
-            self.context = {}
+        if trainer.global_step > 0 and (self.context_due or not self.loaded):
+            self._prepare(trainer, pl_module)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
+    def _prepare(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        """Load what is not loaded yet, and log what the metrics' values are to be compared with."""
+        start = time.perf_counter()
+        with showing(trainer, "preparing the metrics", once=True):
+            if not self.loaded:
+                self._load(module)
+            if self.context_due:
+                data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+                context = {**self._context(data), **self._of_reconstructions(trainer, module)}
+                if context:
+                    log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
+                log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
+                self.context_due = False
+        self.suite.to("cpu")
+        module.paused_seconds += (seconds := time.perf_counter() - start)
+        module.measuring_seconds += seconds
+
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        if not self.meaningful:
+        if not self.loaded:  # the training ended before its first step
+            self._load(module)
+        if not self.suite.names:
             return
         start, scores = time.perf_counter(), {}
         self.suite.to(module.device)
@@ -192,9 +215,7 @@ class Evaluation(Periodic):
     def _of_reconstructions(self, trainer: L.Trainer, module: DiffusionModule) -> dict[str, float]:
         """Return what a run on latents can reach at best: the main metric of real images, encoded and decoded."""
         autoencoder, split = autoencoder_of(trainer), self.real(trainer)
-        if autoencoder is None or sees_pixels(module.config) or not self.meaningful or not len(split):
-            return {}
-        if trainer.global_step:  # it was logged when the run began
+        if autoencoder is None or sees_pixels(module.config) or not self.suite.names or not len(split):
             return {}
         self.suite.to(module.device)
         indices = range(trainer.global_rank, self.num_images, trainer.world_size)

@@ -116,8 +116,13 @@ class Summing(Periodic):
 
 
 @contextmanager
-def showing(trainer: L.Trainer, activity: str | None) -> Iterator[None]:
-    """Have the progress line say what is done while the body runs; None: it stays as it is."""
+def showing(trainer: L.Trainer, activity: str | None, once: bool = False) -> Iterator[None]:
+    """Have the progress line say what is done while the body runs; None: it stays as it is.
+
+    Args:
+        once: the body runs once in a training, so that its time says nothing of the time left.
+    """
+    start = time.perf_counter()
     lines: list[Any] = []
     if activity is not None:
         callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
@@ -126,6 +131,8 @@ def showing(trainer: L.Trainer, activity: str | None) -> Iterator[None]:
         line.show_activity(activity)
     yield
     for line in lines:
+        if once:
+            line.leave_out(time.perf_counter() - start)
         line.show_activity(None)
 
 

@@ -73,6 +73,12 @@ class Progress(L.Callback):
             if activity is not None:  # else the next step draws the line
                 self.bar.refresh()
 
+    def leave_out(self, seconds: float) -> None:
+        """Leave the seconds that have just passed out of the estimate of the time left."""
+        if self.bar is not None:
+            self.bar.start_t += seconds
+            self.bar.last_print_t += seconds
+
     def _lay_out(self, activity: str) -> None:
         assert self.bar is not None
         self.bar.set_description_str(activity, refresh=False)
