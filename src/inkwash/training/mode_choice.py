@@ -33,7 +33,7 @@ log = logging.getLogger("inkwash")
 LEAST_STEPS = 200
 # Timing takes this share of the training, but so many seconds at least and at most: it is the first step that waits.
 SHARE, SECONDS, MOST_SECONDS = 0.02, 3.0, 6.0
-FIRST_IMAGES = 8  # of a pass; a batch of large images may take minutes
+FIRST_IMAGES = 2  # of a pass; a batch of large images may take minutes
 # What replaces the simplest mode must take less than this share of its time: another layout of the same numbers for
 # any gain that is more than noise, fewer bits or fewer threads for more.
 FASTER, LESS_PRECISE_FASTER, FEWER_THREADS_FASTER = 0.98, 0.95, 0.8
