@@ -216,7 +216,7 @@ def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):
 @pytest.mark.parametrize(("accumulate", "passes"), [("1", 1), ("4", 4), ("auto", None)])
 def test_a_step_takes_as_long_as_its_passes(compose_config, timed, accumulate, passes):
     timed(contiguous_first)
-    config = compose_config("model.channels=8", "data.batch_size=8", f"trainer.accumulate_grad_batches={accumulate}")
+    config = compose_config("model.channels=8", "data.batch_size=2", f"trainer.accumulate_grad_batches={accumulate}")
     choice = choose(config, build_module(config), CPU, 1)
     assert choice.step_seconds == (None if passes is None else passes * contiguous_first(choice.mode))
 
