@@ -1,0 +1,31 @@
+"""make study study=NAME, make reproduce recipe=NAME/ROW, make labbook."""
+
+import sys
+
+from inkwash.errors import UserError
+from labbook import board, page, reproduce, results, runner
+from labbook.study import Study, all_studies
+
+
+def main(words: list[str]) -> None:
+    """Run study=NAME or recipe=NAME/ROW with overrides for this machine; without either write all pages anew."""
+    named = dict(word.split("=", 1) for word in words if word.partition("=")[0] in ("study", "recipe"))
+    local = [word for word in words if word.partition("=")[0] not in named]
+    try:
+        if "recipe" in named:
+            sys.exit(0 if reproduce.reproduce(named["recipe"], local) else 1)
+        if "study" in named:
+            study = Study.load(named["study"])
+            runner.run(study, local)
+            results.write(study, results.collect(study, local))
+        elif local:
+            raise UserError(f"{' '.join(local)}: pass study=NAME or recipe=NAME/ROW too")
+        for study in all_studies():
+            page.write(study, results.read(study))
+        board.write()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

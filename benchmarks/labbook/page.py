@@ -1,0 +1,103 @@
+"""Write the page of a study: what was asked, the table with intervals over seeds, the plot, what it shows."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inkwash.files import write_text
+from labbook import interval, plot
+from labbook.results import Entry
+from labbook.study import STUDIES, Study
+
+TITLES = {"fd": "distance", "accuracy": "as asked", "heldout_loss": "held-out loss"}
+
+
+def short(name: str) -> str:
+    """Return the beginning of a metric's name, without extractor and number of images: fd_classifier_1350 -> fd."""
+    for extractor in ("_classifier", "_pyramid", "_inception", "_pixels"):
+        name = name.partition(extractor)[0]
+    return name
+
+
+def values(entries: Sequence[Entry], metric: str) -> list[float]:
+    """Return a metric's value in each of some entries, by the beginning of its name."""
+    found: list[float] = []
+    for entry in entries:
+        named = {short(name): value for name, value in entry["values"].items()} | {
+            "heldout_loss": entry["heldout_loss"]
+        }
+        if named.get(metric) is not None:
+            found.append(named[metric])
+    return found
+
+
+def groups(study: Study, entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
+    """Return the entries of all seeds by (row, varied settings), rows in the study's order."""
+    grouped: dict[tuple[Any, ...], list[Entry]] = {}
+    for row in study.rows:
+        for entry in entries:
+            if entry["row"] == row:
+                grouped.setdefault((row, *entry["cell"].values()), []).append(entry)
+    return grouped
+
+
+def shown(numbers: Sequence[float]) -> str:
+    """Return a mean with its interval, `0.213 (0.18 to 0.25)`, or the only value."""
+    if not numbers:
+        return ""
+    mean, around = statistics.fmean(numbers), interval.of_mean(numbers)
+    return f"{mean:.3g}" + ("" if around is None else f" ({around[0]:.2g} to {around[1]:.2g})")
+
+
+def table(study: Study, entries: Sequence[Entry]) -> str:
+    """Return a Markdown table: a line for each row and setting, the main metric with its interval over seeds."""
+    several_rows = len(study.rows) > 1
+    head = [*(["row"] if several_rows else []), *study.varied]
+    head += [TITLES.get(metric, metric) for metric in study.metrics]
+    head += ["floors", "evaluations", "images", "seconds", "seeds"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for (row, *cell), found in groups(study, entries).items():
+        main = values(found, study.metrics[0])
+        floor = found[0]["floor"]
+        cells = [*([row] if several_rows else []), *map(str, cell)]
+        cells += [shown(values(found, metric)) for metric in study.metrics]
+        cells += [f"{statistics.fmean(main) / floor:.2f}" if floor and main and study.metrics[0] == "fd" else ""]
+        cells += [f"{found[0]['evaluations']:g}" if found[0]["evaluations"] else ""]
+        cells += [f"{found[0]['images']:,}", f"{statistics.fmean(entry['seconds'] for entry in found):.0f}"]
+        lines.append("| " + " | ".join([*cells, str(len(found))]) + " |")
+    return "\n".join(lines)
+
+
+def made_with(entries: Sequence[Entry]) -> str:
+    """Say on what machine, with what versions and code the entries were made."""
+    facts = {
+        "Processor": {entry["machine"] for entry in entries},
+        "torch": {entry["versions"]["torch"] for entry in entries},
+        "commit": {entry["commit"][:7] + (" with changes" if entry["dirty"] else "") for entry in entries},
+        "with": {" ".join(entry["trainer"]) for entry in entries} - {""},
+    }
+    return "; ".join(f"{name} {', '.join(sorted(found))}" for name, found in facts.items() if found)
+
+
+def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> None:
+    """Write README.md and, if something was measured, plot.png."""
+    folder = studies / study.name
+    parts = [f"# {study.title}", study.question.strip(), f"```text\nmake study study={study.name}\n```"]
+    if entries:
+        plot.draw(study, entries, folder / "plot.png")
+        parts += [table(study, entries), f"![{study.title}](plot.png)"]
+        parts += [
+            "Means over the seeds, with the interval that holds the mean with a probability of 95% (Student's); "
+            "`floors` are multiples of the distance of as many real training images, `seconds` those of the training's "
+            "steps. " + made_with(entries) + "."
+        ]
+    else:
+        parts += ["Not measured."]
+    if study.shows:
+        parts += ["## What it shows", study.shows.strip()]
+    if study.failed:
+        parts += ["## What did not work", study.failed.strip()]
+    commands = "\n".join(f"{study.command(row)}   # {row}" for row in study.rows)
+    parts += [f"## The trainings\n\nEach with `seed=0`, `seed=1` and so on.\n\n```text\n{commands}\n```"]
+    write_text(folder / "README.md", "\n\n".join(parts) + "\n")

@@ -1,0 +1,96 @@
+"""Draw a study: its main metric against a setting, or row above row."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labbook import interval
+from labbook.results import Entry
+from labbook.study import Study
+
+Point = tuple[float, float, tuple[float, float]]
+
+
+def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
+    """Write a PNG with the mean over seeds of the first metric, and its interval as bars."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from labbook.page import groups, values
+
+    metric, x = study.metrics[0], study.plot.get("x")
+    grouped = {key: group for key, group in groups(study, entries).items() if values(group, metric)}
+    found = {key: values(group, metric) for key, group in grouped.items()}
+    calls = {key: group[0]["evaluations"] for key, group in grouped.items()}
+    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    if x is None:
+        for place, numbers in enumerate(found.values()):
+            mean, low, high = _bar(numbers)
+            axes.errorbar(mean, -place, xerr=[[low], [high]], fmt="o", color="C0", capsize=3)
+        axes.set_yticks([-i for i in range(len(found))], [_label(study, key) for key in found])
+        axes.set_xscale("log") if study.plot.get("log") else axes.set_xlim(left=0)
+        floor_line, name_axis = axes.axvline, axes.set_xlabel
+    else:
+        for series, points in _series(study, found, calls, x).items():
+            places = [point[0] for point in points]
+            bars = [[point[2][0] for point in points], [point[2][1] for point in points]]
+            axes.errorbar(places, [point[1] for point in points], yerr=bars, marker="o", capsize=3, label=series)
+        axes.set(xlabel=x, xscale="log" if study.plot.get("log_x", True) else "linear")
+        axes.set_yscale("log") if study.plot.get("log") else axes.set_ylim(bottom=0)
+        ticks = sorted({place for points in _series(study, found, calls, x).values() for place, *_ in points})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        if len(axes.get_legend_handles_labels()[1]) > 1:
+            axes.legend(fontsize="small", ncols=2)
+        floor_line, name_axis = axes.axhline, axes.set_ylabel
+    floor = entries[0]["floor"]
+    if floor and metric == "fd":
+        floor_line(floor, color="gray", linestyle=":")
+    name_axis({"fd": "distance (dotted: that of real images)"}.get(metric, metric))
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _bar(numbers: Sequence[float]) -> tuple[float, float, float]:
+    """Return a mean and how far its interval reaches below and above."""
+    mean = statistics.fmean(numbers)
+    low, high = interval.of_mean(numbers) or (mean, mean)
+    return mean, mean - low, high - mean
+
+
+def _series(
+    study: Study, found: dict[tuple[Any, ...], list[float]], calls: dict[tuple[Any, ...], float], x: str
+) -> dict[str, list[Point]]:
+    """Return the points of each line, (x, mean, (below, above)), along the evaluations of the network or a setting.
+
+    Args:
+        found, calls: values and evaluations, by row and varied settings.
+        x: evaluations, or the key of a varied setting or of the rows' overrides.
+    """
+    lines: dict[str, list[Point]] = {}
+    for key, numbers in found.items():
+        row, *cell = key
+        settings = dict(zip(study.varied, cell, strict=True))
+        words = dict(word.split("=", 1) for word in study.rows[row])
+        here = {**words, **settings, "evaluations": calls[key]}
+        if x not in here:
+            continue
+        steps = "spacing.steps" if x == "evaluations" else x  # what makes the evaluations
+        others = [str(value) for name, value in settings.items() if name not in (x, steps)]
+        if x in words:
+            others += [word for word in study.rows[row] if not word.startswith(f"{x}=")]
+        elif len(study.rows) > 1:
+            others += [row]
+        mean, low, high = _bar(numbers)
+        place = float(here[x])
+        lines.setdefault(" ".join(others) or study.title, []).append((place, mean, (low, high)))
+    return {name: sorted(points) for name, points in lines.items()}
+
+
+def _label(study: Study, key: tuple[Any, ...]) -> str:
+    row, *cell = key
+    return ", ".join([*([row] if len(study.rows) > 1 else []), *map(str, cell)])

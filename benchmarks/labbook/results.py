@@ -1,0 +1,86 @@
+"""Collect the values of a study from the records of its runs."""
+
+import csv
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from inkwash.files import write_json
+from inkwash.runs.directory import RunDirectory
+from labbook.runner import FINISHED, evaluation
+from labbook.study import ROOT, STUDIES, Study, Training
+
+Entry = dict[str, Any]
+
+
+def collect(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> list[Entry]:
+    """Return an entry for each measurement of each finished run of a study.
+
+    An entry has row, seed, `cell` (what tells the evaluations of a run apart), values, floor, evaluations of the
+    network for an image, images and seconds of training, and what they were made with.
+    """
+    return [entry for training in study.trainings() for entry in entries(study, training, local, runs)]
+
+
+def entries(study: Study, training: Training, local: Sequence[str], runs: Path) -> Iterator[Entry]:
+    """Yield the entries of one run, none if it is not finished."""
+    directory = runs / training.run
+    run = RunDirectory(directory)
+    if run.status.get("state") != FINISHED:
+        return
+    summary, record = run.summary, run.record
+    training_facts = {
+        "row": training.row,
+        "seed": training.seed,
+        "images": summary["images"],
+        "seconds": round(summary["seconds"] - summary["seconds_outside_training"], 1),
+        "heldout_loss": summary["heldout_loss"],
+        "floor": _floor(directory / "metrics.csv"),
+        "commit": record["commit"],
+        "dirty": record["dirty"],
+        "versions": {name: record["versions"][name] for name in ("torch", "python")},
+        "machine": processor(),
+        "trainer": [word for word in local if word.startswith("trainer.")],
+    }
+    if not study.evaluate:
+        values = {name: value["value"] for name, value in summary["metrics"].items()}
+        first = next(iter(summary["metrics"].values()), None)
+        yield training_facts | {"cell": {}, "values": values, "evaluations": first and first["steps"]}
+        return
+    for number, words in enumerate(study.evaluate):
+        for result in json.loads((evaluation(study, directory, number) / "table.json").read_text()):
+            # The name of a result is the overrides in which those of a table differ.
+            settings = dict(word.split("=", 1) for word in [*words, *result["name"].split()] if "=" in word)
+            cell = {key: settings.get(key, "") for key in study.varied}
+            yield training_facts | {"cell": cell, "values": result["metrics"], "evaluations": result["evaluations"]}
+
+
+def write(study: Study, found: Sequence[Entry], studies: Path = STUDIES) -> None:
+    write_json(studies / study.name / "results.json", list(found))
+
+
+def read(study: Study, studies: Path = STUDIES) -> list[Entry]:
+    """Return the entries of a study, [] if it was not measured."""
+    path = studies / study.name / "results.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _floor(path: Path) -> float | None:
+    """Return the main metric of real training images, which a run logs after its first step."""
+    with open(path) as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if name.endswith("_of_train_images") and value:
+                    return float(value)
+    return None

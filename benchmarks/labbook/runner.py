@@ -1,0 +1,58 @@
+"""Train and evaluate what a study needs and is not there yet."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
+from labbook.study import ROOT, Study, Training
+
+FINISHED = "finished"
+
+
+def run(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> None:
+    """Make all runs and evaluations of a study; a run that was stopped goes on.
+
+    Args:
+        local: overrides for this machine, trainer.threads=1 for one; they do not tell runs apart.
+
+    Raises:
+        UserError: a command failed.
+    """
+    trainings = study.trainings()
+    for number, training in enumerate(trainings, 1):
+        print(f"{study.name}: {training.row}, seed {training.seed} ({number} of {len(trainings)})", flush=True)
+        make(study, training, local, runs)
+
+
+def make(study: Study, training: Training, local: Sequence[str], runs: Path) -> None:
+    """Make one run of a study with its evaluations, as far as they are not there."""
+    directory, log = runs / training.run, runs / f"{training.run}.log"
+    if RunDirectory(directory).status["state"] != FINISHED:
+        _inkwash(log, "train", f"run={training.run}", *training.words, *local)
+    machine = [word for word in local if word.startswith(OF_EVALUATE)]
+    for number, words in enumerate(study.evaluate):
+        out = evaluation(study, directory, number)
+        if not (out / "table.json").exists():
+            _inkwash(log, "evaluate", f"run={training.run}", f"out={out}", f"seed={training.seed}", *words, *machine)
+
+
+OF_EVALUATE = ("trainer.threads=", "trainer.devices=", "trainer.accelerator=")  # overrides that it takes, too
+
+
+def evaluation(study: Study, directory: Path, number: int) -> Path:
+    """Return the folder of a study's evaluation of a run."""
+    digest = Training("", 0, tuple(study.evaluate[number])).run.removeprefix("lab-")
+    return directory / "evaluations" / f"lab-{digest}"
+
+
+def _inkwash(log: Path, *words: str) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a") as file:
+        command = [sys.executable, "-m", "inkwash", *words]
+        status = subprocess.run(command, stdout=file, stderr=file, cwd=log.parent.parent).returncode
+    if status:
+        raise UserError(f"inkwash {shlex.join(words)} failed ({status}), see {log}")
