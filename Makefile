@@ -24,7 +24,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)-bench
 RUNS   := train sweep resume summary plan sample evaluate average data encode runs compare report export import dashboard sync \
-          clean-runs
+          clean-runs study reproduce
 
 # --- From make's command line to Hydra's ------------------------------------------------------------------------------
 # MAKEOVERRIDES lists the variables typed on the command line, latest first, as `name=value` with blanks and backslashes
@@ -60,7 +60,7 @@ $(error $(filter %:,$(KEYS))=... is an assignment of make's own, write $(subst :
 endif
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
-.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain bench bench-gpu docs \
+.PHONY: help install $(RUNS) test test-slow robustness cluster mutants explain labbook bench bench-gpu docs \
         docs-serve lint format lock clean $(DELETED)
 
 help: ## list the targets
@@ -123,6 +123,12 @@ sync: $(STAMP) ## upload runs that were logged offline to W&B: make sync (run=ru
 clean-runs: $(STAMP) ## list what runs that came to nothing have left (dry=false: delete it)
 	@$(PY) -m inkwash clean-runs $(HYDRA) $(value ARGS)
 
+study: $(STAMP) ## train and measure a study of the lab book: make study study=predictions
+	@PYTHONPATH=benchmarks $(PY) -m labbook $(HYDRA) $(value ARGS)
+
+reproduce: $(STAMP) ## train a row of a study again, with a new seed: make reproduce recipe=predictions/v
+	@PYTHONPATH=benchmarks $(PY) -m labbook $(HYDRA) $(value ARGS)
+
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(value ARGS)
 
@@ -140,6 +146,9 @@ mutants: $(STAMP) ## check that the tests notice hundreds of small errors in the
 
 explain: $(STAMP) ## draw the ideas of the field from the code (experiments/explain)
 	@$(PY) experiments/explain/draw.py $(value ARGS)
+
+labbook: $(STAMP) ## write the pages of the studies and the leaderboard from their results
+	@PYTHONPATH=benchmarks $(PY) -m labbook
 
 bench: $(PEERS)/.installed ## time Inkwash beside its peers, half an hour on quiet cores (ARGS="--help")
 	@PYTHONPATH=benchmarks:src $(PEERS)/bin/python -m bench $(value ARGS)

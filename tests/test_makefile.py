@@ -20,9 +20,9 @@ TRAIN = ["-m", "inkwash", "train"]
 RECORDER = "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))"
 TARGETS = [
     "help", "install", "train", "sweep", "resume", "plan", "summary", "sample", "evaluate", "average", "data",
-    "encode", "runs", "compare", "report", "export", "import", "dashboard", "sync", "clean-runs", "test", "test-slow",
-    "robustness", "cluster", "mutants", "explain", "bench", "bench-gpu", "docs", "docs-serve", "lint", "format",
-    "lock", "clean",
+    "encode", "runs", "compare", "report", "export", "import", "dashboard", "sync", "clean-runs", "study",
+    "reproduce", "test", "test-slow", "robustness", "cluster", "mutants", "explain", "labbook", "bench", "bench-gpu",
+    "docs", "docs-serve", "lint", "format", "lock", "clean",
 ]  # fmt: skip
 
 # What a variable typed on make's command line may hold; each arrives as it stands here.
@@ -159,7 +159,7 @@ def test_an_override_is_never_silently_dropped(venv: Path, words: tuple[str, ...
     assert done.returncode != 0
     assert (
         "seed: only train sweep resume summary plan sample evaluate average data encode runs compare report export "
-        "import dashboard sync clean-runs take overrides" in done.stderr
+        "import dashboard sync clean-runs study reproduce take overrides" in done.stderr
     )
 
 

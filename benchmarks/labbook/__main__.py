@@ -8,7 +8,7 @@ from labbook.study import Study, all_studies
 
 
 def main(words: list[str]) -> None:
-    """Run study=NAME or recipe=NAME/ROW with overrides for this machine; without either write all pages anew."""
+    """Run study=NAME or recipe=NAME/ROW with overrides for this machine; without words write all pages anew."""
     named = dict(word.split("=", 1) for word in words if word.partition("=")[0] in ("study", "recipe"))
     local = [word for word in words if word.partition("=")[0] not in named]
     try:

@@ -1,4 +1,4 @@
-"""The leaderboard of experiments/README.md: the rows that studies put there, the best first."""
+"""The lists of experiments/README.md: the studies, and the leaderboard of the rows that they put there."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,8 +8,18 @@ from inkwash.files import write_text
 from labbook import page, results
 from labbook.study import ROOT, STUDIES, Study, all_studies
 
-BEGIN, END = "<!-- leaderboard, written by make labbook -->", "<!-- end of the leaderboard -->"
+MARKS = "<!-- {0}, written by make labbook -->", "<!-- end of the {0} -->"
 HEAD = "| recipe | distance | floors | evaluations | images | seconds | hardware | seeds | commit |"
+
+
+def studies_table(studies: Path = STUDIES) -> str:
+    """Return a list of all studies that were measured."""
+    lines = ["| study | what | trainings |", "|---|---|---|"]
+    for study in all_studies(studies):
+        runs = {(entry["row"], entry["seed"]) for entry in results.read(study, studies)}
+        if runs:
+            lines.append(f"| [{study.name}](studies/{study.name}/README.md) | {study.title} | {len(runs)} |")
+    return "\n".join(lines)
 
 
 def boards(studies: Path = STUDIES) -> str:
@@ -56,7 +66,11 @@ def _lines(study: Study, entries: Sequence[results.Entry], rows: Sequence[str]) 
 
 
 def write(path: Path = ROOT / "experiments" / "README.md", studies: Path = STUDIES) -> None:
-    """Write the boards between their two marks in the lab book's first page."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(path, f"{before}{BEGIN}\n\n{boards(studies)}\n\n{END}{after}")
+    """Write studies and boards between their marks in the lab book's first page."""
+    text = path.read_text()
+    for name, content in (("studies", studies_table(studies)), ("leaderboard", boards(studies))):
+        begin, end = (mark.format(name) for mark in MARKS)
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n\n{content}\n\n{end}{after}"
+    write_text(path, text)

@@ -1,0 +1,184 @@
+"""Studies of the lab book: intervals, pages from records alone, and a study from its command to its page."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from inkwash.config.cli import compose
+from inkwash.errors import UserError
+from labbook import board, interval, page, plot, results
+from labbook.__main__ import main
+from labbook.study import ROOT, STUDIES, Study, all_studies
+
+TINY = """
+title: Tiny
+question: How small can it be?
+recipe: [model.channels=8, data.batch_size=16, trainer.max_steps=2, spacing.steps=2, logger=csv]
+rows:
+  v: []
+  eps: [prediction=eps]
+seeds: [0, 1]
+evaluate:
+  - ["sampler=ddim,ancestral", spacing.steps=2, "metrics=[fid]", num_images=32]
+varied: [sampler]
+metrics: [fd]
+boards: {Digits: [v]}
+"""
+
+
+@pytest.fixture
+def studies(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "study.yaml").write_text(TINY)
+    return tmp_path
+
+
+def entry(row="v", seed=0, fd=1.0, cell=None, evaluations=2):
+    return {
+        "row": row, "seed": seed, "cell": cell or {"sampler": "ddim"}, "values": {"fd_classifier_32": fd},
+        "floor": 0.5, "evaluations": evaluations, "images": 32, "seconds": 1.5, "heldout_loss": 0.25,
+        "commit": "0123456789", "dirty": False, "versions": {"torch": "2.11", "python": "3.12"}, "machine": "CPU",
+        "trainer": [],
+    }  # fmt: skip
+
+
+def test_intervals_hold_what_they_promise():
+    """Of many draws of n normal values 95% of the intervals hold the mean, and those of one more value that value."""
+    draws = np.random.default_rng(0).normal(3.0, 2.0, size=(1000, 4))
+    means, nexts = 0, 0
+    for *values, another in draws.tolist():
+        low, high = interval.of_mean(values) or (0, 0)
+        means += low <= 3.0 <= high
+        low, high = interval.of_next(values) or (0, 0)
+        nexts += low <= another <= high
+    error = 3 * math.sqrt(0.95 * 0.05 / 1000)
+    assert abs(means / 1000 - 0.95) < error
+    assert abs(nexts / 1000 - 0.95) < error
+
+
+def test_one_value_has_no_interval():
+    assert interval.of_mean([1.0]) is interval.of_next([1.0]) is None
+    assert page.shown([1.0]) == "1"
+
+
+def test_the_same_training_is_one_run_in_all_studies(studies):
+    study = Study.load("tiny", studies)
+    names = [training.run for training in study.trainings()]
+    assert len({*names}) == 4
+    assert [(t.row, t.seed) for t in study.trainings()] == [("v", 0), ("eps", 0), ("v", 1), ("eps", 1)]
+    again = Study("other", "", "", study.recipe, {"other name": []}, seeds=[1])
+    assert again.trainings()[0].run == names[2]
+
+
+def test_a_table_has_a_line_for_each_row_and_setting(studies):
+    study = Study.load("tiny", studies)
+    found = [entry(seed=seed, fd=value) for seed, value in ((0, 1.0), (1, 2.0))]
+    found += [entry("eps", fd=3.0, cell={"sampler": "ancestral"})]
+    lines = page.table(study, found).splitlines()
+    assert lines[0] == "| row | sampler | distance | floors | evaluations | images | seconds | seeds |"
+    assert lines[2] == "| v | ddim | 1.5 (-4.9 to 7.9) | 3.00 | 2 | 32 | 2 | 2 |"
+    assert lines[3] == "| eps | ancestral | 3 | 6.00 | 2 | 32 | 2 | 1 |"
+
+
+@pytest.mark.parametrize("options", [{}, {"log": True}, {"x": "evaluations"}, {"x": "seed.of", "log_x": False}])
+def test_a_plot_is_drawn(studies, options):
+    study = Study("tiny", "", "", [], {"a": ["seed.of=1"], "b": ["seed.of=3"]}, varied=["sampler"], plot=options)
+    found = [entry(row, fd=fd, evaluations=n) for row, fd, n in (("a", 1, 2), ("a", 2, 2), ("b", 3, 4))]
+    plot.draw(study, found, path := studies / "plot.png")
+    assert path.stat().st_size > 5000
+
+
+def test_the_leaderboard_has_the_best_first_and_what_is_missing_last(studies):
+    results.write(Study.load("tiny", studies), [entry(fd=2.0), entry(fd=1.0, cell={"sampler": "heun"})], studies)
+    (studies / "none").mkdir()
+    (studies / "none" / "study.yaml").write_text(TINY)
+    lines = board.boards(studies).splitlines()
+    assert lines[0] == "### Digits"
+    assert "heun" in lines[4]
+    assert "ddim" in lines[5]
+    assert "none/v](studies/none/README.md) | not measured" in lines[6]
+    assert "none" not in board.studies_table(studies)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(TINY + "colour: red\n", "colour: a study has the keys"), (None, "study=tiny is none of")]
+)
+def test_a_study_that_cannot_be_read_is_told(tmp_path, content, says):
+    if content:
+        (tmp_path / "tiny").mkdir()
+        (tmp_path / "tiny" / "study.yaml").write_text(content)
+    with pytest.raises(UserError, match=says):
+        Study.load("tiny", tmp_path)
+
+
+@pytest.mark.parametrize("words", [["study=nope"], ["recipe=cifar10/EDM"], ["recipe=digits/nope"], ["seed=1"]])
+def test_what_cannot_be_run_is_told(words):
+    with pytest.raises(SystemExit, match=f"error: {words[0]}"):
+        main(words)
+
+
+@pytest.mark.sampled(every=8)
+@pytest.mark.parametrize("study", all_studies(), ids=lambda study: study.name)
+def test_every_training_and_evaluation_of_the_lab_book_composes(study):
+    for row in study.rows:
+        compose(*study.training(row, 0).words)
+    for words in study.evaluate:
+        compose(*(word if "[" in word else word.split(",")[0] for word in words), config_name="evaluate")
+
+
+@pytest.mark.parametrize("study", all_studies(), ids=lambda study: study.name)
+def test_pages_are_written_from_their_results(study, tmp_path):
+    """A number that was typed into a page, or a page of other results, is found here."""
+    (tmp_path / study.name).mkdir()
+    page.write(study, results.read(study), tmp_path)
+    assert (tmp_path / study.name / "README.md").read_text() == (STUDIES / study.name / "README.md").read_text()
+
+
+def test_the_leaderboard_is_written_from_the_results(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text((ROOT / "experiments" / "README.md").read_text())
+    board.write(copy)
+    assert copy.read_text() == (ROOT / "experiments" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_study_from_its_command_to_its_page_and_again(studies):
+    code = f"""
+from pathlib import Path
+from labbook import page, reproduce, results, runner
+from labbook.study import Study
+studies, runs = Path({str(studies)!r}), Path({str(studies / "runs")!r})
+study = Study.load("tiny", studies)
+runner.run(study, ["trainer.threads=1"], runs)
+results.write(study, results.collect(study, ["trainer.threads=1"], runs), studies)
+page.write(study, results.read(study, studies), studies)
+runner.run(study, ["trainer.threads=1"], runs)
+print("within", reproduce.reproduce("tiny/v", ["trainer.threads=1"], runs, studies))
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT / 'src'}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((studies / "tiny" / "results.json").read_text())
+    assert [(e["row"], e["seed"], e["cell"]["sampler"]) for e in found] == [
+        (row, seed, sampler) for seed in (0, 1) for row in ("v", "eps") for sampler in ("ddim", "ancestral")
+    ]
+    measured = [
+        result["metrics"]
+        for training in Study.load("tiny", studies).trainings()
+        for table in (studies / "runs" / training.run).glob("evaluations/*/table.json")
+        for result in json.loads(table.read_text())
+    ]
+    assert sorted(map(str, measured)) == sorted(str(e["values"]) for e in found)
+    assert "| v | ddim |" in (studies / "tiny" / "README.md").read_text()
+    assert (studies / "tiny" / "plot.png").exists()
+    logs = [path.read_text() for path in (studies / "runs").glob("*.log")]
+    assert len(logs) == 5  # four runs, and the one of the new seed
+    assert all(log.count("steps of 16 images") == 1 for log in logs)  # the second time nothing was trained
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[-3:-1]] == ["v, ddim", "v, ancestral"]
+    assert lines[-1] == f"within {'OUTSIDE' not in done.stdout}"
