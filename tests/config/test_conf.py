@@ -1,6 +1,5 @@
 """Every YAML of conf/ composes, instantiates, and sets only what its target takes."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ ALONG = {
     ("data", "hf"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "parquet_stream"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "webdataset"): ("data.path=x", "data.shape=[3,16,16]"),
-    ("model", "unet_cifar10"): ("data.shape=[3,32,32]",),
+    **{("model", f"unet_{name}"): ("data.shape=[3,32,32]",) for name in ("cifar10", "iddpm_cifar10")},
     ("model", "dit_mnist"): ("data.shape=[1,28,28]",),
     ("model", "jit_b16"): ("data.shape=[3,256,256]",),
     ("model", "jit_l16"): ("data.shape=[3,256,256]",),
@@ -138,85 +137,8 @@ def test_sigma_data_is_the_same_in_edms_three_parts(compose_config):
     assert compose_config("prediction=edm")["prediction"]["sigma_data"] == 0.5
 
 
-# What makes a recipe small besides model.channels=16, and what it needs.
-SMALL = {
-    "edm_cifar10": ("model.num_res_blocks=1", "spacing.steps=2"),
-    "edm2_cifar10": ("model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
-    "edm2_in64": ("data.path=x", "model.num_res_blocks=1", "model.head_dim=16", "spacing.steps=2"),
-    "ect_cifar10": ("model.num_res_blocks=1",),
-    "ect_digits": ("model.depth=2",),
-    "meanflow_cifar10": ("model.num_res_blocks=1",),
-    "meanflow_digits": ("model.depth=2",),
-}
-DEAR = ("edm2_in64", "ect_cifar10", "meanflow_cifar10")
-EXPERIMENTS = [c for g, c in CHOICES if g == "experiment"]
-
-
-@pytest.mark.sampled(every=5)
-@pytest.mark.parametrize(
-    "experiment", [pytest.param(name, marks=[pytest.mark.slow] * (name in DEAR)) for name in EXPERIMENTS]
-)
-def test_every_experiment_runs(experiment, fit_run, compose_config, monkeypatch):
-    """A few steps of the whole recipe, on made-up images of its shape, judged by a made-up classifier."""
-    from inkwash.metrics.extractors import classifier
-
-    monkeypatch.setattr(classifier, "STEPS", 5)
-    more = SMALL.get(experiment, ())
-    classes = compose_config(f"experiment={experiment}", *more)["data"]["num_classes"]
-    source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
-    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8", *more)
-    narrow = {
-        **dict.fromkeys(("jit", "ect_digits", "meanflow_digits"), "model.width=24"),
-        "autoencoder": "model.channels=[8,16]",
-    }.get(experiment, "model.channels=16")
-    directory, trainer, module = fit_run(
-        experiment, f"experiment={experiment}", *source, *steps, narrow, "extractor=classifier"
-    )
-    assert trainer.global_step == 2
-    assert module.scores["fd_classifier_8"] >= 0
-    assert (directory / "samples" / "step-00000002.png").exists()
-
-
 @pytest.mark.slow
 def test_tuning_from_nothing_is_told(fit_run, caplog):
     caplog.set_level("WARNING", "inkwash")
     fit_run("none", "schedule=edm", "prediction=edm", "loss=consistency", "trainer.max_steps=1", "model.channels=8")
     assert "ConsistencyLoss tunes a trained network, and this one starts from random weights" in caplog.text
-
-
-def test_cifar10_recipe_is_ho_et_als(compose_config):
-    config = compose_config("experiment=cifar10")
-    assert config["trainer"]["max_steps"] == 800_000
-    assert (config["data"]["batch_size"], config["data"]["flip"]) == (128, True)
-    assert (config["optimizer"]["lr"], config["learning_rate"]["warmup_steps"]) == (2e-4, 5000)
-    assert (config["ema"]["decay"], config["model"]["dropout"]) == (0.9999, 0.1)
-    assert config["weighting"]["_target_"].endswith("Uniform")
-    with torch.device("meta"):
-        net = instantiate(config["model"], _convert_="all")
-    assert sum(p.numel() for p in net.parameters()) == 35_746_307
-
-
-def test_edm_recipe_is_edms(compose_config):
-    """Half-life 0.5 million images, warm-up 10, length 200."""
-    config = compose_config("experiment=edm_cifar10")
-    images = config["data"]["batch_size"]
-    assert (images, config["data"]["flip"], config["augment"]["p"]) == (512, False, 0.12)
-    assert (config["optimizer"]["lr"], config["optimizer"]["betas"]) == (1e-3, [0.9, 0.999])
-    assert (config["times"]["mean"], config["times"]["std"]) == (-1.2, 1.2)
-    assert config["ema"]["decay"] ** (500_000 / images) == pytest.approx(0.5, abs=1e-3)
-    assert config["learning_rate"]["warmup_steps"] * images == pytest.approx(10e6, abs=images)
-    assert config["trainer"]["max_steps"] * images == 200e6
-    with torch.device("meta"):
-        net = instantiate(config["model"], _convert_="all")
-    assert sum(p.numel() for p in net.parameters()) == 55_733_891
-
-
-def test_edm2_recipe_is_edm2s(compose_config):
-    """A warm-up of 10 million images, 2^30 in all, an average of relative width 0.075."""
-    config = compose_config("experiment=edm2_in64", "data.path=x")
-    images, law = config["data"]["batch_size"], config["learning_rate"]
-    assert (images, config["optimizer"]["lr"], config["optimizer"]["betas"]) == (2048, 0.01, [0.9, 0.99])
-    assert (law["reference_steps"], law["warmup_steps"] * images) == (35_000, pytest.approx(10e6, abs=images))
-    assert config["trainer"]["max_steps"] * images == 2**30
-    gamma = config["ema"]["exponent"] - 1
-    assert math.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))) == pytest.approx(0.075, abs=1e-5)

@@ -1,0 +1,189 @@
+"""Recipes of conf/experiment/: each runs, those of papers are the papers', and say where their numbers come from."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from inkwash.config.paths import config_dir
+from support.autoencoders import save_kl
+
+FOLDER = Path(config_dir()) / "experiment"
+EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+TEXTS = {name: (FOLDER / f"{name}.yaml").read_text("utf-8") for name in EXPERIMENTS}
+
+# What makes a network small, by its class.
+NARROW = {
+    "DiT": ("model.width=32", "model.num_heads=2", "model.depth=2"),
+    "EDM2UNet": ("model.channels=16", "model.num_res_blocks=1", "model.head_dim=16"),
+    "KLNetwork": ("model.channels=[8,16]",),
+    "SongUNet": ("model.channels=16", "model.num_res_blocks=1"),
+    "UNet": ("model.channels=16", "model.num_res_blocks=1"),
+}
+# A U-Net and a transformer run in the quick suite.
+QUICK = ("ect_digits", "iddpm_cifar10")
+
+
+@pytest.fixture(scope="session")
+def autoencoder(tmp_path_factory):
+    """A folder with an autoencoder that makes images of three channels half as large."""
+    folder = tmp_path_factory.mktemp("kl")
+    save_kl(folder, channels=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion(tmp_path_factory):
+    """A folder that says the shape of Stable Diffusion's latents: 8 times smaller, 4 channels."""
+    return of_shape(tmp_path_factory.mktemp("sd"), levels=4, channels=4)
+
+
+def of_shape(folder, levels, channels):
+    """Write the config.json of an autoencoder with so many levels and latent channels; return its folder."""
+    config = {"_class_name": "AutoencoderKL", "block_out_channels": [32] * levels, "latent_channels": channels}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def needed(name, autoencoder):
+    """Return the overrides that a recipe asks for: the places of its files."""
+    text = TEXTS[name]
+    data = ("data.path=x",) if "override /data: folder" in text else ()
+    return (*data, f"autoencoder.path={autoencoder}") if "override /autoencoder: kl" in text else data
+
+
+def small(config):
+    """Return the overrides that make a recipe's network and images small."""
+    model, shape = config["model"], config["data"]["shape"]
+    images = ("data.shape=[3,32,32]",) if max(shape) > 64 else ()
+    context = ("model.context_start=1",) if model.get("context_tokens") else ()
+    return (*NARROW[model["_target_"].rpartition(".")[2]], *images, *context, "spacing.steps=2")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in EXPERIMENTS])
+def test_every_experiment_runs(name, fit_run, compose_config, monkeypatch, autoencoder):
+    """A few steps of the whole recipe, on made-up images of its kind, judged by a made-up classifier."""
+    from inkwash.metrics.extractors import classifier
+
+    monkeypatch.setattr(classifier, "STEPS", 5)
+    along = needed(name, autoencoder)
+    config = compose_config(f"experiment={name}", *along)
+    classes = config["data"]["num_classes"]
+    source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
+    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8")
+    more = (*along, *source, *steps, *small(config), "extractor=classifier")
+    directory, trainer, module = fit_run(name, f"experiment={name}", *more)
+    assert trainer.global_step == 2
+    assert module.scores["fd_classifier_8"] >= 0
+    assert (directory / "samples" / "step-00000002.png").exists()
+
+
+# --- Headers ----------------------------------------------------------------------------------------------------------
+
+
+def header(name):
+    """Return the lines of the comment at the top of a recipe."""
+    lines = TEXTS[name].splitlines()[1:]
+    return [line.removeprefix("#") for line in lines[: next(i for i, line in enumerate(lines) if line[:1] != "#")]]
+
+
+def variants(name):
+    """Return the lists of overrides in a header: indented lines, which end with a remark in brackets."""
+    indented = [line for line in header(name) if line.startswith("   ")]
+    joined = "\n".join(indented).replace("\n     ", " ")
+    return [re.sub(r"\(.*\)$", "", line).split() for line in joined.splitlines() if "=" in line]
+
+
+VARIANTS = [(name, line) for name in EXPERIMENTS for line in variants(name) if line[0] != "make"]
+
+
+@pytest.mark.sampled(every=5)
+@pytest.mark.parametrize(("name", "line"), VARIANTS, ids=lambda value: value if isinstance(value, str) else value[0])
+def test_what_a_header_says_to_pass_composes(name, line, compose_config, stable_diffusion):
+    given = {key.partition("=")[0] for key in line}
+    along = [override for override in needed(name, stable_diffusion) if override.partition("=")[0] not in given]
+    config = compose_config(f"experiment={name}", *along, *line)
+    assert config != compose_config(f"experiment={name}", *needed(name, stable_diffusion))
+
+
+PAPERS = [name for name in EXPERIMENTS if "Published" in TEXTS[name]]
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_is_cited_and_what_differs_said(name):
+    text = " ".join(" ".join(header(name)).split())
+    for part in (r"\(\w+ (et al\.|& \w+) 20\d\d", "Published FID", "Meant for", "Not measured here", "What differs:"):
+        assert re.search(part, text), f"{name}: {part}"
+
+
+# --- Numbers ----------------------------------------------------------------------------------------------------------
+
+
+def size(config):
+    """Return the number of weights of a configuration's network."""
+    with torch.device("meta"):
+        net = instantiate(config["model"], _convert_="all")
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_cifar10_recipe_is_ho_et_als(compose_config):
+    config = compose_config("experiment=cifar10")
+    assert config["trainer"]["max_steps"] == 800_000
+    assert (config["data"]["batch_size"], config["data"]["flip"]) == (128, True)
+    assert (config["optimizer"]["lr"], config["learning_rate"]["warmup_steps"]) == (2e-4, 5000)
+    assert (config["ema"]["decay"], config["model"]["dropout"]) == (0.9999, 0.1)
+    assert config["weighting"]["_target_"].endswith("Uniform")
+    assert size(config) == 35_746_307
+
+
+def test_edm_recipe_is_edms(compose_config):
+    """Half-life 0.5 million images, warm-up 10, length 200."""
+    config = compose_config("experiment=edm_cifar10")
+    images = config["data"]["batch_size"]
+    assert (images, config["data"]["flip"], config["augment"]["p"]) == (512, False, 0.12)
+    assert (config["optimizer"]["lr"], config["optimizer"]["betas"]) == (1e-3, [0.9, 0.999])
+    assert (config["times"]["mean"], config["times"]["std"]) == (-1.2, 1.2)
+    assert config["ema"]["decay"] ** (500_000 / images) == pytest.approx(0.5, abs=1e-3)
+    assert config["learning_rate"]["warmup_steps"] * images == pytest.approx(10e6, abs=images)
+    assert config["trainer"]["max_steps"] * images == 200e6
+    assert size(config) == 55_733_891
+
+
+def test_edm2_recipe_is_edm2s(compose_config):
+    """A warm-up of 10 million images, 2^30 in all, an average of relative width 0.075."""
+    config = compose_config("experiment=edm2_in64", "data.path=x")
+    images, law = config["data"]["batch_size"], config["learning_rate"]
+    assert (images, config["optimizer"]["lr"], config["optimizer"]["betas"]) == (2048, 0.01, [0.9, 0.99])
+    assert (law["reference_steps"], law["warmup_steps"] * images) == (35_000, pytest.approx(10e6, abs=images))
+    assert config["trainer"]["max_steps"] * images == 2**30
+    gamma = config["ema"]["exponent"] - 1
+    assert math.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))) == pytest.approx(0.075, abs=1e-5)
+
+
+def test_improved_ddpm_recipe_is_nichol_and_dhariwals(compose_config):
+    """Flags of the published commands; the rows of table 2 differ in objective, schedule and T."""
+    config = compose_config("experiment=iddpm_cifar10")
+    assert size(config) == 52_546_438
+    assert config["schedule"]["betas"]["T"] == 4000
+    assert (config["data"]["batch_size"], config["data"]["flip"]) == (128, False)
+    assert (config["optimizer"]["lr"], config["trainer"]["max_steps"]) == (1e-4, 500_000)
+    assert (config["loss"]["vlb_weight"], config["spacing"]["steps"]) == (1e-3, None)
+    vlb, simple, short = (compose_config("experiment=iddpm_cifar10", *line) for line in variants("iddpm_cifar10"))
+    assert (vlb["loss"]["variance"]["_target_"].rpartition(".")[2], vlb["times"]["T"]) == ("LearnedRange", 4000)
+    assert (simple["schedule"]["betas"]["scale_with_T"], simple["model"]["learn_variance"]) == (True, False)
+    assert simple["sampler"]["variance"] == {"_target_": "inkwash.process.variances.FixedLarge"}
+    assert (short["schedule"]["betas"]["T"], short["schedule"]["betas"]["_target_"][-6:]) == (1000, "linear")
+
+
+def test_rectified_flow_recipe_is_liu_et_als(compose_config):
+    """As many calls of the network as RK45 makes, 127, and an average that is its warm-up all the time."""
+    config = compose_config("experiment=rectified_flow_cifar10")
+    assert size(config) == 61_804_419
+    assert 2 * config["spacing"]["steps"] - 1 == 127
+    assert (config["optimizer"]["lr"], config["learning_rate"]["warmup_steps"]) == (2e-4, 5000)
+    n = config["trainer"]["max_steps"]
+    assert n / (9 + n) == instantiate(config["ema"])(n)
