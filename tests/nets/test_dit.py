@@ -156,6 +156,7 @@ SIZES = [
     ("jit_b16", PIXELS, {}, 131_123_712),
     ("jit_b16", PIXELS, {"patch_size": 32}, 133_190_400),
     ("jit_l16", PIXELS, {}, 458_877_664),
+    ("jit_h16", PIXELS, {}, 952_514_368),
     ("jit_b16", (3, 32, 32), SMALL_JIT | {"patch_size": 2}, 32_545_164),
     ("jit_b16", (3, 32, 32), SMALL_JIT | {"patch_size": 4}, 32_563_632),
 ]
@@ -250,6 +251,15 @@ def test_every_parameter_gets_a_gradient():
     assert dead == []
 
 
+def test_dropout_is_in_the_middle_half_and_in_training_alone():
+    net = trained_like(small(depth=8, dropout=0.5, num_classes=3, **JIT))
+    rates = [{part.p for part in block.modules() if isinstance(part, torch.nn.Dropout)} for block in net.blocks]
+    assert rates == [{0.0}] * 2 + [{0.5}] * 4 + [{0.0}] * 2
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([3.0, 900.0])
+    assert torch.equal(net.eval()(x, t), net(x, t))
+    assert not torch.equal(net.train()(x, t), net(x, t))
+
+
 def test_checkpoints_have_no_buffers():
     net = small(num_classes=3, **JIT)
     assert set(net.state_dict()) == {name for name, _ in net.named_parameters()}
@@ -296,6 +306,7 @@ def test_half_the_bits_are_close(options):
         ({"bottleneck": 0}, "model.bottleneck=0 must be at least 1"),
         ({"mlp_ratio": 0}, "model.mlp_ratio=0 must be above 0"),
         ({"mlp_ratio": 0.01}, "model.mlp_ratio=0.01 leaves no feature inside the MLP"),
+        ({"dropout": 1.0}, "model.dropout=1.0 must lie between 0 and 1"),
         ({"time_scale": -1.0}, "model.time_scale=-1.0 must be above 0"),
         ({"context_tokens": -1}, "model.context_tokens=-1 must not be negative"),
         ({"context_tokens": 4}, "model.context_tokens=4 carry the class, but model.num_classes=null: pass"),

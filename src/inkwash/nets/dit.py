@@ -54,6 +54,7 @@ class DiT(nn.Module):
         context_tokens: number of tokens that carry the class beside c, each with a learned offset (JiT, "in-context").
         context_start: number of the block before which they join; they are left out at the end.
         two_times: take the time at which a step ends, too (network.py): an MLP of its distance joins c, from 0.
+        dropout: in the middle half of the blocks, after attention and inside the MLP (Li & He 2025, appendix A).
 
     Raises:
         UserError: the patch does not divide the image, or the heads the width, or a value is out of its range.
@@ -83,6 +84,7 @@ class DiT(nn.Module):
         context_tokens: int = 0,
         context_start: int = 0,
         two_times: bool = False,
+        dropout: float = 0.0,
     ):
         super().__init__()
         channels, height, image_width = shape
@@ -93,6 +95,8 @@ class DiT(nn.Module):
         for name, value in {"mlp_ratio": mlp_ratio, "time_scale": time_scale}.items():
             if not value > 0:
                 raise UserError(f"model.{name}={value} must be above 0")
+        if not 0 <= dropout < 1:
+            raise UserError(f"model.dropout={dropout} must lie between 0 and 1")
         _check_patch(height, image_width, patch_size)
         _check_width(width, num_heads, sincos, rotary)
         _check_context(context_tokens, context_start, depth, num_classes)
@@ -114,7 +118,11 @@ class DiT(nn.Module):
         hidden = int(2 * mlp_ratio * width / 3) if swiglu else int(mlp_ratio * width)
         if hidden < 1:
             raise UserError(f"model.mlp_ratio={mlp_ratio} leaves no feature inside the MLP at model.width={width}")
-        self.blocks = nn.ModuleList(Block(width, num_heads, hidden, rms_norm, swiglu, qk_norm) for _ in range(depth))
+        middle = range(depth // 4, depth - depth // 4)
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, hidden, rms_norm, swiglu, qk_norm, dropout if i in middle else 0.0)
+            for i in range(depth)
+        )
         self.norm = norm(width, rms_norm)
         self.modulation = zeroed(linear(width, 2 * width))
         self.head = zeroed(linear(width, patch_size**2 * channels * (1 + learn_variance)))

@@ -52,15 +52,16 @@ class SelfAttention(nn.Module):
 
     Args:
         qk_norm: RMS norm of each head's queries and keys, before they are rotated (Henry et al. 2020).
+        dropout: of the output.
     """
 
-    def __init__(self, width: int, num_heads: int, qk_norm: bool):
+    def __init__(self, width: int, num_heads: int, qk_norm: bool, dropout: float = 0.0):
         super().__init__()
         self.num_heads = num_heads
         self.qkv = Stacked(width, width, 3)
         self.norm_q = RMSNorm(width // num_heads, eps=EPS) if qk_norm else nn.Identity()
         self.norm_k = RMSNorm(width // num_heads, eps=EPS) if qk_norm else nn.Identity()
-        self.out = linear(width, width)
+        self.out, self.dropout = linear(width, width), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, rotation: Rotation | None) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
@@ -69,30 +70,32 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
         mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
 
 
 class MLP(nn.Module):
-    """linear, GELU, linear; the hyperbolic tangent's form of GELU, which is 1e-3 away from the exact one."""
+    """linear, GELU, dropout, linear; the hyperbolic tangent's form of GELU, which is 1e-3 away from the exact one."""
 
-    def __init__(self, width: int, hidden: int):
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0):
         super().__init__()
         self.linear_1, self.linear_2 = linear(width, hidden), linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.gelu(self.linear_1(x), approximate="tanh"))
+        return self.linear_2(self.dropout(F.gelu(self.linear_1(x), approximate="tanh")))
 
 
 class SwiGLU(nn.Module):
-    """linear(SiLU(gate) * value), gate and value linear in x (Shazeer 2020)."""
+    """linear(dropout(SiLU(gate) * value)), gate and value linear in x (Shazeer 2020)."""
 
-    def __init__(self, width: int, hidden: int):
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0):
         super().__init__()
         self.linear_1, self.linear_2 = linear(width, 2 * hidden), linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.linear_1(x).chunk(2, dim=-1)
-        return self.linear_2(F.silu(gate) * value)
+        return self.linear_2(self.dropout(F.silu(gate) * value))
 
 
 class Block(nn.Module):
@@ -101,14 +104,24 @@ class Block(nn.Module):
     Args:
         hidden: features inside the MLP.
         rms_norm, swiglu, qk_norm: see dit.DiT.
+        dropout: of what attention gives, and inside the MLP.
     """
 
-    def __init__(self, width: int, num_heads: int, hidden: int, rms_norm: bool, swiglu: bool, qk_norm: bool):
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        hidden: int,
+        rms_norm: bool,
+        swiglu: bool,
+        qk_norm: bool,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.norm_1 = norm(width, rms_norm)
-        self.attention = SelfAttention(width, num_heads, qk_norm)
+        self.attention = SelfAttention(width, num_heads, qk_norm, dropout)
         self.norm_2 = norm(width, rms_norm)
-        self.mlp = SwiGLU(width, hidden) if swiglu else MLP(width, hidden)
+        self.mlp = (SwiGLU if swiglu else MLP)(width, hidden, dropout)
         self.modulation = zeroed(linear(width, 6 * width))
 
     def forward(self, x: Tensor, c: Tensor, rotation: Rotation | None = None) -> Tensor:
