@@ -17,7 +17,7 @@ In a notebook, where torch is imported when a name is first used:
     Denoiser, UNet, DiffusionLoss            a network with its schedule and prediction; a network; the simple loss
     BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
     Ancestral, DDIM, DPMSolverPP2M, DPMSolverPP3M, Heun, UniPC          samplers, each of a spacing of times:
-    Karras, Leading, Linspace, LogSNR, Trailing
+    Karras, Leading, Linspace, LogSNR, Shifted, Trailing
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from inkwash.losses.simple import DiffusionLoss
     from inkwash.nets.unet import UNet
     from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
-    from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Trailing
+    from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Shifted, Trailing
     from inkwash.run import load_run
     from inkwash.samplers.ancestral import Ancestral
     from inkwash.samplers.ddim import DDIM
@@ -43,7 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DDIM", "Ancestral", "BetaSchedule", "CosineSchedule", "DPMSolverPP2M", "DPMSolverPP3M", "Denoiser",
     "DiffusionLoss", "EDMSchedule", "FlowSchedule", "Heun", "Karras", "Leading", "Linspace", "LogSNR", "Run",
-    "Trailing", "UNet", "UniPC", "VPSchedule", "compose", "fit", "load_run",
+    "Shifted", "Trailing", "UNet", "UniPC", "VPSchedule", "compose", "fit", "load_run",
 ]  # fmt: skip
 
 # `python -m inkwash.train` and the like, the commands' older names.
@@ -56,7 +56,7 @@ _MODULES = {
     "losses.simple": ("DiffusionLoss",),
     "nets.unet": ("UNet",),
     "process.schedules": ("BetaSchedule", "CosineSchedule", "EDMSchedule", "FlowSchedule", "VPSchedule"),
-    "process.spacing": ("Karras", "Leading", "Linspace", "LogSNR", "Trailing"),
+    "process.spacing": ("Karras", "Leading", "Linspace", "LogSNR", "Shifted", "Trailing"),
     "run": ("load_run",),
     "samplers.ancestral": ("Ancestral",),
     "samplers.ddim": ("DDIM",),

@@ -8,7 +8,7 @@ from inkwash.errors import UserError
 from inkwash.process import spacing
 from inkwash.process.betas import linear
 from inkwash.process.schedules import BetaSchedule, CosineSchedule, EDMSchedule, FlowSchedule, VPSchedule
-from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Spacing, Trailing
+from inkwash.process.spacing import Karras, Leading, Linspace, LogSNR, Shifted, Spacing, Trailing
 from support.schedules import PATHS, subclasses
 
 SCHEDULE = BetaSchedule(linear(1000))
@@ -40,7 +40,7 @@ def test_lists_are_those_of_diffusers(cls, steps):
 @pytest.mark.parametrize("cls", ALL)
 @pytest.mark.parametrize("steps", [1, 3, 10])
 def test_times_fall_strictly_to_zero(cls, path, steps):
-    if cls in (Karras, LogSNR) and path is PATHS["cosine-10"] and steps == 10:
+    if cls in (Karras, LogSNR, Shifted) and path is PATHS["cosine-10"] and steps == 10:
         # Of ten times none can be left out.
         with pytest.raises(UserError, match="same times"):
             cls(steps)(path)
@@ -80,7 +80,25 @@ def test_karras_and_log_snr_are_even_in_what_they_say():
     assert bounded[[0, -1]].tolist() == pytest.approx([10, 0.1])
 
 
+@pytest.mark.parametrize("shift", [3.0, 1 / 0.3, 0.5])
+def test_a_shift_multiplies_sigma_over_alpha_on_the_flow_path(shift):
+    """Esser et al. 2024, eq. 23. LightningDiT counts from the noise: s u / (1 + (s - 1) u) with s = 0.3 is 1 / 0.3."""
+    path = FlowSchedule(t_min=1e-9)
+    even, shifted = Trailing(8)(path)[1:-1], Shifted(8, shift)(path)[1:-1]
+    torch.testing.assert_close(path.sigma_over_alpha(shifted), shift * path.sigma_over_alpha(even), rtol=1e-6, atol=0)
+    u, s = 1 - even, 1 / shift
+    torch.testing.assert_close(1 - shifted, s * u / (1 + (s - 1) * u), rtol=1e-6, atol=0)
+    assert Shifted(8, shift)(path)[0] == 1
+
+
+def test_no_shift_is_trailing():
+    for path in (SCHEDULE, FlowSchedule()):
+        assert torch.equal(Shifted(7, 1.0)(path), Trailing(7)(path))
+
+
 def test_bad_numbers_are_refused():
+    with pytest.raises(UserError, match="spacing.shift=0 must be positive"):
+        Shifted(5, 0)
     with pytest.raises(UserError, match="spacing.steps=0"):
         Trailing(0)
     with pytest.raises(UserError, match="more than the schedule's T=1000"):
