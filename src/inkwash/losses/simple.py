@@ -14,7 +14,7 @@ class DiffusionLoss(Loss):
     """Simple loss: w(t) * mean over pixels of distance(network(x_t, t), y).
 
     Args:
-        distance: L2, L1, Huber or PseudoHuber.
+        distance: L2, L1, Huber, PseudoHuber or L2AndDirection.
         weighting: the weight of each noise level.
         times, label_dropout: see Loss.
     """
