@@ -187,3 +187,26 @@ def test_rectified_flow_recipe_is_liu_et_als(compose_config):
     assert (config["optimizer"]["lr"], config["learning_rate"]["warmup_steps"]) == (2e-4, 5000)
     n = config["trainer"]["max_steps"]
     assert n / (9 + n) == instantiate(config["ema"])(n)
+
+
+# Recipes on latents and large images: what they need, the weights of their networks, the length in images and the
+# calls of the network that the papers have.
+LARGE = {
+    "dit_in256": ((4, 4), 674_834_720, 256 * 7_000_000, 250),
+    "sit_in256": ((4, 4), 674_816_272, 256 * 7_000_000, 249),
+    "lightningdit_in256": ((5, 32), 674_961_824, 64 * 1_280_000, 250),
+    "jit_in256": (None, 131_123_712, 600 * 1251 * 1024, 99),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_sizes_lengths_and_calls_are_the_papers(name, compose_config, tmp_path):
+    latents, weights, images, calls = LARGE[name]
+    config = compose_config(f"experiment={name}", *needed(name, latents and of_shape(tmp_path, *latents)))
+    assert size(config) == weights
+    assert config["trainer"]["max_steps"] * config["data"]["batch_size"] == pytest.approx(images, rel=0.01)
+    steps = config["spacing"]["steps"]
+    assert (2 * steps - 1 if "heun" in config["sampler"]["_target_"] else steps) == calls
+    assert config["sampler"]["clip"] is None
+    for model, count in {"jit_l16": 458_877_664, "jit_h16": 952_514_368}.items() if name == "jit_in256" else ():
+        assert size(compose_config(f"experiment={name}", "data.path=x", f"model={model}")) == count
