@@ -194,6 +194,7 @@ def test_rectified_flow_recipe_is_liu_et_als(compose_config):
 LARGE = {
     "dit_in256": ((4, 4), 674_834_720, 256 * 7_000_000, 250),
     "sit_in256": ((4, 4), 674_816_272, 256 * 7_000_000, 249),
+    "min_snr_in256": ((4, 4), 674_816_272, 256 * 7_000_000, 99),
     "lightningdit_in256": ((5, 32), 674_961_824, 64 * 1_280_000, 250),
     "jit_in256": (None, 131_123_712, 600 * 1251 * 1024, 99),
 }
@@ -210,3 +211,28 @@ def test_sizes_lengths_and_calls_are_the_papers(name, compose_config, tmp_path):
     assert config["sampler"]["clip"] is None
     for model, count in {"jit_l16": 458_877_664, "jit_h16": 952_514_368}.items() if name == "jit_in256" else ():
         assert size(compose_config(f"experiment={name}", "data.path=x", f"model={model}")) == count
+
+
+def test_min_snr_recipe_is_hang_et_als(compose_config, stable_diffusion):
+    """The weight of the squared x_0 error is min(SNR, 5), and 50 levels of EDM's lie at 50 times of the chain."""
+    config = compose_config("experiment=min_snr_in256", *needed("min_snr_in256", stable_diffusion))
+    schedule, weighting, prediction, spacing = (
+        instantiate(config[key], _convert_="all") for key in ("schedule", "weighting", "prediction", "spacing")
+    )
+    alpha, sigma = schedule(torch.tensor([1, 200, 500, 999]))
+    weight = weighting(alpha, sigma, prediction.det(alpha, sigma))
+    torch.testing.assert_close(weight, ((alpha / sigma) ** 2).clamp(max=5))
+    assert len(spacing(schedule)) == 51
+    assert (config["optimizer"]["betas"], config["optimizer"]["weight_decay"]) == ([0.99, 0.99], 0.03)
+
+
+def test_zero_snr_recipe_ends_in_noise_and_starts_there(compose_config):
+    """Lin et al. 2023, algorithm 1 and table 2: alpha_bar_T is 0, the first time is T, v is well-posed there."""
+    config = compose_config("experiment=zero_snr_cifar10")
+    schedule, prediction, spacing = (
+        instantiate(config[key], _convert_="all") for key in ("schedule", "prediction", "spacing")
+    )
+    alpha, sigma = schedule(torch.tensor([1000]))
+    assert (alpha.item(), sigma.item(), spacing(schedule)[0].item()) == (0, 1, 1000)
+    assert prediction.det(alpha, sigma).item() == pytest.approx(1)
+    assert schedule.alpha[1].item() ** 2 == pytest.approx(1 - 1e-4)  # the first step stays
