@@ -29,6 +29,7 @@ ALONG = {
     ("data", "parquet_stream"): ("data.path=x", "data.shape=[3,16,16]"),
     ("data", "webdataset"): ("data.path=x", "data.shape=[3,16,16]"),
     **{("model", f"unet_{name}"): ("data.shape=[3,32,32]",) for name in ("cifar10", "iddpm_cifar10")},
+    ("model", "unet_256"): ("data.shape=[3,256,256]",),
     ("model", "dit_mnist"): ("data.shape=[1,28,28]",),
     **{("model", f"jit_{size}16"): ("data.shape=[3,256,256]",) for size in "blh"},
     ("model", "ddpmpp_cifar10"): ("data.shape=[3,32,32]",),

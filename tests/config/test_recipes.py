@@ -72,7 +72,7 @@ def test_every_experiment_runs(name, fit_run, compose_config, monkeypatch, autoe
     monkeypatch.setattr(classifier, "STEPS", 5)
     along = needed(name, autoencoder)
     config = compose_config(f"experiment={name}", *along)
-    classes = config["data"]["num_classes"]
+    classes = config["data"]["num_classes"] or "null"
     source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
     steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8")
     more = (*along, *source, *steps, *small(config), "extractor=classifier")
@@ -236,3 +236,18 @@ def test_zero_snr_recipe_ends_in_noise_and_starts_there(compose_config):
     assert (alpha.item(), sigma.item(), spacing(schedule)[0].item()) == (0, 1, 1000)
     assert prediction.det(alpha, sigma).item() == pytest.approx(1)
     assert schedule.alpha[1].item() ** 2 == pytest.approx(1 - 1e-4)  # the first step stays
+
+
+@pytest.mark.parametrize("name", ["ddpm_celebahq256", "ddpm_lsun256"])
+def test_large_ddpm_recipes_are_ho_et_als(name, compose_config):
+    """Appendix B: 114 million weights, and 256 million of the wider network; no dropout; bedrooms are not flipped."""
+    config = compose_config(f"experiment={name}", "data.path=x")
+    assert size(config) == 113_673_219
+    assert (config["data"]["batch_size"], config["data"]["flip"]) == (64, name == "ddpm_celebahq256")
+    assert (config["optimizer"]["lr"], config["model"]["dropout"]) == (2e-5, 0)
+    wide, church, cat = variants("ddpm_lsun256")[:3]
+    assert size(compose_config("experiment=ddpm_lsun256", "data.path=x", *wide)) == pytest.approx(256e6, rel=0.005)
+    assert (church, cat) == (
+        ["data.flip=true", "trainer.max_steps=1200000"],
+        ["data.flip=true", "trainer.max_steps=1800000"],
+    )
