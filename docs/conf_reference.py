@@ -163,14 +163,14 @@ def _statements(module: str) -> list[ast.stmt]:
 
 
 def _intro(text: str) -> str:
-    """Return the comment at the top of a YAML: a paragraph, or lines as they are where they show commands."""
+    """Return the comment at the top of a YAML: a paragraph, or lines as they are where they show what to type."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @package"):
             lines.append(line.removeprefix("#").removeprefix(" "))
-    if any("make " in line for line in lines):
+    if any("make " in line or line.startswith("  ") for line in lines):
         return "```text\n" + "\n".join(lines) + "\n```"
     return " ".join(lines)
 

@@ -3,7 +3,7 @@
 Pictures, lab book and source files are kept where they belong in the repository, and pages link to them there
 (`../experiments/explain/chain.png`, `../src/inkwash/process/forward.py`). So the links work in a checkout, and here
 they become files of the site. `<!-- code: process/forward.py q_sample -->` is replaced by that function's source, and
-`<!-- conf -->` by the reference of conf/ (conf_reference.py).
+`<!-- conf -->` by the reference of conf/ (conf_reference.py), `<!-- recipes -->` by its recipes (recipe_table.py).
 """
 
 import ast
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "docs")]
 
 import conf_reference  # noqa: E402 - needs the path above
+import recipe_table  # noqa: E402
 
 # Files of the repository that are pages or files of the site at the same place. The site has no README.md of its own.
 BESIDE = ("CONTRIBUTING.md", "LICENSE")
@@ -47,7 +48,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = OUTSIDE.sub(lambda _: "](" + "../" * depth, markdown)
     markdown = SOURCE.sub(lambda found: "](" + "../" * depth + _page_of(found[1]) + ")", markdown)
     markdown = CODE.sub(lambda found: _code(found["file"], found["name"]), markdown)
-    return markdown.replace("<!-- conf -->", conf_reference.page() if "<!-- conf -->" in markdown else "")
+    for place, make in {"<!-- conf -->": conf_reference.page, "<!-- recipes -->": recipe_table.page}.items():
+        if place in markdown:
+            markdown = markdown.replace(place, make())
+    return markdown
 
 
 def _page_of(name: str) -> str:

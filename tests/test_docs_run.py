@@ -30,6 +30,7 @@ NOT_RUN = {
     "experiment=cifar10": "downloads CIFAR-10",
     "data=cifar10": "downloads CIFAR-10 and Inception's weights",
     "experiment=edm_cifar10": "downloads CIFAR-10",
+    "experiment=iddpm_cifar10": "downloads CIFAR-10",
     "experiment=edm2_cifar10": "downloads CIFAR-10",
     "experiment=ect_cifar10": "downloads CIFAR-10",
     "experiment=meanflow_cifar10": "downloads CIFAR-10",
