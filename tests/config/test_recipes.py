@@ -64,19 +64,28 @@ def small(config):
     return (*NARROW[model["_target_"].rpartition(".")[2]], *images, *context, "spacing.steps=2")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in EXPERIMENTS])
-def test_every_experiment_runs(name, fit_run, compose_config, monkeypatch, autoencoder):
-    """A few steps of the whole recipe, on made-up images of its kind, judged by a made-up classifier."""
+@pytest.fixture
+def run_small(fit_run, compose_config, monkeypatch, autoencoder):
+    """run_small(name, *overrides): two steps of a recipe on made-up images, judged by a made-up classifier."""
     from inkwash.metrics.extractors import classifier
 
     monkeypatch.setattr(classifier, "STEPS", 5)
-    along = needed(name, autoencoder)
-    config = compose_config(f"experiment={name}", *along)
-    classes = config["data"]["num_classes"] or "null"
-    source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}", f"data.num_classes={classes}")
-    steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8")
-    more = (*along, *source, *steps, *small(config), "extractor=classifier")
-    directory, trainer, module = fit_run(name, f"experiment={name}", *more)
+
+    def run(name, *overrides):
+        given = (f"experiment={name}", *needed(name, autoencoder), *overrides)
+        config = compose_config(*given)
+        classes = config["data"]["num_classes"] or "null"
+        source = ("~data.source", "+data.source={_target_: support.parts.Pictures, n: 40}")
+        steps = ("trainer.max_steps=2", "callbacks.evaluation.every_n_steps=2", "data.batch_size=8")
+        more = (f"data.num_classes={classes}", *steps, *small(config), "extractor=classifier")
+        return fit_run(name, *given, *source, *more)
+
+    return run
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in EXPERIMENTS])
+def test_every_experiment_runs(name, run_small):
+    directory, trainer, module = run_small(name)
     assert trainer.global_step == 2
     assert module.scores["fd_classifier_8"] >= 0
     assert (directory / "samples" / "step-00000002.png").exists()
@@ -108,6 +117,14 @@ def test_what_a_header_says_to_pass_composes(name, line, compose_config, stable_
     along = [override for override in needed(name, stable_diffusion) if override.partition("=")[0] not in given]
     config = compose_config(f"experiment={name}", *along, *line)
     assert config != compose_config(f"experiment={name}", *needed(name, stable_diffusion))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "line"), VARIANTS, ids=lambda value: value if isinstance(value, str) else value[0])
+def test_what_a_header_says_to_pass_runs(name, line, run_small):
+    _, trainer, module = run_small(name, *line)
+    assert trainer.global_step == 2
+    assert module.scores["fd_classifier_8"] >= 0
 
 
 def test_the_table_has_what_the_headers_say(monkeypatch):
