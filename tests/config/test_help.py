@@ -45,6 +45,14 @@ def test_the_list_of_commands_fits_the_terminal(width, examples, monkeypatch):
     assert ("inkwash sync dry=true" in text) == examples
 
 
+def test_names_that_begin_or_end_alike_are_one_word():
+    text = " ".join(page("train").split())
+    assert "edm2_{cifar10,l,m,s,small,xl,xs,xxl,xxs}" in text
+    assert "{dit,jit,lightningdit,min_snr,sit}_in256" in text
+    assert " ect_digits " in text
+    assert " cifar10 ddpm_" in text
+
+
 def test_the_choice_of_the_command_is_marked():
     (line,) = [line for line in page("train").splitlines() if line.split()[:1] == ["schedule"]]
     assert line.split()[1:3] == ["[cosine]", "cosine_shifted"]

@@ -66,7 +66,7 @@ def _choices(defaults: str, width: int) -> str:
         chosen = re.findall(r"[a-z0-9_]+", found["choice"])
         there = [file.stem for file in group_files(found["group"])]
         names = [f"[{name}]" if name in chosen else name for name in there]
-        names = _in_braces(names)
+        names = _ends_in_braces(_in_braces(names))
         if names:
             lines.append(_filled(" ".join(names), width, f"  {found['group']:<16}"))
     return "\n".join(lines)
@@ -85,3 +85,15 @@ def _in_braces(names: list[str]) -> list[str]:
         else:
             words.append(f"{start}_{{{end}}}")
     return words
+
+
+def _ends_in_braces(words: list[str]) -> list[str]:
+    """Write names that end alike, dit_in256 and so on, as one word at the end, {dit,sit}_in256, if there are MANY."""
+    alone = [word for word in words if "_" in word and not set("[{") & set(word)]
+    ends = Counter(word.rpartition("_")[2] for word in alone)
+    together: dict[str, list[str]] = {}
+    for start, _, end in (word.rpartition("_") for word in alone):
+        if ends[end] >= MANY:
+            together.setdefault(end, []).append(start)
+    rest = [word for word in words if word not in alone or word.rpartition("_")[2] not in together]
+    return [*rest, *(f"{{{','.join(starts)}}}_{end}" for end, starts in together.items())]
