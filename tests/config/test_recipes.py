@@ -277,3 +277,13 @@ def test_large_ddpm_recipes_are_ho_et_als(name, compose_config):
         ["data.flip=true", "trainer.max_steps=1200000"],
         ["data.flip=true", "trainer.max_steps=1800000"],
     )
+
+
+def test_lightningdit_recipe_is_yao_and_wangs(compose_config, tmp_path):
+    """Logit-normal times, the cosine beside the square, and sampling times with theirs, 0.3, counted from the noise."""
+    folder = of_shape(tmp_path, levels=5, channels=32)
+    config = compose_config("experiment=lightningdit_in256", *needed("lightningdit_in256", folder))
+    assert (config["times"]["mean"], config["times"]["std"], config["model"]["patch_size"]) == (0, 1, 1)
+    assert config["loss"]["distance"] == {"_target_": "inkwash.losses.distances.L2AndDirection", "weight": 1.0}
+    assert 1 / config["spacing"]["shift"] == pytest.approx(0.3)
+    assert (config["optimizer"]["lr"], config["optimizer"]["betas"]) == (2e-4, [0.9, 0.95])
