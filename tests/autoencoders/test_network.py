@@ -39,7 +39,7 @@ def test_the_whole_way(fit_run, tmp_path):
     ]  # fmt: skip
     with pytest.raises(UserError, match="this run is an autoencoder"):
         load_run(ae).sample(1)
-    latents = ("autoencoder=kl", f"autoencoder.path={ae}", "sampler.clip=null", "extractor=pyramid")
+    latents = ("autoencoder=kl", f"autoencoder.path={ae}", "extractor=pyramid")
     run, _, _ = fit_run("run", *latents)
     loaded = load_run(run)
     x = torch.rand(3, 1, 8, 8, generator=generator("x"))

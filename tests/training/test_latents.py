@@ -3,34 +3,39 @@
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from inkwash.autoencoders import cache
 from inkwash.autoencoders.base import latent_noise
 from inkwash.autoencoders.refusals import check_clip, check_likelihood, check_training
 from inkwash.config.instantiate import build
+from inkwash.config.paths import config_dir
 from inkwash.data.digits import Digits
 from inkwash.data.images import Flipped
 from inkwash.data.module import ImageDataModule
 from inkwash.errors import UserError
 from inkwash.images import to_float, to_uint8
 from inkwash.interop.formats import export
+from inkwash.jobs.train import train
 from inkwash.process.spacing import Trailing
 from inkwash.random import generator
 from inkwash.run import load_run
+from inkwash.runs.directory import RunDirectory
 from inkwash.samplers.base import ImageNoise
 from inkwash.samplers.ddim import DDIM
 from support.autoencoders import blocks, save_kl
 from support.run_diff import differences, records, rows
-from support.runs import WITH_PAGE, composed, environment, quick
+from support.runs import TESTS, WITH_PAGE, composed, environment, quick
 from support.training import NO_METRIC, PAGE, checkpoint
 
-NO_CLIP, QUICK = "sampler.clip=null", "extractor=pyramid"
+QUICK = "extractor=pyramid"
 HEUN = "callbacks.samples.sampler={_target_: inkwash.samplers.heun.Heun, spacing: ${spacing}, clip: 1}"
 PIXELS = ("data.flip=true", QUICK)
 
@@ -56,7 +61,7 @@ def kl(tmp_path_factory):
     pytest.importorskip("diffusers")
     folder = tmp_path_factory.mktemp("kl")
     save_kl(folder)
-    return "autoencoder=kl", f"autoencoder.path={folder}", NO_CLIP
+    return "autoencoder=kl", f"autoencoder.path={folder}"
 
 
 @pytest.mark.slow
@@ -145,10 +150,11 @@ BLOCKS = "autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        ((), "sampler.clip bounds"),
-        ((NO_CLIP, HEUN), "sampler.clip bounds"),
-        ((NO_CLIP, "augment=edm", "model=ddpmpp_small"), "augment changes pixels"),
-        ((NO_CLIP, "loss=vlb"), "loss=vlb is the bound on the bits of pixels"),
+        (("sampler.clip=1",), "sampler.clip bounds"),
+        (("sampler=ddim_dynamic",), "sampler.clip bounds"),
+        ((HEUN,), "sampler.clip bounds"),
+        (("augment=edm", "model=ddpmpp_small"), "augment changes pixels"),
+        (("loss=vlb",), "loss=vlb is the bound on the bits of pixels"),
     ],
 )
 def test_what_makes_no_sense_on_latents(overrides, reason, compose_config):
@@ -160,6 +166,30 @@ def test_what_makes_no_sense_on_latents(overrides, reason, compose_config):
     with pytest.raises(UserError, match="bits of pixels"):
         check_likelihood(config)
     check_clip(None, config)
+
+
+def test_only_pixels_are_clipped(compose_config, tmp_path):
+    """By the training's autoencoder, or that of the run that is drawn from, as nothing else is typed."""
+    latents = compose_config(BLOCKS)
+    assert latents["sampler"]["clip"] is latents["callbacks"]["samples"]["sampler"]["clip"] is None
+    RunDirectory(tmp_path).write_config(latents)
+    for run, clip in ((tmp_path, None), (TESTS / "golden" / "runs" / "default", 1.0)):
+        assert compose_config(f"run={run}", config_name="sample")["sampler"]["clip"] == clip
+
+
+@pytest.mark.parametrize("path", sorted(Path(config_dir(), "sampler").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_samplers_clip_knows_latents(path):
+    """A bound in a YAML would be refused there; euler has none, ddim_dynamic has its own."""
+    clip = yaml.safe_load(path.read_text())["clip"]
+    assert clip == "${pixel_clip:}" or path.stem in ("euler", "ddim_dynamic")
+
+
+def test_a_sampler_whose_yaml_has_no_clip_is_refused(quick_run):
+    """Its class has the bound of pixels."""
+    sampler = "callbacks.samples.sampler={_target_: inkwash.samplers.ddim.DDIM, spacing: ${spacing}}"
+    run = quick_run("run", BLOCKS, NO_METRIC, sampler)
+    with pytest.raises(UserError, match="sampler.clip bounds"):
+        train(run)
 
 
 def test_cached_moments_give_the_same_latents_to_rounding(tmp_path):
@@ -176,7 +206,7 @@ def test_cached_moments_give_the_same_latents_to_rounding(tmp_path):
 
 
 def test_only_the_weights_are_exported(quick_run, tmp_path):
-    run = quick_run("run", BLOCKS, NO_CLIP)
+    run = quick_run("run", BLOCKS)
     for kind in ("diffusers", "onnx", "torch_export"):
         with pytest.raises(UserError, match=f"format={kind} .* draws latents: use format=safetensors"):
             export(kind, run, str(tmp_path / "out"), "ema", "last.ckpt", {})

@@ -3,6 +3,7 @@
 from omegaconf import OmegaConf
 
 from inkwash.autoencoders.files import resolve_latent_shape
+from inkwash.autoencoders.refusals import resolve_pixel_clip
 from inkwash.config import schema, shapes
 from inkwash.sweeps.plan import sweep_name
 
@@ -10,3 +11,4 @@ schema.register()
 shapes.register()
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 OmegaConf.register_new_resolver("latent_shape", resolve_latent_shape, replace=True)
+OmegaConf.register_new_resolver("pixel_clip", resolve_pixel_clip, replace=True)

@@ -85,10 +85,9 @@ def _train(config: DictConfig, stack: contextlib.ExitStack) -> float:
 
 def _next(run: RunDirectory) -> str:
     """Return the command that uses a finished run."""
-    on_latents = run.config.get("autoencoder") is not None
-    if run.autoencoder.is_dir() and not on_latents:  # experiment=autoencoder
-        return f"make train autoencoder=kl autoencoder.path={run} sampler.clip=null"
-    return f"make sample run={run} num_images=64{' sampler.clip=null' * on_latents}"
+    if run.autoencoder.is_dir() and run.config.get("autoencoder") is None:  # experiment=autoencoder
+        return f"make train autoencoder=kl autoencoder.path={run}"
+    return f"make sample run={run} num_images=64"
 
 
 def _refused(error: Exception, env: RankEnv | None) -> float:

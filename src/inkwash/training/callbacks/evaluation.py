@@ -21,7 +21,13 @@ from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
-from inkwash.training.callbacks.generation import autoencoder_of, generate_local, of_reconstructions, scale_for
+from inkwash.training.callbacks.generation import (
+    autoencoder_of,
+    check_sampler,
+    generate_local,
+    of_reconstructions,
+    scale_for,
+)
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory, showing
 from inkwash.training.module import DiffusionModule
 
@@ -96,7 +102,7 @@ class Evaluation(Periodic):
         An extractor that has to be trained is, after the first step: a user who waits for that sees sooner whether the
         rest of the run is right.
         """
-        self.sampler.check(pl_module.denoiser.schedule)
+        check_sampler(self.sampler, pl_module)
         scale_for(pl_module, self.guidance)
         for name in self.weights:
             pl_module.weights_of(name)

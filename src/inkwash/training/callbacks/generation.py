@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.autoencoders.base import Autoencoder
+from inkwash.autoencoders.refusals import check_clip
 from inkwash.guidance import at_a_time, scale_of
 from inkwash.images import to_float
 from inkwash.metrics.suite import Suite
@@ -38,6 +39,12 @@ def decoder(trainer: L.Trainer) -> Decode | None:
     """Return the function from latents to images; None for a network that draws images."""
     autoencoder = autoencoder_of(trainer)
     return None if autoencoder is None else autoencoder.decode
+
+
+def check_sampler(sampler: Sampler, module: DiffusionModule) -> None:
+    """Raise UserError if a sampler cannot draw on the module's path, or bounds latents like pixels."""
+    sampler.check(module.denoiser.schedule)
+    check_clip(sampler.clip, module.config)
 
 
 def scale_for(module: DiffusionModule, guidance: float | None) -> float:

@@ -16,7 +16,7 @@ from inkwash.samplers.base import Sampler, Watch
 from inkwash.samplers.generate import labels_for
 from inkwash.samplers.trajectory import Trajectory
 from inkwash.tracking.pictures import send_picture, send_samples
-from inkwash.training.callbacks.generation import decoder, generate_local, image_shape, scale_for
+from inkwash.training.callbacks.generation import check_sampler, decoder, generate_local, image_shape, scale_for
 from inkwash.training.callbacks.periodic import Periodic, run_directory
 from inkwash.training.module import DiffusionModule
 
@@ -77,7 +77,7 @@ class SampleGrid(Periodic):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Check the sampler and the guidance, before a failure costs anything."""
-        self.sampler.check(pl_module.denoiser.schedule)
+        check_sampler(self.sampler, pl_module)
         scale_for(pl_module, self.guidance)
         variance = getattr(self.sampler, "variance", None)
         if pl_module.loss.learns_variance and variance is not None and not variance.learned:
