@@ -22,7 +22,6 @@ from inkwash.data.images import Flipped
 from inkwash.data.module import ImageDataModule
 from inkwash.errors import UserError
 from inkwash.images import to_float, to_uint8
-from inkwash.interop.formats import export
 from inkwash.jobs.train import train
 from inkwash.process.spacing import Trailing
 from inkwash.random import generator
@@ -203,13 +202,6 @@ def test_cached_moments_give_the_same_latents_to_rounding(tmp_path):
         fresh = [z for _, z in seen(64, range(2), True, workers)]
         cached = [z for _, z in seen(64, range(2), True, workers, str(tmp_path / "out"))]
         assert all((a - b).abs().max() < 4e-3 for a, b in zip(fresh, cached, strict=True))
-
-
-def test_only_the_weights_are_exported(quick_run, tmp_path):
-    run = quick_run("run", BLOCKS)
-    for kind in ("diffusers", "onnx", "torch_export"):
-        with pytest.raises(UserError, match=f"format={kind} .* draws latents: use format=safetensors"):
-            export(kind, run, str(tmp_path / "out"), "ema", "last.ckpt", {})
 
 
 def test_a_stream_is_encoded_while_it_is_read(tmp_path):

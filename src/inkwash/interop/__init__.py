@@ -29,7 +29,8 @@ the product of 1 - beta_s over s <= t. What maps:
 | middle_attention, middle_groups | add_attention, attn_norm_num_groups | |
 | schedule and prediction flow | FlowMatchEulerDiscreteScheduler | x_t = (1 - t) x_0 + t eps (flow_scheduler.py) |
 
-A DiT becomes a DiTTransformer2DModel, without a pipeline around it, as theirs draw an autoencoder's latents.
+A DiT becomes a DiTTransformer2DModel, on pixels without a pipeline around it, as theirs draw latents; a network on
+latents gets our pipeline with its autoencoder (latents.py).
 
 Other paths without betas, prediction edm, and U-Nets that UNet2DModel cannot express are refused with a sentence.
 

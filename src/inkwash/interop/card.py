@@ -12,6 +12,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from inkwash.files import write_text
+from inkwash.interop.latents import latents_of
 from inkwash.interop.output import Options, write_record
 from inkwash.reports.run_files import RunFiles
 from inkwash.run import Run
@@ -62,6 +63,7 @@ def write(folder: Path, about: About, options: Options) -> None:
         about=about, options=options, run=about.run, name=files.name, folder=options.repo or ".", grid=bool(grids),
         data=_data(files), recipe=_recipe(files, about), metrics=rows, made_with=_made_with(files),
         imported=files.record.get("imported"), ddim=_samples_by_ddim(about.run),
+        latents=latents_of(about.run),
     )  # fmt: skip
     write_text(folder / "README.md", f"---\n{head}---\n\n{text}")
     write_record(folder, options.record)
@@ -70,7 +72,7 @@ def write(folder: Path, about: About, options: Options) -> None:
 def _samples_by_ddim(run: Run) -> bool:
     """Tell whether diffusers' own DDPMPipeline samples in few steps by DDIM, for which it must be told."""
     chain = run.denoiser.schedule.discrete and not run.config["model"].get("learn_variance")
-    return chain and run.num_classes is None
+    return chain and run.num_classes is None and latents_of(run) is None
 
 
 def _front_matter(files: RunFiles, about: About, options: Options, rows: list[dict[str, Any]]) -> dict[str, Any]:

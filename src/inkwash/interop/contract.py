@@ -5,15 +5,17 @@ import json
 
 import torch
 
+from inkwash.interop.latents import latents_of
 from inkwash.run import Run
 from inkwash.runs.provenance import version
 from inkwash.samplers.base import Sampler
 
 PIXELS = "about -1 (black) to 1 (white): clip(round(127.5 x + 127.5), 0, 255) are its levels"
+LATENTS = "normalised latents, which the autoencoder decodes as latents * latents_std + latents_mean"
 
 
 def network_contract(run: Run, batch: int | None) -> dict[str, str]:
-    """Return the meaning of a network's inputs and output by their names, and facts of the path."""
+    """Return the meaning of a network's inputs and output by their names, and facts of the path and the latents."""
     schedule, prediction = run.denoiser.schedule, run.denoiser.prediction
     ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
     low, high = schedule.time_input(ends).tolist()
@@ -22,8 +24,9 @@ def network_contract(run: Run, batch: int | None) -> dict[str, str]:
     images = f"float32 ({_n(batch)}, {_sides(run)})"
     what = (inspect.getdoc(prediction) or f"y, prediction={prediction.name}").splitlines()[0]
     head = ", then as many channels for the learned variance" if run.config["model"].get("learn_variance") else ""
+    seen = "pixels x_0 from -1 to 1" if latents_of(run) is None else "normalised latents x_0"
     return {
-        "x": f"{images}: x_t = alpha x_0 + sigma eps, pixels x_0 from -1 to 1{scaled}",
+        "x": f"{images}: x_t = alpha x_0 + sigma eps, {seen}{scaled}",
         "time": f"float32 ({_n(batch)}): {low:g} (least noise) to {high:g} (most)",
         **_labels(run, "y", batch),
         "output": f"{images}: {what}{head}",
@@ -36,13 +39,15 @@ def network_contract(run: Run, batch: int | None) -> dict[str, str]:
 def sampler_contract(run: Run, sampler: Sampler, noises: int, guidance: float, batch: int | None) -> dict[str, str]:
     """Return the meaning of a whole sampler's inputs and output by their names, and its settings."""
     images = f"float32 ({_n(batch)}, {_sides(run)})"
+    result = {"images": f"{images}: {PIXELS}", "result": "images"}
+    if latents_of(run) is not None:
+        result = {"latents": f"{images}: {LATENTS}", "result": "latents"}
     fresh = {"noises": f"float32 ({noises}, {_n(batch)}, {_sides(run)}): standard normal, fresh noise of the steps"}
     return {
         "noise": f"{images}: standard normal",
         **_labels(run, "labels", batch),
         **(fresh if noises else {}),
-        "images": f"{images}: {PIXELS}",
-        "result": "images",
+        **result,
         "sampler": type(sampler).__name__,
         "steps": str(len(sampler.spacing(run.denoiser.schedule)) - 1),
         "guidance": f"{guidance:g}",
@@ -58,7 +63,9 @@ def _labels(run: Run, name: str, batch: int | None) -> dict[str, str]:
 
 
 def _origin(run: Run) -> dict[str, str]:
-    return {"step": str(run.step), "exported_by": f"Inkwash {version() or ''}".strip()}
+    latents = latents_of(run)
+    origin = {"step": str(run.step), "exported_by": f"Inkwash {version() or ''}".strip()}
+    return origin if latents is None else latents.contract() | origin
 
 
 def _n(batch: int | None) -> str:
@@ -66,4 +73,4 @@ def _n(batch: int | None) -> str:
 
 
 def _sides(run: Run) -> str:
-    return ", ".join(map(str, run.shape))
+    return ", ".join(map(str, run.network_shape))

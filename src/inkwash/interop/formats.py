@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from inkwash.config.class_attributes import class_attribute
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 
@@ -17,13 +18,12 @@ FORMATS = {
 
 
 def check(format: str, run: RunDirectory) -> None:
-    """Raise UserError if there is no such format, or if it cannot hold what the run draws with."""
+    """Raise UserError if there is no such format, or the run is an autoencoder, which is in diffusers' already."""
     if format not in FORMATS:
         raise UserError(f"format={format} must be {', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}")
-    if format != "safetensors" and run.config.get("autoencoder") is not None:
+    if format != "safetensors" and class_attribute(run.config["model"]["_target_"], "reconstructs"):
         raise UserError(
-            f"format={format} holds a network that draws images, and run={run} draws latents: use "
-            "format=safetensors, which holds the network's weights alone"
+            f"run={run} is an autoencoder, which draws nothing: {run.autoencoder} is in the format of diffusers already"
         )
 
 

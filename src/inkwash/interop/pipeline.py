@@ -2,15 +2,17 @@
 
 A pipeline's folder holds unet/ (unet_config.py and unet_weights.py map it), scheduler/ (scheduler.py or
 flow_scheduler.py) and model_index.json. Of a network with classes it also holds pipeline.py, which diffusers runs: its
-own DDPMPipeline knows no classes.
+own DDPMPipeline knows no classes. A DiT is in transformer/, without a pipeline. A network on latents, U-Net or DiT, has
+one with its autoencoder in vae/ (latents.py).
 """
 
 import json
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from inkwash.errors import UserError
 from inkwash.files import write_json
@@ -18,6 +20,8 @@ from inkwash.interop import card
 from inkwash.interop.dit_weights import dit_config, to_dit
 from inkwash.interop.flow_scheduler import KIND as FLOW_SCHEDULER
 from inkwash.interop.flow_scheduler import flow_config
+from inkwash.interop.latents import CODE_CLASS as LATENT_CLASS
+from inkwash.interop.latents import Latents, latents_of, write_parts
 from inkwash.interop.output import Options, new, save, whole
 from inkwash.interop.pipeline_files import WEIGHTS
 from inkwash.interop.scheduler import T, scheduler_config
@@ -47,6 +51,8 @@ def export_safetensors(
     """Write the network's weights under our own names to one file, with the configuration as JSON in its metadata."""
     run, out = load_run(run_directory, checkpoint, weights), new(out)
     metadata = {"config": json.dumps(run.config), "weights": weights, "step": str(run.step)}
+    if (latents := latents_of(run)) is not None:
+        metadata["latents"] = latents.plain()
     save(dict(run.denoiser.net.state_dict()), out, metadata)
     return out
 
@@ -60,54 +66,64 @@ def export_diffusers(
 ) -> Path:
     """Write a folder that `DiffusionPipeline.from_pretrained` loads: DDPMPipeline, or with classes one of our own.
 
-    The label num_classes means "no label".
+    Of a DiT on pixels only transformer/ and scheduler/, which diffusers' own classes load one by one. The label
+    num_classes means "no label".
 
     Raises:
         UserError: the run has something that diffusers cannot express; the sentence names the key.
     """
     run, out = load_run(run_directory, checkpoint, weights), new(out)
-    net: Any = run.denoiser.net
-    about = card.About(run, Path(run_directory), "diffusers", weights, checkpoint)
-    if isinstance(net, DiT):
-        return _export_dit(replace(about, format="transformer"), out, options)
-    if not isinstance(net, UNet):
-        raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
-    kind, scheduler = _scheduler(run)
-    schedule: Any = run.denoiser.schedule
-    times = int(schedule.t_max) if schedule.t_max != T and getattr(schedule, "stretch_time", False) else None
-    unet = unet2d_config(times, **{key: value for key, value in run.config["model"].items() if key != "_target_"})
-    state = to_unet2d(net, net.state_dict())
-    if times is not None:
-        state[TIME_TABLE] = time_table(net, schedule)
-    labels = {} if run.num_classes is None else LAST_CLASS[net.no_label]
+    latents, network = latents_of(run), _network(run)
+    kind, scheduler = _scheduler(run, network.folder == "transformer" and latents is None)
+    whole_pipeline = network.folder == "unet" or latents is not None
+    about = card.About(run, Path(run_directory), "diffusers" if whole_pipeline else "transformer", weights, checkpoint)
     with whole(out) as folder:
-        save(state, folder / "unet" / f"{WEIGHTS}.safetensors", labels)
-        _write_json(folder / "unet" / "config.json", "UNet2DModel", unet)
+        save(network.state, folder / network.folder / f"{WEIGHTS}.safetensors", network.labels)
+        _write_json(folder / network.folder / "config.json", network.kind, network.config)
         _write_json(folder / "scheduler" / "scheduler_config.json", kind, scheduler)
-        _write_index(folder, run, kind)
+        if whole_pipeline:
+            parts: dict[str, Any] = {"scheduler": ["diffusers", kind], network.folder: ["diffusers", network.kind]}
+            _write_index(folder, run, parts, latents)
         card.write(folder, about, options)
+    if not whole_pipeline:
+        _warn_of_sinusoids(run)
     return out
 
 
-def _export_dit(about: card.About, out: Path, options: Options) -> Path:
-    """Write the folders transformer/ and scheduler/ of a DiT pipeline, which diffusers' own classes load one by one.
+class _Network(NamedTuple):
+    """A network as diffusers reads it: folder, class, fields of config.json, weights and their metadata."""
 
-    Not the pipeline itself, which works on the latents of an autoencoder.
-    """
-    run = about.run
+    folder: str
+    kind: str
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    labels: dict[str, str]
+
+
+def _network(run: Run) -> _Network:
+    """Map a U-Net or a DiT. Raises UserError if diffusers cannot express it; the sentence names the key."""
     net: Any = run.denoiser.net
-    scheduler, schedule = scheduler_config(run.config, run.denoiser), run.denoiser.schedule
-    if schedule.t_max != T and getattr(schedule, "stretch_time", False):
-        raise UserError(
-            f"schedule.betas.T={int(schedule.t_max)} stretches the network's time to 0..{T}, which "
-            "DiTTransformer2DModel does not: use format=safetensors"
-        )
-    config = dit_config(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
-    with whole(out) as folder:
-        save(to_dit(net, net.state_dict()), folder / "transformer" / f"{WEIGHTS}.safetensors", LAST_CLASS[True])
-        _write_json(folder / "transformer" / "config.json", "DiTTransformer2DModel", config)
-        _write_json(folder / "scheduler" / "scheduler_config.json", "DDPMScheduler", scheduler)
-        card.write(folder, about, options)
+    schedule: Any = run.denoiser.schedule
+    arguments = {key: value for key, value in run.config["model"].items() if key != "_target_"}
+    times = int(schedule.t_max) if schedule.t_max != T and getattr(schedule, "stretch_time", False) else None
+    if isinstance(net, DiT):
+        if times is not None:
+            raise UserError(
+                f"schedule.betas.T={times} stretches the network's time to 0..{T}, which DiTTransformer2DModel does "
+                "not: use format=safetensors"
+            )
+        config, state = dit_config(**arguments), to_dit(net, net.state_dict())
+        return _Network("transformer", "DiTTransformer2DModel", config, state, LAST_CLASS[True])
+    if not isinstance(net, UNet):
+        raise UserError(f"model: {type(net).__name__} has no counterpart in diffusers' DDPM: use format=safetensors")
+    config, state = unet2d_config(times, **arguments), to_unet2d(net, net.state_dict())
+    if times is not None:
+        state[TIME_TABLE] = time_table(net, schedule)
+    return _Network("unet", "UNet2DModel", config, state, {} if run.num_classes is None else LAST_CLASS[net.no_label])
+
+
+def _warn_of_sinusoids(run: Run) -> None:
+    net: Any = run.denoiser.net
     if net.freq_shift != 1:
         log.warning(
             "model.freq_shift=%d: diffusers takes 1 for every DiT, and its file cannot say otherwise; once loaded, set "
@@ -115,24 +131,27 @@ def _export_dit(about: card.About, out: Path, options: Options) -> Path:
             net.freq_shift,
             net.freq_shift,
         )
-    return out
 
 
-def _scheduler(run: Run) -> tuple[str, dict[str, Any]]:
-    """Return the class and the fields of the scheduler."""
-    if isinstance(run.denoiser.schedule, FlowSchedule):
+def _scheduler(run: Run, chain: bool = False) -> tuple[str, dict[str, Any]]:
+    """Return the class and the fields of the scheduler; of `chain`, only DDPMScheduler."""
+    if not chain and isinstance(run.denoiser.schedule, FlowSchedule):
         return FLOW_SCHEDULER, flow_config(run.denoiser)
     return "DDPMScheduler", scheduler_config(run.config, run.denoiser)
 
 
-def _write_index(folder: Path, run: Run, scheduler: str) -> None:
-    """Write model_index.json and, of a network with classes, the pipeline's code."""
-    parts: dict[str, Any] = {"scheduler": ["diffusers", scheduler], "unet": ["diffusers", "UNet2DModel"]}
-    if run.num_classes is None:
+def _write_index(folder: Path, run: Run, parts: dict[str, Any], latents: Latents | None) -> None:
+    """Write model_index.json and, of a network with classes or on latents, the pipeline's code."""
+    if latents is None and run.num_classes is None:
         return _write_json(folder / "model_index.json", "DDPMPipeline", parts)
-    shutil.copyfile(CODE, folder / CODE.name)
-    parts["no_label"] = run.config["loss"].get("label_dropout", 0.1) > 0  # else there is nothing to guide away from
-    return _write_json(folder / "model_index.json", [CODE.stem, CODE_CLASS], parts)
+    # Else there is nothing to guide away from.
+    no_label = run.num_classes is not None and run.config["loss"].get("label_dropout", 0.1) > 0
+    if latents is not None:
+        parts, kind = {**parts, **write_parts(folder, run, latents)}, LATENT_CLASS
+    else:
+        shutil.copyfile(CODE, folder / CODE.name)
+        kind = CODE_CLASS
+    return _write_json(folder / "model_index.json", [CODE.stem, kind], {**parts, "no_label": no_label})
 
 
 def _write_json(path: Path, kind: str | list[str], fields: dict[str, Any]) -> None:

@@ -43,6 +43,11 @@ def import_diffusers(folder: str | Path, run_directory: str | Path, num_classes:
     folder, directory = Path(folder), Path(run_directory)
     if directory.exists():
         raise UserError(f"run={directory.name}: {directory} exists already: choose another name or delete it")
+    if parts := [part for part in ("vae", "vqvae") if (folder / part).is_dir()]:
+        raise UserError(
+            f"folder={folder} draws latents, which its {parts[0]}/ decodes: import takes pipelines that draw pixels; "
+            f"train with autoencoder=kl autoencoder.path={folder} instead"
+        )
     unet_file = find(folder, "unet", "config.json")
     scheduler_file = find(folder, "scheduler", "scheduler_config.json")
     unet = read_json(unet_file, "UNet2DModel")

@@ -1,7 +1,7 @@
 """format=onnx and format=torch_export: a network, and a whole sampler at fixed steps, for programs without Inkwash.
 
 OUT/network.onnx   (x, time[, y]) -> output             or network.pt2
-OUT/sampler.onnx   (noise[, labels][, noises]) -> images     or sampler.pt2
+OUT/sampler.onnx   (noise[, labels][, noises]) -> images, or latents     or sampler.pt2
 
 The files hold what their inputs mean as metadata (contract.py), README.md tells it to people. Each is read again and
 compared with what it was made from before the folder is there.
@@ -174,7 +174,7 @@ def _network(run: Run, options: Options) -> _Part:
     return _Part(
         "network",
         net,
-        lambda n: network_inputs(run.shape, run.num_classes, n),
+        lambda n: network_inputs(run.network_shape, run.num_classes, n),
         lambda inputs: net(**inputs),
         network_contract(run, options.batch),
     )
@@ -192,7 +192,7 @@ def _sampler(run: Run, options: Options) -> _Part:
         )
 
     def inputs(n: int) -> Inputs:
-        return sampler_inputs(graph, run.shape, run.num_classes, n)
+        return sampler_inputs(graph, run.network_shape, run.num_classes, n)
 
     tried = inputs(TRIED)
     difference = _difference(graph(**tried), expected(tried))

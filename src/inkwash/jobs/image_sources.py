@@ -172,6 +172,11 @@ def pipeline_images(folder: Path, shape: tuple[int, int, int], steps: int, seed:
         from diffusers import DiffusionPipeline  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("pipeline= needs diffusers: pip install diffusers") from error
+    if (folder / "vae").is_dir() and (folder / "pipeline.py").is_file():
+        raise UserError(
+            f"pipeline={folder} draws latents by code of its own, pipeline.py, which is not run here: evaluate the run "
+            "that it was exported from"
+        )
     if _draws_by_class(folder):
         raise UserError(
             f"pipeline={folder} draws by class, and there are no classes to ask it for: "
