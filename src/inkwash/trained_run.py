@@ -209,7 +209,18 @@ class Run:
         """Move denoiser and autoencoder to a device.
 
         Raises:
-            UserError: the sampler clips latents like pixels, or the run is that of an autoencoder.
+            UserError: see check_sampler.
+        """
+        self.check_sampler(sampler)
+        self.denoiser.to(device)
+        if self.autoencoder is not None:
+            self.autoencoder.to(device)
+
+    def check_sampler(self, sampler: Sampler) -> None:
+        """Check that the run can draw with a sampler.
+
+        Raises:
+            UserError: the sampler clips latents like pixels, or is for other estimates; the run is an autoencoder.
         """
         if getattr(self.denoiser.net, "reconstructs", False):
             raise UserError(
@@ -217,9 +228,8 @@ class Run:
                 "autoencoder=kl autoencoder.path=RUN"
             )
         check_clip(sampler.clip, self.config)
-        self.denoiser.to(device)
-        if self.autoencoder is not None:
-            self.autoencoder.to(device)
+        loss = self.config["loss"]
+        sampler.check_estimates(lambda: "_target_" in loss and build(loss).posterior_mean)  # inkwash.fit writes none
 
     @property
     def decode(self) -> Decode | None:

@@ -77,7 +77,7 @@ def test_unusable_folders(folders, tmp_path):
     folder = folders[0]
     with pytest.raises(UserError, match=r"is for images of 1 channels, but data.shape=\[3, 8, 8\]"):
         KL(str(folder / "kl"), [3, 8, 8], LATENT)
-    with pytest.raises(UserError, match=r"is a AutoencoderTiny, not a AutoencoderKL: use autoencoder=tiny"):
+    with pytest.raises(UserError, match=r"holds AutoencoderTiny, not AutoencoderKL: use autoencoder=tiny"):
         KL(str(folder / "tiny"), SHAPE, LATENT)
     (tmp_path / "config.json").write_text((folder / "kl" / "config.json").read_text())
     with pytest.raises(UserError, match="diffusion_pytorch_model.safetensors is missing"):
@@ -91,5 +91,5 @@ def test_unusable_folders(folders, tmp_path):
         KL(str(tmp_path), SHAPE, LATENT)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "_class_name": "AutoencoderDC"}))
-    with pytest.raises(UserError, match="is a AutoencoderDC"):
+    with pytest.raises(UserError, match="holds AutoencoderDC"):
         KL(str(tmp_path), SHAPE, LATENT)

@@ -49,8 +49,7 @@ def test_earlier_times_are_ects(stage, values):
 def test_stages_share_the_steps():
     loss = loss_of(total_steps=400, stages=8)
     assert [loss.at_step(step) or loss.stage for step in (0, 49, 50, 399, 400, 5000)] == [0, 0, 1, 7, 7, 7]
-    few = loss_of(total_steps=4, stages=8)
-    assert [few.at_step(step) or few.stage for step in range(4)] == [0, 2, 4, 6]
+    assert (loss_of(total_steps=400).stages, loss_of(total_steps=3).stages) == (8, 3)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
@@ -120,6 +119,8 @@ def test_what_it_cannot_train_is_refused():
     ):
         with pytest.raises(UserError, match=message):
             loss.check(denoiser, learns)
+    with pytest.raises(UserError, match=r"loss.stages=8 are more than the trainer.max_steps=7 .*: pass loss.stages=7"):
+        loss_of(total_steps=7, stages=8).check(Denoiser(Zero(), FlowSchedule(), Flow()), False)
     for prediction in (Flow(), V()):
         loss.check(Denoiser(Zero(), FlowSchedule(), prediction), False)
     for arguments, message in (

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from inkwash.errors import UserError
 from inkwash.process.schedules import EDMSchedule, FlowSchedule, VPSchedule
 from inkwash.process.spacing import Karras, Trailing
 from support.analytic import GaussianDenoiser, GaussianJump, f64
@@ -24,6 +25,14 @@ def test_one_step_returns_the_estimate(path):
     drawn = sampler_of("consistency", Trailing(1), clip=None)(denoiser, lambda: X)
     start = path.prior_std(path.t_max) * X
     assert torch.equal(drawn, denoiser(start, torch.full((9,), path.t_max, dtype=torch.float64)).x_0)
+
+
+def test_estimates_that_are_means_are_refused():
+    sampler = sampler_of("consistency", Trailing(1))
+    sampler.check_estimates(lambda: False)
+    with pytest.raises(UserError, match="sampler: Consistency takes each estimate of x_0 for an image"):
+        sampler.check_estimates(lambda: True)
+    sampler_of("ddim", Trailing(1)).check_estimates(lambda: pytest.fail("no other sampler asks"))
 
 
 @pytest.mark.parametrize("path", [EDMSchedule(), FlowSchedule()], ids=lambda path: type(path).__name__)

@@ -42,7 +42,7 @@ class ForkServer:
     """The client: starts the process and runs commands in its forks, one after another."""
 
     def __init__(self, cache):
-        variables = environment(INKWASH_DATA=str(cache))
+        variables = environment(INKWASH_DATA=str(cache), HF_HUB_OFFLINE="1")
         variables.pop("INKWASH_TRUST", None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.fork_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
+import hydra_plugins.inkwash.schemas  # noqa: F401 - knows ${pixel_clip:}
 from inkwash.config.paths import config_dir
 from inkwash.process.schedules import Schedule
 from inkwash.process.spacing import Spacing

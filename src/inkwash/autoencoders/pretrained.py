@@ -77,7 +77,7 @@ def _load(kind: str, path: str) -> Any:
     if (found := read_json(folder / CONFIG)["_class_name"]) != kind:
         other = {"AutoencoderKL": "kl", "AutoencoderTiny": "tiny"}.get(found)
         advice = f"use autoencoder={other}" if other else "there is none for it: write one of your own"
-        raise UserError(f"autoencoder.path={path} is a {found}, not a {kind}: {advice}")
+        raise UserError(f"autoencoder.path={path} holds {found}, not {kind}: {advice}")
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"autoencoder.path={path}: {folder / WEIGHTS} is missing: restore it, or download it again")
     try:

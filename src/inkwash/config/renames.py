@@ -44,6 +44,7 @@ DEFAULTS = {
     "logger.wandb.project": ("inkwash", None),
     "logger.wandb.job_type": ("train", None),
     "logger.wandb.tags": ([], None),
+    "loss.stages": (8, None),
 }
 # Arguments of classes that older versions did not have, with the values that mean what those versions did.
 BEFORE: dict[str, dict[str, Any]] = {

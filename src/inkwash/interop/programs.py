@@ -182,6 +182,7 @@ def _network(run: Run, options: Options) -> _Part:
 
 def _sampler(run: Run, options: Options) -> _Part:
     sampler, scale = build(options.sampler or run.config["sampler"]), run.scale(options.guidance)
+    run.check_sampler(sampler)
     graph = SamplerGraph(run.denoiser, sampler, scale)
 
     def expected(inputs: Inputs) -> Tensor:

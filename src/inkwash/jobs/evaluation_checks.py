@@ -36,6 +36,7 @@ def check_path(config: dict[str, Any]) -> dict[str, str]:
             sampler = build(cell["sampler"])
             sampler.check(schedule)
             check_clip(sampler.clip, trained)
+            sampler.check_estimates(lambda: build(trained["loss"]).posterior_mean)
             if (length := length_in(cell["weights"])) is not None:
                 parts_of(run.snapshots, length)
         except UserError as error:

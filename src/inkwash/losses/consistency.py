@@ -11,6 +11,8 @@ from inkwash.process.times import Times
 from inkwash.process.weightings import Weighting
 from inkwash.random import restore_default, state_of_default
 
+STAGES = 8  # of Geng et al.
+
 
 class ConsistencyLoss(Loss):
     """Consistency tuning: |f(x_t, t) - f(x_r, r)| / (rho_t - rho_r), f the estimate of x_0 (Geng et al. 2024, ECT).
@@ -26,7 +28,7 @@ class ConsistencyLoss(Loss):
 
     Args:
         total_steps: optimizer steps of the training, which the stages share equally.
-        stages: their number.
+        stages: their number; None for 8, or one for each step of a shorter training.
         q: how much closer the two times get from stage to stage.
         k, b: how much further they are apart where there is little noise.
         c: rounds the distance near 0.
@@ -44,7 +46,7 @@ class ConsistencyLoss(Loss):
         self,
         times: Times,
         total_steps: int,
-        stages: int = 8,
+        stages: int | None = None,
         q: float = 2.0,
         k: float = 8.0,
         b: float = 1.0,
@@ -53,6 +55,7 @@ class ConsistencyLoss(Loss):
         weighting: Weighting | None = None,
     ):
         super().__init__(times, label_dropout)
+        stages = min(STAGES, total_steps) if stages is None else stages
         for name, count in {"total_steps": total_steps, "stages": stages}.items():
             if count < 1:
                 raise UserError(f"loss.{name}={count} must be at least 1")
@@ -67,6 +70,11 @@ class ConsistencyLoss(Loss):
 
     def check(self, denoiser: Denoiser, learn_variance: bool) -> None:
         super().check(denoiser, learn_variance)
+        if self.stages > self.total_steps:
+            raise UserError(
+                f"loss.stages={self.stages} are more than the trainer.max_steps={self.total_steps} that share them: "
+                f"pass loss.stages={self.total_steps}, or train longer"
+            )
         if denoiser.schedule.discrete:
             raise UserError(
                 "loss=consistency compares times that get ever closer, which a chain of whole steps has not: pass "

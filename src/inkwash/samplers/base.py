@@ -100,7 +100,12 @@ class Sampler(ABC):
             (clipping.py); None for no clipping.
         rederive_eps: after clipping, take eps from the clipped x_0 and x_t, as improved-diffusion does; diffusers keeps
             the network's without `use_clipped_model_output`.
+
+    Attributes:
+        needs_ends: True if it takes each estimate of x_0 for the clean end of the probability flow.
     """
+
+    needs_ends = False
 
     def __init__(self, spacing: Spacing, clip: float | Clip | None = 1.0, rederive_eps: bool = True):
         if not callable(spacing):
@@ -116,6 +121,18 @@ class Sampler(ABC):
     def check(self, schedule: Schedule) -> None:
         """Raise UserError when it cannot sample on this path: before any image is drawn, or any network trained."""
         self.spacing(schedule)
+
+    def check_estimates(self, posterior_mean: Callable[[], bool]) -> None:
+        """Raise UserError when it cannot draw with what a network estimates.
+
+        Args:
+            posterior_mean: tells whether that is the mean of x_0, or, as after loss=consistency, where the flow ends.
+        """
+        if self.needs_ends and posterior_mean():
+            raise UserError(
+                f"sampler: {type(self).__name__} takes each estimate of x_0 for an image, and this network's are means "
+                "of all images that x_t may come from: it is for runs of loss=consistency; choose sampler=ddim, for one"
+            )
 
     @torch.no_grad()
     def __call__(

@@ -14,6 +14,8 @@ class Consistency(Sampler):
     which other networks estimate, is no image, and no number of such steps makes one of it.
     """
 
+    needs_ends = True
+
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, run: Sampling) -> Tensor:
         x_0, _ = run.denoise(x_t, t)
         return q_sample(run.schedule, x_0, s, run.noise())

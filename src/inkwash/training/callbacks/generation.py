@@ -42,8 +42,9 @@ def decoder(trainer: L.Trainer) -> Decode | None:
 
 
 def check_sampler(sampler: Sampler, module: DiffusionModule) -> None:
-    """Raise UserError if a sampler cannot draw on the module's path, or bounds latents like pixels."""
+    """Raise UserError if a sampler cannot draw on the module's path by its loss, or bounds latents like pixels."""
     sampler.check(module.denoiser.schedule)
+    sampler.check_estimates(lambda: module.loss.posterior_mean)
     check_clip(sampler.clip, module.config)
 
 
