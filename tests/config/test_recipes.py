@@ -61,7 +61,8 @@ def small(config):
     model, shape = config["model"], config["data"]["shape"]
     images = ("data.shape=[3,32,32]",) if max(shape) > 64 else ()
     context = ("model.context_start=1",) if model.get("context_tokens") else ()
-    return (*NARROW[model["_target_"].rpartition(".")[2]], *images, *context, "spacing.steps=2")
+    network = NARROW[model["_target_"].rpartition(".")[2]]
+    return (*network, *images, *context, "spacing.steps=2", "compile=false")  # compiling takes minutes
 
 
 @pytest.fixture
