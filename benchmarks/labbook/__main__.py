@@ -18,6 +18,8 @@ def main(words: list[str]) -> None:
             study = Study.load(named["study"])
             runner.run(study, local)
             results.write(study, results.collect(study, local))
+            if study.grids:
+                results.copy_grids(study)
         elif local:
             raise UserError(f"{' '.join(local)}: pass study=NAME or recipe=NAME/ROW too")
         for study in all_studies():

@@ -7,7 +7,7 @@ from typing import Any
 
 from inkwash.files import write_text
 from labbook import interval, plot
-from labbook.results import Entry
+from labbook.results import Entry, grid_name
 from labbook.study import STUDIES, Study
 
 TITLES = {"fd": "distance", "accuracy": "as asked", "heldout_loss": "held-out loss"}
@@ -92,6 +92,9 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
             "`floors` are multiples of the distance of as many real training images, `seconds` those of the training's "
             "steps. " + made_with(entries) + "."
         ]
+        if study.grids:
+            rows = dict.fromkeys(entry["row"] for entry in entries)
+            parts += [f"{row}:\n\n![Samples of {row}]({grid_name(row)})" for row in rows]
     else:
         parts += ["Not measured."]
     if study.shows:

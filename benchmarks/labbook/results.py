@@ -3,6 +3,8 @@
 import csv
 import json
 import platform
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,20 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
 
 
 def write(study: Study, found: Sequence[Entry], studies: Path = STUDIES) -> None:
+    """Write results.json in the study's folder."""
     write_json(studies / study.name / "results.json", list(found))
+
+
+def copy_grids(study: Study, runs: Path = ROOT / "runs", studies: Path = STUDIES) -> None:
+    """Copy the last grid of samples of each row's first seed to the study's folder, as `grid_name` has it."""
+    for row in study.rows:
+        if grids := sorted((runs / study.training(row, study.seeds[0]).run / "samples").glob("*.png")):
+            shutil.copyfile(grids[-1], studies / study.name / grid_name(row))
+
+
+def grid_name(row: str) -> str:
+    """Return the name of the file with a row's grid of samples."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", row).strip("-").lower() + ".png"
 
 
 def read(study: Study, studies: Path = STUDIES) -> list[Entry]:

@@ -50,6 +50,7 @@ class Study:
         plot: `x`, a key of the rows' overrides or of `varied`, `log` (of the metric) and `log_x`; without x the rows
             stand one above the other.
         shows, failed: what was seen, and what did not work: one paragraph each.
+        grids: whether the page has the last grid of samples of each row's first seed.
         boards: board of the leaderboard -> the rows that stand there; [] for all.
     """
 
@@ -65,6 +66,7 @@ class Study:
     plot: dict[str, Any] = field(default_factory=dict)
     shows: str = ""
     failed: str = ""
+    grids: bool = False
     boards: dict[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
