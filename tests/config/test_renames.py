@@ -8,7 +8,6 @@ from inkwash.config import cli
 from inkwash.config.renames import KEYS, TARGETS, in_todays_names, todays_target
 from inkwash.config.signatures import definitions_of
 from inkwash.errors import UserError
-from inkwash.runs.resume_check import forbidden
 
 
 @pytest.mark.parametrize(
@@ -98,10 +97,3 @@ def test_an_older_run_keeps_the_meaning_of_its_data():
     }  # fmt: skip
     todays = {**folder, "splits": "auto", "stratified": True, "class_order": "natural"}
     assert in_todays_names({"data": {"source": dict(todays)}})["data"]["source"] == todays
-
-
-def test_an_older_transformer_is_todays(compose_config):
-    """Or the command that trained it could not resume it: another network is refused."""
-    config = compose_config("model=dit_digits")
-    older = {key: value for key, value in config["model"].items() if key not in ("dropout", "two_times")}
-    assert forbidden(in_todays_names({**config, "model": older}), config, step=5) is None

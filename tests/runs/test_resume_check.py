@@ -2,6 +2,7 @@
 
 import pytest
 
+from inkwash.config.signatures import defaults_of
 from inkwash.runs.resume_check import AUTO, changes, measured_as_before
 
 CLASSIFIER = {"_target_": "inkwash.metrics.extractors.classifier.ClassifierFeatures", "cache_dir": "old"}
@@ -56,3 +57,26 @@ def test_another_default_that_does_the_same_is_no_change():
     assert [str(change) for change in changes(new, old)] != []
     new["logger"]["wandb"]["project"] = "thesis"
     assert [str(change) for change in changes(old, new)] == ["logger.wandb.project: inkwash -> thesis (applied)"]
+
+
+NETWORKS = ["unet_small", "dit_digits", "ddpmpp_small", "edm2_small"]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_argument_that_an_older_version_had_not_is_no_change(network, compose_config):
+    """Any argument whose value is the class's default, two_times of all networks for one, may be missing in a run."""
+    new = compose_config(f"model={network}")
+    names = [name for name in defaults_of(new["model"]["_target_"]) if name in new["model"]]
+    same = [name for name in names if new["model"][name] == defaults_of(new["model"]["_target_"])[name]]
+    old = {**new, "model": {name: value for name, value in new["model"].items() if name not in same}}
+    assert "two_times" in same or network == "edm2_small"
+    assert len(same) > 2
+    assert changes(old, new) == changes(new, old) == []
+
+
+def test_an_argument_with_another_value_than_the_default_is_a_change(compose_config):
+    new = compose_config("model=unet_small", "model.two_times=true")
+    old = {**new, "model": {name: value for name, value in new["model"].items() if name != "two_times"}}
+    assert [(change.key, change.old, change.new) for change in changes(old, new)] == [("model.two_times", False, True)]
+    other = {**new, "model": {"_target_": "inkwash.nets.dit.DiT", "shape": [1, 8, 8]}}
+    assert "model.two_times" in [change.key for change in changes(other, new)]

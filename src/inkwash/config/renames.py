@@ -46,13 +46,13 @@ DEFAULTS = {
     "logger.wandb.tags": ([], None),
     "loss.stages": (8, None),
 }
-# Arguments of classes that older versions did not have, with the values that mean what those versions did.
+# Arguments of classes that older versions did not have, with the values that mean what those versions did where these
+# are not the class's defaults (runs/resume_check.py takes them).
 BEFORE: dict[str, dict[str, Any]] = {
     "inkwash.data.folder.Folder": {"splits": "none", "stratified": False, "class_order": "alphabetical"},
     "inkwash.data.parquet.Parquet": {"splits": "none", "stratified": False},
     "inkwash.data.parquet_stream.ParquetStream": {"splits": "none", "stratified": False},
     "inkwash.data.webdataset.WebDataset": {"splits": "none", "stratified": False},
-    "inkwash.nets.dit.DiT": {"two_times": False, "dropout": 0.0},
     "inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"},
     "inkwash.training.trainer.build_trainer": {"memory_format": "auto"},  # their checkpoints go on in their own
 }

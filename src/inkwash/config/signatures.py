@@ -59,13 +59,44 @@ def shown(value: Any) -> str:
 
 
 @cache
+def defaults_of(target: str) -> dict[str, Any]:
+    """Return the default values of the arguments of one of our classes or functions, those that are literals."""
+    found = _signature(target)
+    if found is None:
+        return {}
+    positional = [*found.posonlyargs, *found.args]
+    pairs = [*zip(positional[len(positional) - len(found.defaults) :], found.defaults, strict=True)]
+    pairs += [
+        (name, value) for name, value in zip(found.kwonlyargs, found.kw_defaults, strict=True) if value is not None
+    ]
+    values = {}
+    for argument, value in pairs:
+        try:
+            values[argument.arg] = ast.literal_eval(value)
+        except ValueError:  # an expression
+            continue
+    return values
+
+
+@cache
 def _arguments(target: str) -> dict[str, ast.expr | None] | None:
     """Return the arguments of one of our classes or functions with their annotations, read from its source.
 
     None if it takes any (**kwargs).
     """
+    found = _signature(target)
+    if found is None:
+        return {}
+    arguments = {argument.arg: argument.annotation for argument in (*found.args, *found.kwonlyargs)}
+    of_a_class = arguments.pop("self", found) is not found
+    return None if found.kwarg and of_a_class else arguments
+
+
+@cache
+def _signature(target: str) -> ast.arguments | None:
+    """Return the arguments of a function, or of a class's __init__, its own or inherited; None without any."""
     definitions, tree = definitions_of(target)
-    return _signature(definitions[target.rpartition(".")[2]], definitions, tree)
+    return _signature_in(definitions[target.rpartition(".")[2]], definitions, tree)
 
 
 @cache
@@ -89,19 +120,17 @@ def definitions_of(target: str) -> tuple[dict[str, Any], ast.Module]:
     return definitions, tree
 
 
-def _signature(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> dict[str, ast.expr | None] | None:
+def _signature_in(node: ast.AST, definitions: dict[str, Any], tree: ast.Module) -> ast.arguments | None:
     if isinstance(node, ast.FunctionDef):
-        arguments = {argument.arg: argument.annotation for argument in (*node.args.args, *node.args.kwonlyargs)}
-        arguments.pop("self", None)
-        return None if node.args.kwarg and node.name == "__init__" else arguments
+        return node.args
     assert isinstance(node, ast.ClassDef)
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return _signature(item, definitions, tree)
+            return item.args
     for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
         if base in definitions:
-            return _signature(definitions[base], definitions, tree)
+            return _signature_in(definitions[base], definitions, tree)
         for imported in (item for item in tree.body if isinstance(item, ast.ImportFrom)):
             if str(imported.module).startswith("inkwash") and base in {alias.name for alias in imported.names}:
-                return _arguments(f"{imported.module}.{base}")
-    return {}
+                return _signature(f"{imported.module}.{base}")
+    return None

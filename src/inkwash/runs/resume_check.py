@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inkwash.config.renames import DEFAULTS
+from inkwash.config.signatures import defaults_of
 from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.runs.directory import DONE, RunDirectory
@@ -147,8 +148,12 @@ class Change(NamedTuple):
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """List the keys whose values differ between two configurations, in the order of the new one."""
+    """List the keys whose values differ between two configurations, in the order of the new one.
+
+    An argument that one of them does not give has its class's default there: an older version had not got it yet.
+    """
     before, after = _flat(old), _flat(new)
+    before, after = _with_defaults(before, after), _with_defaults(after, before)
     return [
         Change(key, before.get(key), after.get(key), *_rule(key))
         for key in dict.fromkeys([*after, *before])
@@ -192,6 +197,19 @@ def described(changed: list[Change]) -> list[str]:
 def _rule(key: str) -> tuple[str, str]:
     fits = [name for name in RULES if name == "" or key == name or key.startswith(f"{name}.")]
     return RULES[max(fits, key=len)]
+
+
+def _with_defaults(given: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Add the arguments that only the other configuration gives, where their class, the same in both, has a default."""
+    added = {}
+    for key in other.keys() - given.keys():
+        node, _, name = key.rpartition(".")
+        target = given.get(f"{node}._target_")
+        if isinstance(target, str) and target.startswith("inkwash.") and target == other.get(f"{node}._target_"):
+            with contextlib.suppress(UserError):  # a class that is no longer there
+                if name in (defaults := defaults_of(target)):
+                    added[key] = defaults[name]
+    return given | added
 
 
 def _flat(node: Any, key: str = "") -> dict[str, Any]:
