@@ -17,6 +17,7 @@ BOMB = "+callbacks.bomb={_target_: support.parts.Bomb, rank: 0, step: 5}"
 SMALL = ("~data.source", "+data.source={_target_: support.parts.Pictures}")
 IMPORTANCE = ("times=importance", "times.history=1", "schedule.betas.T=20", "times.uniform=0.1")
 JUMPS = ("schedule=flow", "prediction=flow", "model.two_times=true", "model.time_scale=0.001")
+LATENTS = ("autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4,4]}",)
 CASES = {
     "accumulation": ("trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL, "data.flip=true"),
     "importance": ("loss=vlb", *IMPORTANCE, "trainer.accumulate_grad_batches=2"),
@@ -36,6 +37,13 @@ CASES = {
         *("trainer.accumulate_grad_batches=2", *SMALL),
     ),
     "shortcut": (*JUMPS, "model.dropout=0.2", "loss=shortcut", "loss.same=0.5", *SMALL),
+    "latents": (*LATENTS, "data.flip=true", "trainer.accumulate_grad_batches=2", "model.dropout=0.2", *SMALL),
+    "latents, read ahead": (*LATENTS, "data.num_workers=2", *SMALL),
+    "consistency on latents": (
+        *("schedule=edm", "prediction=edm", "times=log_normal", "loss=consistency", "loss.stages=3"),
+        *LATENTS,
+        *SMALL,
+    ),
     "readers": ("data.num_workers=2", "optimizer=adam"),
     "song": (*SONG, *SMALL, "augment.p=0.5"),
     "edm2": (*EDM2, *SMALL, "weighting=uncertainty"),
@@ -92,7 +100,11 @@ TWO = ("trainer=ddp_cpu", "trainer.devices=2", WITNESS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), CASES["importance"]], ids=["plain", "importance"])
+@pytest.mark.parametrize(
+    "options",
+    [(), *(CASES[name] for name in ("importance", "consistency", "mean flow", "shortcut", "latents"))],
+    ids=["plain", "importance", "consistency", "mean flow", "shortcut", "latents"],
+)
 def test_two_processes_resume_exactly(new_run, jobs, options):
     whole = new_run("whole", *STEPS, *TWO, *options)
     assert jobs.run(whole, 2) == 0, (whole / "output.txt").read_text()

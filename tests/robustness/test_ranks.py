@@ -49,6 +49,7 @@ FEW_STEPS = {
     "mean flow": ("loss=meanflow", *JUMPS),
     "shortcut": ("loss=shortcut", "loss.same=0.5", *JUMPS),
 }
+LATENTS = ("autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4,4]}", "data.flip=true")
 
 
 @pytest.mark.slow
@@ -121,6 +122,38 @@ def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts, network)
         halves = new_run("halves", *options, *FSDP, f"trainer.max_steps={steps}")
         assert jobs.run(halves, 2) == 0, (halves / "output.txt").read_text()
     assert differences(checkpoint(halves)["state_dict"], states[1]["state_dict"]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [TWO[:2], FSDP], ids=["ddp", "fsdp"])
+def test_latents_on_two_ranks_are_those_of_one(new_run, jobs, ranks):
+    """The same draws and normalisation, by flipped images, in two micro-batches."""
+    options = (*OPTIONS, *LATENTS, "trainer.accumulate_grad_batches=2")
+    alone, two = new_run("alone", *options), new_run("two", *options, *ranks)
+    assert jobs.run(alone) == 0, (alone / "output.txt").read_text()
+    assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()
+    assert curve(two) == pytest.approx(curve(alone), rel=1e-4)
+    states = [checkpoint(directory) for directory in (alone, two)]
+    assert states[0]["latents"] == states[1]["latents"]
+    torch.testing.assert_close(states[1]["state_dict"], states[0]["state_dict"], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", FEW_STEPS.values(), ids=FEW_STEPS)
+def test_losses_of_few_steps_train_in_parts_as_whole(new_run, jobs, options):
+    """FSDP gathers the parts for each of a step's passes, with a gradient or without; a resume is exact."""
+    options = (*OPTIONS, *options, "trainer.accumulate_grad_batches=2", "learning_rate.total_steps=6")
+    alone, sharded = new_run("alone", *options), new_run("sharded", *options, *FSDP)
+    assert jobs.run(alone) == 0, (alone / "output.txt").read_text()
+    assert jobs.run(sharded, 2) == 0, (sharded / "output.txt").read_text()
+    assert curve(sharded) == pytest.approx(curve(alone), rel=1e-4)
+    states = [checkpoint(directory)["state_dict"] for directory in (alone, sharded)]
+    torch.testing.assert_close(states[1], states[0], rtol=1e-3, atol=1e-5)
+    stages = ["loss.total_steps=6"] if "loss=consistency" in options else []
+    for steps in (3, 6):
+        halves = new_run("halves", *options, *FSDP, f"trainer.max_steps={steps}", *stages)
+        assert jobs.run(halves, 2) == 0, (halves / "output.txt").read_text()
+    assert differences(checkpoint(halves)["state_dict"], states[1]) == []
 
 
 @pytest.mark.parametrize(
