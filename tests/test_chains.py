@@ -157,6 +157,7 @@ MORE: dict[str, tuple[Data, tuple[str, ...]]] = {
     ),
     "mean-flow": (Data(), ("loss=meanflow", "sampler=euler", "times=logit_normal", *JUMPS)),
     "shortcut": (Data(), ("loss=shortcut", "sampler=ddim", "model.num_classes=null", *JUMPS)),
+    "latents": (Data(), ("autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4,4]}",)),
     "uncertainty": (Data(), ("weighting=uncertainty",)),
     "importance": (Data(), ("times=importance",)),
     "no-dropout": (Data(), ("loss.label_dropout=0",)),
@@ -262,7 +263,7 @@ STEEP = {name for name in {*RUNS} - CONTINUOUS if not GENTLE & {*RUNS[name][1]}}
 PATCHES = {"two-channels-edm", "patches"}
 # What diffusers has no word for.
 FLOWS = {"rgba-flow", "flow"}
-ALIEN = CONTINUOUS - FLOWS | PATCHES | {"grey-folder-vlb"}
+ALIEN = CONTINUOUS - FLOWS | PATCHES | {"grey-folder-vlb", "latents"}
 TWO_CHANNELS = {name for name, (data, _) in RUNS.items() if data.shape[0] == 2}
 COLOURS = {name for name, (data, _) in RUNS.items() if data.shape[0] in (1, 3)}
 # An imported run has no state of a loss, and no further averages.
@@ -289,6 +290,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (FLOWS, ("imported: bound",), r"the variational bound needs a chain of whole steps"),
     (CONTINUOUS, ("all metrics, bound", "only the bound"), r"the variational bound needs a chain of whole steps"),
     ({"consistency"}, ("all metrics, bound", "only the bound", "flow"), r"likelihood: .* not the mean of x_0"),
+    ({"latents"}, ("all metrics, bound", "only the bound", "flow"), r"likelihood= measures bits of pixels"),
     ({*RUNS} - CONTINUOUS, ("flow",), r"the likelihood of the probability flow needs continuous time"),
     (STATEFUL, ("imported: train",), r"the checkpoint does not fit: .*start from its weights with .*init_from="),
     (TWO_CHANNELS, ("images",), r"image files have 1, 3 or 4 channels, not the 2 of data.shape"),
