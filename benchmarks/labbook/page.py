@@ -61,7 +61,7 @@ def table(study: Study, entries: Sequence[Entry]) -> str:
         main = values(found, study.metrics[0])
         floor = found[0]["floor"]
         cells = [*([row] if several_rows else []), *map(str, cell)]
-        cells += [shown(values(found, metric)) for metric in study.metrics]
+        cells += [shown(main), *(shown(values(found, metric)).split(" ")[0] for metric in study.metrics[1:])]
         cells += [f"{statistics.fmean(main) / floor:.2f}" if floor and main and study.metrics[0] == "fd" else ""]
         cells += [f"{found[0]['evaluations']:g}" if found[0]["evaluations"] else ""]
         cells += [f"{found[0]['images']:,}", f"{statistics.fmean(entry['seconds'] for entry in found):.0f}"]
@@ -88,7 +88,7 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
         plot.draw(study, entries, folder / "plot.png")
         parts += [table(study, entries), f"![{study.title}](plot.png)"]
         parts += [
-            "Means over the seeds, with the interval that holds the mean with a probability of 95% (Student's); "
+            "Means over the seeds, with the interval that holds the mean with a probability of 95% (Student's) for the first value; "
             "`floors` are multiples of the distance of as many real training images, `seconds` those of the training's "
             "steps. " + made_with(entries) + "."
         ]
