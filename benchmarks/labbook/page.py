@@ -89,8 +89,8 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
         parts += [table(study, entries), f"![{study.title}](plot.png)"]
         parts += [
             "Means over the seeds; the first value with the interval that holds the mean with a probability of 95% "
-            "(Student's). `floors` are multiples of the distance of as many real training images, `seconds` those of the training's "
-            "steps. " + made_with(entries) + "."
+            "(Student's). `floors` are multiples of the distance of as many real training images, `seconds` those of "
+            f"the training's steps. {made_with(entries)}."
         ]
         if study.grids:
             rows = dict.fromkeys(entry["row"] for entry in entries)

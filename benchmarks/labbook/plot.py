@@ -1,5 +1,6 @@
 """Draw a study: its main metric against a setting, or row above row."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
             axes.errorbar(places, [point[1] for point in points], yerr=bars, marker="o", capsize=3, label=series)
         axes.set(xlabel=x, xscale="log" if study.plot.get("log_x", True) else "linear")
         axes.set_yscale("log") if study.plot.get("log") else axes.set_ylim(bottom=0)
-        ticks = sorted({place for points in _series(study, found, calls, x).values() for place, *_ in points})
+        places = sorted({place for points in _series(study, found, calls, x).values() for place, *_ in points})
+        apart = 0.05 * (places[-1] - places[0]) if study.plot.get("log_x") is False else 0
+        ticks = [b for a, b in zip([-math.inf, *places], places, strict=False) if b - a > max(apart, 0.1 * b)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         if len(axes.get_legend_handles_labels()[1]) > 1:
