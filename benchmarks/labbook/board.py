@@ -38,17 +38,15 @@ def boards(studies: Path = STUDIES) -> str:
 
 def _lines(study: Study, entries: Sequence[results.Entry], rows: Sequence[str]) -> list[tuple[float, str]]:
     """Return (mean distance, line) for each measurement of the rows; inf for what was not measured."""
-    found = page.groups(study, [entry for entry in entries if entry["row"] in rows])
+    entries = [entry for entry in entries if entry["row"] in rows and page.values([entry], "fd")]
+    found = page.groups(study, entries)
     missing = [row for row in rows if not any(key[0] == row for key in found)]
     lines = [
         (float("inf"), f"| [{study.name}/{row}](studies/{study.name}/README.md) | not measured | | | | | | | |")
         for row in missing
     ]
     for (row, *cell), group in found.items():
-        numbers = page.values(group, "fd")
-        if not numbers:
-            continue
-        floor, first = group[0]["floor"], group[0]
+        numbers, floor, first = page.values(group, "fd"), group[0]["floor"], group[0]
         cells = [
             f"[{'/'.join([study.name, row])}](studies/{study.name}/README.md)"
             + "".join(f", {value}" for value in cell),

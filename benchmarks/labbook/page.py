@@ -15,8 +15,10 @@ TITLES = {"fd": "distance", "accuracy": "as asked", "heldout_loss": "held-out lo
 
 def short(name: str) -> str:
     """Return the beginning of a metric's name, without extractor and number of images: fd_classifier_1350 -> fd."""
-    for extractor in ("_classifier", "_pyramid", "_inception", "_pixels"):
-        name = name.partition(extractor)[0]
+    if name.startswith("fid"):  # a Frechet distance in the features of the papers (metrics/record.py)
+        return f"fd{name.removeprefix('fid').rpartition('_')[0]}"
+    for extractor in ("classifier", "pyramid", "inception", "pixels", "clip", "dinov2"):
+        name = name.partition(f"_{extractor}")[0]
     return name
 
 

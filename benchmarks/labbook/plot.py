@@ -35,13 +35,13 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         axes.set_xscale("log") if study.plot.get("log") else axes.set_xlim(left=0)
         floor_line, name_axis = axes.axvline, axes.set_xlabel
     else:
-        for series, points in _series(study, found, calls, x).items():
+        for label, points in series(study, found, calls, x).items():
             places = [point[0] for point in points]
             bars = [[point[2][0] for point in points], [point[2][1] for point in points]]
-            axes.errorbar(places, [point[1] for point in points], yerr=bars, marker="o", capsize=3, label=series)
+            axes.errorbar(places, [point[1] for point in points], yerr=bars, marker="o", capsize=3, label=label)
         axes.set(xlabel=x, xscale="log" if study.plot.get("log_x", True) else "linear")
         axes.set_yscale("log") if study.plot.get("log") else axes.set_ylim(bottom=0)
-        places = sorted({place for points in _series(study, found, calls, x).values() for place, *_ in points})
+        places = sorted({place for points in series(study, found, calls, x).values() for place, *_ in points})
         apart = 0.05 * (places[-1] - places[0]) if study.plot.get("log_x") is False else 0
         ticks = [b for a, b in zip([-math.inf, *places], places, strict=False) if b - a > max(apart, 0.1 * b)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -65,7 +65,7 @@ def _bar(numbers: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - low, high - mean
 
 
-def _series(
+def series(
     study: Study, found: dict[tuple[Any, ...], list[float]], calls: dict[tuple[Any, ...], float], x: str
 ) -> dict[str, list[Point]]:
     """Return the points of each line, (x, mean, (below, above)), along the evaluations of the network or a setting.

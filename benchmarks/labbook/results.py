@@ -37,7 +37,8 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
         "row": training.row,
         "seed": training.seed,
         "images": summary["images"],
-        "seconds": round(summary["seconds"] - summary["seconds_outside_training"], 1),
+        # Of the steps alone, and of all of them if the run was resumed.
+        "seconds": round(summary["images"] / summary["images_per_second"], 1),
         "heldout_loss": summary["heldout_loss"],
         "floor": _floor(directory / "metrics.csv"),
         "commit": record["commit"],

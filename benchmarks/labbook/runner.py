@@ -20,12 +20,21 @@ def run(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> None:
         local: overrides for this machine, trainer.threads=1 for one; they do not tell runs apart.
 
     Raises:
-        UserError: a command failed.
+        UserError: a command failed, or an override would make another training.
     """
+    check_local(local)
     trainings = study.trainings()
     for number, training in enumerate(trainings, 1):
         print(f"{study.name}: {training.row}, seed {training.seed} ({number} of {len(trainings)})", flush=True)
         make(study, training, local, runs)
+
+
+def check_local(local: Sequence[str]) -> None:
+    """Raise UserError unless the overrides are about this machine: the others belong into the study."""
+    if wrong := [word for word in local if not word.startswith(OF_A_MACHINE)]:
+        raise UserError(
+            f"{' '.join(wrong)}: only {' '.join(OF_A_MACHINE)} may be passed; the rest belongs into the study"
+        )
 
 
 def make(study: Study, training: Training, local: Sequence[str], runs: Path) -> None:
@@ -40,6 +49,10 @@ def make(study: Study, training: Training, local: Sequence[str], runs: Path) -> 
             _inkwash(log, "evaluate", f"run={training.run}", f"out={out}", f"seed={training.seed}", *words, *machine)
 
 
+OF_A_MACHINE = (
+    *(f"trainer.{key}=" for key in ("threads", "devices", "accelerator", "num_nodes", "strategy", "precision")),
+    *("trainer=", "logger=", "data.path=", "data.num_workers=", "compile="),
+)
 OF_EVALUATE = ("trainer.threads=", "trainer.devices=", "trainer.accelerator=")  # overrides that it takes, too
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -93,6 +94,27 @@ def test_a_plot_is_drawn(studies, options):
     assert path.stat().st_size > 5000
 
 
+def test_a_line_goes_through_the_means(studies):
+    study = Study("tiny", "", "", [], {"a": ["seed.of=1"], "b": ["seed.of=3"]}, varied=["sampler"])
+    values = {("a", "ddim"): [1.0, 2.0], ("b", "ddim"): [3.0], ("a", "heun"): [5.0]}
+    calls = {("a", "ddim"): 2, ("b", "ddim"): 4, ("a", "heun"): 8}
+    lines = plot.series(study, values, calls, "seed.of")
+    assert {name: [point[:2] for point in points] for name, points in lines.items()} == {
+        "ddim": [(1.0, 1.5), (3.0, 3.0)], "heun": [(1.0, 5.0)],
+    }  # fmt: skip
+    low, high = interval.of_mean([1.0, 2.0]) or (0, 0)
+    assert lines["ddim"][0][2] == (1.5 - low, high - 1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("fd_classifier_1350", "fd"), ("fid_10k", "fd"), ("fid_low_10k", "fd_low"), ("memorised_pixels_64", "memorised"),
+     ("fd_inception_12ab_64", "fd"), ("bits_per_dim", "bits_per_dim"), ("fd_dinov2_64", "fd")],
+)  # fmt: skip
+def test_the_key_of_a_name(name, key):
+    assert page.short(name) == key
+
+
 def test_the_leaderboard_has_the_best_first_and_what_is_missing_last(studies):
     results.write(Study.load("tiny", studies), [entry(fd=2.0), entry(fd=1.0, cell={"sampler": "heun"})], studies)
     (studies / "none").mkdir()
@@ -122,6 +144,11 @@ def test_what_cannot_be_run_is_told(words):
         main(words)
 
 
+def test_what_makes_another_training_is_refused():
+    with pytest.raises(SystemExit, match="error: trainer.max_steps=5: only trainer.threads="):
+        main(["study=digits", "trainer.threads=1", "trainer.max_steps=5"])
+
+
 @pytest.mark.sampled(every=8)
 @pytest.mark.parametrize("study", all_studies(), ids=lambda study: study.name)
 def test_every_training_and_evaluation_of_the_lab_book_composes(study):
@@ -147,6 +174,7 @@ def test_the_leaderboard_is_written_from_the_results(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_study_from_its_command_to_its_page_and_again(studies):
     code = f"""
 from pathlib import Path
@@ -181,4 +209,9 @@ print("within", reproduce.reproduce("tiny/v", ["trainer.threads=1"], runs, studi
     assert all(log.count("steps of 16 images") == 1 for log in logs)  # the second time nothing was trained
     lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines[-3:-1]] == ["v, ddim", "v, ancestral"]
-    assert lines[-1] == f"within {'OUTSIDE' not in done.stdout}"
+    inside = []
+    for line in lines[-3:-1]:
+        value, low, high = map(float, re.findall(r"fd ([0-9.e+-]+), .* ([0-9.e+-]+) to ([0-9.e+-]+) of", line)[0])
+        inside.append(low < value < high)
+        assert ("OUTSIDE" in line) != inside[-1]
+    assert lines[-1] == f"within {all(inside)}"

@@ -74,6 +74,11 @@ def test_an_argument_that_an_older_version_had_not_is_no_change(network, compose
     assert changes(old, new) == changes(new, old) == []
 
 
+def test_lists_and_constants_are_defaults_as_a_file_has_them():
+    assert defaults_of("inkwash.training.callbacks.evaluation.Evaluation")["weights"] == ["ema"]
+    assert defaults_of("inkwash.data.folder.Folder")["splits"] == "auto"
+
+
 def test_an_argument_with_another_value_than_the_default_is_a_change(compose_config):
     new = compose_config("model=unet_small", "model.two_times=true")
     old = {**new, "model": {name: value for name, value in new["model"].items() if name != "two_times"}}

@@ -60,8 +60,11 @@ def shown(value: Any) -> str:
 
 @cache
 def defaults_of(target: str) -> dict[str, Any]:
-    """Return the default values of the arguments of one of our classes or functions, those that are literals."""
-    found = _signature(target)
+    """Return the default values of the arguments of one of our classes or functions, as a YAML file has them.
+
+    Those that are literals, or names of literals of the same module or one that it imports from.
+    """
+    found, tree = _signature(target), definitions_of(target)[1]
     if found is None:
         return {}
     positional = [*found.posonlyargs, *found.args]
@@ -72,10 +75,33 @@ def defaults_of(target: str) -> dict[str, Any]:
     values = {}
     for argument, value in pairs:
         try:
-            values[argument.arg] = ast.literal_eval(value)
+            literal = _constant(value.id, tree) if isinstance(value, ast.Name) else value
+            values[argument.arg] = _as_yaml(ast.literal_eval(literal or value))
         except ValueError:  # an expression
             continue
     return values
+
+
+def _constant(name: str, tree: ast.Module) -> ast.expr | None:
+    """Return what a module assigns to a name, or the module that it imports the name from."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            first, value = node.targets[0], node.value
+            pairs = [(target, value) for target in node.targets]
+            if isinstance(first, ast.Tuple) and isinstance(value, ast.Tuple):  # A, B = 1, 2
+                pairs = zip(first.elts, value.elts, strict=True)
+            for target, assigned in pairs:
+                if isinstance(target, ast.Name) and target.id == name:
+                    return assigned
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("inkwash.") and node.level == 0:
+            path = PACKAGE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+            if name in {alias.name for alias in node.names} and path.exists():
+                return _constant(name, ast.parse(path.read_text("utf-8")))
+    return None
+
+
+def _as_yaml(value: Any) -> Any:
+    return [_as_yaml(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 @cache

@@ -24,6 +24,7 @@ from inkwash.data.report import log_report, report_of
 from inkwash.errors import UserError, no_room
 from inkwash.jobs.summary import describe, expected_end, summarize, summarize_again
 from inkwash.launch.environment import RankEnv
+from inkwash.launch.memory import keep_freed_memory
 from inkwash.random import seed_of
 from inkwash.runs.config_file import config_hash
 from inkwash.runs.directory import RunDirectory
@@ -154,6 +155,8 @@ def _choose(config: dict[str, Any], module: DiffusionModule, plan: resume.Resume
     trainer, env = config["trainer"], RankEnv.current()
     local, _ = check_processes(trainer["devices"], trainer["num_nodes"])
     device = resolve_device(trainer["accelerator"])
+    if device.type == "cpu":
+        keep_freed_memory()
     known = plan.compute
     if known is None and plan.path is not None:
         known = mode_of_old_runs(trainer, device, local)

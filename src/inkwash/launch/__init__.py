@@ -6,8 +6,8 @@
                 +- workers                of data loaders
 
 A job with one process on this machine does without elastic.py: importing torch's launcher takes two seconds. Each rank
-imports Lightning by quick_imports.py, without the two thirds of it that no job needs, and keeps what memory its tensors
-have freed (memory.py).
+imports Lightning by quick_imports.py, without the two thirds of it that no job needs. A training on a CPU keeps the
+memory that its tensors have freed (memory.py).
 
 Under torchrun, srun, mpirun, Kubeflow or AzureML, on one or several machines, these start the command once for each
 rank. It composes and checks as always, and start.py starts a single rank.py in place (environment.py reads torchrun's

@@ -10,7 +10,7 @@ import os
 import platform
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
-NEVER, LARGEST = -1, 2**30  # bytes; larger blocks are mapped as before
+NEVER, LARGEST = -1, (2**30, 2**25)  # bytes; larger blocks are mapped as before. Older versions take no more than 2**25
 # A user who has chosen how memory is allocated keeps that.
 CHOSEN = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD")
 
@@ -20,4 +20,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc" or any(os.environ.get(name) for name in CHOSEN):
         return False
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(MMAP_THRESHOLD, LARGEST) and libc.mallopt(TRIM_THRESHOLD, NEVER))
+    return bool(libc.mallopt(TRIM_THRESHOLD, NEVER)) and any(libc.mallopt(MMAP_THRESHOLD, size) for size in LARGEST)

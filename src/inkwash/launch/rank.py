@@ -19,14 +19,12 @@ def main() -> None:
 
     from inkwash.launch import quick_imports
     from inkwash.launch.environment import RankEnv
-    from inkwash.launch.memory import keep_freed_memory
     from inkwash.launch.report import reporting
     from inkwash.launch.start import COMMAND_LINE
 
     job, config = sys.argv[1], Path(sys.argv[2])
     module, _, name = job.partition(":")
     with reporting(config.parent), contextlib.ExitStack() as stack:
-        keep_freed_memory()
         quick_imports.defer()
         function = getattr(importlib.import_module(module), name)
         command_line = os.environ.get(COMMAND_LINE)

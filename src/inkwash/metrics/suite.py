@@ -91,6 +91,8 @@ class Suite:
         possible = [metric for metric in self.given if self._kept(metric, self._check, counts, labelled)]
         self.metrics = self._if_applicable(possible, lambda: self.extractor.check(train))
         self.real = Reference(self.extractor, train, heldout, cache_dir, split, file, flip)
+        if not self._has_published_weights:  # whose hash may be a part of names
+            self._refuse_twins()
 
     @property
     def loads_slowly(self) -> bool:
@@ -99,9 +101,8 @@ class Suite:
         Raises:
             UserError: what is trained and measured then could not be stored.
         """
-        extractors = {self.extractor, *map(self.extractor_of, self.metrics)}
-        if self.real.file is not None or any(extractor.published is not None for extractor in extractors):
-            return False  # the user's files may be wrong, and the hash of weights may be part of names
+        if self.real.file is not None or self._has_published_weights:
+            return False  # the user's files may be wrong
         if not self._uses_extractor or self.extractor.is_ready(**self.real.splits):
             return False
         check_writable(self.real.cache_dir)
@@ -115,8 +116,7 @@ class Suite:
         # One store of features for all metrics with the same extractor.
         self.stores: dict[FeatureExtractor, FeatureMetric] = {}
         self.metrics = [metric for metric in self.metrics if self._kept(metric, self._prepare)]
-        if twice := {name for name in self.names if self.names.count(name) > 1}:
-            raise UserError(f"the metrics give {', '.join(sorted(twice))} twice: leave one of them out")
+        self._refuse_twins()
         self.reset()
         self.to(device)
 
@@ -134,6 +134,15 @@ class Suite:
         if metric.needs_labels and not labelled:
             raise NotApplicableError(f"no {metric.title}: the images are drawn without class labels, which it needs")
         metric.check(counts, self.extractor_of(metric))
+
+    def _refuse_twins(self) -> None:
+        if twice := {name for name in self.names if self.names.count(name) > 1}:
+            raise UserError(f"the metrics give {', '.join(sorted(twice))} twice: leave one of them out")
+
+    @property
+    def _has_published_weights(self) -> bool:
+        extractors = {self.extractor, *map(self.extractor_of, self.metrics)}
+        return any(extractor.published is not None for extractor in extractors)
 
     @property
     def _uses_extractor(self) -> bool:

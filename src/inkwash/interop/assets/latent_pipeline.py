@@ -65,7 +65,8 @@ class LatentPipeline(DiffusionPipeline):
             guidance_scale = 1.5 if self.config.no_label else 1.0
         guided = guidance_scale != 1
         if guided and not self.config.no_label:
-            raise ValueError("guidance_scale must be 1: this network was not trained without labels")
+            reason = "the network has no classes" if classes is None else "it was not trained without labels, too"
+            raise ValueError(f"guidance_scale must be 1: {reason}")
         labels = None if classes is None else torch.as_tensor(class_labels, device=device)
         count = batch_size if labels is None else len(labels)
         if guided:

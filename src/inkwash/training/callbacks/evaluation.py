@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from inkwash.autoencoders.refusals import sees_pixels
@@ -29,6 +30,7 @@ from inkwash.training.callbacks.generation import (
     scale_for,
 )
 from inkwash.training.callbacks.periodic import Periodic, log_metrics, run_directory, showing
+from inkwash.training.callbacks.stop_on_signal import interruptible
 from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
@@ -94,13 +96,14 @@ class Evaluation(Periodic):
         self.reference, self.reference_file, self.labels = reference, reference_file, labels
         self.suite = Suite(extractor, list(metrics.values()), num_images)
         self.loaded = False  # the suite, which waits for the first step if its extractor has to be trained
-        self.context_due = False  # the values to compare with, which are logged after the first step
+        self.context: dict[str, float] = {}  # the values to compare with
+        self.context_due = False  # they are logged after the first step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Check sampler and weights, load extractor and reference, before a failure costs anything.
 
-        An extractor that has to be trained is, after the first step: a user who waits for that sees sooner whether the
-        rest of the run is right.
+        An extractor that has to be trained waits until the first step of this process is done: so one sees sooner
+        whether the rest of the run is right.
         """
         check_sampler(self.sampler, pl_module)
         scale_for(pl_module, self.guidance)
@@ -121,15 +124,22 @@ class Evaluation(Periodic):
             pl_module.num_classes,
             "callbacks.evaluation.labels",
         )
-        # All ranks wait if one has to: each may see another folder of cached files.
-        if not largest(self.suite.loads_slowly):
-            self._load(pl_module)
+        # All ranks wait if one has to: each may see another folder of cached files. A limit of time is the training's.
+        callbacks: Any = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        limited = any(isinstance(callback, Timer) for callback in callbacks)
+        if limited or not largest(self.suite.loads_slowly):
+            self._load(trainer, pl_module)
         directions = self.suite.directions.items()
         pl_module.lower_is_better |= {self._named(name, w): lower for w in self.weights for name, lower in directions}
 
-    def _load(self, module: DiffusionModule) -> None:
+    def _load(self, trainer: L.Trainer, module: DiffusionModule) -> None:
+        """Load extractor and reference, and find the values that the metrics are to be compared with."""
         self.suite.load(module.device)
+        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        self.context = {**self._context(data), **self._of_reconstructions(trainer, module)}
         self.suite.to("cpu")
+        if self.context:
+            log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in self.context.items()))
         warn_of_guesses(self.suite.extractor)
         self.loaded = True
 
@@ -138,30 +148,22 @@ class Evaluation(Periodic):
         self.context_due = trainer.global_step == 0  # else the first start has logged it
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step > 0 and (self.context_due or not self.loaded):
-            self._prepare(trainer, pl_module)
+        if trainer.global_step > 0:
+            if not self.loaded:
+                self._load_late(trainer, pl_module)
+            if self.context and self.context_due:
+                log_metrics(trainer, {f"metrics/{name}": value for name, value in self.context.items()})
+            self.context_due = False
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def _prepare(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        """Load what is not loaded yet, and log what the metrics' values are to be compared with."""
+    def _load_late(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         start = time.perf_counter()
-        with showing(trainer, "preparing the metrics", once=True):
-            if not self.loaded:
-                self._load(module)
-            if self.context_due:
-                data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-                context = {**self._context(data), **self._of_reconstructions(trainer, module)}
-                if context:
-                    log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in context.items()))
-                log_metrics(trainer, {f"metrics/{name}": value for name, value in context.items()})
-                self.context_due = False
-        self.suite.to("cpu")
+        with showing(trainer, "preparing the metrics", once=True), interruptible(trainer):
+            self._load(trainer, module)
         module.paused_seconds += (seconds := time.perf_counter() - start)
         module.measuring_seconds += seconds
 
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
-        if not self.loaded:  # the training ended before its first step
-            self._load(module)
         if not self.suite.names:
             return
         start, scores = time.perf_counter(), {}

@@ -9,6 +9,8 @@ long.
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import lightning as L
@@ -21,6 +23,17 @@ log = logging.getLogger(__name__)
 
 # Less than the grace periods of torchrun and of our launcher, which then send SIGKILL.
 GRACE_SECONDS = 25
+
+
+@contextmanager
+def interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Have signals end the process at once while the body runs: for what takes long before there is much to save."""
+    callbacks: Any = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    with ExitStack() as stack:
+        for callback in callbacks:
+            if isinstance(callback, StopOnSignal):
+                stack.enter_context(callback.suspended())
+        yield
 
 
 class Stopped(SystemExit):
@@ -63,6 +76,18 @@ class StopOnSignal(L.Callback):
             for number, handler in self._before.items():
                 signal.signal(number, handler)
         self._before = {}
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Have signals end the process at once while the body runs, as before the training, unless one is here."""
+        handlers = {} if self.received else {number: signal.getsignal(number) for number in self._before}
+        for number in handlers:
+            signal.signal(number, self._before[number])
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _stop(self, trainer: L.Trainer, module: Any, number: signal.Signals) -> None:
         savers = [c for c in trainer.callbacks if isinstance(c, ResumeCheckpoint)]  # pyright: ignore[reportAttributeAccessIssue]
