@@ -12,5 +12,5 @@ between the two families. consistency.py is for networks that estimate where the
 
 Read base.py first: the loop over times, the noise of each image, clipping; then ddim.py and ancestral.py. generate.py
 draws many images in batches, inversion.py runs the ODE from data to noise. To add a sampler, write `step` of a Sampler
-and a YAML in conf/sampler.
+and a YAML in conf/sampler, whose `clip: ${pixel_clip:}` bounds x_0 where it is pixels and not where it is latents.
 """
