@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from inkwash.__main__ import COMMANDS, LIKE
 from inkwash.commands.average import as_evaluation
 from inkwash.commands.new import new
+from inkwash.commands.plan import own_words
 from inkwash.config.cli import with_quotes
 from support.autoencoders import save_config
 from support.pages import PAGES, ROOT, Shell, blocks, exported, of_inkwash, write_files
@@ -104,6 +105,8 @@ def test_every_command_composes(page, place, monkeypatch):
             continue
         if command == "average":
             overrides = as_evaluation(overrides)
+        if command == "plan":
+            overrides, _ = own_words(overrides)
         own = [value.partition("=")[2] for value in overrides if value.startswith("--config-dir=")]
         searched = [f"hydra.searchpath=[file://{place / folder}]" for folder in own]
         composed(*searched, *first_values(overrides), config_name=LIKE.get(command, command))
