@@ -48,6 +48,17 @@ def test_the_folder_of_the_command_and_gits_variables_do_not_matter(surrounding,
     assert commit_of(Path(provenance.__file__)) == ours
 
 
+def test_pages_that_runs_have_written_are_no_change_of_the_code(surrounding, tmp_path):
+    git("add", "-f", str(surrounding), cwd=tmp_path)
+    git("commit", "-q", "-m", "ours", cwd=tmp_path)
+    states = []
+    for name in ("experiments/studies/a/README.md", "docs/a.md", "conf/a.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("new")
+        states.append(provenance.is_changed(surrounding.parent))
+    assert states == [False, False, True]
+
+
 def test_without_git_there_is_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
     for known in (commit, provenance.version, provenance.checkout):

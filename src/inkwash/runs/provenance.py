@@ -10,11 +10,11 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """Return the commit, whether the checkout differs from it, and the versions of the main packages."""
+    """Return the commit, whether the checkout differs from it (what runs depend on), and the versions of the main packages."""
     packages = ("torch", "lightning", "hydra-core", "torchmetrics", "torch-fidelity", "wandb")
     return {
         "commit": commit(),
-        "dirty": commit() is not None and bool(_git("status", "--porcelain")),
+        "dirty": commit() is not None and is_changed(),
         "versions": {name: metadata.version(name) for name in packages} | {"python": sys.version.split()[0]},
     }
 
@@ -44,7 +44,13 @@ def checkout() -> str | None:
 @cache
 def version() -> str | None:
     """Return the commit, with -dirty if the checkout differs from it."""
-    return f"{commit()}-dirty" if commit() and _git("status", "--porcelain") else commit()
+    return f"{commit()}-dirty" if commit() and is_changed() else commit()
+
+
+def is_changed(package: Path = Path(__file__).parent) -> bool:
+    """Return whether the checkout around a package has changes, but for pages, which runs write and none reads."""
+    pages = (":(top,exclude)experiments", ":(top,exclude)docs")
+    return bool(_git("status", "--porcelain", "--", ":(top)", *pages, where=package))
 
 
 def _git(*arguments: str, where: Path = Path(__file__).parent) -> str | None:
