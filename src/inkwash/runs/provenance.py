@@ -10,7 +10,7 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """Return the commit, whether the checkout differs from it (what runs depend on), and the versions of the main packages."""
+    """Return the commit, whether the checkout differs from it, and the versions of the main packages."""
     packages = ("torch", "lightning", "hydra-core", "torchmetrics", "torch-fidelity", "wandb")
     return {
         "commit": commit(),
