@@ -50,7 +50,7 @@ def test_names_that_begin_or_end_alike_are_one_word():
     assert "edm2_{cifar10,l,m,s,small,xl,xs,xxl,xxs}" in text
     assert "{dit,jit,lightningdit,min_snr,sit}_in256" in text
     assert " ect_digits " in text
-    assert " cifar10 ddpm_" in text
+    assert " cifar10 cifar10_gpu_8min ddpm_" in text
 
 
 def test_the_choice_of_the_command_is_marked():

@@ -37,8 +37,7 @@ def page(name: str, arguments: list[str] | None = None) -> str:
     typed = [line for line in keys.splitlines() if "_target_" not in line]  # a node is not
     parts.append("KEY=VALUE:\n" + "\n".join(_folded(f"  {line}", width) for line in typed))
     last = "--cfg job prints all keys; --config-dir DIR or INKWASH_CONF adds choices; --hydra-help is Hydra's."
-    parts.append(_filled(last, width))
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) + "\n" + _filled(last, width)  # the page of train fills a screen
 
 
 def _folded(line: str, width: int) -> str:
