@@ -47,30 +47,15 @@ class Suite:
         self.left_out: list[str] = []
         self.device = torch.device("cpu")
 
-    def prepare(
-        self,
-        train: ImageSplit,
-        heldout: ImageSplit,
-        cache_dir: str | Path,
-        split: str = "heldout",
-        file: str | Path | None = None,
-        labelled: bool = False,
-        flip: bool = False,
-        classes: bool = True,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def prepare(self, *arguments: Any, device: torch.device | str = "cpu", **settings: Any) -> None:
         """Load the extractors' weights and the statistics of the real images, before any image is generated.
 
-        Args:
-            cache_dir, split, file: as in Reference.
-            labelled: True if `update` gets the classes that images were generated for.
-            flip: True if the training mirrors its images.
-            classes: False if the labels of the data set are not in use (data.num_classes=null), for extractor=auto.
+        Args: those of `choose`, and the device.
 
         Raises:
             UserError: weights or reference statistics cannot be loaded, or two metrics have the same name.
         """
-        self.choose(train, heldout, cache_dir, split, file, labelled, flip, classes)
+        self.choose(*arguments, **settings)
         self.load(device)
 
     def choose(
@@ -84,7 +69,17 @@ class Suite:
         flip: bool = False,
         classes: bool = True,
     ) -> None:
-        """Choose the extractor and the metrics that have a meaning here, as `prepare`, before anything is loaded."""
+        """Choose the extractor and the metrics that have a meaning here, before anything is loaded.
+
+        Args:
+            cache_dir, split, file: as in Reference.
+            labelled: True if `update` gets the classes that images were generated for.
+            flip: True if the training mirrors its images.
+            classes: False if the labels of the data set are not in use (data.num_classes=null), for extractor=auto.
+
+        Raises:
+            UserError: two metrics have the same name.
+        """
         self.left_out = []
         counts = Counts(self.num_images, len(train), len(heldout), split, file is not None)
         self.extractor = self.extractor.chosen(train, heldout, classes)
