@@ -56,7 +56,7 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
         for result in json.loads((evaluation(study, directory, number) / "table.json").read_text()):
             # The name of a result is the overrides in which those of a table differ.
             settings = dict(word.split("=", 1) for word in [*words, *result["name"].split()] if "=" in word)
-            cell = {key: settings.get(key, "") for key in study.varied}
+            cell = {key: settings.get(key, "default") for key in study.varied}
             yield training_facts | {"cell": cell, "values": result["metrics"], "evaluations": result["evaluations"]}
 
 
