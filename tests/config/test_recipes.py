@@ -111,7 +111,7 @@ def variants(name):
 VARIANTS = [(name, line) for name in EXPERIMENTS for line in variants(name) if line[0] != "make"]
 
 
-@pytest.mark.sampled(every=5)
+@pytest.mark.sampled(every=10)
 @pytest.mark.parametrize(("name", "line"), VARIANTS, ids=lambda value: value if isinstance(value, str) else value[0])
 def test_what_a_header_says_to_pass_composes(name, line, compose_config, stable_diffusion):
     given = {key.partition("=")[0] for key in line}
@@ -207,6 +207,7 @@ def test_improved_ddpm_recipe_is_nichol_and_dhariwals(compose_config):
     assert (short["schedule"]["betas"]["T"], short["schedule"]["betas"]["_target_"][-6:]) == (1000, "linear")
 
 
+@pytest.mark.slow
 def test_rectified_flow_recipe_is_liu_et_als(compose_config):
     """As many calls of the network as RK45 makes, 127, and an average that is its warm-up all the time."""
     config = compose_config("experiment=rectified_flow_cifar10")
@@ -265,6 +266,7 @@ def test_zero_snr_recipe_ends_in_noise_and_starts_there(compose_config):
     assert schedule.alpha[1].item() ** 2 == pytest.approx(1 - 1e-4)  # the first step stays
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("name", ["ddpm_celebahq256", "ddpm_lsun256"])
 def test_large_ddpm_recipes_are_ho_et_als(name, compose_config):
     """Appendix B: 114 million weights, and 256 million of the wider network; no dropout; bedrooms are not flipped."""

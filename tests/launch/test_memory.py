@@ -43,6 +43,7 @@ def test_blocks_are_cleared_once_not_at_each_step():
     assert after < plain / 20
 
 
+@pytest.mark.slow
 def test_a_users_choice_stays():
     kept, plain, after = run(MALLOC_TRIM_THRESHOLD_="131072")
     assert not kept
