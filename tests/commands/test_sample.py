@@ -1,6 +1,6 @@
 import pytest
 
-from inkwash.commands.sample import label_of
+from inkwash.commands.sample import label_of, only_sampler
 from inkwash.errors import UserError
 from inkwash.files import write_json
 from inkwash.runs.directory import RunDirectory
@@ -54,3 +54,30 @@ def test_an_accent_is_found_however_it_is_stored(run):
 
 def test_a_boolean_names_a_folder_in_capitals(run):
     assert [label_of(typed, run("False", "True")) for typed in (True, False)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "task", "steps"),
+    [
+        (["run=x"], "Generate", 2),
+        (["run=x", "spacing.steps=4"], "Generate", 4),
+        (["run=x", "seed=1", "+spacing.steps=1"], "Generate", 1),
+        (["run=x", "sampler=ddim"], "Generate", None),
+        (["run=x", "sampler.clip=null"], "Generate", None),
+        (["run=x", "spacing=karras"], "Generate", None),
+        (["run=x"], "Inpaint", None),
+    ],
+)
+def test_a_run_of_consistency_is_drawn_as_it_was_trained(tmp_path, compose_config, typed, task, steps):
+    run = RunDirectory(tmp_path)
+    trained = compose_config("experiment=ect_digits")
+    run.write_config(trained)
+    asked = next((int(word.partition("=")[2]) for word in typed if "spacing.steps" in word), 50)
+    plain = {"task": {"_target_": f"inkwash.editing.tasks.{task}"}, "spacing": {"steps": asked}}
+    found = only_sampler(run, plain, typed)
+    if steps is None:
+        assert found is None
+    else:
+        assert found == {**trained["sampler"], "spacing": {**trained["sampler"]["spacing"], "steps": steps}}
+    run.write_config(compose_config())
+    assert only_sampler(run, plain, typed) is None

@@ -46,9 +46,12 @@ def sample(config: DictConfig) -> None:
             raise UserError(f"guidance={config.guidance} must be a finite number")
         label = label_of(config.label, run)  # before there is a folder
         choices = HydraConfig.get().runtime.choices
-        name = f"{choices['task']}-{choices['sampler']}-{config.spacing.steps}steps-seed{config.seed}"
-        out = out_directory(config.out) if config.out else new_directory(run.samples, name)
         plain: Any = OmegaConf.to_container(config, resolve=True)
+        own = only_sampler(run, plain, list(HydraConfig.get().overrides.task))
+        plain["sampler"] = own or plain["sampler"]
+        chosen, steps = "consistency" if own else choices["sampler"], plain["sampler"]["spacing"]["steps"]
+        name = f"{choices['task']}-{chosen}-{steps}steps-seed{config.seed}"
+        out = out_directory(config.out) if config.out else new_directory(run.samples, name)
         plain["run"] = str(run.path.resolve())
         plain["label"] = label
         write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
@@ -67,6 +70,21 @@ def sample(config: DictConfig) -> None:
         with one_sentence():
             write_dataset_card(out, plain, run, config.push)
             hub.push(out, config.push, "dataset", config.dry, config.private, LEFT_OUT)
+
+
+def only_sampler(run: RunDirectory, plain: dict[str, Any], typed: list[str]) -> dict[str, Any] | None:
+    """Return the sampler that a run was made for, if it is of consistency, with the steps that were typed.
+
+    The steps of others between the times of such a run are not what it has learned. None for other runs and tasks, and
+    if a sampler or a spacing was typed.
+    """
+    trained = run.config.get("sampler") or {"_target_": ""}
+    keys = {word.lstrip("+").partition("=")[0] for word in typed}
+    chosen = any(key in ("sampler", "spacing") or key.startswith("sampler.") for key in keys)
+    if chosen or not (trained["_target_"].endswith(".Consistency") and plain["task"]["_target_"].endswith(".Generate")):
+        return None
+    steps = {"steps": plain["spacing"]["steps"]} if "spacing.steps" in keys else {}
+    return {**trained, "spacing": {**trained["spacing"], **steps}}
 
 
 @contextmanager
