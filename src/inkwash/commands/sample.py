@@ -78,7 +78,7 @@ def only_sampler(run: RunDirectory, plain: dict[str, Any], typed: list[str]) -> 
     The steps of others between the times of such a run are not what it has learned. None for other runs and tasks, and
     if a sampler or a spacing was typed.
     """
-    trained = run.config.get("sampler") or {"_target_": ""}
+    trained: dict[str, Any] = run.config.get("sampler") or {"_target_": ""}
     keys = {word.lstrip("+").partition("=")[0] for word in typed}
     chosen = any(key in ("sampler", "spacing") or key.startswith("sampler.") for key in keys)
     if chosen or not (trained["_target_"].endswith(".Consistency") and plain["task"]["_target_"].endswith(".Generate")):
