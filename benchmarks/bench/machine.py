@@ -19,16 +19,20 @@ def facts() -> dict[str, Any]:
     """Return facts for the head of a report, as plain types."""
     from inkwash.runs.provenance import version
 
-    info = cpu_info()
-    has = set(info.get("flags", "").split())
+    has = set(cpu_info().get("flags", "").split())
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": version(),
-        "processor": info.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "flags": [flag for flag in FLAGS if flag in has],
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
     }
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    return cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
 def load() -> float:

@@ -35,13 +35,14 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         axes.set_xscale("log") if study.plot.get("log") else axes.set_xlim(left=0)
         floor_line, name_axis = axes.axvline, axes.set_xlabel
     else:
-        for label, points in series(study, found, calls, x).items():
+        lines = series(study, found, calls, x)
+        for label, points in lines.items():
             places = [point[0] for point in points]
             bars = [[point[2][0] for point in points], [point[2][1] for point in points]]
             axes.errorbar(places, [point[1] for point in points], yerr=bars, marker="o", capsize=3, label=label)
         axes.set(xlabel=x, xscale="log" if study.plot.get("log_x", True) else "linear")
         axes.set_yscale("log") if study.plot.get("log") else axes.set_ylim(bottom=0)
-        places = sorted({place for points in series(study, found, calls, x).values() for place, *_ in points})
+        places = sorted({place for points in lines.values() for place, *_ in points})
         apart = 0.05 * (places[-1] - places[0]) if study.plot.get("log_x") is False else 0
         ticks = [b for a, b in zip([-math.inf, *places], places, strict=False) if b - a > max(apart, 0.1 * b)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -1,15 +1,15 @@
 """Collect the values of a study from the records of its runs."""
 
-import csv
 import json
-import platform
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import machine
 from inkwash.files import write_json
+from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
 from labbook.runner import FINISHED, evaluation
 from labbook.study import ROOT, STUDIES, Study, Training
@@ -32,7 +32,7 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
     run = RunDirectory(directory)
     if run.status.get("state") != FINISHED:
         return
-    summary, record = run.summary, run.record
+    summary, record, files = run.summary, run.record, RunFiles(run)
     training_facts = {
         "row": training.row,
         "seed": training.seed,
@@ -40,11 +40,11 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
         # Of the steps alone, and of all of them if the run was resumed.
         "seconds": round(summary["images"] / summary["images_per_second"], 1),
         "heldout_loss": summary["heldout_loss"],
-        "floor": _floor(directory / "metrics.csv"),
+        "floor": files.floor(files.main_metric or ""),
         "commit": record["commit"],
         "dirty": record["dirty"],
         "versions": {name: record["versions"][name] for name in ("torch", "python")},
-        "machine": processor(),
+        "machine": machine.processor(),
         "trainer": [word for word in local if word.startswith("trainer.")],
     }
     if not study.evaluate:
@@ -68,8 +68,9 @@ def write(study: Study, found: Sequence[Entry], studies: Path = STUDIES) -> None
 def copy_grids(study: Study, runs: Path = ROOT / "runs", studies: Path = STUDIES) -> None:
     """Copy the last grid of samples of each row's first seed to the study's folder, as `grid_name` has it."""
     for row in study.rows:
-        if grids := sorted((runs / study.training(row, study.seeds[0]).run / "samples").glob("*.png")):
-            shutil.copyfile(grids[-1], studies / study.name / grid_name(row))
+        run = RunDirectory(runs / study.training(row, study.seeds[0]).run)
+        if grids := RunFiles(run).grids("step-*.png"):
+            shutil.copyfile(grids[-1][1], studies / study.name / grid_name(row))
 
 
 def grid_name(row: str) -> str:
@@ -81,22 +82,3 @@ def read(study: Study, studies: Path = STUDIES) -> list[Entry]:
     """Return the entries of a study, [] if it was not measured."""
     path = studies / study.name / "results.json"
     return json.loads(path.read_text()) if path.exists() else []
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _floor(path: Path) -> float | None:
-    """Return the main metric of real training images, which a run logs after its first step."""
-    with open(path) as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if name.endswith("_of_train_images") and value:
-                    return float(value)
-    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
-from labbook.study import ROOT, Study, Training
+from labbook.study import ROOT, Study, Training, name_of
 
 FINISHED = "finished"
 
@@ -58,8 +58,7 @@ OF_EVALUATE = ("trainer.threads=", "trainer.devices=", "trainer.accelerator=")  
 
 def evaluation(study: Study, directory: Path, number: int) -> Path:
     """Return the folder of a study's evaluation of a run."""
-    digest = Training("", 0, tuple(study.evaluate[number])).run.removeprefix("lab-")
-    return directory / "evaluations" / f"lab-{digest}"
+    return directory / "evaluations" / name_of(study.evaluate[number])
 
 
 def _inkwash(log: Path, *words: str) -> None:

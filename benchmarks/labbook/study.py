@@ -15,6 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "experiments" / "studies"
 
 
+def name_of(words: Sequence[str]) -> str:
+    """Name what a command makes by its words."""
+    return f"lab-{hashlib.sha256(shlex.join(words).encode()).hexdigest()[:10]}"
+
+
 @dataclass(frozen=True)
 class Training:
     """One run of a study.
@@ -31,7 +36,7 @@ class Training:
     @property
     def run(self) -> str:
         """Name of the run; the same training in two studies is one run."""
-        return f"lab-{hashlib.sha256(shlex.join(self.words).encode()).hexdigest()[:10]}"
+        return name_of(self.words)
 
 
 @dataclass(frozen=True)
