@@ -27,8 +27,11 @@ def boards(studies: Path = STUDIES) -> str:
     lines: dict[str, list[tuple[float, str]]] = {}
     for study in all_studies(studies):
         entries = results.read(study, studies)
-        for board, rows in study.boards.items():
-            lines.setdefault(board, []).extend(_lines(study, entries, rows or list(study.rows)))
+        for board, content in study.boards.items():
+            chosen = content if isinstance(content, dict) else {"rows": content}
+            where = {key: str(value) for key, value in chosen.get("where", {}).items()}.items()
+            found = [entry for entry in entries if where <= entry["cell"].items()]
+            lines.setdefault(board, []).extend(_lines(study, found, chosen.get("rows") or list(study.rows)))
     parts = []
     for board in sorted(lines):
         rows = [line for _, line in sorted(lines[board])]

@@ -21,7 +21,8 @@ def collect(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> l
     """Return an entry for each measurement of each finished run of a study.
 
     An entry has row, seed, `cell` (what tells the evaluations of a run apart), values, floor, evaluations of the
-    network for an image, images and seconds of training, and what they were made with.
+    network for an image, images and seconds of training, with those of the run whose weights it takes, and what they
+    were made with.
     """
     return [entry for training in study.trainings() for entry in entries(study, training, local, runs)]
 
@@ -33,12 +34,12 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
     if run.status.get("state") != FINISHED:
         return
     summary, record, files = run.summary, run.record, RunFiles(run)
+    images, seconds = cost(training, runs)
     training_facts = {
         "row": training.row,
         "seed": training.seed,
-        "images": summary["images"],
-        # Of the steps alone, and of all of them if the run was resumed.
-        "seconds": round(summary["images"] / summary["images_per_second"], 1),
+        "images": images,
+        "seconds": round(seconds, 1),
         "heldout_loss": summary["heldout_loss"],
         "floor": files.floor(files.main_metric or ""),
         "commit": record["commit"],
@@ -58,6 +59,13 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
             settings = dict(word.split("=", 1) for word in [*words, *result["name"].split()] if "=" in word)
             cell = {key: settings.get(key, "default") for key in study.varied}
             yield training_facts | {"cell": cell, "values": result["metrics"], "evaluations": result["evaluations"]}
+
+
+def cost(training: Training, runs: Path) -> tuple[int, float]:
+    """Return images and seconds of all steps of a run, and of the run whose weights it takes."""
+    summary = RunDirectory(runs / training.run).summary
+    images, seconds = cost(training.source, runs) if training.source else (0, 0.0)
+    return images + summary["images"], seconds + summary["images"] / summary["images_per_second"]
 
 
 def write(study: Study, found: Sequence[Entry], studies: Path = STUDIES) -> None:

@@ -38,7 +38,9 @@ def check_local(local: Sequence[str]) -> None:
 
 
 def make(study: Study, training: Training, local: Sequence[str], runs: Path) -> None:
-    """Make one run of a study with its evaluations, as far as they are not there."""
+    """Make a run of a study with its evaluations, and the run whose weights it takes, as far as they are not there."""
+    if training.source:
+        make(study, training.source, local, runs)
     directory, log = runs / training.run, runs / f"{training.run}.log"
     if RunDirectory(directory).status["state"] != FINISHED:
         _inkwash(log, "train", f"run={training.run}", *training.words, *local)
@@ -51,7 +53,7 @@ def make(study: Study, training: Training, local: Sequence[str], runs: Path) -> 
 
 OF_A_MACHINE = (
     *(f"trainer.{key}=" for key in ("threads", "devices", "accelerator", "num_nodes", "strategy", "precision")),
-    *("trainer=", "logger=", "data.path=", "data.num_workers=", "compile="),
+    *("trainer=", "logger=", "data.path=", "data.source.heldout_path=", "data.num_workers=", "compile="),
 )
 OF_EVALUATE = ("trainer.threads=", "trainer.devices=", "trainer.accelerator=")  # overrides that it takes, too
 

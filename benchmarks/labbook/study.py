@@ -13,6 +13,7 @@ from inkwash.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "experiments" / "studies"
+OF_ROW = "=row:"
 
 
 def name_of(words: Sequence[str]) -> str:
@@ -27,11 +28,13 @@ class Training:
     Attributes:
         row, seed: its place in the study.
         words: of `inkwash train`, without the run's name.
+        source: the training of another row whose weights it takes, if any.
     """
 
     row: str
     seed: int
     words: tuple[str, ...]
+    source: "Training | None" = None
 
     @property
     def run(self) -> str:
@@ -46,7 +49,8 @@ class Study:
     Attributes:
         title, question: what is compared, and why; with the source of the claim.
         recipe: overrides of every training.
-        rows: name of a row -> the overrides that make it.
+        rows: name of a row -> the overrides that make it; init_from=row:NAME and autoencoder.path=row:NAME take the run
+            of another row with the same seed.
         seeds: of trainings and of their samples.
         evaluate: overrides of `inkwash evaluate`, lists with commas among them: each makes further values of every
             training. Without any, the values are those that the training ends with.
@@ -56,7 +60,8 @@ class Study:
             stand one above the other.
         shows, failed: what was seen, and what did not work: one paragraph each.
         grids: whether the page has the last grid of samples of each row's first seed.
-        boards: board of the leaderboard -> the rows that stand there; [] for all.
+        boards: board of the leaderboard -> the rows that stand there, [] for all; or {rows: [...], where: {...}}, to
+            take only the evaluations with these values of the varied settings.
     """
 
     name: str
@@ -72,7 +77,7 @@ class Study:
     shows: str = ""
     failed: str = ""
     grids: bool = False
-    boards: dict[str, Sequence[str]] = field(default_factory=dict)
+    boards: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str, studies: Path = STUDIES) -> "Study":
@@ -91,16 +96,24 @@ class Study:
         """Return the training of a row with a seed, any seed."""
         if row not in self.rows:
             raise UserError(f"recipe={self.name}/{row}: the study has the rows {', '.join(self.rows)}")
-        seeds = (f"seed={seed}", f"callbacks.evaluation.seed={seed}")
-        return Training(row, seed, (*self.recipe, *self.rows[row], *seeds))
+        words, source = [], None
+        for word in (*self.recipe, *self.rows[row]):
+            key, is_reference, name = word.partition(OF_ROW)
+            if is_reference:
+                source = self.training(name, seed)
+                word = f"{key}={source.run}"
+            words.append(word)
+        words += [f"seed={seed}", f"callbacks.evaluation.seed={seed}"]
+        return Training(row, seed, tuple(words), source)
 
     def trainings(self) -> list[Training]:
         """Return all trainings, one seed after the other: a study that is stopped has whole seeds."""
         return [self.training(row, seed) for seed in self.seeds for row in self.rows]
 
     def command(self, row: str) -> str:
-        """Return what to type for a row."""
-        return shlex.join(["inkwash", "train", *self.recipe, *self.rows[row]])
+        """Return what to type for a row; another row's run has that row's name in it."""
+        words = [word.replace(OF_ROW, "=") for word in (*self.recipe, *self.rows[row])]
+        return shlex.join(["inkwash", "train", *words])
 
 
 def all_studies(studies: Path = STUDIES) -> list[Study]:

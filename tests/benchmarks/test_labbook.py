@@ -76,6 +76,41 @@ def test_the_same_training_is_one_run_in_all_studies(studies):
     assert again.trainings()[0].run == names[2]
 
 
+def chain():
+    """A study with a row that starts from the run of another."""
+    rows = {"teacher": ["prediction=eps"], "student": ["loss=consistency", "init_from=row:teacher"]}
+    return Study("chain", "", "", [], rows, seeds=[0, 1])
+
+
+def test_a_row_takes_the_run_of_another_with_its_seed():
+    trainings = {(training.row, training.seed): training for training in chain().trainings()}
+    for seed in (0, 1):
+        teacher, student = trainings["teacher", seed], trainings["student", seed]
+        assert student.source == teacher
+        assert student.words[:2] == ("loss=consistency", f"init_from={teacher.run}")
+        assert teacher.source is None
+    assert chain().command("student") == "inkwash train loss=consistency init_from=teacher"
+
+
+def test_what_a_row_costs_has_the_run_it_takes(tmp_path):
+    teacher, student = chain().trainings()[:2]
+    for training, images, speed in ((teacher, 100, 10.0), (student, 60, 20.0)):
+        (tmp_path / training.run).mkdir()
+        summary = {"images": images, "images_per_second": speed}
+        (tmp_path / training.run / "summary.json").write_text(json.dumps(summary))
+    assert results.cost(teacher, tmp_path) == (100, 10.0)
+    assert results.cost(student, tmp_path) == (160, 13.0)
+
+
+def test_a_board_takes_the_evaluations_that_it_names(studies):
+    text = TINY.replace("boards: {Digits: [v]}", "boards: {Digits in two steps: {rows: [v], where: {sampler: 2}}}")
+    (studies / "tiny" / "study.yaml").write_text(text)
+    found = [entry(fd=1.0, cell={"sampler": "1"}), entry(fd=2.0, cell={"sampler": "2"})]
+    results.write(Study.load("tiny", studies), found, studies)
+    [line] = board.boards(studies).splitlines()[4:]
+    assert line.startswith("| [tiny/v](studies/tiny/README.md), 2 | 2 | 4.00 |")
+
+
 def test_a_table_has_a_line_for_each_row_and_setting(studies):
     study = Study.load("tiny", studies)
     found = [entry(seed=seed, fd=value) for seed, value in ((0, 1.0), (1, 2.0))]
