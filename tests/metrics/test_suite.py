@@ -222,6 +222,23 @@ def test_metrics_of_too_few_images_are_left_out_before_anything_is_trained(n, le
         )
 
 
+@pytest.mark.parametrize(("right", "classes", "warned"), [(0.17, 6, True), (0.3, 6, False), (None, 6, False)])
+def test_a_classifier_that_guesses_is_told(right, classes, warned, tmp_path, caplog):
+    class Trained(ClassifierFeatures):
+        dim = 3
+
+        def prepare(self, train, heldout):
+            self.hash, self.heldout_accuracy, self.num_classes = "0" * 12, right, classes
+
+        def features(self, images):
+            return images.flatten(1)[:, :3].float()
+
+    images = Images(random_images(30, 1).images, torch.arange(30) % classes)
+    suite = Suite(Trained(str(tmp_path)), [FrechetDistance()], 20)
+    suite.prepare(images, images, tmp_path)
+    assert ("as guesses are" in caplog.text) == warned
+
+
 @pytest.mark.parametrize(("train", "heldout"), [(11, 1), (12, 0), (1, 0), (1, 1), (2, 2), (30, 3)])
 def test_a_small_set_is_measured_as_far_as_it_goes(train, heldout, tmp_path):
     suite = Suite(SmallExtractor(), every_metric(), 20)

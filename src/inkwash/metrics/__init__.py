@@ -17,7 +17,8 @@ they ask of the two clouds:
 - memorisation.py: are images closer to training images than new real images are?
 - inception_score.py, accuracy.py: need no real images, but the classes that the extractor knows.
 
-One pass feeds all metrics. suite.py extracts the features of each batch once and hands them to every metric that uses
+Which of the metrics have a meaning for a data set, and what they have to load, is found before (choice.py). Then one
+pass feeds all of them: suite.py extracts the features of each batch once and hands them to every metric that uses
 this extractor. A metric keeps sums (moments.py: n, sum x, sum x x^T in float64) or, if no sum can give its value, the
 features by image index (per_image.py). Sums are added up over ranks and rows are sorted by index. So the values do not
 depend on the number of ranks, on batch sizes, or on which rank saw which image, but for the last digits of float64

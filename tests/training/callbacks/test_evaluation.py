@@ -7,9 +7,7 @@ import re
 import pytest
 
 from inkwash.errors import UserError
-from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.runs.directory import RunDirectory
-from inkwash.training.callbacks.evaluation import warn_of_guesses
 
 
 def test_data_without_labels_are_measured_without_a_classifier(fit_run):
@@ -71,11 +69,3 @@ def test_averages_are_scored_side_by_side(fit_run):
     assert [records[name]["weights"] for name in names] == ["ema", "raw", "slow"]
     assert {records[name]["labels"] for name in names} == {"reference"}
     assert next(iter(module.lower_is_better)) == "fd_classifier_8"
-
-
-@pytest.mark.parametrize(("right", "classes", "warned"), [(0.17, 6, True), (0.3, 6, False), (None, 6, False)])
-def test_a_classifier_that_guesses_is_told(right, classes, warned, caplog):
-    classifier = ClassifierFeatures("cache")
-    classifier.heldout_accuracy, classifier.num_classes = right, classes
-    warn_of_guesses(classifier)
-    assert ("as guesses are" in caplog.text) == warned

@@ -53,6 +53,11 @@ class FeatureExtractor(nn.Module):
         return self.knows_classes or type(self).class_scores is not FeatureExtractor.class_scores
 
     @property
+    def doubt(self) -> str | None:
+        """A sentence on why its features say little about these images, known after `prepare`; None if they do."""
+        return None
+
+    @property
     def earns_fid(self) -> bool:
         """True if a Frechet distance in these features is the FID of the papers."""
         return False

@@ -16,7 +16,6 @@ from inkwash.errors import UserError
 from inkwash.metrics.base import Measure
 from inkwash.metrics.extractors.auto import AutoFeatures
 from inkwash.metrics.extractors.base import FeatureExtractor
-from inkwash.metrics.extractors.classifier import ClassifierFeatures
 from inkwash.metrics.ranks import largest
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
@@ -140,7 +139,6 @@ class Evaluation(Periodic):
         self.suite.to("cpu")
         if self.context:
             log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in self.context.items()))
-        warn_of_guesses(self.suite.extractor)
         self.loaded = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -244,13 +242,3 @@ class Evaluation(Periodic):
         lines = [json.dumps({"step": trainer.global_step, **line}) + "\n" for line in named]
         with open(run.metrics_jsonl, "a") as file:
             file.writelines(lines)
-
-
-def warn_of_guesses(extractor: FeatureExtractor) -> None:
-    """Log a warning if a classifier of the data's own classes is no better than guessing."""
-    if isinstance(extractor, ClassifierFeatures) and extractor.guesses:
-        log.warning(
-            "metrics      the classifier is right for %.0f%% of the held-out images, as guesses are: its features say "
-            "little about these images; pass extractor=auto, or more images",
-            100 * (extractor.heldout_accuracy or 0),
-        )
