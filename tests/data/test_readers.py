@@ -66,7 +66,9 @@ def as_it_is(batch):
     return batch
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(method, marks=pytest.mark.slow) for method in ("forkserver", "spawn"))]
+)
 def test_readers_of_every_start_method_see_the_same(splits, method):
     """pytorch#169252, metatrain#1243: with forkserver the mapped set was copied into shared memory, if it fitted."""
     loader = DataLoader(

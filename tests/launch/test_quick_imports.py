@@ -89,6 +89,7 @@ def found():
     return run(CODE)
 
 
+@pytest.mark.slow
 def test_the_compiler_is_imported_by_what_compiles():
     """Not by a step of training; and then it is whole, one module, and leaves alone what it was told to before."""
     assert run(COMPILER) == {

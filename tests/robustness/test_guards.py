@@ -143,17 +143,12 @@ FITS = "a training step by itself fits, not with what callbacks draw and measure
 SMALLER = "pass trainer.accumulate_grad_batches=2, with which they take 8 images at a time, too"
 
 
-@pytest.mark.sampled(every=2)
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("kind", "option", "advice"),
     [
         ("torch.OutOfMemoryError", "callbacks.heldout.batch_size=null", SMALLER),
-        pytest.param(
-            "MemoryError",
-            "callbacks.samples.batch_size=80",
-            "leave out callbacks.samples.batch_size=80; without",
-            marks=pytest.mark.slow,
-        ),
+        ("MemoryError", "callbacks.samples.batch_size=80", "leave out callbacks.samples.batch_size=80; without"),
         ("RuntimeError", "data.batch_size=1", r"choose a smaller network with model.\*"),
     ],
 )

@@ -51,6 +51,7 @@ def test_a_resume_has_the_snapshots_of_an_uninterrupted_run(fit_run):
         assert all(torch.equal(ours[key], theirs[key]) for key in {**ours, **theirs})
 
 
+@pytest.mark.slow
 def test_other_lengths_cannot_begin_in_the_middle(fit_run):
     fit_run("run", *POSTHOC, "trainer.max_steps=2")
     with pytest.raises(UserError, match=r"would begin in the middle: leave callbacks and averages as they were"):
