@@ -27,8 +27,12 @@ from inkwash.files import write_text
 from inkwash.launch.report import fail, report_of_ranks
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.log_setup import logging_of
-from support import bad_inputs
-from support.bad_inputs import archive, saved
+from support.bad_inputs import everything
+from support.bad_inputs.case import QUICK
+from support.bad_inputs.checkpoints import Malice, archive, saved
+from support.bad_inputs.command_lines import values
+from support.bad_inputs.images import IMAGES, special
+from support.bad_inputs.runs import LAUGHS
 from support.counts import count
 from support.fork_server import ForkServer
 
@@ -44,7 +48,7 @@ def commands(data_dir):
 def good(commands, tmp_path_factory):
     """A run of four steps."""
     folder = tmp_path_factory.mktemp("good")
-    status, _, text = commands(folder, "train", (*bad_inputs.QUICK, "run=run"))
+    status, _, text = commands(folder, "train", (*QUICK, "run=run"))
     assert status == 0, text
     return folder / "work" / "runs" / "run"
 
@@ -140,18 +144,18 @@ def told_of_a_kind(composed, case):
 @pytest.fixture(scope="module")
 def composed():
     with initialize_config_dir(config_dir(), version_base="1.3"):
-        found = compose("train", list(bad_inputs.QUICK))
+        found = compose("train", list(QUICK))
     OmegaConf.set_struct(found, False)
     return found
 
 
 def kinds(plain):
-    return [case for case in bad_inputs.values(plain) if case.name.startswith("kinds/")]
+    return [case for case in values(plain) if case.name.startswith("kinds/")]
 
 
 @pytest.mark.slow
 def test_values_of_another_kind_are_refused_before_torch(compose_config, composed):
-    cases = kinds(compose_config(*bad_inputs.QUICK))
+    cases = kinds(compose_config(*QUICK))
     assert len(cases) > 200
     refused = [(case, said) for case in cases if (said := told_of_a_kind(composed, case))]
     assert len(refused) > 200
@@ -160,14 +164,14 @@ def test_values_of_another_kind_are_refused_before_torch(compose_config, compose
         assert "\n" not in said
 
 
-@pytest.mark.parametrize("name", bad_inputs.IMAGES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_an_unreadable_image_is_named(name):
-    assert name in told(decode, bad_inputs.IMAGES[name], (3, 8, 8), True, name)
+    assert name in told(decode, IMAGES[name], (3, 8, 8), True, name)
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"- 1\n", b"5", bytes(range(256)), b"a: \xff", b"a: [", b"a: " + b"[" * 3000, bad_inputs.LAUGHS, b"\x00",
+    [b"", b"- 1\n", b"5", bytes(range(256)), b"a: \xff", b"a: [", b"a: " + b"[" * 3000, LAUGHS, b"\x00",
      b"x: !!python/object/apply:os.system ['touch mark']\n", b"a: 1\na: 2\n"],
 )  # fmt: skip
 def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
@@ -183,7 +187,7 @@ def test_a_damaged_or_forged_configuration_of_a_run_is_named(text, tmp_path):
     "content",
     [saved([1, 2]), saved(5), saved({}), saved(torch.zeros(2)), archive(x=b"hello"),
      archive(**{"data.pkl": bytes(3_000_000), "version": b"3"}), saved({"state_dict": {},
-     "x": bad_inputs.Malice()}),
+     "x": Malice()}),
      saved({"state_dict": [], "global_step": 1}), saved({"state_dict": {"a": 5}, "global_step": 1}),
      saved({"state_dict": {}, "global_step": "1"}), saved({"state_dict": {}, "global_step": -1})],
     ids=range(11),
@@ -196,7 +200,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
 @pytest.mark.parametrize("how", ["fifo", "socket", "nowhere"])
 def test_a_pipe_among_the_images_is_not_waited_for(how, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    bad_inputs.special(tmp_path, "odd.png", how)
+    special(tmp_path, "odd.png", how)
     source = Folder(heldout_fraction=0.4, cache_dir=str(tmp_path / "cache"))
     assert "odd.png is a" in told(source.load, "train", (3, 8, 8), str(tmp_path / "images"))
 
@@ -224,10 +228,10 @@ def test_a_file_whose_name_is_no_text_is_named(tmp_path, monkeypatch, capsys):
 @pytest.mark.timeout(7200)
 def test_every_bad_input_ends_in_one_sentence(tmp_path, commands, good, compose_config, composed):
     """Values of another kind through the check alone, where it refuses them: it is what the command calls first."""
-    plain = compose_config(*bad_inputs.QUICK)
+    plain = compose_config(*QUICK)
     refused = {case.name for case in kinds(plain) if case.says in (told_of_a_kind(composed, case) or "")}
     count("bad inputs refused: kinds", len(refused))
-    cases = [case for case in bad_inputs.everything(plain, good) if case.name not in refused]
+    cases = [case for case in everything(plain, good) if case.name not in refused]
     assert len(cases) >= 200
     path = os.environ.get("INKWASH_CORPUS", os.devnull)
     with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # what each of them says
@@ -248,5 +252,5 @@ def test_some_of_them_by_the_real_command(tmp_path, good, compose_config, data_d
         )  # fmt: skip
         return done.returncode, time.monotonic() - start, done.stderr
 
-    cases = [case for case in bad_inputs.everything(compose_config(*bad_inputs.QUICK), good) if "\x00" not in case.name]
+    cases = [case for case in everything(compose_config(*QUICK), good) if "\x00" not in case.name]
     check_all(random.Random(0).sample(cases, 24), tmp_path, real)

@@ -18,7 +18,9 @@ from inkwash.data.parquet import Parquet
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from inkwash.training.build import build_module
-from support import bad_inputs
+from support.bad_inputs.case import QUICK
+from support.bad_inputs.images import encoded
+from support.bad_inputs.tables import parquet_bytes, table
 
 # How many of each: a few in every run of the tests, many when it may take minutes.
 AMOUNTS = [20, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
@@ -77,7 +79,7 @@ def keys_of(node, key=""):
 
 @pytest.mark.parametrize("examples", AMOUNTS)
 def test_any_value_of_any_key_is_built_or_refused(examples, compose_config):
-    plain = compose_config(*bad_inputs.QUICK, "callbacks=[default,early_stopping]")
+    plain = compose_config(*QUICK, "callbacks=[default,early_stopping]")
     keys = sorted(set(keys_of(plain)) - {"run", "sweep", "resume"})
 
     @tried(examples, key=st.sampled_from(keys), value=VALUES)
@@ -136,7 +138,7 @@ KINDS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "TGA", "ICO", "QOI"
 def test_any_bytes_are_an_image_or_refused(examples, kind):
     if kind not in Image.SAVE and Image.init() and kind not in Image.SAVE:
         pytest.skip("this Pillow cannot write them")
-    whole = bad_inputs.encoded(kind, (16, 12))
+    whole = encoded(kind, (16, 12))
 
     @tried(examples, changes=damages(whole))
     def attempt(changes):
@@ -148,7 +150,7 @@ def test_any_bytes_are_an_image_or_refused(examples, kind):
 
 @pytest.mark.parametrize("examples", AMOUNTS)
 def test_any_bytes_are_a_parquet_file_or_refused(examples, tmp_path):
-    whole = bad_inputs.parquet_bytes(bad_inputs.table(labels=[i % 3 for i in range(20)]))
+    whole = parquet_bytes(table(labels=[i % 3 for i in range(20)]))
     source, path = Parquet(), tmp_path / "x.parquet"
 
     @tried(4 * examples, changes=damages(whole))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from support.bad_inputs import QUICK
+from support.bad_inputs.case import QUICK
 
 INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
