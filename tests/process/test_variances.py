@@ -17,11 +17,14 @@ def f64(*values):
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "flow", "edm", "vp"])
 def test_between_lies_between(name):
-    """A geometric mean of the two bounds, which it equals at either end."""
+    """A geometric mean of the two bounds, which it equals at either end: a point, and x_0 ~ N(0, I)."""
     path = PATHS[name]
     t = path.time_at(f64(0.3, 0.6, 0.95))
     s = path.time_at(f64(0.2, 0.5, 0.7))
-    small, large = posterior_variance(path, s, t), transition(path, s, t)[1]
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = path(s), path(t)
+    at_s, at_t = alpha_s**2 + sigma_s**2, alpha_t**2 + sigma_t**2  # the variances of x_s and x_t
+    large = at_s - (transition(path, s, t)[0] * at_s) ** 2 / at_t  # given x_t, of which x_s has this covariance
+    small = posterior_variance(path, s, t)
     torch.testing.assert_close(FixedBetween(0.5)(path, s, t), (small * large).sqrt())
     torch.testing.assert_close(FixedBetween(0.0)(path, s, t), small)
     torch.testing.assert_close(FixedBetween(1.0)(path, s, t), large)

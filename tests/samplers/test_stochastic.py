@@ -52,11 +52,8 @@ class ExactShare(Exact):
 def test_the_right_variance_draws_exact_marginals(path, spacing, variance, mu, std, pixel_noise):
     """At every time but the last: Ho et al. 2020, section 3.2, for the fixed ones.
 
-    beta_t is the variance of p(x_s | x_t) for x_0 ~ N(0, I) where alpha^2 + sigma^2 = 1, beta tilde_t for a point,
-    and the right share between the two for any Gaussian on any path.
+    That for x_0 ~ N(0, I), beta tilde_t for a point, and the right share between beta_t and it for any Gaussian.
     """
-    if isinstance(variance, FixedLarge) and isinstance(path, FlowSchedule | EDMSchedule):
-        pytest.skip("N(0, I) keeps its variance on no such path")
     data, times, noise = Mixture(f64(1.0), f64(mu).view(1, 1, 1, 1), f64(std)), spacing(path), pixel_noise(N)
     denoiser, sampler = ExactShare(path, data), Ancestral(spacing, variance, clip=None)
 

@@ -41,14 +41,20 @@ class FixedSmall(Variance):
 
 
 class FixedLarge(Variance):
-    """Variance beta_t of q(x_t | x_s): right when x_0 ~ N(0, I) (Ho et al. 2020, section 3.2)."""
+    """Variance of q(x_s | x_t) for x_0 ~ N(0, I), for which it is right (Ho et al. 2020, section 3.2).
+
+    It is beta_t (alpha_s^2 + sigma_s^2) / (alpha_t^2 + sigma_t^2), with beta_t the variance of q(x_t | x_s): beta_t on
+    a chain, where alpha^2 + sigma^2 = 1.
+    """
 
     def log(self, schedule: Schedule, s: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
-        return transition(schedule, s, t)[1].log()
+        (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule(s), schedule(t)
+        shrinks = (alpha_s**2 + sigma_s**2) / (alpha_t**2 + sigma_t**2)
+        return (transition(schedule, s, t)[1] * shrinks).log()
 
 
 class FixedBetween(Variance):
-    """Variance beta_t^share beta tilde_t^(1 - share): LearnedRange with v = share for every pixel and time.
+    """Variance large^share small^(1 - share), of FixedLarge and FixedSmall; on a chain LearnedRange with v = share.
 
     Data lie between a point and N(0, I), and so does the best variance, the more so the fewer the steps.
     """
