@@ -19,6 +19,7 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from labbook.page import groups, values
 
@@ -53,6 +54,11 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
     floor = entries[0]["floor"]
     if floor and metric == "fd":
         floor_line(floor, color="gray", linestyle=":")
+    if study.plot.get("log"):  # a whole decade between labels may be all that there is
+        value_axis = axes.xaxis if x is None else axes.yaxis
+        value_axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        value_axis.set_major_formatter("{x:g}")
+        value_axis.set_minor_formatter(NullFormatter())
     name_axis({"fd": "distance (dotted: that of real images)"}.get(metric, metric))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
