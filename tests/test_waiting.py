@@ -93,7 +93,7 @@ def test_a_training_step_reads_nothing(watched, compose_config, overrides):
     module.configure_gradient_clipping(SimpleNamespace(), 1.0)
     module.grad_norm = on_device(module.grad_norm.detach())
     trainer = SimpleNamespace(global_step=3, precision="32-true")
-    outputs = {"losses": terms.loss.detach(), "t": on_device(terms.t)}
+    outputs = {"losses": terms.loss.detach(), "t": on_device(terms.t), "raw": terms.raw.detach()}
     for callback in (FiniteLoss(10), LossByNoise(500), TrainingLog(50)):
         callback._scaled = False
         callback._timed = 0

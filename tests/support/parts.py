@@ -58,7 +58,13 @@ class Witness(L.Callback):
     """Write the times, losses, images and weights of each rank and step to files of the run directory."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        record = {"t": outputs["t"], "losses": outputs["losses"], "images": batch[0], "labels": batch[1]}
+        record = {
+            "t": outputs["t"],
+            "losses": outputs["losses"],
+            "raw": outputs["raw"],
+            "images": batch[0],
+            "labels": batch[1],
+        }
         name = f"{trainer.global_rank}-{trainer.global_step}.pt"
         torch.save(record, f"{trainer.default_root_dir}/witness-{name}")
         weights = torch.cat([p.detach().flatten() for p in module.denoiser.parameters()])

@@ -116,7 +116,8 @@ class DiffusionModule(L.LightningModule):
             batch_idx: number of the micro-batch since the beginning.
 
         Returns:
-            `loss` (), the mean to minimise; for callbacks, without a gradient, `losses` (n,) and the times `t` (n,).
+            `loss` (), the mean to minimise; for callbacks, without a gradient, `losses` (n,), the times `t` (n,), and
+            `raw` (n,), the losses before they make up for how often t is drawn.
         """
         (x_0, y), told, micro = batch, None, batch_idx % self.trainer.accumulate_grad_batches
         if self.augment is not None:
@@ -125,7 +126,7 @@ class DiffusionModule(L.LightningModule):
         self.loss.at_step(self.global_step)
         terms = self.loss(self.denoiser, x_0, y if self.num_classes is not None else None, draws, told)
         self._times_and_losses.append((terms.t, terms.raw))
-        return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t}
+        return {"loss": terms.loss.mean(), "losses": terms.loss.detach(), "t": terms.t, "raw": terms.raw.detach()}
 
     def draws(self, micro: int, n: int, stream: str = "train") -> Draws:
         """Return the random numbers of this rank's micro-batch `micro`, which has n images.

@@ -18,8 +18,9 @@ AT_ONCE = 64  # micro-batches
 class LossByNoise(Summing):
     """Logs the mean loss in each bin of log SNR = log(alpha^2 / sigma^2): loss_by_log_snr/-4_to_-2, ...
 
-    The mean is over all images of all ranks since the last time. Bins without an image are left out. A bad schedule
-    shows here long before it shows in samples.
+    The mean is over all images of all ranks since the last time, each with the loss before it makes up for how often
+    its t is drawn, which would make all bins alike. Bins without an image are left out. A bad schedule shows here long
+    before it shows in samples.
 
     Args:
         every_n_steps: the cadence.
@@ -36,7 +37,7 @@ class LossByNoise(Summing):
         self._waiting: list[tuple[Tensor, Tensor]] = []  # times and losses of micro-batches
 
     def observe(self, trainer: L.Trainer, module: DiffusionModule, outputs: dict[str, Tensor]) -> None:
-        self._waiting.append((outputs["t"], outputs["losses"]))
+        self._waiting.append((outputs["t"], outputs["raw"]))
         if len(self._waiting) == AT_ONCE:
             self._add(module)
 
