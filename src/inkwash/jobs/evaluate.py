@@ -185,8 +185,7 @@ class Evaluation:
         n, real = cell["num_images"], self.data.train if self.config["reference"] == "train" else self.data.heldout
         if n not in self.reconstructions and len(real) and run.autoencoder is not None:
             indices, ae = range(self.rank, n, self.world), run.autoencoder.to(self.device)
-            labels = self.labels(run, cell)
-            self.reconstructions[n] = of_reconstructions(suite, ae, real, labels, indices, self.device)
+            self.reconstructions[n] = of_reconstructions(suite, ae, real, indices, self.device)
         return self.reconstructions.get(n, {})
 
     def likelihood(self, run: Run, cell: dict[str, Any]) -> dict[str, float]:

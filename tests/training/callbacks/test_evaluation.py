@@ -5,9 +5,21 @@ import json
 import re
 
 import pytest
+import torch
 
+from inkwash.autoencoders.base import Identity
+from inkwash.config.instantiate import build
 from inkwash.errors import UserError
+from inkwash.metrics.accuracy import ClassAccuracy
+from inkwash.metrics.extractors.classifier import ClassifierFeatures
+from inkwash.metrics.suite import Suite
 from inkwash.runs.directory import RunDirectory
+from inkwash.training.callbacks.generation import of_reconstructions
+
+
+@pytest.fixture
+def digits(compose_config):
+    return build(compose_config()["data"])
 
 
 def test_data_without_labels_are_measured_without_a_classifier(fit_run):
@@ -69,3 +81,30 @@ def test_averages_are_scored_side_by_side(fit_run):
     assert [records[name]["weights"] for name in names] == ["ema", "raw", "slow"]
     assert {records[name]["labels"] for name in names} == {"reference"}
     assert next(iter(module.lower_is_better)) == "fd_classifier_8"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "floors"),
+    [
+        ((), ["fd_pyramid_64"]),
+        (("metrics=[infinity,fid,interval]",), ["fd_pyramid_64"]),  # wherever it stands, and of no other distance
+        (("metrics=[infinity,interval]",), []),
+        (("callbacks.evaluation.reference=train",), []),  # training images have no distance to themselves
+    ],
+)
+def test_the_floor_is_that_of_the_plain_distance_to_other_images(overrides, floors, compose_config, digits, tmp_path):
+    settings = ("extractor=pyramid", "metrics=[fid]", "callbacks.evaluation.num_images=64")
+    config = compose_config(*settings, f"callbacks.evaluation.cache_dir={tmp_path}", *overrides)
+    evaluation = build(config["callbacks"]["evaluation"])
+    evaluation.suite.prepare(digits.train, digits.heldout, tmp_path, evaluation.reference)
+    context = evaluation._context(digits)
+    assert [name for name in context if name.endswith("_of_train_images")] == [f"{n}_of_train_images" for n in floors]
+    assert all(value > 0 for value in context.values())
+
+
+def test_reconstructions_are_of_the_classes_of_their_images(digits, data_dir, tmp_path):
+    """An autoencoder that changes nothing leaves the classifier as right as it is."""
+    suite = Suite(ClassifierFeatures(str(data_dir / "cache")), [ClassAccuracy()], 450)
+    suite.prepare(digits.train, digits.heldout, tmp_path, labelled=True)
+    found = of_reconstructions(suite, Identity((1, 8, 8)), digits.heldout, range(450), torch.device("cpu"))
+    assert found == {"accuracy_classifier_450_of_reconstructions": pytest.approx(suite.extractor.heldout_accuracy)}

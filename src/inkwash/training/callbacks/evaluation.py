@@ -17,8 +17,10 @@ from inkwash.metrics.base import Measure
 from inkwash.metrics.extractors.auto import AutoFeatures
 from inkwash.metrics.extractors.base import FeatureExtractor
 from inkwash.metrics.ranks import largest
+from inkwash.metrics.record import frechet_name
 from inkwash.metrics.reference import frechet_floor
 from inkwash.metrics.suite import Suite
+from inkwash.runs.best import FLOOR
 from inkwash.samplers.base import Sampler
 from inkwash.samplers.generate import LABEL_CHOICES, labels_to_measure
 from inkwash.training.callbacks.generation import (
@@ -209,11 +211,12 @@ class Evaluation(Periodic):
     def _context(self, data: Any) -> dict[str, float]:
         """Return reference values: the distance of real images (the floor), and the classifier's accuracy."""
         extractor, context = self.suite.extractor, {}
-        first = self.suite.names[:1]
-        if first and first[0].startswith(("fd_", "fid_")) and len(data.train) >= MIN_IMAGES:
+        # Training images have no distance to themselves, and that of a corrected distance is another number.
+        name = frechet_name(extractor, self.num_images)
+        if name in self.suite.names and self.reference == "heldout" and len(data.train) >= MIN_IMAGES:
             moments, _ = self.suite.real.moments()
             floor = frechet_floor(extractor, data.train, moments, self.cache_dir, self.num_images)
-            context[f"{first[0]}_of_train_images"] = floor
+            context[f"{name}{FLOOR}"] = floor
         if extractor.heldout_accuracy is not None:
             context[f"{extractor.name}_heldout_accuracy"] = extractor.heldout_accuracy
         return context
@@ -225,7 +228,7 @@ class Evaluation(Periodic):
             return {}
         self.suite.to(module.device)
         indices = range(trainer.global_rank, self.num_images, trainer.world_size)
-        return of_reconstructions(self.suite, autoencoder, split, self.drawn, indices, module.device)
+        return of_reconstructions(self.suite, autoencoder, split, indices, module.device)
 
     def _record(self, trainer: L.Trainer, module: DiffusionModule, weights: str) -> None:
         """Append one line for each value to metrics.jsonl."""

@@ -82,8 +82,8 @@ def evaluating(denoiser: nn.Module) -> Iterator[None]:
 
 def reconstructed(
     reconstruct: Callable[[Tensor], Tensor], split: Any, indices: Sequence[int], size: int, device: torch.device
-) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """Yield (indices, uint8 images (n, C, H, W)) of what an autoencoder makes of images i mod N of a split.
+) -> Iterator[tuple[Sequence[int], Tensor, Tensor]]:
+    """Yield (indices, uint8 images (n, C, H, W), labels (n,)) of what an autoencoder makes of a split's images i mod N.
 
     Args:
         reconstruct: maps images (n, C, H, W) in [-1, 1] to reconstructions.
@@ -91,15 +91,14 @@ def reconstructed(
     """
     for start in range(0, len(indices), size):
         batch = indices[start : start + size]
-        images, _ = split.__getitems__([i % len(split) for i in batch])
-        yield batch, quantized(reconstruct(to_float(images.to(device))))
+        images, labels = split.__getitems__([i % len(split) for i in batch])
+        yield batch, quantized(reconstruct(to_float(images.to(device)))), labels.to(device)
 
 
 def of_reconstructions(
     suite: Suite,
     autoencoder: Autoencoder,
     split: Any,
-    labels: ClassLabels,
     indices: Sequence[int],
     device: torch.device,
 ) -> dict[str, float]:
@@ -109,14 +108,13 @@ def of_reconstructions(
         suite: prepared; its sums are reset.
         autoencoder: on `device`.
         split, indices: this rank's images i mod N.
-        labels: what the suite is told of image i.
     """
     suite.reset()
     found = reconstructed(
         lambda x: autoencoder.decode(autoencoder.encode(x)), split, indices, autoencoder.batch_size, device
     )
-    for batch, images in found:
-        suite.update(batch, images, labels.of(batch))
+    for batch, images, labels in found:
+        suite.update(batch, images, labels)
     name, value = next(iter(suite.compute().items()))
     suite.reset()
     return {f"{name}_of_reconstructions": value}

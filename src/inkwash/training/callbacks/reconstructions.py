@@ -25,9 +25,9 @@ def _reconstructed(
     """Yield (indices, uint8 reconstructions (n, C, H, W)) of images i mod N of a split."""
     denoiser: Any = module.weights_of(weights)
     with autocast(str(trainer.precision), module.device), evaluating(denoiser), torch.no_grad():
-        yield from reconstructed(
-            denoiser.net.reconstruct, split, indices, images_at_a_time(trainer, size), module.device
-        )
+        size = images_at_a_time(trainer, size)
+        for batch, images, _ in reconstructed(denoiser.net.reconstruct, split, indices, size, module.device):
+            yield batch, images
 
 
 class ReconstructionGrid(SampleGrid):
