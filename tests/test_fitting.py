@@ -6,7 +6,13 @@ import torch
 
 import inkwash
 from inkwash.errors import UserError
+from inkwash.losses.distances import L2
+from inkwash.losses.vlb import HybridLoss
 from inkwash.process.spacing import Trailing
+from inkwash.process.times import Stratified
+from inkwash.process.variances import LearnedRange
+from inkwash.process.weightings import Uniform
+from inkwash.samplers.ancestral import Ancestral
 from inkwash.samplers.ddim import DDIM
 from inkwash.training.build import build_denoiser
 from support.runs import composed
@@ -93,6 +99,22 @@ def test_labels_that_do_not_fit(images):
         inkwash.fit(unet(2), images, [0, 1, 0], steps=1)
     with pytest.raises(UserError, match="data.num_classes=2, but the train labels go up to 7"):
         inkwash.fit(unet(2), images, torch.full((40,), 7), steps=1)
+
+
+@pytest.mark.parametrize("loss", [HybridLoss(L2(), Uniform(), Stratified()), None])
+def test_a_variance_is_learned_by_a_loss_that_does(images, loss):
+    learning = inkwash.UNet((1, 8, 8), 8, [1], 1, [], learn_variance=loss is not None)
+    run = inkwash.fit(
+        learning, images, steps=2, batch_size=16, loss=loss, sampler=Ancestral(Trailing(2), LearnedRange())
+    )
+    if loss is None:
+        with pytest.raises(UserError, match=r"learned variance needs a network that learns it"):
+            run.sample(2)
+    else:
+        assert run.sample(2).shape == (2, 1, 8, 8)
+    other = inkwash.UNet((1, 8, 8), 8, [1], 1, [], learn_variance=loss is None)
+    with pytest.raises(UserError, match="return half the channels" if loss is None else "return twice the channels"):
+        inkwash.fit(other, images, steps=2, batch_size=16, loss=loss)
 
 
 def test_a_network_is_looked_at_before_it_trains():

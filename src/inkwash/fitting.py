@@ -105,7 +105,7 @@ def fit(
     data = ImageDataModule(InMemory(pixels, y), shape, classes, batch_size, flip=flip, seed=seed)
     loss = loss or DiffusionLoss(L2(), Uniform(), Stratified(), LABEL_DROPOUT)
     denoiser = Denoiser(net, schedule or BetaSchedule(cosine(1000)), prediction or V())
-    loss.check(denoiser, learn_variance=False)
+    loss.check(denoiser, loss.learns_variance)  # whether the network does, its output shows: check_network
     module = DiffusionModule(
         denoiser,
         loss=loss,
@@ -126,7 +126,7 @@ def fit(
         trainer.fit(module, datamodule=data)
     config = {
         "data": {"shape": list(shape), "num_classes": classes, "batch_size": batch_size},
-        "model": {"num_classes": classes},
+        "model": {"num_classes": classes, "learn_variance": loss.learns_variance},
         "loss": {"label_dropout": loss.label_dropout},
         "trainer": {"precision": "32-true", "memory_format": "contiguous", "threads": None},
         "callbacks": {},
