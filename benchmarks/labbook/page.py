@@ -52,18 +52,32 @@ def shown(numbers: Sequence[float]) -> str:
     return f"{mean:.3g}" + ("" if around is None else f" ({around[0]:.2g} to {around[1]:.2g})")
 
 
+def differences(found: Sequence[Entry], baseline: Sequence[Entry], metric: str) -> list[float]:
+    """Return what a metric is more than that of the baseline with the same seed, [] for the baseline itself."""
+    if found is baseline:
+        return []
+    of_seed = {entry["seed"]: value for entry in baseline for value in values([entry], metric)}
+    pairs = ((value, of_seed.get(entry["seed"])) for entry in found for value in values([entry], metric))
+    return [value - other for value, other in pairs if other is not None]
+
+
 def table(study: Study, entries: Sequence[Entry]) -> str:
     """Return a Markdown table: a line for each row and setting, the main metric with its interval over seeds."""
     several_rows = len(study.rows) > 1
     head = [*(["row"] if several_rows else []), *study.varied]
-    head += [TITLES.get(metric, metric) for metric in study.metrics]
+    titles = [TITLES.get(metric, metric) for metric in study.metrics]
+    head += [titles[0], *([f"minus {study.baseline}"] if study.baseline else []), *titles[1:]]
     head += ["floors", "evaluations", "images", "seconds", "seeds"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for (row, *cell), found in groups(study, entries).items():
+    grouped = groups(study, entries)
+    for (row, *cell), found in grouped.items():
         main = values(found, study.metrics[0])
         floor = found[0]["floor"]
         cells = [*([row] if several_rows else []), *map(str, cell)]
-        cells += [shown(main), *(shown(values(found, metric)).split(" ")[0] for metric in study.metrics[1:])]
+        cells += [shown(main)]
+        if study.baseline:
+            cells += [shown(differences(found, grouped[(study.baseline, *cell)], study.metrics[0]))]
+        cells += [shown(values(found, metric)).split(" ")[0] for metric in study.metrics[1:]]
         cells += [f"{statistics.fmean(main) / floor:.2f}" if floor and main and study.metrics[0] == "fd" else ""]
         cells += [f"{found[0]['evaluations']:g}" if found[0]["evaluations"] else ""]
         cells += [f"{found[0]['images']:,}", f"{statistics.fmean(entry['seconds'] for entry in found):.0f}"]
@@ -88,9 +102,10 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
     parts = [f"# {study.title}", study.question.strip(), f"```text\nmake study study={study.name}\n```"]
     if entries:
         plot.draw(study, entries, folder / "plot.png")
+        told = "the first value and the difference of pairs with" if study.baseline else "the first value with"
         parts += [table(study, entries), f"![{study.title}](plot.png)"]
         parts += [
-            "Means over the seeds; the first value with the interval that holds the mean with a probability of 95% "
+            f"Means over the seeds, {told} the interval that holds the mean with a probability of 95% "
             "(Student's). `floors` are multiples of the distance of as many real training images, `seconds` those of "
             f"the training's steps. {made_with(entries)}."
         ]

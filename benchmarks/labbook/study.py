@@ -56,6 +56,8 @@ class Study:
             training. Without any, the values are those that the training ends with.
         varied: keys of their overrides that tell the evaluations of a training apart.
         metrics: values to show, the first of which is plotted, by their names' beginnings: fd, accuracy, bits_per_dim.
+        baseline: a row, from whose main metric that of each other one is told apart, seed by seed: trainings with one
+            seed have the images' order and the noise in common, so that differences vary less than values.
         plot: `x`, a key of the rows' overrides or of `varied`, `log` (of the metric) and `log_x`; without x the rows
             stand one above the other.
         shows, failed: what was seen, and what did not work: one paragraph each.
@@ -73,6 +75,7 @@ class Study:
     evaluate: Sequence[Sequence[str]] = ()
     varied: Sequence[str] = ()
     metrics: Sequence[str] = ("fd", "accuracy")
+    baseline: str = ""
     plot: dict[str, Any] = field(default_factory=dict)
     shows: str = ""
     failed: str = ""

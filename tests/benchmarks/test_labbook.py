@@ -121,6 +121,19 @@ def test_a_table_has_a_line_for_each_row_and_setting(studies):
     assert lines[3] == "| eps | ancestral | 3 | 6.00 | 2 | 32 | 2 | 1 |"
 
 
+def test_a_difference_is_that_of_pairs_with_one_seed(studies):
+    """The seeds differ by 10 here, the rows by 1, 2 and 3."""
+    (studies / "tiny" / "study.yaml").write_text(TINY + "baseline: v\n")
+    study = Study.load("tiny", studies)
+    found = [entry(seed=seed, fd=10.0 * seed) for seed in (0, 1, 2)]
+    found += [entry("eps", seed=seed, fd=9.0 * seed - 1) for seed in (2, 0, 1, 3)]  # 3 has no pair
+    low, high = interval.of_mean([-3.0, -1.0, -2.0]) or (0, 0)
+    lines = page.table(study, found).splitlines()
+    assert lines[0].startswith("| row | sampler | distance | minus v | floors |")
+    assert lines[2].split(" | ")[3] == ""
+    assert lines[3].split(" | ")[3] == f"-2 ({low:.2g} to {high:.2g})"
+
+
 @pytest.mark.parametrize("options", [{}, {"log": True}, {"x": "evaluations"}, {"x": "seed.of", "log_x": False}])
 def test_a_plot_is_drawn(studies, options):
     study = Study("tiny", "", "", [], {"a": ["seed.of=1"], "b": ["seed.of=3"]}, varied=["sampler"], plot=options)
