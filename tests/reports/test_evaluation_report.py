@@ -27,18 +27,29 @@ RESULTS = [
 def test_quality_has_a_line_for_each_sampler_with_intervals():
     chart = quality_chart("fd_eyes_100", True, RESULTS)
     lines = {trace.name: trace for trace in chart.figure.data}
-    assert set(lines) == {"DDIM", "Heun"}
-    assert (lines["DDIM"].x, lines["DDIM"].y) == ((10, 20), (3.0, 2.0))
-    assert lines["DDIM"].error_y.arrayminus == (0.5, 0.5)
-    assert lines["DDIM"].error_y.array == (1.0, 1.0)
-    assert "DDIM is best with 2 at 20 evaluations; Heun is best with 1 at 20 evaluations." in chart.text
+    assert set(lines) == {"sampler=ddim", "sampler=heun"}
+    ddim = lines["sampler=ddim"]
+    assert (ddim.x, ddim.y) == ((10, 20), (3.0, 2.0))
+    assert (ddim.error_y.array, ddim.error_y.arrayminus) == ((1.0, 1.0), (0.5, 0.5))
+    assert "Best: sampler=ddim with 2 at 20 evaluations; sampler=heun with 1 at 20 evaluations." in chart.text
 
 
 def test_without_intervals_the_bars_are_the_range_over_seeds():
-    chart = quality_chart("fd_eyes_100", True, [result("a", "DDIM", 10, s, 3.0 + s, interval=False) for s in range(3)])
+    seeds = [result(f"seed={s}", "DDIM", 10, s, 3.0 + s, interval=False) for s in range(3)]
+    chart = quality_chart("fd_eyes_100", True, seeds)
     (line,) = chart.figure.data
-    assert line.y == (4.0,)
+    assert (line.name, line.y) == ("DDIM", (4.0,))
     assert (line.error_y.array, line.error_y.arrayminus) == ((1.0,), (1.0,))
+    assert "mean over seeds" in chart.text
+
+
+def test_settings_are_not_averaged_as_if_they_were_seeds():
+    settings = ["weights=ema", "weights=raw", "sampler.eta=0", "sampler.eta=1", "checkpoint=last.ckpt"]
+    cells = [result(f"{name} spacing.steps=5", "DDIM", 5, 0, float(i), False) for i, name in enumerate(settings)]
+    chart = quality_chart("fd_eyes_100", True, cells)
+    assert {trace.name: trace.y for trace in chart.figure.data} == {n: (float(i),) for i, n in enumerate(settings)}
+    assert "Bars" not in chart.text
+    assert "seeds" not in chart.text
 
 
 def test_every_value_has_its_protocol(tmp_path):
@@ -65,7 +76,9 @@ def test_nothing_measured_is_said(results):
 
 def test_images_from_elsewhere_have_no_sampler():
     odd = {**RESULTS[0], "sampler": "images", "steps": None, "guidance": None, "evaluations": None}
-    assert quality_chart("fd_eyes_100", True, [odd]).figure.data[0].x == (0,)
+    chart = quality_chart("fd_eyes_100", True, [odd])
+    assert chart.figure.data[0].x == (0,)
+    assert "evaluations" not in chart.text
 
 
 def test_a_chart_without_bars_says_nothing_of_them():

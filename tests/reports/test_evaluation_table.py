@@ -2,6 +2,7 @@
 
 import csv
 import json
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -61,10 +62,24 @@ def test_console_says_intervals_and_notes(capsys, monkeypatch):
     assert "fd_eyes_100: 100 images are few" in out
 
 
-def test_plot_has_a_line_for_each_sampler(tmp_path):
-    plot_quality(tmp_path / "quality.png", RESULTS)
+def test_plot_has_a_line_for_each_setting_over_its_seeds(tmp_path, monkeypatch):
+    """Bars reach from the least to the greatest of the seeds, which are not as far from their mean."""
+    from matplotlib import pyplot as plt
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(plt, "close", drawn.append)
+    more = [result("sampler=ddim seed=2", "DDIM", 10, 2, 10.0)]
+    more += [result(f"weights=raw seed={seed}", "DDIM", 10, seed, 0.2) for seed in range(3)]
+    plot_quality(tmp_path / "quality.png", [*RESULTS, *more])
     with Image.open(tmp_path / "quality.png") as picture:
         assert picture.size == (1050, 675)
+    lines = {bars.get_label(): bars for bars in drawn[0].axes[0].containers}
+    assert set(lines) == {"sampler=ddim", "sampler=heun", "weights=raw"}
+    assert [line[0].get_ydata().tolist() for line in lines.values()] == [[6.0], [1.0], [pytest.approx(0.2)]]
+    (ends,) = lines["sampler=ddim"][2][0].get_segments()
+    assert ends[:, 1].tolist() == [3.0, 10.0]
+    monkeypatch.undo()
+    plt.close(drawn[0])
     plot_quality(tmp_path / "one.png", RESULTS[:1])
     assert not (tmp_path / "one.png").exists()
 

@@ -16,6 +16,8 @@ schedule_curves.py. A section that cannot be made is left out and said to be mis
 evaluation_table.py writes the results of an evaluation as table.json, table.csv, quality.png and a table on the
 terminal: one row for each checkpoint, sampler and seed, the best first. A Frechet distance is a random variable of the
 generated images, so results that differ in their seed alone are summarised as mean and standard deviation.
+evaluation_lines.py says which results are one line of a chart, length_plot.py draws quality against the length of an
+average.
 console.py prints a table so that it can be read at any width, run_list.py a list of runs, difference_lines.py what
 differs in their configurations; progress_bar.py draws a bar on a terminal, or lines in a log file; curve_figure.py
 draws a run's curves for a notebook. image_grid.py lays images out on a sheet and saves it as PNG; headings.py writes

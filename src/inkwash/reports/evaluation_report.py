@@ -1,16 +1,16 @@
 """The page of an evaluation: quality against network evaluations, with intervals, and the protocol of every number."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from inkwash.reports import figures
+from inkwash.reports.evaluation_lines import Results, along_evaluations
 from inkwash.reports.evaluation_table import interval_of, over_seeds, rows
 from inkwash.reports.page import Cell, Chart, Page, Section, Table, number, write_page
 from inkwash.runs.best import lower_is_better, main_metric
 
-Results = Sequence[dict[str, Any]]
 PROTOCOL = (
     "n_fake", "n_real", "reference", "extractor", "extractor_hash", "preprocessing", "weights", "sampler", "steps",
     "guidance", "seed", "labels", "commit",
@@ -38,41 +38,45 @@ def evaluation_page(title: str, results: Results) -> Page:
 
 
 def quality_chart(name: str, lower: bool, results: Results) -> Chart:
-    """Draw a metric against network evaluations, a line for each sampler; bars are intervals or the range of seeds."""
-    lines, told = [], []
-    for line, points in sorted(_points(name, results).items()):
+    """Draw a metric against network evaluations, a line for all that differ only in seed and number of steps."""
+    lines, told, many = [], [], False
+    of_lines = along_evaluations(name, results)
+    for index, (line, points) in enumerate(sorted(of_lines.items())):
         x = sorted(points)
-        means = [statistics.fmean(value for value, _, _ in points[k]) for k in x]
-        below = [m - min(low for _, low, _ in points[k]) for k, m in zip(x, means, strict=True)]
-        above = [max(high for _, _, high in points[k]) - m for k, m in zip(x, means, strict=True)]
+        values = [[_with_ends(name, r) for r in points[k]] for k in x]
+        means = [statistics.fmean(value for value, _, _ in point) for point in values]
+        below = [m - min(low for _, low, _ in point) for m, point in zip(means, values, strict=True)]
+        above = [max(high for _, _, high in point) - m for m, point in zip(means, values, strict=True)]
         bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2}
-        lines.append(figures.scatter(x, means, line, mode="lines+markers", error_y=bars))
+        look = figures.look(index)
+        lines.append(figures.scatter(x, means, line, mode="lines+markers", line=look, error_y=bars))
         at = (min if lower else max)(range(len(x)), key=lambda i: means[i])
-        told.append(f"{line} is best with {number(means[at])} at {number(x[at])} evaluations")
-    ticks = sorted({k for points in _points(name, results).values() for k in points})
+        told.append(f"{line} with {number(means[at])}" + (f" at {number(x[at])} evaluations" if x[at] else ""))
+        many = many or any(len(point) > 1 for point in values)
+    ticks = sorted({k for points in of_lines.values() for k in points})
     layout: dict[str, Any] = {"yaxis": {"rangemode": "tozero"}, "hovermode": "closest"}
     if ticks and ticks[0] > 0:
         layout["xaxis"] = {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
     drawn = figures.figure(lines, "network evaluations for each image", name, showlegend=True, **layout)
     best = "Less is better. " if lower else "More is better. "
-    intervals = any(max(bar) > 0 for line in lines for bar in (line.error_y.array, line.error_y.arrayminus))
-    text = " Bars: the interval of the value where one was measured, else the range over seeds." if intervals else ""
-    return Chart(name, drawn, f"{best}{figures.sentence('; '.join(told))}{text}")
+    text = " Points: the mean over seeds." if many else ""
+    if any(max(bar) > 0 for line in lines for bar in (line.error_y.array, line.error_y.arrayminus)):
+        text += f" Bars: {_bars(name, results, many)}."
+    return Chart(name, drawn, f"{best}Best: {'; '.join(told)}.{text}")
 
 
-def _points(name: str, results: Results) -> dict[str, dict[float, list[tuple[float, float, float]]]]:
-    """Return (value, low, high) of each measurement by line and number of evaluations."""
-    found: dict[str, dict[float, list[tuple[float, float, float]]]] = {}
-    for r in results:
-        if (value := r["metrics"].get(name)) is None:
-            continue
-        line = str(r["sampler"])
-        if r.get("guidance") not in (None, 1):
-            line += f", guidance {r['guidance']:g}"
-        ends = interval_of(name, list(r["metrics"]))
-        low, high = (r["metrics"][end] for end in ends) if ends else (value, value)
-        found.setdefault(line, {}).setdefault(r["evaluations"] or 0, []).append((value, low, high))
-    return found
+def _with_ends(name: str, result: dict[str, Any]) -> tuple[float, float, float]:
+    """Return a value and the ends of its interval, itself if no interval was measured."""
+    value, ends = result["metrics"][name], interval_of(name, list(result["metrics"]))
+    low, high = (result["metrics"][end] for end in ends) if ends else (value, value)
+    return value, low, high
+
+
+def _bars(name: str, results: Results, many: bool) -> str:
+    """Say what the bars are, where there are any."""
+    if not any(interval_of(name, list(r["metrics"])) for r in results):
+        return "the range over seeds"
+    return "from the lowest to the highest end of the seeds' intervals" if many else "the interval of the value"
 
 
 def _table(flat: list[dict[str, Any]], directions: dict[str, bool | None], results: Results) -> Section:

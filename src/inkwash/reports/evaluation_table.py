@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from inkwash.files import replacing, write_text
 from inkwash.metrics.summary import summarise
 from inkwash.reports.console import print_table
+from inkwash.reports.evaluation_lines import SEED, Results, along_evaluations, remaining
 from inkwash.runs.best import lower_is_better, main_metric, sign_of
 
-Results = Sequence[dict[str, Any]]
 # Shown on the terminal beside the values that have a best: it has no room for all that the files hold.
 ALSO_SHOWN = ("memorised", "bits_per_dim")
 
@@ -49,18 +49,14 @@ def over_seeds(results: Results) -> list[dict[str, Any]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for r in results:
         same = {key: r[key] for key in ("sampler", "steps", "guidance", "weights", "num_images")}
-        groups.setdefault(json.dumps([same, _without_seed(r["name"])]), []).append(r)
+        groups.setdefault(json.dumps([same, remaining(r["name"], *SEED)]), []).append(r)
     summaries = []
     for key, members in groups.items():
         if len(members) > 1:
             summary = summarise([r["metrics"] for r in members])
-            name = _without_seed(json.loads(key)[1]) or members[0]["sampler"]
+            name = json.loads(key)[1] or members[0]["sampler"]
             summaries.append({"name": f"{name}, {len(members)} seeds", "metrics": summary})
     return summaries
-
-
-def _without_seed(name: str) -> str:
-    return " ".join(part for part in name.split() if not part.startswith("seed="))
 
 
 def write_tables(directory: Path, results: Results, refused: Mapping[str, str] | None = None) -> None:
@@ -132,13 +128,12 @@ def _number(value: float | None) -> str:
 
 
 def plot_quality(path: Path, results: Results) -> None:
-    """Plot the main metric against network evaluations, a line for each sampler; no file for a single point."""
-    points: dict[str, dict[float, list[float]]] = {}
-    metric = main_metric({name: lower for r in results for name, lower in _directions(r).items()})
-    for r in results:
-        if metric in r["metrics"] and r["evaluations"]:
-            line = f"{r['sampler']}, guidance {r['guidance']:g}" if r["guidance"] != 1 else r["sampler"]
-            points.setdefault(line, {}).setdefault(r["evaluations"], []).append(r["metrics"][metric])
+    """Plot the main metric against network evaluations, a line for all that differ only in seed and number of steps.
+
+    Points are means over the seeds, bars their range. No file for a single point.
+    """
+    metric = main_metric({name: lower for r in results for name, lower in _directions(r).items()}) or ""
+    points = along_evaluations(metric, [r for r in results if r["evaluations"]])
     path.unlink(missing_ok=True)  # of an evaluation with other settings in the same folder
     if sum(map(len, points.values())) < 2:
         return
@@ -150,11 +145,14 @@ def plot_quality(path: Path, results: Results) -> None:
     from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for line, values in sorted(points.items()):
-        x = sorted(values)
-        means = [statistics.fmean(values[k]) for k in x]
-        spread = [(max(values[k]) - min(values[k])) / 2 for k in x]
-        axes.errorbar(x, means, yerr=spread if any(spread) else None, marker="o", capsize=3, label=line)
+    for line, found in sorted(points.items()):
+        x = sorted(found)
+        values = [[r["metrics"][metric] for r in found[k]] for k in x]
+        means = [statistics.fmean(v) for v in values]
+        # At least 0: the mean of equal numbers may differ from them by a rounding, which matplotlib refuses.
+        ends = [[max(0.0, m - min(v)) for m, v in zip(means, values, strict=True)]]
+        ends += [[max(0.0, max(v) - m) for m, v in zip(means, values, strict=True)]]
+        axes.errorbar(x, means, yerr=ends if any(map(any, ends)) else None, marker="o", capsize=3, label=line)
     axes.set(xscale="log", yscale="log", xlabel="network evaluations for each image", ylabel=metric)
     ticks = sorted({k for values in points.values() for k in values})
     axes.set_xticks(ticks, [f"{k:g}" for k in ticks])

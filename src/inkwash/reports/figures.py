@@ -54,6 +54,11 @@ def scatter(x: Sequence[Any], y: Sequence[Any], name: str = "", **more: Any) -> 
     return go.Scatter(x=x, y=y, name=literal(name), **{"mode": "lines", **more})
 
 
+def look(index: int) -> dict[str, str]:
+    """Return colour and dash of a line by its place."""
+    return {"color": COLOURS[index % len(COLOURS)], "dash": "solid" if index < len(COLOURS) else "dot"}
+
+
 def thinned(curve: Curve) -> Curve:
     """Return at most MOST points of a curve, evenly spaced, the first and the last among them."""
     steps, values = curve
@@ -76,8 +81,7 @@ def curves(
         if not steps:
             continue
         mode = "lines+markers" if len(steps) <= 40 else "lines"
-        look = {"color": COLOURS[index % len(COLOURS)], "dash": "solid" if index < len(COLOURS) else "dot"}
-        lines.append(scatter(steps, values, name, mode=mode, line=look, marker={"size": 5}))
+        lines.append(scatter(steps, values, name, mode=mode, line=look(index), marker={"size": 5}))
     # From step 0: a single value would else have an axis of its own, 299 to 301.
     drawn = figure(lines, "step", y, **{"xaxis": {"rangemode": "tozero"}, "showlegend": len(lines) > 1, **layout})
     for name, value in (floors or {}).items():

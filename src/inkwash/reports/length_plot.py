@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from inkwash.reports.evaluation_table import Results, main_value
+from inkwash.reports.evaluation_lines import Results
+from inkwash.reports.evaluation_table import main_value
 from inkwash.runs.averages import length_in
 
 
