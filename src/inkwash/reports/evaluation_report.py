@@ -7,9 +7,9 @@ from typing import Any
 
 from inkwash.reports import figures
 from inkwash.reports.evaluation_lines import Results, along_evaluations
-from inkwash.reports.evaluation_table import interval_of, over_seeds, rows
+from inkwash.reports.evaluation_table import directions_of, interval_of, over_seeds, rows
 from inkwash.reports.page import Cell, Chart, Page, Section, Table, number, write_page
-from inkwash.runs.best import lower_is_better, main_metric
+from inkwash.runs.best import main_metric
 
 PROTOCOL = (
     "n_fake", "n_real", "reference", "extractor", "extractor_hash", "preprocessing", "weights", "sampler", "steps",
@@ -24,9 +24,7 @@ def write_evaluation_report(path: Path, title: str, results: Results) -> None:
 
 def evaluation_page(title: str, results: Results) -> Page:
     """Return the page: a chart for each value that has a best, a table of all, and how each was measured."""
-    directions = {
-        name: lower_is_better({"name": name, **r["records"].get(name, {})}) for r in results for name in r["metrics"]
-    }
+    directions = directions_of(results)
     main, flat = main_metric(directions), rows(results)
     charts = [quality_chart(name, lower, results) for name, lower in directions.items() if lower is not None]
     sections = [Section("Quality against network evaluations", "quality", charts)] if charts else []

@@ -29,19 +29,21 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
 def main_value(result: dict[str, Any]) -> tuple[str, float] | None:
     """Return the name and value of a result's main metric; None if no metric of it has a best."""
-    name = main_metric(_directions(result))
+    name = main_metric(directions_of([result]))
     return (name, result["metrics"][name]) if name else None
 
 
 def _quality(result: dict[str, Any]) -> float:
     """Return the result's main metric, its sign changed if more is better: the best result has the smallest number."""
     found = main_value(result)
-    return sign_of(_directions(result)[found[0]]) * found[1] if found else 0.0
+    return sign_of(directions_of([result])[found[0]]) * found[1] if found else 0.0
 
 
-def _directions(result: dict[str, Any]) -> dict[str, bool | None]:
-    """Return whether less is better of each value of a result, in order."""
-    return {name: lower_is_better({"name": name, **result["records"].get(name, {})}) for name in result["metrics"]}
+def directions_of(results: Results) -> dict[str, bool | None]:
+    """Return whether less is better of each value of any result, in order."""
+    return {
+        name: lower_is_better({"name": name, **r["records"].get(name, {})}) for r in results for name in r["metrics"]
+    }
 
 
 def over_seeds(results: Results) -> list[dict[str, Any]]:
@@ -82,7 +84,7 @@ def console_table(results: Results, refused: Mapping[str, str] | None = None) ->
     """Print the table, the best first, and below it the notes of the records and why cells were refused."""
     refused = refused or {}
     names = list(dict.fromkeys(name for r in results for name in r["metrics"]))
-    directions = {name: lower for r in results for name, lower in _directions(r).items()}
+    directions = directions_of(results)
     shown = [n for n in names if directions[n] is not None or n.startswith(ALSO_SHOWN)]
     intervals = {n: interval_of(n, names) for n in shown}
     lines = [
@@ -132,7 +134,7 @@ def plot_quality(path: Path, results: Results) -> None:
 
     Points are means over the seeds, bars their range. No file for a single point.
     """
-    metric = main_metric({name: lower for r in results for name, lower in _directions(r).items()}) or ""
+    metric = main_metric(directions_of(results)) or ""
     points = along_evaluations(metric, [r for r in results if r["evaluations"]])
     path.unlink(missing_ok=True)  # of an evaluation with other settings in the same folder
     if sum(map(len, points.values())) < 2:
