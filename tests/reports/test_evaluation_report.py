@@ -69,6 +69,23 @@ def test_every_value_has_its_protocol(tmp_path):
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
 
 
+def test_numbers_of_images_are_apart_and_each_has_its_headline():
+    """Whatever comes first, a result without the metric that decides too."""
+    none = cell("none", "DDIM", 10, 0, {"bits_per_dim": 3.0}, {"bits_per_dim": {"lower_is_better": None}})
+    more = {**cell("more", "DDIM", 10, 0, {"fd_eyes_1000": 0.5}, {}), "num_images": 1000}
+    page = evaluation_page("mine", [none, *RESULTS, more])
+    assert page.figures == [
+        ("fd_eyes_100", "1", "sampler=heun steps=20"), ("fd_eyes_1000", "0.5", "more"), ("bits_per_dim", "3", "none"),
+    ]  # fmt: skip
+    assert page.lead == ["5 measurements, the best first by fd_eyes_100, then fd_eyes_1000, then bits_per_dim"]
+    table = next(section for section in page.sections if section.name == "table").blocks[0]
+    assert [row[0] for row in table.rows][-2:] == ["more", "none"]
+    assert "do not compare" in table.text
+    one = evaluation_page("mine", RESULTS)
+    assert one.lead == ["3 measurements, the best first by fd_eyes_100"]
+    assert "compare" not in next(section for section in one.sections if section.name == "table").blocks[0].text
+
+
 @pytest.mark.parametrize("results", [[], [{**RESULTS[0], "metrics": {}, "records": {}}]])
 def test_nothing_measured_is_said(results):
     assert evaluation_page("mine", results).missing == ["no value that has a best was measured"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inkwash.reports.evaluation_table import console_table, over_seeds, plot_quality, write_tables
+from inkwash.reports.evaluation_table import console_table, over_seeds, plot_quality, rows, write_tables
 from support.evaluations import cell
 
 
@@ -50,6 +50,24 @@ def test_a_value_that_rises_is_sorted_from_the_largest(tmp_path):
     with open(tmp_path / "table.csv") as file:
         assert [float(row["accuracy_eyes_100"]) for row in csv.DictReader(file)] == [3.0, 1.0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json"]
+
+
+def of_count(count, name, value):
+    return {**cell(name, "DDIM", 10, 0, {f"fd_eyes_{count}": value}, {}), "num_images": count}
+
+
+def test_other_numbers_of_images_are_not_ranked_against_each_other():
+    """The bias of a Frechet distance goes as 1/n: the worst of 1000 images is below the best of 100."""
+    counts = [(100, "a", 3.0), (1000, "b", 1.5), (100, "c", 2.0), (1000, "d", 1.0)]
+    assert [row["name"] for row in rows([of_count(*each) for each in counts])] == ["c", "a", "d", "b"]
+
+
+def test_results_without_the_main_metric_come_last():
+    """A metric that a few images cannot give is left out of their results."""
+    few = cell("few", "DDIM", 10, 0, {"memorised_eyes_32": 0.0}, {})
+    assert [row["name"] for row in rows([few, *RESULTS])][-1] == "few"
+    none = cell("none", "DDIM", 10, 0, {}, {})
+    assert [row["name"] for row in rows([none, few, *RESULTS])][-2:] == ["few", "none"]
 
 
 def test_console_says_intervals_and_notes(capsys, monkeypatch):

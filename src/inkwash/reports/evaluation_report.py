@@ -7,9 +7,8 @@ from typing import Any
 
 from inkwash.reports import figures
 from inkwash.reports.evaluation_lines import Results, along_evaluations
-from inkwash.reports.evaluation_table import directions_of, interval_of, over_seeds, rows
+from inkwash.reports.evaluation_table import directions_of, interval_of, over_seeds, ranked, rows
 from inkwash.reports.page import Cell, Chart, Page, Section, Table, number, write_page
-from inkwash.runs.best import main_metric
 
 PROTOCOL = (
     "n_fake", "n_real", "reference", "extractor", "extractor_hash", "preprocessing", "weights", "sampler", "steps",
@@ -25,12 +24,13 @@ def write_evaluation_report(path: Path, title: str, results: Results) -> None:
 def evaluation_page(title: str, results: Results) -> Page:
     """Return the page: a chart for each value that has a best, a table of all, and how each was measured."""
     directions = directions_of(results)
-    main, flat = main_metric(directions), rows(results)
+    groups = {main: of_it for main, of_it in ranked(results).items() if main}
+    headline = [(main, number(best["metrics"][main]), str(best["name"])) for main, (best, *_) in groups.items()]
+    by = ", then ".join(groups)
     charts = [quality_chart(name, lower, results) for name, lower in directions.items() if lower is not None]
     sections = [Section("Quality against network evaluations", "quality", charts)] if charts else []
-    sections += [_table(flat, directions, results), _protocol(results)]
-    headline = [(main, number(flat[0][main]), str(flat[0]["name"]))] if main and flat and main in flat[0] else []
-    lead = [f"{len(results)} measurement{'s' * (len(results) != 1)}, the best by {main} first" if main else ""]
+    sections += [_table(directions, results), _protocol(results)]
+    lead = [f"{len(results)} measurement{'s' * (len(results) != 1)}, the best first by {by}" if by else ""]
     missing = [] if charts else ["no value that has a best was measured"]
     return Page(title, "Evaluation", "", lead, headline, missing, sections)
 
@@ -77,11 +77,14 @@ def _bars(name: str, results: Results, many: bool) -> str:
     return "from the lowest to the highest end of the seeds' intervals" if many else "the interval of the value"
 
 
-def _table(flat: list[dict[str, Any]], directions: dict[str, bool | None], results: Results) -> Section:
-    names = list(directions)
+def _table(directions: dict[str, bool | None], results: Results) -> Section:
+    names, flat = list(directions), rows(results)
     columns = ("settings", "evaluations", "seconds", *names)
     cells = [[row["name"], row["evaluations"], row["seconds"], *(row.get(name) for name in names)] for row in flat]
-    blocks = [Table("All measurements", columns, cells, "The best first; a heading sorts.", True, 0 if flat else None)]
+    text = "The best first; a heading sorts."
+    if len({row["num_images"] for row in flat}) > 1:
+        text += " Each number of images has its own, because their values do not compare."
+    blocks = [Table("All measurements", columns, cells, text, True, 0 if flat else None)]
     if groups := over_seeds(results):
         summaries = [
             [g["name"], *(_spread(g["metrics"].get(name)) for name in names)] for g in groups

@@ -20,23 +20,26 @@ ALSO_SHOWN = ("memorised", "bits_per_dim")
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """Return a flat row for each result, the best by its main metric first: settings, cost, every value."""
+    """Return a flat row for each result, in the order of `ranked`: settings, cost, every value."""
     facts = ("sampler", "steps", "guidance", "seed", "weights", "num_images", "evaluations", "seconds")
-    return [
-        {"name": r["name"], **{key: r[key] for key in facts}, **r["metrics"]} for r in sorted(results, key=_quality)
-    ]
+    in_order = itertools.chain.from_iterable(ranked(results).values())
+    return [{"name": r["name"], **{key: r[key] for key in facts}, **r["metrics"]} for r in in_order]
 
 
-def main_value(result: dict[str, Any]) -> tuple[str, float] | None:
-    """Return the name and value of a result's main metric; None if no metric of it has a best."""
-    name = main_metric(directions_of([result]))
-    return (name, result["metrics"][name]) if name else None
+def ranked(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Return the results by the metric that decides on them, the best first; "" for those without metrics, at the end.
 
-
-def _quality(result: dict[str, Any]) -> float:
-    """Return the result's main metric, its sign changed if more is better: the best result has the smallest number."""
-    found = main_value(result)
-    return sign_of(directions_of([result])[found[0]]) * found[1] if found else 0.0
+    A metric's name has the number of images, which its value depends on: the bias of a Frechet distance goes as 1/n. So
+    results of other numbers are apart, not ranked against each other.
+    """
+    directions, groups = directions_of(results), {}
+    for r in results:
+        main = main_metric({name: lower for name, lower in directions.items() if name in r["metrics"]})
+        groups.setdefault(main or "", []).append(r)
+    return {
+        main: sorted(groups[main], key=lambda r: sign_of(directions.get(main)) * r["metrics"].get(main, 0.0))
+        for main in sorted(groups, key=lambda main: (not main, directions.get(main) is None))
+    }
 
 
 def directions_of(results: Results) -> dict[str, bool | None]:
