@@ -133,6 +133,20 @@ def sweeps(composed, monkeypatch):
     monkeypatch.setattr(HydraConfig.instance(), "cfg", settings)
 
 
+@pytest.mark.parametrize("file", ["command.txt", "job/status.json"])
+def test_a_run_does_not_go_into_a_sweep(start, file):
+    (RUN / file).parent.mkdir(parents=True)
+    (RUN / file).touch()
+    status, said = start(trained)
+    assert (status, said) == (1, "error: run=run: runs/run is a sweep: choose another run=NAME\n")
+    assert [path.name for path in RUN.iterdir()] == [file.partition("/")[0]]
+
+
+def test_a_run_that_a_sweep_went_into_goes_on(start, finished):
+    (RUN / "command.txt").touch()
+    assert start(trained)[0] == 0
+
+
 def test_a_refused_start_leaves_no_directory(start):
     status, said = start(trained, resume="must")
     assert status == 1

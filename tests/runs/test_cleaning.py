@@ -104,6 +104,37 @@ def test_named_runs_go_with_their_checkpoints_and_nothing_outside(make, folder, 
     assert outside.is_dir()
 
 
+@pytest.mark.parametrize(
+    "held",
+    ["job/run.json", "job/status.json", "command.txt", "weights/epoch.ckpt", "autoencoder/model.safetensors"],
+)
+def test_a_folder_that_holds_more_than_a_failed_run_stays(make, folder, held):
+    """The files of other runs, and weights of any kind: what is not the failed run's own work is not its to lose."""
+    run = make("run", "failed")
+    (run / held).parent.mkdir(exist_ok=True)
+    (run / held).touch()
+    age(run)
+    assert leftovers(folder) == []
+
+
+def test_a_folder_of_another_program_stays(folder):
+    for name in ("config.yaml", "config.next.yaml", "status.json", "weights/best.pt", "part.partial"):
+        (folder / "foreign" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "foreign" / name).write_text("model: x\n")
+    age(folder / "foreign")
+    assert leftovers(folder) == []
+
+
+def test_a_named_run_that_holds_others_is_not_deleted_with_them(make, folder):
+    run = make("run", "failed")
+    shutil.copytree(GOLDEN, run / "job")
+    with pytest.raises(UserError, match=r"^runs=run would take the runs below .*: delete those first, runs=.*/job "):
+        named(folder, ["run"])
+    (found,) = named(folder, ["run/job"])
+    assert delete(found)
+    assert [found.path for found in named(folder, ["run"])] == [run]
+
+
 def test_latest_points_to_what_is_left(make, folder):
     first, second = make("first", "finished"), make("second", "failed")
     (folder / "latest").symlink_to("second")

@@ -47,3 +47,20 @@ def test_a_sweep_needs_a_folder(tmp_path):
         config = OmegaConf.create({"run": None, "hydra": {"sweep": {"dir": str(tmp_path / name)}}})
         with pytest.raises(UserError, match=f"{tmp_path / 'x'} is a file, not a folder: choose another sweep=NAME"):
             plan.begin(config)
+
+
+def begin(folder):
+    launcher = {"_target_": "x.BasicLauncher"}
+    hydra = {"sweep": {"dir": str(folder)}, "launcher": launcher, "overrides": {"hydra": []}}
+    config = OmegaConf.create({"run": None, "hydra": hydra})
+    plan.begin(config)
+    return config.hydra.overrides.hydra
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "run.json", "status.json"])
+def test_a_sweep_does_not_go_into_a_run(tmp_path, file):
+    (tmp_path / file).touch()
+    with pytest.raises(UserError, match=f"sweep={tmp_path.name}: {tmp_path} is a run: choose another sweep=NAME"):
+        begin(tmp_path)
+    (tmp_path / file).unlink()
+    assert begin(tmp_path) == [f"hydra.sweep.dir={tmp_path}"]

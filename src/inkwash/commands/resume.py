@@ -10,7 +10,7 @@ from inkwash.commands.export import one_sentence
 from inkwash.errors import UserError
 from inkwash.runs.command_line import arguments_of, key_of, with_more
 from inkwash.runs.directory import RUNS, RunDirectory
-from inkwash.runs.overview import row_of
+from inkwash.runs.overview import COMMAND, row_of
 
 
 def resume(arguments: list[str]) -> list[str]:
@@ -26,7 +26,7 @@ def resume(arguments: list[str]) -> list[str]:
     name = names[-1] if names else "latest"
     path = RunDirectory.find(name).path.resolve()
     run = RunDirectory(path)
-    if path.parents[1].name == RUNS.name and (again := path.parent / "command.txt").is_file():
+    if path.parents[1].name == RUNS.name and (again := path.parent / COMMAND).is_file():
         raise UserError(f"run={name} is a job of a sweep, which goes on as a whole: {again.read_text('utf-8').strip()}")
     if path.parent.name != RUNS.name:
         raise UserError(f"run={name} is not in a folder {RUNS}: move it to {RUNS / path.name}, where training finds it")

@@ -15,6 +15,7 @@ from inkwash.reports.pictures import laid_out, picture
 from inkwash.reports.run_files import RunFiles
 from inkwash.reports.run_pictures import sample_tiles
 from inkwash.runs.directory import DONE, RunDirectory
+from inkwash.runs.overview import COMMAND
 
 BEST = 8  # jobs whose samples are shown
 GRID_ROWS = 2  # of each
@@ -225,7 +226,7 @@ def _samples(sweep: Sweep) -> Section | None:
 
 
 def _again(sweep: Sweep) -> Section | None:
-    path = sweep.directory / "command.txt"
+    path = sweep.directory / COMMAND
     if not path.is_file():
         return None
     lines = path.read_text("utf-8", "replace").strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import is_training
-from inkwash.runs.overview import is_run, row_of
+from inkwash.runs.overview import COMMAND, is_run, jobs_of, row_of
 
 # States of runs that have ended without a result, and of those whose process is gone, or never wrote a status.
 ENDED, GONE = ("failed", "stopped"), ("killed", "lost")
@@ -18,6 +18,8 @@ ENDED, GONE = ("failed", "stopped"), ("killed", "lost")
 QUIET = 3600
 # What a killed process leaves half written in a run directory (files.py; checkpoints/io.py).
 PARTIAL = "**/*.partial"
+# Files anywhere below a run directory that may be the only copy of work: weights, a sweep, another run.
+WORK = ("*.ckpt", "*.safetensors", COMMAND, "*/run.json")
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ def leftovers(folder: Path) -> list[Leftover]:
 
 
 def _of_run(run: RunDirectory) -> Iterator[Leftover]:
+    if not run.record_path.is_file():  # perhaps of another program, which has a config.yaml as well
+        return
     row = row_of(run)
     if row.state == "running" or is_training(run):
         return
     nothing = row.state in ENDED or (row.state in GONE and time.time() - row.time > QUIET)
-    if nothing and not has_checkpoint(run):
+    if nothing and not holds_work(run):
         yield _leftover(run.path, f"{row.state}, no checkpoint{row.reason and f': {row.reason}'}")
         return
     if run.next_config_path.is_file() and quiet(run.next_config_path):
@@ -68,9 +72,9 @@ def quiet(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > QUIET
 
 
-def has_checkpoint(run: RunDirectory) -> bool:
-    """Tell whether a run has any checkpoint, also one that only its best score or a copy has left."""
-    return any(run.checkpoints.path.glob("*.ckpt"))
+def holds_work(run: RunDirectory) -> bool:
+    """Tell whether a directory holds weights, also those that only the best score or a copy has left, or other runs."""
+    return any(next(run.path.rglob(pattern), None) for pattern in WORK) or bool(jobs_of(run.path))
 
 
 def named(folder: Path, names: list[str]) -> list[Leftover]:
@@ -90,6 +94,10 @@ def _named(folder: Path, name: str) -> RunDirectory:
         raise UserError(f"runs={name} is a link, or not below {folder}: delete it yourself")
     if is_training(run := RunDirectory(path)):
         raise UserError(f"runs={name} is still training: stop it first")
+    if jobs := jobs_of(path):
+        raise UserError(
+            f"runs={name} would take the runs below {path} with it: delete those first, runs={jobs[0]} for example"
+        )
     return run
 
 

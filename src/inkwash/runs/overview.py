@@ -17,6 +17,7 @@ from inkwash.runs.lock import is_training
 TRACEBACK = "Traceback (most recent call last)"
 STATES = ("running", "finished", "stopped", "pruned", "failed", "killed", "imported", "lost", "sweep")
 MAX_STEPS = re.compile(r"^trainer:\n(?: .*\n)*?  max_steps: (\d+)$", re.MULTILINE)
+COMMAND = "command.txt"  # of a sweep: the command that continues it
 TAIL = 65_536  # bytes at the end of metrics.csv that hold its last line
 
 
@@ -65,11 +66,21 @@ def is_run(path: Path) -> bool:
     return any(file.is_file() for file in (run.config_path, run.record_path, run.status_path))
 
 
+def is_sweep(path: Path) -> bool:
+    """Tell whether a folder has something of a sweep in it, its command or jobs, and is no run itself."""
+    return not is_run(path) and ((path / COMMAND).is_file() or bool(jobs_of(path)))
+
+
+def jobs_of(path: Path) -> list[Path]:
+    """List the runs right below a folder."""
+    return [job for job in _folders(path) if is_run(job)]
+
+
 def _rows(folder: Path) -> Iterator[Row]:
     for path in _folders(folder):
         if is_run(path):
             yield row_of(RunDirectory(path))
-        elif jobs := [row_of(RunDirectory(job)) for job in _folders(path) if is_run(job)]:
+        elif jobs := [row_of(RunDirectory(job)) for job in jobs_of(path)]:
             yield _of_sweep(path, jobs)
 
 

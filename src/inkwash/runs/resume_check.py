@@ -13,13 +13,16 @@ from inkwash.config.signatures import defaults_of
 from inkwash.errors import UserError
 from inkwash.files import write_text
 from inkwash.runs.directory import DONE, RunDirectory
+from inkwash.runs.overview import is_sweep
 
 
 def check_files(run: RunDirectory) -> None:
-    """Raise UserError if the path is not a directory, or a file that a training reads is damaged."""
+    """Raise UserError if the path is not a directory or is a sweep's, or a file that a training reads is damaged."""
     for folder in (run.path, run.checkpoints.path, run.samples):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file, not a folder: choose another run=NAME")
+    if is_sweep(run.path):
+        raise UserError(f"run={run.path.name}: {run} is a sweep: choose another run=NAME")
     for path in (
         run.config_path, run.next_config_path, run.record_path, run.status_path, run.summary_path, run.trial_path,
         run.metrics_csv, run.metrics_jsonl, run.log_path, run.lock_path,

@@ -18,6 +18,7 @@ from inkwash.files import write_text
 from inkwash.launch.start import visible_gpus
 from inkwash.runs.config_file import OF_THE_LAUNCH
 from inkwash.runs.names import safe_name, stamp
+from inkwash.runs.overview import COMMAND, is_run
 
 OF_THE_SWEEP = ("sweeper", "launcher")
 
@@ -51,6 +52,8 @@ def begin(config: DictConfig) -> None:
     for folder in (directory.parent, directory):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"sweep={directory.name}: {folder} is a file, not a folder: choose another sweep=NAME")
+    if is_run(directory) and not (directory / COMMAND).is_file():
+        raise UserError(f"sweep={directory.name}: {directory} is a run: choose another sweep=NAME")
     refuse_launcher(config)
     with read_write(config):
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={config.hydra.sweep.dir}")
@@ -109,5 +112,5 @@ def announce(config: DictConfig, what: str) -> None:
     typed = [*given["task"], *ours]
     others = [override for override in typed if not override.startswith("sweep=")]
     command = shlex.join(["make", "sweep", f"sweep={directory.name}", *others])
-    write_text(directory / "command.txt", command + "\n")
+    write_text(directory / COMMAND, command + "\n")
     print(f"{directory}    {what}; to go on after an interruption: {command}", flush=True)
