@@ -49,6 +49,17 @@ def test_the_main_metric_is_the_first_that_has_a_best():
     assert main_metric({}) is None
 
 
+def test_the_beginning_of_a_name_means_the_plainest_of_its_values():
+    """`fid` and `fd` are one key, whose values are called fid only with Inception's features (metrics/record.py)."""
+    directions = {"fd_low_x_8": None, "fd_infinity_x_8": True, "fd_x_8": True, "fd_x_8_raw": True, "fdelity_x_8": False}
+    for beginning in ("fd", "fid", "fd_x", "fid_x_8"):
+        assert main_metric(directions, beginning) == "fd_x_8", beginning
+    assert main_metric(directions, "fid_infinity") == "fd_infinity_x_8"
+    assert main_metric(directions, "fid_8") is None
+    assert main_metric(directions, "fidelity") is None
+    assert main_metric({"fid_low_10k": None, "fid_10k": True}, "fd") == "fid_10k"
+
+
 def test_the_best_value_has_the_smallest_product_with_the_sign():
     assert [sign_of(lower) for lower in (True, None, False)] == [1, 1, -1]
     assert [sign_of(lower, "max") for lower in (True, None, False)] == [-1, -1, -1]

@@ -8,6 +8,8 @@ from optuna.samplers import TPESampler
 
 from hydra_plugins.inkwash.study import OptunaSweeper
 from inkwash.errors import UserError
+from inkwash.files import write_json
+from inkwash.runs.directory import RunDirectory
 from support.sweeps import LOG_LR, run, states, study
 
 
@@ -27,9 +29,9 @@ def test_a_killed_study_goes_on_with_the_same_values(tmp_path):
     assert {trial.state.name for trial in one + two} == {"COMPLETE"}
     assert len((parts / "begun").read_text().splitlines()) == 6  # the third began twice
     assert not list(parts.glob("*.worker"))
-    other = run("sweep=parts", *arguments, "hydra.sweeper.metric=kid", cwd=tmp_path)
+    other = run("sweep=parts", *arguments, "hydra.sweeper.metric=heldout_loss", cwd=tmp_path)
     assert other.returncode == 1
-    assert "sweep=parts was begun with the metric fid, now it is kid: choose another name" in other.stderr
+    assert "sweep=parts was begun with the metric fid, now it is heldout_loss: choose another name" in other.stderr
 
 
 @pytest.mark.slow
@@ -49,6 +51,44 @@ def test_pruned_trials_are_not_failures(tmp_path):
         rows = list(csv.DictReader(file))
     kept = [row for row in rows if row["state"] == "finished"]
     assert rows[: len(kept)] == kept  # the whole ones first
+
+
+@pytest.fixture
+def sweeper(tmp_path):
+    """make(metric): a sweeper whose study is open, in a folder of its own."""
+
+    def make(metric):
+        made = OptunaSweeper(2, metric, None, 0, 1, None, TPESampler)
+        made.directory, made.numbers, made.failed = tmp_path / "mine", {"job": 0}, 0
+        prc = {"_target_": "inkwash.metrics.precision_recall.PrecisionRecall"}
+        made.config = OmegaConf.create({"metrics": {"prc": prc}})
+        made.study = made._open()
+        made.study.ask()
+        return made
+
+    return make
+
+
+def a_job(directory, **metrics):
+    directory.mkdir(parents=True)
+    write_json(directory / "summary.json", {"metrics": {name: {"value": value} for name, value in metrics.items()}})
+    RunDirectory(directory).write_status("finished")
+
+
+def test_the_name_of_a_metric_in_conf_is_its_value(sweeper):
+    made = sweeper("prc")
+    assert made.study.direction.name == "MAXIMIZE"
+    a_job(made.directory / "job", recall_x_8=0.5, precision_x_8=0.25)
+    made._tell("job")
+    assert study(made.directory)[0].value == 0.25
+
+
+def test_a_trial_that_did_not_measure_the_metric_fails_alone(sweeper, capsys):
+    made = sweeper("precision_x_9")
+    a_job(made.directory / "job", precision_x_8=0.25)
+    made._tell("job")
+    assert (study(made.directory)[0].state.name, made.failed) == ("FAIL", 1)
+    assert "error: hydra.sweeper.metric=precision_x_9 was not measured in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("storage", "journal", "named"), [

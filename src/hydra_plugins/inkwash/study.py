@@ -1,6 +1,7 @@
 """Sweeper whose values Optuna chooses (sweeper=optuna): several commands may work on one study."""
 
 import contextlib
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.lock import claim
 from inkwash.sweeps import plan, table
-from inkwash.sweeps.direction import minimizes
+from inkwash.sweeps.direction import minimizes, value_of
 from inkwash.sweeps.trial import open_storage, trial_id, write_trial
 
 ENOUGH = 10  # trials before the importance of keys is printed
@@ -99,6 +100,7 @@ class OptunaSweeper(JobSweeper):
         name = self.directory.name
         metric = self.metric or next(iter(self.config.metrics), "")
         chosen = self.direction or ("minimize" if minimizes(self.config.metrics, self.metric) else "maximize")
+        self.metric = value_of(self.config.metrics, self.metric)
         direction = optuna.study.StudyDirection[chosen.upper()]
         with self._alone():
             try:
@@ -171,16 +173,21 @@ class OptunaSweeper(JobSweeper):
         return False
 
     def _tell(self, name: str) -> None:
-        """Report the end of a trial to the study."""
+        """Report the end of a trial to the study; one that did not measure the metric has failed."""
         import optuna
 
         states = optuna.trial.TrialState
         state = RunDirectory(self.directory / name).status["state"]
         if state == "finished":
-            self.study.tell(self.numbers[name], table.objective(self.directory / name, self.metric))
-        else:
-            self.failed += state != "pruned"
-            self.study.tell(self.numbers[name], state=states.PRUNED if state == "pruned" else states.FAIL)
+            try:
+                value = table.objective(self.directory / name, self.metric)
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+            else:
+                self.study.tell(self.numbers[name], value)
+                return
+        self.failed += state != "pruned"
+        self.study.tell(self.numbers[name], state=states.PRUNED if state == "pruned" else states.FAIL)
 
     def _in(self, *names: str) -> list[Any]:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in names]

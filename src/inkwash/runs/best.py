@@ -7,6 +7,7 @@ a value that has no best (a standard deviation, an end of an interval). The metr
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from inkwash.runs.directory import RunDirectory
 OLD_NAMES = {"fd": True, "fid": True, "kid": True} | dict.fromkeys(
     ("accuracy", "isc", "precision", "recall", "density", "coverage"), False
 )
+FRECHET = re.compile(r"^fi?d(?=_|$)")
 FLOOR = "_of_train_images"  # the end of the name of a distance of real images
 OLD_SPREADS = ("std_", "low_", "high_")
 HELDOUT_LOSS = "heldout_loss"  # in scores and tables; the loggers call it heldout/loss
@@ -46,18 +48,25 @@ def logged_directions(run: RunDirectory) -> dict[str, bool | None]:
 
 
 def main_metric(directions: Mapping[str, bool | None], prefix: str | None = None) -> str | None:
-    """Return the metric that decides: the first whose name begins so, else the first that has a best, else the first.
+    """Return the metric that decides: of those whose name begins so, or the first that has a best, or the first.
 
     Args:
         directions: of all metrics, in order.
-        prefix: a metric's name or its beginning, of the user's choice; None for no choice.
+        prefix: a metric's name or its beginning, of the user's choice; None for no choice. `fd` and `fid` are one. Of
+            several names that begin so it means the one of the fewest words: fd_x_8 rather than fd_low_x_8.
 
     Returns:
         None if there are no metrics, or none with this prefix.
     """
     if prefix:
-        return next((name for name in directions if name.startswith(prefix)), None)
+        found = (name for name in directions if name.startswith(prefix) or in_keys(name).startswith(in_keys(prefix)))
+        return min(found, key=lambda name: name.count("_"), default=None)
     return next((name for name, lower in directions.items() if lower is not None), next(iter(directions), None))
+
+
+def in_keys(name: str) -> str:
+    """Return a value's name as its metric's key has it: fd_10k for fid_10k, which only Inception's features give."""
+    return FRECHET.sub("fd", name)
 
 
 def sign_of(lower: bool | None, mode: str | None = None) -> int:

@@ -1,13 +1,42 @@
-"""Tell, before anything is measured, whether a sweep's metric is better when it is smaller. Without torch."""
+"""Tell what a sweep's metric is, and whether less of it is better, before anything is measured. Without torch."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from inkwash.config.class_attributes import class_attribute
 from inkwash.errors import UserError
-from inkwash.runs.best import HELDOUT_LOSS, main_metric
+from inkwash.runs.best import HELDOUT_LOSS, in_keys, main_metric
 
 Directions = dict[str, bool | None]
+
+
+def value_of(metrics: Mapping[str, Any], metric: str | None) -> str | None:
+    """Return the name of the value that a sweep optimises, or its beginning; None for the first that has a best.
+
+    Args: those of `minimizes`. Of a name in conf/metrics/ it is the first of its values that has a best: precision of
+        prc.
+
+    Raises:
+        UserError: no metric gives such a value, as far as their sources tell.
+    """
+    if metric is None or HELDOUT_LOSS.startswith(metric):
+        return metric
+    declared: dict[str, Directions] = {}
+    for name, node in metrics.items():
+        with contextlib.suppress(UserError):
+            declared[name] = _directions_of(name, node)
+    keys = {key: lower for values in declared.values() for key, lower in values.items()}
+    if _key_of(metric, keys):
+        return metric
+    if key := main_metric(declared.get(metric, {})):
+        return key
+    if not all(declared.get(name) for name in metrics):  # values that are known only when the class is imported
+        return metric
+    raise UserError(
+        f"hydra.sweeper.metric={metric} is not measured: metrics=[{','.join(metrics)}] and the held-out images give "
+        f"{', '.join([*keys, HELDOUT_LOSS])}; pass one of these, or add a metric to the list"
+    )
 
 
 def minimizes(metrics: Mapping[str, Any], metric: str | None) -> bool:
@@ -48,6 +77,5 @@ def _directions_of(name: str, node: Any) -> Directions:
 
 def _key_of(metric: str, directions: Directions) -> str | None:
     """Return the key whose value has this name or beginning: kid_std of kid_std_inception_10k, fd of fid_10k."""
-    name = f"fd{metric.removeprefix('fid')}" if metric.startswith("fid") else metric
-    whole = [key for key in directions if f"{name}_".startswith(f"{key}_")]
-    return max(whole, key=len, default=None) or main_metric(directions, name)
+    whole = [key for key in directions if f"{in_keys(metric)}_".startswith(f"{key}_")]
+    return max(whole, key=len, default=None) or main_metric(directions, metric)
