@@ -1,5 +1,6 @@
 """`inkwash resume run=NAME`: go on with a run, with its own command line and what is typed now."""
 
+import math
 import os
 import shlex
 import sys
@@ -9,7 +10,7 @@ from inkwash.commands import train
 from inkwash.commands.export import one_sentence
 from inkwash.errors import UserError
 from inkwash.runs.command_line import arguments_of, key_of, with_more
-from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.runs.directory import DONE, RUNS, RunDirectory
 from inkwash.runs.overview import COMMAND, row_of
 
 
@@ -19,7 +20,8 @@ def resume(arguments: list[str]) -> list[str]:
     A run in a folder runs/ elsewhere goes on there: its relative paths count from the folder that holds runs/.
 
     Raises:
-        UserError: there is no such run, it is a job of a sweep, is not in a folder runs/, or is finished.
+        UserError: there is no such run, it is a job of a sweep, is not in a folder runs/, is finished, or has lost its
+            checkpoints.
     """
     names = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "run"]
     typed = [argument for argument in arguments if key_of(argument) != "run"]
@@ -30,11 +32,32 @@ def resume(arguments: list[str]) -> list[str]:
         raise UserError(f"run={name} is a job of a sweep, which goes on as a whole: {again.read_text('utf-8').strip()}")
     if path.parent.name != RUNS.name:
         raise UserError(f"run={name} is not in a folder {RUNS}: move it to {RUNS / path.name}, where training finds it")
+    refuse_lost(run)
     refuse_finished(run, typed)
     if path.parent != RUNS.resolve():
         os.chdir(path.parents[1])
         print(f"in {Path.cwd()}", file=sys.stderr)
     return [*with_more(arguments_of(run), typed), f"run={path.name}"]
+
+
+def refuse_lost(run: RunDirectory) -> None:
+    """Raise UserError if a run has made steps, and the checkpoints that it must have saved are gone.
+
+    It would begin anew and drop its records. One that was ended before its first checkpoint has nothing to lose.
+    """
+    row, done = row_of(run), run.status["state"] in DONE
+    if run.checkpoints.newest_first() or not (done or row.step > first_checkpoint(run)):
+        return
+    raise UserError(
+        f"run={run.path.name} has no checkpoint from which its {row.step} steps go on, and beginning anew would delete "
+        f"their records: make train from={run.path.name} run=NAME begins another run with the same overrides"
+    )
+
+
+def first_checkpoint(run: RunDirectory) -> float:
+    """Return the step after which a training saves for the first time; 0 if it never does."""
+    saver = (run.next_config.get("callbacks") or {}).get("checkpoint")
+    return 0 if saver is None else saver.get("every_n_steps", math.inf)
 
 
 def refuse_finished(run: RunDirectory, typed: list[str]) -> None:
