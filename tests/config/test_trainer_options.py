@@ -36,6 +36,10 @@ def test_the_command_refuses_it_too():
         ({"overfit_batches": 0.1}, "overfit_batches=0.1 must be a whole number"),
         ({"overfit_batches": -1}, "overfit_batches=-1 must not be negative"),
         ({"max_time": 3}, "max_time=3 must be text or a mapping, each value a whole number"),
+        *(
+            ({"max_time": value}, "max_time=.* must be DD:HH:MM:SS, .* pass 00:02:00:00")
+            for value in ("2h", "1:00:00", {"hour": 1}, {}, {"seconds": -1})
+        ),
         ({"gradient_clip": "value"}, "is not an argument of Lightning's Trainer; did you mean gradient_clip_val"),
         ({"nope": 1}, "is not an argument of Lightning's Trainer: it has gradient_clip_algorithm"),
     ],
@@ -43,6 +47,11 @@ def test_the_command_refuses_it_too():
 def test_a_value_of_another_type_is_named(options, sentence):
     with pytest.raises(UserError, match=rf"trainer\.options\.\w+.*{sentence}|{sentence}"):
         check_options(options)
+
+
+@pytest.mark.parametrize("limit", ["00:02:00:00", "10:00:00:00", {"hours": 2, "seconds": 5}, None])
+def test_a_limit_of_time_is_text_or_a_mapping(limit):
+    check_options({"max_time": limit})
 
 
 @pytest.mark.parametrize("accumulate", [2, "auto"])

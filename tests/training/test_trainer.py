@@ -78,17 +78,6 @@ def test_options_reach_lightning(fit_with):
         torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.slow
-def test_a_training_ends_when_its_time_is_up(fit_run):
-    """And goes on to its last step once it may take longer."""
-    directory, trainer, _ = fit_run("run", *LIGHT, "trainer.max_steps=99999", "+trainer.options.max_time={seconds: 1}")
-    done = trainer.global_step
-    assert 0 < done < 99999
-    assert (directory / "checkpoints" / f"step-{done:08d}.ckpt").exists()
-    _, trainer, _ = fit_run("run", *LIGHT, f"trainer.max_steps={done + 2}", "+trainer.options.max_time=01:00:00:00")
-    assert trainer.global_step == done + 2
-
-
 def test_batch_norms_of_ranks_on_the_cpu_cannot_agree(monkeypatch):
     for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)

@@ -6,6 +6,7 @@ steps, and its callbacks draw, measure and save; an argument without an effect i
 
 import ast
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,12 +87,26 @@ def check_options(options: Mapping[str, Any], accumulate: Any = 1, callbacks: Ma
             raise UserError(f"trainer.options.{name}={shown(value)} must be {described(kind)}")
         if isinstance(value, int) and value < 0:
             raise UserError(f"trainer.options.{name}={value} must not be negative")
+    if (limit := options.get("max_time")) is not None:
+        _check_time(limit)
     if batches := options.get("overfit_batches"):
         _check_overfit(batches, accumulate)
     if options.get("log_every_n_steps") and callbacks is not None and not any(map(_foreign, callbacks.values())):
         raise UserError(
             "trainer.options.log_every_n_steps is the cadence of Lightning's own callbacks, and there are none: pass "
             "callbacks.log.every_n_steps"
+        )
+
+
+def _check_time(limit: str | Mapping[str, int]) -> None:
+    if isinstance(limit, str):
+        sound = re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit)
+    else:
+        sound = limit and limit.keys() <= {"weeks", "days", "hours", "minutes", "seconds"} and min(limit.values()) >= 0
+    if not sound:
+        raise UserError(
+            f"trainer.options.max_time={shown(limit)} must be DD:HH:MM:SS, or of weeks, days, hours, minutes and "
+            "seconds: pass 00:02:00:00 or {hours: 2} for two hours"
         )
 
 

@@ -91,7 +91,12 @@ def duration(seconds: float) -> str:
 
 
 def summarize(
-    run: RunDirectory, trainer: L.Trainer, module: DiffusionModule, facts: dict[str, Any], seconds: float
+    run: RunDirectory,
+    trainer: L.Trainer,
+    module: DiffusionModule,
+    loggers: list[Any],
+    facts: dict[str, Any],
+    seconds: float,
 ) -> None:
     """Write summary.json at the end of a training, and log the last lines."""
     parts = trainer.world_size * trainer.accumulate_grad_batches  # `auto` may have changed it
@@ -101,6 +106,8 @@ def summarize(
         "seconds_measuring": module.measuring_seconds,
     }
     latest = {**module.latest, "heldout/loss": module.scores.get("heldout_loss")}
+    if not module.latest:  # a start that had no time for a step
+        latest = _last_row(loggers)
     facts = {**facts, "batch_size_per_rank": facts["global_batch_size"] // parts}
     _write(run, trainer.global_step, latest, facts, times)
 

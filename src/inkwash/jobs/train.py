@@ -36,6 +36,7 @@ from inkwash.training.callbacks.latents import Latents
 from inkwash.training.callbacks.own_values import OwnValues
 from inkwash.training.callbacks.same_config import SameConfig
 from inkwash.training.callbacks.stop_on_signal import StopOnSignal, Stopped
+from inkwash.training.callbacks.time_limit import TimeLimit
 from inkwash.training.compile import compile_network
 from inkwash.training.compute_mode import ComputeMode, mode_of_old_runs
 from inkwash.training.log_setup import logging_of
@@ -100,7 +101,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     with _ending(stop, loggers), _exhaustion(trainer, module):
         trainer.fit(module, datamodule=data, ckpt_path=plan.path)
     if rank == 0:
-        summarize(run, trainer, module, facts, time.perf_counter() - started)
+        summarize(run, trainer, module, loggers, facts, time.perf_counter() - started)
         tell_times(trainer)
     return trainer, module
 
@@ -176,6 +177,8 @@ def _trainer(
 ) -> L.Trainer:
     """Build the Trainer, with the configured callbacks between those that every training has."""
     callbacks = [build(node) for node in config["callbacks"].values()]
+    if limit := (config["trainer"].get("options") or {}).get("max_time"):
+        callbacks.insert(0, TimeLimit(limit))  # Lightning adds none of its own beside it
     if config.get("autoencoder") is not None:
         callbacks.insert(0, Latents(data.autoencoder))
     if config["trainer"]["accumulate_grad_batches"] == "auto":
