@@ -1,6 +1,7 @@
 """inkwash resume: which runs go on, and what the others are told. The runs are files as a training leaves them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,54 @@ def test_a_run_that_never_saves_keeps_its_records(here):
     (path / "config.yaml").write_text("trainer:\n  max_steps: 2000\ncallbacks: {}\n")
     with pytest.raises(UserError, match="run=one has no checkpoint from which its 20 steps go on"):
         resume(["run=one"])
+
+
+# --- Where the run is -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(here):
+    """Another disk, to which runs/ of this folder leads."""
+    left(here / "disk" / "store" / "one", step=500)
+    (here / "disk" / "store" / "latest").symlink_to("one")
+    (here / "runs").symlink_to(here / "disk" / "store")
+    return here / "disk" / "store"
+
+
+@pytest.mark.parametrize("name", ["one", "runs/one", "latest", "{disk}/one", "{disk}/latest", None])
+def test_a_run_on_another_disk_goes_on_from_here(here, disk, name):
+    assert resume([f"run={name.format(disk=disk)}"] if name else []) == ["seed=3", "run=one"]
+    assert Path.cwd() == here
+
+
+def test_a_linked_folder_elsewhere_goes_on_beside_its_link(here, disk, monkeypatch):
+    """From where relative paths of its images count."""
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert resume([f"run={here}/runs/latest"]) == ["seed=3", "run=one"]
+    assert Path.cwd() == here
+
+
+def test_a_single_run_may_be_a_link(here):
+    left(here / "disk" / "of-ours", step=500)
+    (here / "runs").mkdir()
+    (here / "runs" / "one").symlink_to(here / "disk" / "of-ours")
+    assert resume(["run=one"]) == ["seed=3", "run=one"]
+
+
+def test_a_job_of_a_linked_sweep_goes_on_with_it(here, disk):
+    left(disk / "mine" / "job", step=500)
+    (disk / "mine" / "command.txt").write_text("make sweep sweep=mine seed=1,2\n")
+    for name in ("mine/job", f"{disk}/mine/job"):
+        with pytest.raises(UserError, match="goes on as a whole: make sweep sweep=mine seed=1,2$"):
+            resume([f"run={name}"])
+
+
+def test_a_finished_run_elsewhere_is_called_by_its_path(here, monkeypatch):
+    path = left(here / "project" / "runs" / "one", "finished", 2000)
+    with pytest.raises(UserError) as refused:
+        resume([f"run={path}"])
+    assert str(refused.value) == (
+        f"run={path} is finished, after 2000 steps: make resume run={path} trainer.max_steps=4000 goes on with it, "
+        f"make sample run={path} draws images"
+    )

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from inkwash.runs.directory import RunDirectory
-from inkwash.runs.relative_paths import found
+from inkwash.runs.relative_paths import found, place
 
 GIVEN = {"a": 1, "data": {"path": "../photos", "source": {"heldout_path": "val/*.tar", "x": 2}, "shape": [1, 2, 3]}}
 
@@ -64,3 +64,15 @@ def test_a_run_reads_its_configuration_so(project):
     (project / "runs/one").mkdir()
     (project / "runs/one/config.yaml").write_text(text.replace("  path: null", "  path: val"))
     assert RunDirectory(project / "runs/one").config["data"]["path"] == str(project / "val")
+
+
+def test_the_place_of_a_run_keeps_the_links_from_which_its_paths_count(project, tmp_path, monkeypatch):
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/runs").symlink_to(project / "runs")
+    (project / "runs/one").mkdir()
+    (project / "runs/latest").symlink_to("one")
+    monkeypatch.chdir(tmp_path / "link")
+    for name in ("runs/one", "runs/latest", "../link/runs/./latest"):
+        assert place(Path(name)) == tmp_path / "link/runs/one"
+    (project / "runs/two").symlink_to(tmp_path / "photos")
+    assert place(Path("runs/two")) == tmp_path / "link/runs/two"

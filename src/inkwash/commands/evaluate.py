@@ -29,6 +29,7 @@ from inkwash.files import make_folder, write_text
 from inkwash.launch.environment import RankEnv, check_rank_env
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, RunDirectory
+from inkwash.runs.relative_paths import place
 from inkwash.sweeps.plan import refuse_counts
 
 AUTO = "inkwash.metrics.extractors.auto.AutoFeatures"
@@ -128,7 +129,7 @@ def plan(config: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], dict
     plain["steps"] = plain["spacing"]["steps"] if any(key.startswith("spacing") for key in keys) else None
     if plain["run"] is not None:
         run = RunDirectory.find(plain["run"])
-        plain["run"] = str(run.path.resolve())
+        plain["run"] = str(place(run.path))
         trained = run.config
         plain["sampler"] = chosen_sampler(plain, trained["sampler"], "spacing" in keys)
         plain["data"] = plain["data"] or trained["data"]

@@ -12,6 +12,7 @@ from inkwash.errors import UserError
 from inkwash.runs.command_line import arguments_of, key_of, with_more
 from inkwash.runs.directory import DONE, RUNS, RunDirectory
 from inkwash.runs.overview import COMMAND, row_of
+from inkwash.runs.relative_paths import place
 
 
 def resume(arguments: list[str]) -> list[str]:
@@ -26,21 +27,29 @@ def resume(arguments: list[str]) -> list[str]:
     names = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "run"]
     typed = [argument for argument in arguments if key_of(argument) != "run"]
     name = names[-1] if names else "latest"
-    path = RunDirectory.find(name).path.resolve()
+    path = in_runs(RunDirectory.find(name).path)
     run = RunDirectory(path)
+    called = path.name if path.parent == RUNS.absolute() else str(path)
     if path.parents[1].name == RUNS.name and (again := path.parent / COMMAND).is_file():
         raise UserError(f"run={name} is a job of a sweep, which goes on as a whole: {again.read_text('utf-8').strip()}")
     if path.parent.name != RUNS.name:
         raise UserError(f"run={name} is not in a folder {RUNS}: move it to {RUNS / path.name}, where training finds it")
-    refuse_lost(run)
-    refuse_finished(run, typed)
-    if path.parent != RUNS.resolve():
+    refuse_lost(run, called)
+    refuse_finished(run, called, typed)
+    if path.parent != RUNS.absolute():
         os.chdir(path.parents[1])
         print(f"in {Path.cwd()}", file=sys.stderr)
     return [*with_more(arguments_of(run), typed), f"run={path.name}"]
 
 
-def refuse_lost(run: RunDirectory) -> None:
+def in_runs(path: Path) -> Path:
+    """Return the path of a run below runs/ of this folder, which may lead to another disk, else the run's own place."""
+    given, runs = place(path), RUNS.resolve()
+    inside = [at.relative_to(runs) for at in (given, given.resolve()) if at.is_relative_to(runs)]
+    return RUNS.absolute() / inside[0] if inside else given
+
+
+def refuse_lost(run: RunDirectory, called: str) -> None:
     """Raise UserError if a run has made steps, and the checkpoints that it must have saved are gone.
 
     It would begin anew and drop its records. One that was ended before its first checkpoint has nothing to lose.
@@ -49,8 +58,8 @@ def refuse_lost(run: RunDirectory) -> None:
     if run.checkpoints.newest_first() or not (done or row.step > first_checkpoint(run)):
         return
     raise UserError(
-        f"run={run.path.name} has no checkpoint from which its {row.step} steps go on, and beginning anew would delete "
-        f"their records: make train from={run.path.name} run=NAME begins another run with the same overrides"
+        f"run={called} has no checkpoint from which its {row.step} steps go on, and beginning anew would delete their "
+        f"records: make train from={called} run=NAME begins another run with the same overrides"
     )
 
 
@@ -60,14 +69,14 @@ def first_checkpoint(run: RunDirectory) -> float:
     return 0 if saver is None else saver.get("every_n_steps", math.inf)
 
 
-def refuse_finished(run: RunDirectory, typed: list[str]) -> None:
+def refuse_finished(run: RunDirectory, called: str, typed: list[str]) -> None:
     """Raise UserError that says what to type if a run has done all of its steps and no other number is typed."""
     row = row_of(run)
     more = any(key_of(argument) == "trainer.max_steps" for argument in typed)
     if row.state == "finished" and row.max_steps is not None and row.step >= row.max_steps and not more:
         raise UserError(
-            f"run={run.path.name} is finished, after {row.step} steps: make resume run={run.path.name} "
-            f"trainer.max_steps={2 * row.step} goes on with it, make sample run={run.path.name} draws images"
+            f"run={called} is finished, after {row.step} steps: make resume run={called} "
+            f"trainer.max_steps={2 * row.step} goes on with it, make sample run={called} draws images"
         )
 
 

@@ -22,6 +22,7 @@ from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.labels import label_of
 from inkwash.runs.names import new_directory
+from inkwash.runs.relative_paths import place
 
 
 def sample(config: DictConfig) -> None:
@@ -52,7 +53,7 @@ def sample(config: DictConfig) -> None:
         chosen, steps = "consistency" if own else choices["sampler"], plain["sampler"]["spacing"]["steps"]
         name = f"{choices['task']}-{chosen}-{steps}steps-seed{config.seed}"
         out = out_directory(config.out) if config.out else new_directory(run.samples, name)
-        plain["run"] = str(run.path.resolve())
+        plain["run"] = str(place(run.path))
         plain["label"] = label
         write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:

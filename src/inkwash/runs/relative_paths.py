@@ -26,6 +26,14 @@ def found(config: dict[str, Any], run: Path, runs: str) -> dict[str, Any]:
     return {**config, "data": data}
 
 
+def place(path: Path) -> Path:
+    """Return the absolute path of a run, `latest` followed. Other links stay: from them its relative paths count."""
+    path = Path(os.path.normpath(path.absolute()))
+    if path.is_symlink() and os.sep not in (name := os.readlink(path)):
+        return path.with_name(name)
+    return path
+
+
 def _found(path: Any, run: Path, runs: str) -> Any:
     if not isinstance(path, str) or not path or os.path.isabs(path) or path.startswith("~") or _is_there(Path(path)):
         return path
