@@ -19,7 +19,7 @@ from inkwash.autoencoders import refusals
 from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
 from inkwash.config.validate import check_training
 from inkwash.errors import UserError
-from inkwash.launch.environment import RankEnv, check_rank_env, slurm_run_name
+from inkwash.launch.environment import RankEnv, check_rank_env, is_requeued, slurm_run_name
 from inkwash.launch.report import say
 from inkwash.runs.command_line import command
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
@@ -107,10 +107,14 @@ def job_directory() -> RunDirectory:
 def named_directory(config: DictConfig, env: RankEnv | None) -> RunDirectory | None:
     """Return runs/NAME for run=NAME, or for a SLURM step, which finds its run again after a requeue; else None.
 
+    A step of one task may be a shell, `srun --pty bash`, in which the next training is another run.
+
     Raises:
         UserError: there is no name, but several processes, which cannot make one up together.
     """
     name = config.run or slurm_run_name()
+    if name and not config.run and env is None and not is_requeued() and (RUNS / name).exists():
+        name = None
     if name is None and env is not None:
         raise UserError(f"{env.launcher} starts several processes, which must know the run's name: pass run=NAME")
     return None if name is None else RunDirectory(RUNS / safe_name("run", name))

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from inkwash.errors import UserError
 from inkwash.launch.variables import numbers
 
+# Higher numbers are of SLURM's own steps: the batch script, the shell of an salloc.
+LAST_STEP = 0xFFFFFFF0
+
 
 class RankEnv(NamedTuple):
     """One rank of a job.
@@ -94,12 +97,17 @@ def slurm_run_name(environment: Mapping[str, str] = os.environ) -> str | None:
 
     None elsewhere: a script that trains several times without srun would give all its runs the same name.
     """
-    if "SLURM_STEP_ID" not in environment:
+    step = environment.get("SLURM_STEP_ID")
+    if step is None or int(step) > LAST_STEP:
         return None
     job, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     name = f"{job}_{task}" if job and task else environment["SLURM_JOB_ID"]
-    step = environment["SLURM_STEP_ID"]
     return f"slurm-{name}" if step == "0" else f"slurm-{name}-{step}"
+
+
+def is_requeued(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether SLURM has started this job before."""
+    return int(environment.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
 def check_rank_env(env: RankEnv | None, trainer: Mapping[str, Any]) -> None:
