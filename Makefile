@@ -141,8 +141,8 @@ robustness: $(STAMP) ## test kills, resumes and bad input by the hundred (half a
 cluster: $(STAMP) ## test several machines and SLURM, simulated on this one (root, iproute2, slurm-wlm, munge)
 	@$(PY) -m pytest -m slow tests/cluster $(value ARGS)
 
-mutants: $(STAMP) ## check that the tests notice hundreds of small errors in the mathematics
-	@$(PY) tests/support/mutants.py $(value ARGS)
+mutants: $(STAMP) ## check that the tests notice hundreds of small errors in the mathematics (ARGS='betas' for a file)
+	@PYTHONPATH=tests $(PY) -m support.mutants $(value ARGS)
 
 explain: $(STAMP) ## draw the ideas of the field from the code (experiments/explain)
 	@$(PY) experiments/explain/draw.py $(value ARGS)

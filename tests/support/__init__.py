@@ -16,7 +16,7 @@ locks           another process that holds the lock of a run
 counts          numbers that the robustness tests print at the end
 cluster         network namespaces as machines, and a SLURM
 wandb_server    a stand-in for W&B's server; wandb_panels: the names in a workspace's panels
-mutants         `make mutants`
+mutants         the mathematics broken in every small way, and whether the tests notice: `make mutants`
 
 `INKWASH_TRUST=support` lets configurations name the classes in here.
 """
