@@ -8,7 +8,7 @@ from torch import nn
 from inkwash.denoiser import Denoiser
 from inkwash.editing.perform import InParts
 from inkwash.errors import UserError
-from inkwash.guidance import AdaptiveProjected, AutoGuidance, ClassifierFree, guided, of_a_batch, scale_of
+from inkwash.guidance import AdaptiveProjected, AutoGuidance, ClassifierFree, at_a_time, guided, of_a_batch, scale_of
 from inkwash.process.betas import cosine, linear
 from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule
@@ -38,7 +38,8 @@ class Wave(nn.Module):
 
     def forward(self, x, time, y=None):
         y = torch.full_like(time, -1) if y is None else y
-        return torch.sin(3 * x + self.phase) + (0.1 * torch.cos(time / 100) + 0.2 * y).view(-1, 1, 1, 1).to(x)
+        factor, term = 1 + 0.3 * y, 0.1 * torch.cos(time / 100) + 0.2 * y  # the label moves the mean and the spread
+        return torch.sin(3 * x + self.phase) * factor.view(-1, 1, 1, 1).to(x) + term.view(-1, 1, 1, 1).to(x)
 
 
 def example(n=4):
@@ -268,6 +269,11 @@ def test_settings_that_mean_nothing_are_refused():
 )
 def test_the_scale_is_what_was_asked_for_or_that_of_pictures(asked, classes, dropout, scale):
     assert scale_of(asked, classes, dropout) == scale
+
+
+def test_a_guided_batch_is_half_as_large():
+    """The network sees each image twice, and a batch has one image at least."""
+    assert [at_a_time(n, scale) for n, scale in [(8, 1), (8, 1.5), (7, 3), (1, 1.5), (1, 1)]] == [8, 4, 3, 1, 1]
 
 
 def test_guidance_that_the_network_never_learned_is_refused():

@@ -76,7 +76,7 @@ def test_a_process_that_dies_costs_its_task_alone():
         return task * 2
 
     start = time.monotonic()
-    found = dict(forked.results(["a", "crash", "loop", "raise", "b"], work, lambda _: 0))
+    found = dict(forked.results(["a", "crash", "loop", "raise", "b"], work, seconds=1))
     assert found == {"a": "aa", "crash": forked.DIED, "loop": forked.DIED, "raise": forked.DIED, "b": "bb"}
     assert time.monotonic() - start < 10
 

@@ -17,7 +17,7 @@ from inkwash.random import Draws, generator
 
 
 class Linear(nn.Module):
-    """Latents 2 x with log variance x, decoded by z / 2."""
+    """Latents 2 x with log variance x, decoded by z / 2 + 1."""
 
     num_classes, reconstructs, latent_shape = None, True, (1, 4, 4)
 
@@ -25,7 +25,7 @@ class Linear(nn.Module):
         return 2 * x, x
 
     def decode(self, z):
-        return z / 2
+        return z / 2 + 1
 
 
 def test_loss_is_reconstruction_and_divergence():
@@ -33,14 +33,14 @@ def test_loss_is_reconstruction_and_divergence():
     denoiser = Denoiser(Linear(), BetaSchedule(cosine(10)), V())
     loss = AutoencoderLoss(L2(), 0.3, Uniform())
     kl = kl_divergence(Normal(2 * x, (x / 2).exp()), Normal(0.0, 1.0)).mean(dim=(1, 2, 3))
-    # decode(2 x + s eps) - x = s eps / 2
+    # decode(2 x + s eps) - x = s eps / 2 + 1
     eps = generator("draws")
-    error = ((x / 2).exp() * torch.randn(x.shape, generator=eps) / 2).square().mean(dim=(1, 2, 3))
+    error = ((x / 2).exp() * torch.randn(x.shape, generator=eps) / 2 + 1).square().mean(dim=(1, 2, 3))
     terms = loss(denoiser, x, None, Draws([generator("draws")]))
     assert torch.allclose(terms.loss, error + 0.3 * kl, atol=1e-5)
     assert terms.t.shape == (500,)
     fixed = loss.objective(denoiser, x, torch.zeros_like(x), terms.t, None)
-    assert torch.allclose(fixed, 0.3 * kl, atol=1e-5)
+    assert torch.allclose(fixed, 1 + 0.3 * kl, atol=1e-5)
 
 
 def test_it_needs_an_autoencoder():

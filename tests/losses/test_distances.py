@@ -19,7 +19,7 @@ def test_pseudo_huber_is_khrapov_et_als():
     """2 c (sqrt(d^2 + c^2) - c), with c from 1 at the data to c at pure noise."""
     d, zero = torch.tensor([0.0, 0.5, 3.0], dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for ratio, c in ((0.0, 1.0), (1.0, 0.1 + 0.9 / 4), (math.inf, 0.1)):
-        found = PseudoHuber(0.1)(d, zero, torch.full((3,), ratio, dtype=torch.float64))
+        found = PseudoHuber(0.1)(d + 2, zero + 2, torch.full((3,), ratio, dtype=torch.float64))
         torch.testing.assert_close(found, 2 * c * ((d**2 + c**2).sqrt() - c), rtol=1e-12, atol=1e-15)
     constant = PseudoHuber(0.1, scheduled=False)(d, zero, torch.zeros(3, dtype=torch.float64))
     torch.testing.assert_close(constant, 0.2 * ((d**2 + 0.01).sqrt() - 0.1), rtol=1e-12, atol=1e-15)

@@ -98,6 +98,31 @@ def test_halves_of_a_jump():
     assert shortcut().target(u, x, x, x, t, r).item() == pytest.approx(u(x, t, r).item(), abs=1e-12)
 
 
+class Bent:
+    """u(z, t, s) = z / 2 + t^2 - 3 s on the straight path: no mean velocity, so that every evaluation shows."""
+
+    schedule = FLOW
+
+    def __call__(self, z, t, s):
+        return z / 2 + (t**2 - 3 * s).view(-1, 1, 1, 1)
+
+
+def test_the_target_of_a_shortcut_is_the_mean_of_its_halves():
+    """Those of the shortest jump are Euler's; the mean is bounded; s = t learns v."""
+    u, z, v = Bent(), f64(0.5).view(1, 1, 1, 1), f64(7.0).view(1, 1, 1, 1)
+
+    def target(t, s, z=z):
+        return shortcut(steps=8).target(u, z, v, v, f64(t), f64(s)).item()
+
+    first = 0.25 + 1 - 3 * 0.75  # from 1 to 0.75, and from there to 0.5
+    second = (0.5 - 0.25 * first) / 2 + 0.75**2 - 3 * 0.5
+    assert target(1.0, 0.5) == pytest.approx((first + second) / 2, abs=1e-12)
+    first = 0.25 + 1 - 3 * 1  # told that it ends where it begins
+    second = (0.5 - 0.125 * first) / 2 + 0.875**2 - 3 * 0.875
+    assert target(1.0, 0.75) == pytest.approx((first + second) / 2, abs=1e-12)
+    assert [target(1.0, 0.5, z + 100), target(1.0, 0.5, z - 100), target(0.5, 0.5)] == [4, -4, 7]
+
+
 def small(**arguments):
     torch.manual_seed(0)
     net = DiT((1, 4, 4), 2, 16, 2, 2, two_times=True, time_scale=0.001, num_classes=3, **arguments)
@@ -147,14 +172,37 @@ def test_guidance_changes_the_velocity():
     torch.testing.assert_close(found[[0, 2]], expected[[0, 2]])
     assert torch.equal(found[1], v[1])
     assert mean_flow()._guided(u, z, v, t) is v
+    assert mean_flow().posterior_mean
+    assert not mean_flow(guidance=2.0).posterior_mean
 
 
-def test_the_weight_is_of_the_gradient_alone():
+class Clock(torch.nn.Module):
+    """A network that says s of an image with a label, and t of one without."""
+
+    two_times, num_classes = True, 3
+
+    def forward(self, x, time, y=None, until=None):
+        told = until if y is None else torch.where(y < 0, time, until)
+        return (told.to(x) / 1000).view(-1, 1, 1, 1).expand_as(x)
+
+
+def test_the_network_is_told_the_ends_it_is_trained_for():
+    """x_0 = eps = 0: the loss is (u - v)^2 with u = s, and v = 0, or -t if guided away from the network's t."""
+    x, t, s, y = torch.zeros(2, 1, 2, 2, dtype=torch.float64), f64(0.9, 0.5), f64(0.3, 0.1), torch.tensor([0, 2])
+    denoiser = Denoiser(Clock(), FLOW, Flow())
+    found = [mean_flow(guidance=g).objective(denoiser, x, x, t, y, s=s) for g in (1.0, 2.0)]
+    torch.testing.assert_close(found[0].double(), s**2, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[1].double(), (s + t) ** 2, rtol=1e-6, atol=0)
+    assert mean_flow().objective(denoiser, x, x, t, y).tolist() == [0, 0]  # to the data
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_the_weight_is_of_the_gradient_alone(power):
     error = torch.tensor([0.5, 2.0], requires_grad=True)
-    found = mean_flow(power=1.0, offset=0.01)._weighted(error, 4)
+    found = mean_flow(power=power, offset=0.01)._weighted(error, 4)
     torch.testing.assert_close(found, error)
     found.sum().backward()
-    torch.testing.assert_close(error.grad, torch.tensor([4 / 2.01, 4 / 8.01]))
+    torch.testing.assert_close(error.grad, torch.tensor([4 / 2.01**power, 4 / 8.01**power]))
 
 
 def test_all_evaluations_drop_the_same_features():
@@ -185,15 +233,19 @@ def test_pairs_of_mean_flow():
 
 
 def test_pairs_of_shortcuts():
-    t, s = drawn(shortcut(steps=8, same=0.5))
+    t, s = drawn(shortcut(steps=8, same=0.3))
     jumps = s < t
-    assert jumps.double().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert jumps.double().mean().item() == pytest.approx(0.7, abs=0.02)
     lengths = (t - s)[jumps]
     assert sorted(lengths.unique().tolist()) == [0.25, 0.5, 1.0]
     assert torch.equal((t[jumps] / lengths).round() * lengths, t[jumps])
     assert [(lengths == length).double().mean().item() for length in (0.25, 0.5, 1)] == pytest.approx(
         [1 / 3] * 3, abs=0.04
     )
+    quarters = t[jumps][lengths == 0.25]
+    shares = [(quarters == t).double().mean().item() for t in (0.25, 0.5, 0.75, 1.0)]
+    assert shares == pytest.approx([1 / 4] * 4, abs=0.06)
+    assert bool((t[jumps][lengths == 1] == 1).all())
 
 
 class Told(Zero):

@@ -8,7 +8,7 @@ from torch import nn
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.losses.distances import L2
+from inkwash.losses.distances import L2, PseudoHuber
 from inkwash.losses.simple import DiffusionLoss
 from inkwash.process.betas import linear
 from inkwash.process.predictions import EDM, X0, Eps, V
@@ -46,10 +46,24 @@ def test_simple_loss_is_mean_over_pixels():
     assert terms.loss.mean().item() == pytest.approx(1, rel=0.01)
 
 
+def test_the_distance_is_told_sigma_over_alpha():
+    """Pseudo-Huber's c falls as it grows."""
+    eps = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t = torch.tensor([1.0, 300, 1000])
+    loss = DiffusionLoss(PseudoHuber(0.1), Uniform(), UniformTimes())
+    found = loss.objective(Denoiser(Zero(), SCHEDULE, Eps()), torch.zeros_like(eps), eps, t, None)
+    alpha, sigma = SCHEDULE(t)
+    c = 0.1 + 0.9 / (1 + sigma / alpha) ** 2
+    expected = (2 * c * ((eps**2 + c**2).sqrt() - c)).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
+
+
 def test_simple_loss_of_an_unbounded_target_is_refused():
     """On EDM's path v = eps - sigma x_0, up to 6400 times as large squared; other weightings make up for it."""
     v, f = (Denoiser(Zero(), EDMSchedule(), prediction) for prediction in (V(), EDM()))
-    with pytest.raises(UserError, match="prediction=v with weighting=uniform: .* use prediction=edm"):
+    largest, median = (0.002 * (80 / 0.002) ** u for u in (0.99, 0.49))  # of sigma at 100 fractions of the path
+    ratio = (1 + largest**2) / (1 + median**2)
+    with pytest.raises(UserError, match=f"v with weighting=uniform: .* is {ratio:.0f} times .* use prediction=edm"):
         DiffusionLoss(L2(), Uniform(), UniformTimes()).check(v, False)
     DiffusionLoss(L2(), MinSNR(), UniformTimes()).check(v, False)
     DiffusionLoss(L2(), Uniform(), UniformTimes()).check(f, False)

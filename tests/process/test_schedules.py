@@ -81,6 +81,7 @@ def test_tables_follow_the_device():
 def test_time_input_is_ddpm_index_stretched_to_1000():
     assert BetaSchedule(linear(1000)).time_input(f64(1, 1000)).tolist() == [0, 999]
     assert BetaSchedule(cosine(10)).time_input(f64(1, 10)).tolist() == [0, 900]
+    assert BetaSchedule(cosine(10), stretch_time=False).time_input(f64(1, 10)).tolist() == [0, 9]
     assert FlowSchedule().time_input(f64(0.5)).item() == 500
     assert VPSchedule().time_input(f64(0.25)).item() == 250
     assert CosineSchedule(64, 32).time_input(f64(0.25)).item() == 250

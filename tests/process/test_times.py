@@ -129,6 +129,17 @@ def test_importance_is_in_the_checkpoint_and_never_halved():
     assert torch.equal(again.counts, times.counts)
 
 
+class AlmostOne(Draws):
+    def strata(self, n):
+        return torch.full((n,), 1 - 2**-53, dtype=torch.float64)
+
+
+def test_the_last_time_is_the_last_although_probabilities_are_rounded():
+    """Ten times 0.1 add up to no more than the largest number below 1."""
+    assert torch.full((10,), 0.1, dtype=torch.float64).cumsum(0)[-1].item() == 1 - 2**-53
+    assert SecondMoment(10)(BetaSchedule(cosine(10)), 2, AlmostOne([])).tolist() == [10, 10]
+
+
 def test_importance_needs_the_chain_it_was_made_for():
     with pytest.raises(UserError, match="needs a chain of as many"):
         SecondMoment(10)(SCHEDULE, 4, draws())

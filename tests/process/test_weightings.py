@@ -49,6 +49,7 @@ def relative_to_eps(weighting):
 
 def test_published_weights_of_the_eps_loss():
     torch.testing.assert_close(relative_to_eps(P2(1.0, 1.0)), 1 / (1 + S))
+    torch.testing.assert_close(relative_to_eps(P2(0.5, 2.0)), 1 / (2 + S).sqrt())
     torch.testing.assert_close(relative_to_eps(Sigmoid(2.0)), torch.sigmoid(2 - S.log()))
     torch.testing.assert_close(relative_to_eps(SoftMinSNR(4.0)), 4 / (S + 4))
 
@@ -153,6 +154,16 @@ def test_uncertainty_divides_and_adds():
     torch.testing.assert_close(weighting.weigh(error, ALPHA, SIGMA, det), expected)
     assert torch.equal(again.log_error(2 * ALPHA, 2 * SIGMA), again.log_error(ALPHA, SIGMA))
     torch.testing.assert_close(again.log_error(ALPHA, SIGMA), u)
+
+
+def test_log_error_is_a_sum_of_fourier_features():
+    """u = sqrt(2 / n) sum_k w_k cos(f_k c_noise + phi_k), c_noise = ln(sigma / alpha) / 4."""
+    weighting = Uncertainty(Uniform(), channels=16)
+    torch.nn.init.normal_(weighting.linear.weight)
+    c_noise = (SIGMA / ALPHA).log().view(-1, 1) / 4
+    waves = torch.cos(weighting.frequencies.double() * c_noise + weighting.phases.double())
+    expected = math.sqrt(2 / 16) * waves @ weighting.linear.weight.double().T
+    torch.testing.assert_close(weighting.log_error(ALPHA, SIGMA).double(), expected[:, 0], rtol=0, atol=1e-4)
 
 
 def test_snr_is_squared():

@@ -8,5 +8,6 @@ report       experiments/mutants/README.md
 equivalent   mutants that change no result, each with the reason
 
 A mutant costs as much as the first test that notices it: all modules and tests are imported once, and the fork only
-exchanges the code of the broken function.
+exchanges the code of the broken function. What that function has returned by then, to a module that made a table of it
+when it was imported, stays as it was.
 """

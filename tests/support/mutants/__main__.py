@@ -11,8 +11,9 @@ from support.mutants import forked, report
 from support.mutants.edits import Mutant, mutants
 from support.mutants.files import FILES, PACKAGE, ROOT, TESTS, name
 from support.mutants.outcomes import FOLDER, Kept, key_of, stamp_of_sources, stamp_of_tests
-from support.mutants.trials import AFRESH, Session, afresh, in_order
+from support.mutants.trials import Session, afresh, in_order
 
+LIMIT = 300  # seconds of a processor for a mutant: many times what its tests take
 LEAST = 0.98  # of the mutants that change a result
 
 
@@ -23,7 +24,7 @@ def calls_of_tests(session: Session) -> dict[str, dict]:
     for test, stamp in stamps.items():
         if (found := kept.get(test)) and found[0] == stamp:
             known[test] = found[1]
-    for test, found in forked.results([t for t in session.items if t not in known], session.record, lambda _: 300):
+    for test, found in forked.results([t for t in session.items if t not in known], session.record, LIMIT):
         known[test] = {"calls": [], "seconds": 0.0, "failed": True} if found == forked.DIED else found
         kept.put(test, stamps[test], known[test])
     for test in (test for test, found in known.items() if found["failed"]):
@@ -48,32 +49,28 @@ class Judge:
 
     def noticed(self, mutant: Mutant) -> str | None:
         """Return the test that notices the mutant."""
-        by, imported = None, mutant.function is None
-        if mutant.function is not None:
-            by = self.session.attempt(mutant, self.tests(mutant, mutant.function))
-            # What the function returned before its code was exchanged is still about.
-            imported = (name(mutant.path), mutant.function) in self.session.at_import.seen
-        return afresh(mutant, self.tests(mutant, None)) if by is None and imported else by
-
-    def limit(self, mutant: Mutant) -> float:
-        """Return how many seconds of a processor a mutant may take: more than all of its tests do."""
-        return AFRESH if mutant.function is None else 60 + 5 * sum(self.callers[name(mutant.path), None].values())
+        if mutant.function is not None and (tests := self.tests(mutant, mutant.function)):
+            return self.session.attempt(mutant, tests)
+        return afresh(mutant, self.tests(mutant, None))  # it runs, if at all, when modules are imported
 
 
 def judged(session: Session, every: list[Mutant]) -> Iterator[tuple[Mutant, str | None]]:
     """Yield each mutant with the test that notices it, None if none does."""
     judge, kept = Judge(session, calls_of_tests(session)), Kept(FOLDER / "outcomes.jsonl")
-    everything = stamp_of_tests(set(session.items))
+
+    def stamp(mutant: Mutant, by: str | None) -> str:
+        # A test that noticed it will again, until it is changed; what all missed a new or changed one may notice.
+        return stamp_of_tests({by} if by in session.items else {*judge.tests(mutant, mutant.function)})
+
     left = []
     for mutant in every:
-        # A test that noticed it will again, until it is changed; what all tests missed a new one may notice.
-        stamp, by = kept.get(key_of(mutant)) or ("", None)
-        if stamp == (everything if by in (None, forked.DIED) else stamp_of_tests({by})):
+        before, by = kept.get(key_of(mutant)) or ("", None)
+        if before == stamp(mutant, by):
             yield mutant, by
         else:
             left.append(mutant)
-    for mutant, by in forked.results(left, judge.noticed, judge.limit):
-        kept.put(key_of(mutant), everything if by in (None, forked.DIED) else stamp_of_tests({by}), by)
+    for mutant, by in forked.results(left, judge.noticed, LIMIT):
+        kept.put(key_of(mutant), stamp(mutant, by), by)
         print(f"{by or 'SURVIVED':80} {name(mutant.path)}:{mutant.line}  {mutant.after[:110]}", flush=True)
         yield mutant, by
 

@@ -16,7 +16,7 @@ Task = TypeVar("Task")
 DIED = "died"  # a crash, or its time was up
 
 
-def results(tasks: Iterable[Task], work: Callable[[Task], object], seconds: Callable[[Task], float]) -> Iterator:
+def results(tasks: Iterable[Task], work: Callable[[Task], object], seconds: int) -> Iterator:
     """Yield (task, work(task)) as they are done, what the work returns having gone through JSON.
 
     A process of its own does the work, so that nothing that it breaks outlives it; DIED if it ends without a result.
@@ -30,7 +30,7 @@ def results(tasks: Iterable[Task], work: Callable[[Task], object], seconds: Call
         while True:
             while len(running) < cores and (task := next(waiting, None)) is not None:
                 folder = Path(tempfile.mkdtemp(dir=root))
-                running[_fork(work, task, folder, seconds(task))] = task, folder
+                running[_fork(work, task, folder, seconds)] = task, folder
             if not running:
                 return
             pid, _ = os.wait()
@@ -42,13 +42,13 @@ def results(tasks: Iterable[Task], work: Callable[[Task], object], seconds: Call
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fork(work: Callable[[Task], object], task: Task, folder: Path, seconds: float) -> int:
+def _fork(work: Callable[[Task], object], task: Task, folder: Path, seconds: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
         os.setsid()
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         out = os.open(folder / "out.txt", os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1)
         os.dup2(out, 2)

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -23,28 +24,8 @@ from support.mutants.files import FILES, ROOT, distance, name
 
 NAMES = {str(path): name(path) for path in FILES}
 SLOW = 2.0  # seconds of a test that comes after all that are quicker
+PATIENCE = 20.0  # seconds of tests for one mutant
 COSTLY = {"classifier"}  # fixtures that train for half a minute, which every fork would do for itself
-AFRESH = 900.0  # processor seconds of a trial with a new interpreter
-
-
-class Calls:
-    """Records which functions of FILES are called: (file, first line) of each."""
-
-    def __init__(self):
-        self.seen: set[tuple[str, int]] = set()
-
-    def __enter__(self) -> "Calls":
-        sys.settrace(self._trace)
-        threading.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-        threading.settrace(None)  # pyright: ignore[reportArgumentType]
-
-    def _trace(self, frame: FrameType, event: str, arg: object) -> None:
-        if frame.f_code.co_filename in NAMES:
-            self.seen.add((NAMES[frame.f_code.co_filename], frame.f_code.co_firstlineno))
 
 
 class Session:
@@ -52,20 +33,17 @@ class Session:
 
     Attributes:
         items: the tests by name.
-        at_import: what was called before any test ran.
     """
 
     def __init__(self, work: Any):
-        self.work, self.items, self.failed, self.at_import = work, {}, None, Calls()
+        self.work, self.items, self.failed = work, {}, None
 
     def __call__(self, paths: Iterable[Path]) -> int:
         addopts = "addopts=--import-mode=importlib -m 'not slow'"
         options = ["-q", "-s", "-p", "no:cacheprovider", "-o", addopts]
-        with self.at_import:
-            return int(pytest.main([*options, *map(str, paths)], plugins=[self]))
+        return int(pytest.main([*options, *map(str, paths)], plugins=[self]))
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.at_import.__exit__()
         self.items = {item.nodeid: item for item in session.items if not COSTLY & {*item.fixturenames}}
         loaded = [f for f in gc.get_objects() if type(f) is FunctionType]  # isinstance would ask proxies for more
         self.functions = [f for f in loaded if f.__code__.co_filename in NAMES]
@@ -87,11 +65,18 @@ class Session:
         return self.failed
 
     def record(self, test: str) -> dict[str, Any]:
-        """Run one test, and return what it calls, how long it takes, and whether it fails."""
+        """Return the functions of FILES that a test calls (file, first line), its seconds, and whether it fails."""
+        calls: set[tuple[str, int]] = set()
+
+        def trace(frame: FrameType, event: str, arg: object) -> None:
+            if frame.f_code.co_filename in NAMES:
+                calls.add((NAMES[frame.f_code.co_filename], frame.f_code.co_firstlineno))
+
+        sys.settrace(trace)  # for good: the process ends with the test
+        threading.settrace(trace)
         start = time.process_time()
-        with Calls() as calls:
-            failed = self.run([test])
-        return {"calls": sorted(calls.seen), "seconds": time.process_time() - start, "failed": failed is not None}
+        failed = self.run([test])
+        return {"calls": sorted(calls), "seconds": time.process_time() - start, "failed": failed is not None}
 
     def attempt(self, mutant: Mutant, tests: list[str]) -> str | None:
         """Run tests with the code of a function exchanged, and return the name of the one that fails."""
@@ -126,14 +111,13 @@ def _seed() -> None:
 
 
 def afresh(mutant: Mutant, tests: list[str]) -> str | None:
-    """Run whole test files in a new interpreter, for a mutant whose code runs when modules are imported."""
-    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+    """Run tests in a new interpreter, for a mutant whose code runs when modules are imported."""
     with tempfile.TemporaryDirectory() as where:
         for folder in ("src", "conf"):
             shutil.copytree(ROOT / folder, Path(where) / folder, ignore=shutil.ignore_patterns("__pycache__"))
         (Path(where) / mutant.path.relative_to(ROOT)).write_text(mutant.source, "utf-8")
         environment = {**os.environ, "PYTHONPATH": f"{where}/src", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *files]
+        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
         return None
@@ -142,5 +126,10 @@ def afresh(mutant: Mutant, tests: list[str]) -> str | None:
 
 
 def in_order(path: Path, tests: dict[str, float]) -> list[str]:
-    """Sort tests, given with their seconds, by how soon they are expected to notice an error in a file."""
-    return sorted(tests, key=lambda test: (tests[test] > SLOW, distance(path, test), tests[test], test))
+    """Return those tests, given with their seconds, that are to notice an error in a file: the likeliest first.
+
+    There are more than a thousand that call a network somewhere; they count up to PATIENCE.
+    """
+    ordered = sorted(tests, key=lambda test: (tests[test] > SLOW, distance(path, test), tests[test], test))
+    until = accumulate(tests[test] for test in ordered)
+    return [test for test, seconds in zip(ordered, until, strict=True) if seconds <= PATIENCE or test == ordered[0]]
