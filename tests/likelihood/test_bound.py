@@ -15,6 +15,7 @@ from inkwash.likelihood.bound import (
     VariationalBound,
     normal_kl,
     subset,
+    uniforms,
     variational_bound,
 )
 from inkwash.likelihood.flow import flow_bits_per_dim
@@ -187,6 +188,29 @@ def test_standard_error_of_chosen_times_is_spread_over_seeds():
     error = math.hypot(reported / math.sqrt(seeds), whole.std().item() / 20)
     assert found.mean().item() == pytest.approx(whole.mean().item(), abs=4 * error)
     assert found.std() > 3 * whole.std()
+
+
+def test_a_time_counts_for_all_that_it_stands_for():
+    chain = ExactGaussian(BetaSchedule(linear(5, beta_end=0.95)))
+    times = torch.tensor([2, 4]), torch.tensor([1, 3])
+    bound = variational_bound(
+        chain, VariationalBound(LearnedRange()), levels(3), None, ImageNoise(0, range(3), (1, 4, 4)), times=times
+    )
+    assert bound.terms[[2, 4]].isnan().all()
+    expected = bound.terms[0] + bound.terms[1] + 3 * bound.terms[3] + bound.prior
+    torch.testing.assert_close(bound.total, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("k", "images"), [(4, 1), (16, 1), (17, 2), (40, 3)])
+def test_times_are_drawn_from_no_more_images_than_they_need(k, images):
+    calls = []
+
+    def noise():
+        calls.append(1)
+        return torch.zeros(2, 1, 4, 4)
+
+    assert torch.equal(uniforms(noise, k), torch.full((2, k), 0.5, dtype=torch.float64))
+    assert len(calls) == images
 
 
 @pytest.mark.parametrize("k", [4, 30])

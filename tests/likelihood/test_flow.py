@@ -82,6 +82,16 @@ def test_hutchinsons_estimate_is_unbiased():
     assert abs(error.mean()) < 4 * error.std() / n**0.5
 
 
+def test_several_probes_are_averaged():
+    x, drawn = torch.zeros(2, 1, 1, 2, dtype=torch.float64), torch.randn(6, 2, 1, 1, 2)
+
+    def bits(noise, probes):
+        return FlowBits(LogSNR(3, None, 1000.0), probes)(Correlated(), x, None, iter(noise).__next__)
+
+    each = torch.stack([bits(drawn[i : i + 2], 1) for i in (0, 2, 4)])
+    torch.testing.assert_close(bits(drawn, 3), each.mean(dim=0), rtol=1e-12, atol=0)
+
+
 def chosen(group, choice):
     """A YAML of conf/ built beside images of 32 pixels."""
     whole = OmegaConf.create({"data": {"shape": [1, 32, 32]}, group: OmegaConf.load(CONF / group / f"{choice}.yaml")})

@@ -1,6 +1,7 @@
 """Run the tests against a mutant: those that call the broken function, the nearest and quickest first."""
 
 import gc
+import importlib
 import os
 import random
 import re
@@ -20,7 +21,7 @@ import pytest
 
 from support.mutants import forked
 from support.mutants.edits import Mutant
-from support.mutants.files import FILES, ROOT, distance, name
+from support.mutants.files import FILES, PACKAGE, ROOT, distance, name
 
 NAMES = {str(path): name(path) for path in FILES}
 SLOW = 2.0  # seconds of a test that comes after all that are quicker
@@ -45,6 +46,8 @@ class Session:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.items = {item.nodeid: item for item in session.items if not COSTLY & {*item.fixturenames}}
+        for path in FILES:  # a configuration's `_target_` would import some later, and whole
+            importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
         loaded = [f for f in gc.get_objects() if type(f) is FunctionType]  # isinstance would ask proxies for more
         self.functions = [f for f in loaded if f.__code__.co_filename in NAMES]
         self.work(self)
