@@ -1,5 +1,7 @@
 """Runs beside each other, and what of them does not compare."""
 
+from shutil import copytree
+
 import pytest
 from tests.reports.conftest import fill
 
@@ -11,7 +13,12 @@ from inkwash.reports.comparison import (
     samples_section,
     write_comparison,
 )
+from inkwash.reports.run_files import RunFiles
+from inkwash.reports.same_noise import same_noise
 from inkwash.runs.directory import RunDirectory
+
+LATENTS = {"autoencoder": {"_target_": "support.autoencoders.Blocks", "latent_shape": [4, 4, 4]}}
+ALONE = {"model": {"num_classes": None}}
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +46,67 @@ def test_losses_of_other_targets_do_not_compare(both):
     assert "the losses do not compare: the runs differ in prediction" in both.told()
 
 
-def test_grids_side_by_side_say_whether_their_noise_is_the_same(both, filled):
+def changed(of, name, nodes):
+    """Write a run that has nothing but the configuration of another, with other nodes."""
+    run = RunDirectory(of.parent / "changed" / name)
+    run.path.mkdir(parents=True, exist_ok=True)
+    config = RunDirectory(of).config
+    run.write_config(config | {key: (config.get(key) or {}) | node for key, node in nodes.items()})
+    return run
+
+
+def test_losses_of_latents_do_not_compare_with_those_of_pixels(filled):
+    compared = Compared([RunDirectory(filled), changed(filled, "latents", LATENTS)])
+    curves_section(compared)
+    assert "the losses do not compare: the runs differ in autoencoder" in compared.told()
+
+
+def test_grids_side_by_side_say_whether_their_noise_is_the_same(both, filled, tmp_path):
     section = samples_section(both)
     assert section is not None
     (shown,) = section.blocks
     assert [label for label, _ in shown.parts] == ["mine, step 30", "other, step 30"]
-    assert shown.text == "They begin from different noise: callbacks.samples.seed is mine 0, other 5."
-    same = samples_section(Compared([RunDirectory(filled), RunDirectory(filled)]))
+    assert shown.text == "They begin from different noise: callbacks.samples.seed is 0 in mine; 5 in other."
+    same = samples_section(Compared([RunDirectory(filled), RunDirectory(copytree(filled, tmp_path / "copy"))]))
     assert same is not None
-    assert same.blocks[0].text.startswith("Image i of every run begins from the same noise")
+    assert same.blocks[0].text == "Image i of every run begins from the same noise, and is of the same class."
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ({}, "Image i of every run begins from the same noise, and is of the same class."),
+        (
+            ALONE,
+            "Image i of every run begins from the same noise, but is not of the same class: model.num_classes is 10 in "
+            "a; none in b.",
+        ),
+        (LATENTS, "They begin from different noise: the networks draw 1 x 8 x 8 in a; 4 x 4 x 4 in b."),
+    ],
+)
+def test_noise_is_of_the_networks_shape_and_classes_are_its_own(filled, nodes, text):
+    runs = {name: RunFiles(changed(filled, name, more)) for name, more in (("a", {}), ("b", nodes))}
+    assert same_noise(list(runs.items())) == text
+
+
+def test_without_classes_or_with_other_names_nothing_is_said_of_the_same_class(filled):
+    alone = RunFiles(changed(filled, "alone", ALONE))
+    assert same_noise([("a", alone), ("b", alone)]) == "Image i of every run begins from the same noise."
+    assert same_noise([("a", alone)]) == ""
+    named = RunFiles(RunDirectory(filled))
+    named.record["data"]["classes"] = list("abcdefghij")
+    text = "Image i of every run begins from the same noise, and is of the class of the same number."
+    assert same_noise([("a", RunFiles(RunDirectory(filled))), ("b", named)]) == text
+
+
+def test_only_the_runs_that_are_shown_decide_about_the_noise(filled, other, tmp_path):
+    """The seed of a run without a grid is no matter."""
+    runs = [filled, copytree(filled, tmp_path / "again"), copytree(other, tmp_path / "none")]
+    for path in (tmp_path / "none" / "samples").iterdir():
+        path.unlink()
+    section = samples_section(Compared([RunDirectory(path) for path in runs]))
+    assert section is not None
+    assert section.blocks[0].text.startswith("Image i of every run begins from the same noise")
 
 
 def test_the_difference_of_configurations(both):

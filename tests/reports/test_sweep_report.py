@@ -94,6 +94,19 @@ def test_the_page_of_a_directory_of_jobs(filled, tmp_path):
     assert any("two lost" in sentence for sentence in page.missing)
 
 
+def test_jobs_side_by_side_say_whether_their_noise_is_the_same(filled, tmp_path):
+    for job, seed in (("best", 0), ("second", 5)):
+        shutil.copytree(filled, tmp_path / "mine" / job)
+        run = RunDirectory(tmp_path / "mine" / job)
+        run.write_config(
+            run.config | {"callbacks": run.config["callbacks"] | {"samples": {"columns": 10, "seed": seed}}}
+        )
+    (shown,) = found(sweep_page(a_sweep(tmp_path)))["samples"]
+    assert "different noise: callbacks.samples.seed is 0 in optimizer.lr=1e-4 prediction=v; 5 in " in shown.text
+    alone = found(sweep_page(a_sweep(tmp_path, ROWS[:1])))["samples"]
+    assert alone[0].text == "The first rows of each job's last grid, the best job first."
+
+
 def test_a_folder_without_jobs_is_refused(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "status.json").write_text(json.dumps({}))

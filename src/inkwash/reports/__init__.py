@@ -7,7 +7,7 @@ with plotly, pictures.py packs its images, assets/ says how it looks and moves. 
                            make the sections, config_diff.py the difference to the defaults
     sweep_report.py        a sweep: the rows of its table; key_effects.py says which keys mattered
     evaluation_report.py   an evaluation: its results and their protocols
-    comparison.py          several runs beside each other
+    comparison.py          several runs beside each other; same_noise.py says what their samples have in common
 
 All of these are without torch, so that a command writes a page in a second. What a page shows and no file of a run
 holds is drawn while it trains, with torch, into report/: drawings.py (both processes, classes, nearest images) and

@@ -12,6 +12,7 @@ from inkwash.reports.run_facts import shown
 from inkwash.reports.run_files import RunFiles
 from inkwash.reports.run_pictures import sample_tiles
 from inkwash.reports.run_report import attempted
+from inkwash.reports.same_noise import same_noise
 from inkwash.runs.directory import RunDirectory
 
 GRID_ROWS = 4
@@ -76,7 +77,7 @@ def overview_section(compared: Compared) -> Section:
 
 def samples_section(compared: Compared) -> Section | None:
     """The last grid of each run, the same images of it."""
-    parts = []
+    parts, drawn = [], []
     for name, own in compared.runs.items():
         images, columns = sample_tiles(own), own.callback("samples").get("columns")
         if images is None or not isinstance(columns, int):
@@ -86,21 +87,10 @@ def samples_section(compared: Compared) -> Section | None:
         label = f"{name}, step {step:,}"
         first = laid_out(images[: GRID_ROWS * columns], columns)
         parts.append((label, picture(first, f"Samples of {label}", min(images.shape[1:3]))))
+        drawn.append((name, own))
     if not parts:
         return None
-    return Section("Samples", "samples", [Shown("Samples side by side", parts, same_noise(compared.runs))])
-
-
-def same_noise(runs: Runs) -> str:
-    """Say whether image i of all runs begins from the same noise: shape and seed of the grids decide that."""
-    shapes = {own.shape for own in runs.values()}
-    seeds = {name: own.callback("samples").get("seed") for name, own in runs.items()}
-    if len(shapes) > 1:
-        return "The images have different shapes: they begin from different noise."
-    if len(set(seeds.values())) > 1:
-        told = ", ".join(f"{name} {seed}" for name, seed in seeds.items())
-        return f"They begin from different noise: callbacks.samples.seed is {told}."
-    return "Image i of every run begins from the same noise, and is of the same class."
+    return Section("Samples", "samples", [Shown("Samples side by side", parts, same_noise(drawn))])
 
 
 def curves_section(compared: Compared) -> Section:
@@ -131,7 +121,7 @@ def _overlaid(runs: Runs, column: str, series: Mapping[str, Any]) -> Chart:
 
 def _losses_differ(runs: Runs) -> str | None:
     """Say that the losses do not compare if their target or weight differs."""
-    keys = ("prediction", "weighting", "loss", "times", "schedule", "data")
+    keys = ("prediction", "weighting", "loss", "times", "schedule", "data", "autoencoder")
     differing = [key for key in keys if len({str(own.config.get(key)) for own in runs.values()}) > 1]
     return f"the losses do not compare: the runs differ in {', '.join(differing)}" if differing else None
 

@@ -14,6 +14,7 @@ from inkwash.reports.page import Cell, Chart, Code, Page, Section, Shown, Table,
 from inkwash.reports.pictures import laid_out, picture
 from inkwash.reports.run_files import RunFiles
 from inkwash.reports.run_pictures import sample_tiles
+from inkwash.reports.same_noise import same_noise
 from inkwash.runs.directory import DONE, RunDirectory
 from inkwash.runs.overview import COMMAND
 
@@ -206,7 +207,7 @@ def _cost(sweep: Sweep) -> Section | None:
 
 def _samples(sweep: Sweep) -> Section | None:
     """The first rows of the last grid of the best jobs."""
-    parts = []
+    parts, drawn = [], []
     for row in sweep.measured[:BEST] or sweep.rows[:BEST]:
         files = RunFiles(RunDirectory(sweep.directory / row["job"]))
         images, columns = sample_tiles(files), files.callback("samples").get("columns")
@@ -216,12 +217,10 @@ def _samples(sweep: Sweep) -> Section | None:
         label = sweep.label(row) + (f": {number(value)}" if value is not None else f": {row['state']}")
         shown = laid_out(images[: GRID_ROWS * columns], columns)
         parts.append((label, picture(shown, f"Samples of {label}", min(images.shape[1:3]))))
+        drawn.append((sweep.label(row), files))
     if not parts:
         return None
-    text = (
-        "The first rows of each job's last grid, the best job first. All begin from the same noise, unless their "
-        "seeds differ."
-    )
+    text = f"The first rows of each job's last grid, the best job first. {same_noise(drawn)}".strip()
     return Section("Best samples", "samples", [Shown("Samples side by side", parts, text)])
 
 
