@@ -109,6 +109,19 @@ def test_only_the_runs_that_are_shown_decide_about_the_noise(filled, other, tmp_
     assert section.blocks[0].text.startswith("Image i of every run begins from the same noise")
 
 
+def test_training_and_heldout_loss_are_columns_of_their_own(filled, tmp_path):
+    """One run measures no held-out loss: its training loss is not set beside the other's held-out loss."""
+    lacking = copytree(filled, tmp_path / "lacking")
+    text = (lacking / "metrics.csv").read_text().replace("heldout/loss", "train/other")
+    (lacking / "metrics.csv").write_text(text)
+    (table,) = overview_section(Compared([RunDirectory(filled), RunDirectory(lacking)])).blocks
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    training = 0.5 + 1 / 30
+    assert [row["training loss"] for row in rows] == pytest.approx([training, training])
+    assert [row["held-out loss"] for row in rows] == [pytest.approx(1.1 * training), None]
+    assert "loss" not in table.columns
+
+
 def test_the_difference_of_configurations(both):
     section = difference_section(both)
     assert section is not None

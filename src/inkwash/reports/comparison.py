@@ -57,21 +57,22 @@ def write_comparison(path: Path, runs: Sequence[RunDirectory]) -> None:
 
 
 def overview_section(compared: Compared) -> Section:
-    """State, steps, loss, metrics, time and commit of each run."""
+    """State, steps, losses, metrics, time and commit of each run."""
     metrics = list(dict.fromkeys(name for own in compared.runs.values() for name in own.latest))
+    losses = [loss for loss in LOSSES if any(loss in own.curves for own in compared.runs.values())]
     rows = []
     for name, own in compared.runs.items():
         values = [own.latest.get(metric, {}).get("value") for metric in metrics]
-        loss = own.curves.get("heldout/loss", own.curves.get("train/loss", ([], [])))[1]
         facts = [
             own.step,
-            loss[-1] if loss else None,
+            *(own.curves[loss][1][-1] if loss in own.curves else None for loss in losses),
             *values,
             own.summary.get("parameters"),
             own.summary.get("seconds"),
         ]
         rows.append([Cell(name, name), str(own.status["state"]), *facts, str(own.record.get("commit") or "")[:10]])
-    columns = ("run", "state", "step", "loss", *metrics, "parameters", "seconds", "commit")
+    titles = (LOSSES[loss] for loss in losses)
+    columns = ("run", "state", "step", *titles, *metrics, "parameters", "seconds", "commit")
     return Section("Overview", "overview", [Table("Runs", columns, rows, "A heading sorts.", True)])
 
 
