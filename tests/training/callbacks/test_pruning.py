@@ -61,12 +61,22 @@ def test_a_step_repeated_by_a_resume_is_reported_once(study):
     assert made.get_trials()[1].intermediate_values == {2: 0.5}
 
 
-def test_an_unknown_metric_is_named(study):
-    run, _ = study
-    write_trial(run, {**read_trial(run), "metric": "fid"})
+@pytest.mark.parametrize("metric", ["fd_test_8", "fd", "fid"])
+def test_the_metric_may_be_given_by_its_beginning(study, metric):
+    run, made = study
+    write_trial(run, {**read_trial(run), "metric": metric})
     trainer, callback = make_trainer(run.path), Pruning(optuna.pruners.NopPruner())
     callback.on_fit_start(trainer, None)
-    with pytest.raises(UserError, match=r"metric=fid is never measured while training, which measures fd_test_8"):
+    callback.run(trainer, measured(2, 0.5))
+    assert made.get_trials()[1].intermediate_values == {2: 0.5}
+
+
+def test_an_unknown_metric_is_named(study):
+    run, _ = study
+    write_trial(run, {**read_trial(run), "metric": "isc"})
+    trainer, callback = make_trainer(run.path), Pruning(optuna.pruners.NopPruner())
+    callback.on_fit_start(trainer, None)
+    with pytest.raises(UserError, match=r"metric=isc is never measured while training, which measures fd_test_8"):
         callback.run(trainer, measured(2, 1.0))
 
 

@@ -16,7 +16,7 @@ class EarlyStopping(Periodic):
     """Ends training after `patience` measurements in a row that did not improve on the best.
 
     Args:
-        monitor: the metric's name; None for the first that has a best.
+        monitor: the metric's name, or its beginning; None for the first that has a best.
         patience: number of measurements.
         mode: min or max; None for the metric's own direction.
         min_delta: least difference that counts as an improvement.
@@ -41,10 +41,12 @@ class EarlyStopping(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if module.scores_step == self.step:
             return
-        name = self.monitor or main_metric(module.lower_is_better)
-        if name is None or name not in module.lower_is_better:
+        name = main_metric(module.lower_is_better, self.monitor)
+        if name is None:
             measured = ", ".join(module.lower_is_better) or "nothing"
-            raise UserError(f"callbacks.early_stopping.monitor={name} is never measured; this run measures {measured}")
+            raise UserError(
+                f"callbacks.early_stopping.monitor={self.monitor} is never measured; this run measures {measured}"
+            )
         if name not in module.scores:
             return
         sign = sign_of(module.lower_is_better[name], self.mode)

@@ -37,10 +37,12 @@ class Pruning(Periodic):
     def run(self, trainer: L.Trainer, module: DiffusionModule) -> None:
         if self.trial is None or module.scores_step == self.reported:
             return
-        name = self.trial["metric"] or main_metric(module.lower_is_better)
-        if name not in module.lower_is_better:
-            measured = ", ".join(module.lower_is_better) or "nothing"
-            raise UserError(f"hydra.sweeper.metric={name} is never measured while training, which measures {measured}")
+        name = main_metric(module.lower_is_better, self.trial["metric"])
+        if name is None:
+            raise UserError(
+                f"hydra.sweeper.metric={self.trial['metric']} is never measured while training, which measures "
+                f"{', '.join(module.lower_is_better) or 'nothing'}"
+            )
         if name not in module.scores:
             return  # another metric's turn
         self.reported = module.scores_step
