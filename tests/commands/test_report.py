@@ -1,5 +1,6 @@
 """inkwash report: of a run, of a sweep, of several runs."""
 
+import errno
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import time
 
 import pytest
 
+from inkwash.commands.export import writing_to
+from inkwash.errors import UserError
 from support.in_process import Commands
 from support.runs import QUICK, WITH_PAGE, environment
 
@@ -107,6 +110,54 @@ def test_a_sweep(place, run):
 )
 def test_mistakes_end_in_one_sentence(run, arguments, sentence):
     assert sentence in run("report", *arguments).error
+
+
+def test_a_failed_run_keeps_its_error(place, run, tmp_path):
+    """The process that draws reports its own errors, in another folder."""
+    shutil.copytree(place / "runs" / "plain", tmp_path / "bad")
+    shutil.rmtree(tmp_path / "bad" / "report", ignore_errors=True)
+    (tmp_path / "bad" / "error.txt").write_text("error: no\n")
+    assert run("report", f"run={tmp_path / 'bad'}").code == 0
+    assert (tmp_path / "bad" / "error.txt").read_text() == "error: no\n"
+    assert (tmp_path / "bad" / "report" / "forward.png").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_what_cannot_be_written_there_can_be_written_elsewhere(number):
+    with pytest.raises(UserError) as refused, writing_to("runs/one/report.html"):
+        raise OSError(number, os.strerror(number), "runs/one/report.html.partial")
+    assert str(refused.value) == (
+        f"runs/one/report.html cannot be written ({os.strerror(number)}): pass out=PATH, where you may write"
+    )
+    with pytest.raises(OSError, match="No space"), writing_to("x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+READ_ONLY = """
+mount --bind -o ro runs runs || exit 77
+out=$1
+shift
+for what in report sample evaluate "report out=$out/page.html"; do
+    "$@" $what run=plain
+    echo "$what: $?"
+done
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_run_on_a_read_only_disk(place, tmp_path):
+    shutil.copytree(place / "runs" / "plain", tmp_path / "runs" / "plain")
+    shutil.rmtree(tmp_path / "runs" / "plain" / "report", ignore_errors=True)
+    command = ["unshare", "-m", "bash", "-c", READ_ONLY, "-", tmp_path, sys.executable, "-m", "inkwash"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip("no mount namespaces here")
+    assert "Traceback" not in done.stdout + done.stderr
+    ended = [line for line in done.stdout.splitlines() if re.search(r": \d+$", line)]
+    assert ended == ["report: 1", "sample: 1", "evaluate: 1", f"report out={tmp_path}/page.html: 0"]
+    assert done.stderr.count("cannot be written (Read-only file system): pass out=PATH, where you may write") == 3
+    assert "the forward process was not drawn" in html(tmp_path / "page.html")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from omegaconf import DictConfig
 
-from inkwash.commands.export import one_sentence
+from inkwash.commands.export import one_sentence, writing_to
 from inkwash.commands.report import comparison_path, runs_to_compare, with_list
 from inkwash.config import cli
 from inkwash.config.validate import check
@@ -26,7 +26,8 @@ def compare(config: DictConfig) -> None:
         runs = Compared(found).runs
         print_difference(runs)
         print_results(runs)
-        write_comparison(path, found)
+        with writing_to(path):
+            write_comparison(path, found)
     print(f"{path}    curves and samples side by side: open it in a browser")
 
 

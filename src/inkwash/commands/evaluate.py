@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
+from inkwash.commands.export import writing_to
 from inkwash.config import cli
 from inkwash.config.own_folders import take_flags
 from inkwash.config.validate import check
@@ -81,7 +82,8 @@ def evaluate(config: DictConfig, others: list[list[str]]) -> None:
             raise UserError(f"{changing[0]} cannot be a list: all combinations are measured with the same one")
         directory = out_directory(config, common, cells)
         if env is None or env.rank == 0:
-            write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
+            with writing_to(directory):
+                write_text(directory / "evaluate.yaml", OmegaConf.to_yaml({**common, "cells": cells}))
     except (HydraException, OmegaConfBaseException) as error:  # some of them are OSErrors, too
         sys.exit(f"error: {cli.sentence(error, 'evaluate')}")
     except (UserError, OSError) as error:
@@ -209,7 +211,8 @@ def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[s
     measured = {key: value for key, value in common.items() if key != "tracking"}
     asked = json.dumps([measured, cells], sort_keys=True, default=str)
     directory = run.evaluations / hashlib.sha256(asked.encode()).hexdigest()[:10]
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing_to(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 

@@ -1,17 +1,19 @@
 """`inkwash report run=DIR|sweep=DIR|runs=A,B`: write the page of a run or a sweep, or compare runs on one."""
 
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.export import one_sentence
+from inkwash.commands.export import one_sentence, writing_to
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError
-from inkwash.files import make_folder
+from inkwash.files import make_folder, write_json
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, RunDirectory
 from inkwash.runs.lock import is_training
@@ -47,14 +49,25 @@ def of_run(config: DictConfig) -> None:
         path = page_path(config.out, run.report_path)
         lacking = [name for name in DRAWN if not (run.report_folder / name).exists()]
     if config.draw and lacking and run.config_path.is_file():
-        print(f"drawing what {path.name} lacks: {', '.join(Path(name).stem for name in lacking)}", flush=True)
-        if status := start("inkwash.jobs.report:draw", run.config_path, "auto", 1):
-            if status < 0:  # a signal
-                sys.exit(exit_code(status))
-            print("it could not be drawn: the page says what it lacks", file=sys.stderr)
-    with one_sentence():
+        draw(run, f"what {path.name} lacks: {', '.join(Path(name).stem for name in lacking)}")
+    with one_sentence(), writing_to(path):
         write_run_report(run, path, killed=not is_training(run))
     print(f"{path}    open it in a browser")
+
+
+def draw(run: RunDirectory, what: str) -> None:
+    """Draw what is in the folder report/ of a run, in a process whose own files are in a folder of their own."""
+    if not os.access(run.path, os.W_OK):
+        print(f"not drawing {what}: {run} cannot be written", file=sys.stderr)
+        return
+    print(f"drawing {what}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="inkwash-report-") as folder:
+        write_json(config := Path(folder, "report.json"), {"run": str(run.path.absolute())})
+        status = start("inkwash.jobs.report:draw", config, "auto", 1)
+    if status < 0:  # a signal
+        sys.exit(exit_code(status))
+    if status:
+        print("it could not be drawn: the page says what it lacks", file=sys.stderr)
 
 
 def of_sweep(config: DictConfig) -> None:
@@ -64,7 +77,8 @@ def of_sweep(config: DictConfig) -> None:
     with one_sentence():
         folder = find_sweep(config.sweep)
         path = page_path(config.out, folder / "report.html")
-        write_page(folder, path)
+        with writing_to(path):
+            write_page(folder, path)
     print(f"{path}    open it in a browser")
 
 
@@ -75,7 +89,8 @@ def of_runs(config: DictConfig) -> None:
     with one_sentence():
         runs = runs_to_compare(config)
         path = comparison_path(config.out, runs)
-        write_comparison(path, runs)
+        with writing_to(path):
+            write_comparison(path, runs)
     print(f"{path}    open it in a browser")
 
 

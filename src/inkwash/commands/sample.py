@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.export import one_sentence
+from inkwash.commands.export import one_sentence, writing_to
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
@@ -52,10 +52,12 @@ def sample(config: DictConfig) -> None:
         plain["sampler"] = own or plain["sampler"]
         chosen, steps = "consistency" if own else choices["sampler"], plain["sampler"]["spacing"]["steps"]
         name = f"{choices['task']}-{chosen}-{steps}steps-seed{config.seed}"
-        out = out_directory(config.out) if config.out else new_directory(run.samples, name)
+        with writing_to(config.out or run.samples):
+            out = out_directory(config.out) if config.out else new_directory(run.samples, name)
         plain["run"] = str(place(run.path))
         plain["label"] = label
-        write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
+        with writing_to(out):
+            write_text(out / "sample.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:
         print(f"error: {user_error(error) or error}", file=sys.stderr)
         sys.exit(1)

@@ -9,6 +9,7 @@ import torch
 from inkwash.config.instantiate import build
 from inkwash.data.module import ImageDataModule
 from inkwash.errors import UserError
+from inkwash.files import read_json
 from inkwash.reports import drawings
 from inkwash.reports.run_files import RunFiles
 from inkwash.run import Run, load_run
@@ -28,6 +29,11 @@ SEARCH = 100_000  # training images
 
 
 def draw(directory: Path) -> None:
+    """Draw what the page of the run that directory/report.json names lacks."""
+    draw_missing(Path(read_json(directory / "report.json")["run"]))
+
+
+def draw_missing(directory: Path) -> None:
     """Draw the forward process, the schedules, the reverse process and the nearest images, if they are not there.
 
     What a run cannot give, its images or a checkpoint, is said, and the rest drawn.
