@@ -178,7 +178,7 @@ lock: $(STAMP) ## pin every version again after a change of the dependencies in 
 	  --group dev --all-extras pyproject.toml --quiet -o requirements.lock
 
 clean: ## remove .venv, .venv-bench and every cache; runs/ and data/ stay
-	@rm -rf $(VENV) $(PEERS) dist site .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(PEERS) build dist site .pytest_cache .ruff_cache .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A bare `~key` (Hydra: delete this key) reaches make as a goal, which must exist.

@@ -143,6 +143,7 @@ def test_checkpointing_changes_no_gradient():
     [
         ({"shape": (2, 9, 8)}, r"data.shape: this model halves images 1 times, so .*multiples of 2, not 9 x 8"),
         ({"head_dim": 64}, r"model.head_dim=64 must divide the channels \[16\]"),
+        ({"channel_mult": [1, 2, 1.5], "head_dim": 16}, r"model.head_dim=16 must divide the channels \[12, 16\]"),
         ({"attention_resolutions": [16]}, r"model.attention_resolutions lists \[16\].*\[8, 4\]"),
         ({"channel_mult": []}, r"model.channel_mult=\[\] must be at least 1"),
     ],

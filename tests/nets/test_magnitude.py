@@ -73,6 +73,20 @@ def test_magnitudes_are_preserved():
     assert rms(MPFourier(2048)(torch.linspace(-2, 2, 64))) == pytest.approx(1, abs=0.05)
 
 
+def test_waves_are_edm2s():
+    """sqrt(2) cos(f t + phi), f / 2 pi ~ N(0, 1) and phi / 2 pi ~ U(0, 1)."""
+    torch.manual_seed(0)
+    waves = MPFourier(10_000)
+    f, phi = waves.frequencies.double() / (2 * math.pi), waves.phases.double() / (2 * math.pi)
+    assert (f.mean().item(), f.std().item()) == pytest.approx((0, 1), abs=0.03)
+    assert (f.abs() < 1).double().mean().item() == pytest.approx(0.6827, abs=0.02)
+    assert 0 <= phi.min() < 0.01 < 0.99 < phi.max() <= 1
+    assert phi.mean().item() == pytest.approx(0.5, abs=0.02)
+    time = torch.tensor([0.0, -0.7, 0.3])
+    expected = math.sqrt(2) * torch.cos(2 * math.pi * (f * time[:, None] + phi))
+    torch.testing.assert_close(waves(time).double(), expected, rtol=0, atol=1e-4)
+
+
 def test_weights_start_with_magnitude_1_and_are_put_back_to_it():
     torch.manual_seed(0)
     net = torch.nn.Sequential(MPConv(16, 8, 3), torch.nn.Sequential(MPLinear(40, 12)), MPLabel(30, 9))

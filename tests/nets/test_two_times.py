@@ -66,6 +66,25 @@ def test_then_the_end_of_the_step_matters(make):
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_what_is_said_of_the_distance_is_added(make):
+    """By a copy of the layers that tell it the time, a step from t to 0 tells it t twice."""
+    told, plain = trained_like(made(make, two_times=True)), made(make)
+    plain.load_state_dict(told.state_dict(), strict=False)
+    with torch.no_grad():
+        if isinstance(told, SongUNet):
+            told.distance.weight.copy_(torch.eye(len(told.distance.weight)))
+            told.distance.bias.zero_()
+            for net in (told, plain):
+                net.label_bias.zero_()
+            plain.embed[0].weight.mul_(2)
+        else:
+            told.distance.load_state_dict(told.time.state_dict())
+            plain.time[2].weight.mul_(2)
+            plain.time[2].bias.mul_(2)
+        torch.testing.assert_close(told(X, TIME, until=0 * TIME), plain(X, TIME), rtol=1e-4, atol=1e-5)
+
+
 def test_a_network_of_half_the_bits_is_told_too():
     net = trained_like(made(NETS["dit"], two_times=True))
     half = copy.deepcopy(net).bfloat16()(X, TIME, Y, until=TIME / 2)
