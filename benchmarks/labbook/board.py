@@ -14,11 +14,12 @@ HEAD = "| recipe | distance | floors | evaluations | images | seconds | hardware
 
 def studies_table(studies: Path = STUDIES) -> str:
     """Return a list of all studies that were measured."""
-    lines = ["| study | what | trainings |", "|---|---|---|"]
+    lines = ["| study | what was found | trainings |", "|---|---|---|"]
     for study in all_studies(studies):
         runs = {(entry["row"], entry["seed"]) for entry in results.read(study, studies)}
         if runs:
-            lines.append(f"| [{study.name}](studies/{study.name}/README.md) | {study.title} | {len(runs)} |")
+            link = f"[{study.name}](studies/{study.name}/README.md)"
+            lines.append(f"| {link} | {study.found} | {len(runs)} |")
     return "\n".join(lines)
 
 

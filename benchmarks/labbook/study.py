@@ -61,6 +61,7 @@ class Study:
         plot: `x`, a key of the rows' overrides or of `varied`, `log` (of the metric) and `log_x`; without x the rows
             stand one above the other.
         shows, failed: what was seen, and what did not work: one paragraph each.
+        found: what was seen in one sentence, for the list of all studies.
         grids: whether the page has the last grid of samples of each row's first seed.
         boards: board of the leaderboard -> the rows that stand there, [] for all; or {rows: [...], where: {...}}, to
             take only the evaluations with these values of the varied settings.
@@ -77,6 +78,7 @@ class Study:
     metrics: Sequence[str] = ("fd", "accuracy")
     baseline: str = ""
     plot: dict[str, Any] = field(default_factory=dict)
+    found: str = ""
     shows: str = ""
     failed: str = ""
     grids: bool = False
