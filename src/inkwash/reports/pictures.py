@@ -78,6 +78,8 @@ def read_pixels(path: Path) -> np.ndarray | None:
 def tiles(sheet: np.ndarray, shape: Sequence[int], columns: int) -> np.ndarray | None:
     """Cut a grid of image_grid.py, uint8 (H, W, 3), into its images at their own size, (n, h, w, 3).
 
+    They are rows * columns: where the grid has fewer images than that, the last ones are white.
+
     Args:
         shape: (C, h, w) of an image.
         columns: of the grid.

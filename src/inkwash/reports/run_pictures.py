@@ -68,13 +68,15 @@ def _of_classes(files: RunFiles) -> bool:
 
 
 def sample_tiles(files: RunFiles) -> np.ndarray | None:
-    """Return the images of the latest grid that can be read, (n, h, w, 3)."""
-    columns = files.callback("samples").get("columns")
+    """Return the images of the latest grid that can be read, (n, h, w, 3), without the white rest of its last row."""
+    samples = files.callback("samples")
+    columns = samples.get("columns")
     if files.shape is None or not isinstance(columns, int):
         return None
     for _, path in reversed(files.grids("step-*.png")):
         if (sheet := read_pixels(path)) is not None:
-            return tiles(sheet, files.shape, columns)
+            cut = tiles(sheet, files.shape, columns)
+            return None if cut is None else cut[: samples.get("num_images")]
     return None
 
 
