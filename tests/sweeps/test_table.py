@@ -7,6 +7,7 @@ import pytest
 
 from inkwash.errors import UserError
 from inkwash.files import read_json, write_text
+from inkwash.runs.best import HELDOUT_LOSS
 from inkwash.runs.directory import RunDirectory
 from inkwash.sweeps import table
 
@@ -31,6 +32,22 @@ def test_jobs_of_different_code_are_told_apart(tmp_path, capsys):
         assert (told in capsys.readouterr().out) == (job == "3")
     with open(tmp_path / "sweep.csv") as file:
         assert [row["commit"] for row in csv.DictReader(file)] == ["abc", "abc", "abc-dirty"]
+
+
+def test_a_choice_of_loss_is_not_lost_behind_its_value(tmp_path, capsys):
+    for job, loss in (("1", "l1"), ("2", "l2")):
+        a_job(tmp_path / job)
+        write_text(tmp_path / job / "run.json", json.dumps({"id": "x", "overrides": [f"loss={loss}"]}))
+    assert table.finish(tmp_path, []) == 0
+    with open(tmp_path / "sweep.csv") as file:
+        found = [(row["job"], row["loss"], row["train_loss"]) for row in csv.DictReader(file)]
+    assert found == [("1", "l1", "0.5"), ("2", "l2", "0.5")]
+    header = next(line for line in capsys.readouterr().out.splitlines() if "images/s" in line)
+    assert [cell.strip() for cell in header.strip("┃").split("┃")] == ["loss", "fid", "train_loss", "images/s", "state"]
+
+
+def test_no_key_is_called_like_a_column(compose_config):
+    assert compose_config().keys().isdisjoint({"job", "state", *table.FACTS, HELDOUT_LOSS})
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"5", b"\xff", None])

@@ -87,10 +87,10 @@ def _jobs(sweep: Sweep) -> Section:
         page = f"{row['job']}/report.html"
         link = page if (sweep.directory / page).is_file() else None
         settings = [_typed(sweep.setting(row, key)) for key in sweep.varied]
-        facts = [row.get(key) for key in ("loss", "images_per_second", "seconds", "steps")]
+        facts = [row.get(key) for key in ("train_loss", "images_per_second", "seconds", "steps")]
         values = [row["metrics"].get(name) for name in metrics]
         rows.append([*settings, row["state"], Cell(row["job"], row["job"], link), *values, *facts, row["error"]])
-    columns = [*sweep.varied, "state", "job", *metrics, "loss", "images/s", "seconds", "steps", "error"]
+    columns = [*sweep.varied, "state", "job", *metrics, "train_loss", "images/s", "seconds", "steps", "error"]
     if not any(row["error"] for row in sweep.rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     best = 0 if sweep.measured else None

@@ -13,7 +13,8 @@ from inkwash.runs.best import HELDOUT_LOSS, lower_is_better, main_metric, sign_o
 from inkwash.runs.directory import DONE, RunDirectory
 
 SHOWN = 3  # metrics in the table
-FACTS = ("steps", "loss", "images_per_second", "seconds", "commit", "error")  # further columns of sweep.csv
+# Further columns of sweep.csv, which no key is called like: loss=l1 is a choice, and its value the train_loss.
+FACTS = ("steps", "train_loss", "images_per_second", "seconds", "commit", "error")
 
 
 def finish(directory: Path, names: Sequence[str], metric: str | None = None, more: Iterable[str] = ()) -> int:
@@ -134,9 +135,9 @@ def _job(run: RunDirectory) -> dict[str, Any]:
 
 def _results(summary: dict[str, Any]) -> dict[str, Any]:
     """Return the measured keys of a row. Raises LookupError or TypeError if the summary is damaged."""
-    numbers = {key: summary[key] for key in ("steps", "loss", "images_per_second")} | {
-        "seconds": summary.get("seconds")
-    }
+    numbers = {key: summary[key] for key in ("steps", "images_per_second")} | {
+        "train_loss": summary["loss"], "seconds": summary.get("seconds")
+    }  # fmt: skip
     metrics = measured(summary)
     if not all(isinstance(value, int | float | None) for value in (*numbers.values(), *metrics.values())):
         raise TypeError("a value is not a number")
@@ -173,11 +174,11 @@ def _table(rows: list[dict[str, Any]], metric: str | None) -> tuple[list[str], l
     """Return header, lines, and how many columns name a job: those of overrides that vary. The metric comes first."""
     varied = _varied(rows)
     metrics = list(dict.fromkeys([*filter(None, [metric]), *(name for row in rows for name in row["metrics"])]))[:SHOWN]
-    header, lines = [*(key.lstrip("+~") for key in varied or ["job"]), *metrics, "loss", "images/s", "state"], []
+    header, lines = [*(key.lstrip("+~") for key in varied or ["job"]), *metrics, "train_loss", "images/s", "state"], []
     for row in rows:
         values = _settings(row)
         numbers = [(row["metrics"].get(name), ".4g") for name in metrics]
-        numbers += [(row.get("loss"), ".4f"), (row.get("images_per_second"), ".0f")]
+        numbers += [(row.get("train_loss"), ".4f"), (row.get("images_per_second"), ".0f")]
         cells = [row["job"], *("" for _ in varied[1:])]
         if varied and values:
             cells = [_short(values.get(key, "")) for key in varied]
