@@ -9,6 +9,7 @@ import sys
 from inkwash.commands.new import USAGE
 from inkwash.config.help import page
 from inkwash.errors import UserError
+from inkwash.launch.streams import tolerate_readers
 
 # name: (module of inkwash.commands, description, example)
 COMMANDS = {
@@ -66,6 +67,7 @@ def main(name: str | None = None) -> None:
     # Ctrl-C during imports ends the command at once, without a traceback; unless the shell has it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    tolerate_readers()
     if name is None:
         name, *rest = sys.argv[1:] or ["--help"]
         if name in ("--help", "-h", "help"):

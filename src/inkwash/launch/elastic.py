@@ -10,6 +10,7 @@ from typing import Any
 
 from inkwash.launch.report import report_of_ranks
 from inkwash.launch.signals import SIGNALS, die_with_parent
+from inkwash.launch.streams import tolerate_readers
 from inkwash.runs.directory import RunDirectory
 
 # Time for the ranks to finish a step and save: more than they allow themselves, less than the command allows.
@@ -20,6 +21,7 @@ def main() -> None:
     """python -m inkwash.launch.elastic JOB CONFIG ACCELERATOR DEVICES: call the job on every rank."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for Ctrl-C while torch is imported
+    tolerate_readers()
     job, config_file, accelerator, devices = sys.argv[1:]
     directory = Path(config_file).parent
     from torch.distributed.elastic.multiprocessing.api import SignalException

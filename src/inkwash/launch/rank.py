@@ -21,7 +21,9 @@ def main() -> None:
     from inkwash.launch.environment import RankEnv
     from inkwash.launch.report import reporting
     from inkwash.launch.start import COMMAND_LINE
+    from inkwash.launch.streams import tolerate_readers
 
+    tolerate_readers()
     job, config = sys.argv[1], Path(sys.argv[2])
     module, _, name = job.partition(":")
     with reporting(config.parent), contextlib.ExitStack() as stack:

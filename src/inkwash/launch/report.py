@@ -64,11 +64,8 @@ def fail(directory: Path, text: str, details: str = "") -> None:
 
 
 def say(text: str) -> None:
-    """Print text; to a reader that has gone, as `| head` does, nothing is said any more."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    """Print text at once, before the lines of the processes that are started next."""
+    print(text, flush=True)
 
 
 def report_of_ranks(directory: Path, exit_codes: dict[int, int]) -> int:
