@@ -1,5 +1,7 @@
 """DDPM++ and NCSN++: against another implementation, their sizes, labels and augmentation, what they refuse."""
 
+import math
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -9,7 +11,7 @@ from inkwash.config.paths import config_dir
 from inkwash.errors import UserError
 from inkwash.muon import hidden_matrices
 from inkwash.nets.song import SongUNet
-from inkwash.nets.song_blocks import ImageHalved, Resample, filter_kernel
+from inkwash.nets.song_blocks import FourierFeatures, ImageHalved, Resample, filter_kernel
 from support.filled import facts, filled, image, outputs
 
 NCSNPP = {"fourier": True, "resample_filter": [1, 3, 3, 1], "residual_input": True}
@@ -141,6 +143,21 @@ def test_checkpointing_changes_no_gradient():
         net(torch.randn(2, 2, 8, 8), torch.tensor([0.1, 0.2])).square().sum().backward()
         gradients.append([p.grad for p in net.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_weights_start_within_edms_bounds():
+    """Uniform below sqrt(6 / (fan_in + fan_out)), times 1e-5 for what ends a branch and sqrt(0.2) for attention."""
+    torch.manual_seed(0)
+    net = small(channels=32)
+    block = next(block for block in net.down if block.attention)
+    c = block.conv_2.out_channels
+    for layer, bound in (
+        (block.conv_2, 1e-5 * math.sqrt(6 / (18 * c))),
+        (block.attention.qkv, math.sqrt(0.2 * 6 / (4 * c))),
+        (block.attention.out, 1e-5 * math.sqrt(6 / (2 * c))),
+    ):
+        assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+    assert FourierFeatures(20_000).frequencies.std().item() == pytest.approx(16, rel=0.03)
 
 
 @pytest.mark.parametrize("up", [False, True])

@@ -103,6 +103,15 @@ def test_resolution_that_does_not_occur_is_refused():
         small(attention_resolutions=[16])
 
 
+def test_heads_divide_the_widths_and_groups_the_first_layer_too():
+    """The first convolution has `channels`, which need not be the width of any level."""
+    UNet((1, 8, 8), 4, [3], 1, [], num_heads=6)
+    with pytest.raises(UserError, match=r"model.num_heads=5 must divide the channels \[12\]"):
+        UNet((1, 8, 8), 4, [3], 1, [], num_heads=5)
+    with pytest.raises(UserError, match=r"model.groups=6 must divide the channels \[4, 12\]"):
+        UNet((1, 8, 8), 4, [3], 1, [], groups=6)
+
+
 def test_checkpointing_keeps_less_and_changes_no_gradient():
     """Dropout included: what is computed again drops out the same."""
     kept, gradients = [], []
