@@ -130,6 +130,17 @@ def test_a_trajectory_ends_with_the_images_of_sample(run):
     assert way.times == sorted(way.times, reverse=True)
 
 
+def test_a_trajectory_has_an_image_for_each_label_or_four(run):
+    ddim = DDIM(Trailing(2))
+    way = run.trajectory(labels=[3, 7], sampler=ddim)
+    assert torch.equal(way.x_t[-1], run.sample(labels=[3, 7], sampler=ddim))
+    assert torch.equal(run.trajectory(labels=3, sampler=ddim).x_t[-1], run.sample(4, labels=3, sampler=ddim))
+    assert torch.equal(run.trajectory(sampler=ddim).x_t[-1], run.sample(4, sampler=ddim))
+    for refused in ({"num_images": 3, "labels": [3, 7]}, {"num_images": 0}):
+        with pytest.raises(UserError):
+            run.trajectory(**refused)
+
+
 @pytest.mark.parametrize("name", ["default", "edm", "hybrid"])
 def test_it_says_what_it_is_in_ten_lines(name):
     lines = repr(load_run(GOLDEN / name)).splitlines()

@@ -21,12 +21,12 @@ from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.labels import label_of
 from inkwash.samplers.base import Sampler, Watch
-from inkwash.samplers.chosen_labels import Label, chosen_labels, count_of
+from inkwash.samplers.chosen_labels import DEFAULT, Label, chosen_labels, count_of
 from inkwash.samplers.generate import Decode, generate
 from inkwash.samplers.trajectory import Trajectory
 from inkwash.training.compute_mode import ComputeMode, precision_to_draw
 
-FRAMES = 12  # of a trajectory, to twice as many
+IMAGES, FRAMES = 4, 12  # of a trajectory; frames to twice as many
 
 
 def old_order(sample: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -173,22 +173,28 @@ class Run:
         Raises:
             UserError: the run has no such class, or cannot be guided.
         """
-        y = self._labels(labels, num_images)
-        count = len(y) if y is not None else count_of(num_images)
+        count, y = self._chosen(labels, num_images, DEFAULT)
         return self._draw(count, y, guidance, sampler, seed)
 
     def trajectory(
         self,
-        num_images: int = 4,
+        num_images: int | None = None,
         labels: Label | Sequence[Label] | Tensor | None = None,
         guidance: float | None = None,
         sampler: Sampler | None = None,
         seed: int = 0,
     ) -> Trajectory:
-        """Draw images as `sample` does and return their way: `.times`, `.x_t` and the estimates `.x_0`, noise first."""
-        y = self._labels(labels, num_images)
-        way = Trajectory(self.denoiser.schedule, count_of(num_images), FRAMES, self.decode)
-        way.finish(self._draw(num_images, y, guidance, sampler, seed, way))
+        """Draw images as `sample` does and return their way: `.times`, `.x_t` and the estimates `.x_0`, noise first.
+
+        Args:
+            num_images: None for one for each label, or 4; the others are those of `sample`.
+
+        Raises:
+            UserError: as `sample`.
+        """
+        count, y = self._chosen(labels, num_images, IMAGES)
+        way = Trajectory(self.denoiser.schedule, count, FRAMES, self.decode)
+        way.finish(self._draw(count, y, guidance, sampler, seed, way))
         return way
 
     def _draw(
@@ -236,10 +242,12 @@ class Run:
         """The function from latents to images; None if the denoiser draws images."""
         return None if self.autoencoder is None else self.autoencoder.decode
 
-    def _labels(self, labels: Any, num_images: int | None) -> Tensor | None:
+    def _chosen(self, labels: Any, num_images: int | None, default: int) -> tuple[int, Tensor | None]:
+        """Return the number of images and their labels, None for a network without classes."""
         directory = self.directory if self.classes else None
         named = None if directory is None else functools.partial(label_of, run=directory)
-        return chosen_labels(labels, num_images, self.num_classes, named)
+        y = chosen_labels(labels, num_images, self.num_classes, named, default)
+        return count_of(num_images, default) if y is None else len(y), y
 
     def scale(self, guidance: float | None) -> float:
         """Return the scale of classifier-free guidance: the argument, else that of the run's own sample grids."""

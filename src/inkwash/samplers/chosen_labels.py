@@ -15,13 +15,13 @@ DEFAULT = 16  # images
 
 
 def chosen_labels(
-    labels: Any, num_images: int | None, num_classes: int | None, number_of: NumberOf | None
+    labels: Any, num_images: int | None, num_classes: int | None, number_of: NumberOf | None, default: int = DEFAULT
 ) -> Tensor | None:
     """Return the labels of the images, (n,), None for a network without classes.
 
     Args:
         labels: a class or one for each image; None for every class in turn.
-        num_images: None for one for each label, or DEFAULT.
+        num_images: None for one for each label, or `default`.
         num_classes: of the network; None without classes.
         number_of: finds a class by its name or number; None if classes have no names.
 
@@ -33,14 +33,14 @@ def chosen_labels(
             raise UserError("labels: this run was trained without classes: leave them out")
         return None
     if labels is None:
-        return labels_for(range(count_of(num_images)), num_classes)
+        return labels_for(range(count_of(num_images, default)), num_classes)
     if hasattr(labels, "tolist"):  # a tensor or an array
         labels = labels.tolist()
     several = isinstance(labels, Sequence) and not isinstance(labels, str)
     given: list[Any] = list(labels) if several else [labels]
     numbers = torch.tensor([_number(label, num_classes, number_of) for label in given])
     if not several:
-        return numbers.expand(count_of(num_images))
+        return numbers.expand(count_of(num_images, default))
     if not given or num_images not in (None, len(given)):
         raise UserError(
             f"labels: {len(given)} of them for {num_images or 'no'} images: give one for each, or one for all"
@@ -48,10 +48,10 @@ def chosen_labels(
     return numbers
 
 
-def count_of(num_images: int | None) -> int:
-    """Return the number of images, DEFAULT for None. Raises UserError if it is below 1."""
+def count_of(num_images: int | None, default: int = DEFAULT) -> int:
+    """Return the number of images, `default` for None. Raises UserError if it is below 1."""
     if num_images is None:
-        return DEFAULT
+        return default
     if num_images < 1:
         raise UserError(f"num_images={num_images} must be at least 1")
     return num_images
