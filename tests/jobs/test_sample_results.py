@@ -253,6 +253,34 @@ def test_a_trajectory_ends_in_the_images(digits, draw):
     assert sorted(path.name for path in plain.glob("trajectory*")) == []
 
 
+@pytest.mark.parametrize(("before", "first"), [(2, 3), (1, 0)])
+def test_an_interrupted_job_keeps_its_trajectory(before, first, digits, draw, monkeypatch):
+    """It is of the first images: what goes on leaves it alone, and begins anew if there is none of as many images."""
+    options = ("num_images=5", "batch_size=3", "trajectory=2")
+    whole = draw(digits, "whole", *options)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            draw(digits, "parts", *options, f"trajectory={before}")
+    drawn = interrupt(monkeypatch, 100)
+    parts = draw(digits, "parts", *options)
+    assert drawn[0][0] == first
+    assert pictures(parts) == pictures(whole)
+    assert (parts / "trajectory.gif").read_bytes() == (whole / "trajectory.gif").read_bytes()
+
+
+def test_a_trajectory_is_no_reason_to_draw_again(digits, draw, monkeypatch):
+    options = ("num_images=7", "batch_size=2", "trajectory=2")
+    for last in ("trajectory=2", "trajectory=0"):
+        with monkeypatch.context() as patch:
+            interrupt(patch, 1)
+            with pytest.raises(KeyboardInterrupt):
+                draw(digits, "out", *options, last)
+    drawn = interrupt(monkeypatch, 100)
+    draw(digits, "out", *options)
+    assert drawn[0][0] == 4
+
+
 def test_a_trajectory_of_an_inpainting_has_its_resampled_steps(digits, draw):
     of_mask = ("task=inpaint", "task.mask=left", "task.resamples=2", "task.jump_length=2")
     shown = draw(digits, "painted", "num_images=2", "spacing.steps=4", "trajectory=2", *of_mask)

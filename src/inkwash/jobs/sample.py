@@ -50,7 +50,9 @@ def sample(directory: Path) -> None:
     results = SampleResults(directory, config, run, task)
     if results.done:
         print(f"going on: {results.done} of {len(x_0)} rows are there")
-    way = Trajectory(run.denoiser.schedule, config["trajectory"], FRAMES, run.decode) if config["trajectory"] else None
+    way = None
+    if config["trajectory"] and not results.done:  # else that of the first images is there
+        way = Trajectory(run.denoiser.schedule, config["trajectory"], FRAMES, run.decode)
     steps = len(task.spacing(sampler)(run.denoiser.schedule)) - 1
     steps *= len(batches(task, len(x_0), size, results.done))
     with (

@@ -56,8 +56,8 @@ class SampleResults:
         self.classes = RunDirectory(config["run"]).classes if one_each else []  # of the grid's columns
         self.images, self.array, self.unfinished = (directory / n for n in ("images", "images.npy", "unfinished"))
         self.key = _key(config, run)
-        progress = self._progress()
-        self.done, self.sums = progress["rows"], progress["sums"]
+        progress = self._progress(config["trajectory"])
+        self.done, self.sums, self.ways = progress["rows"], progress["sums"], progress["trajectory"]
         if not self.done:
             self._clear()
         self.unfinished.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,8 @@ class SampleResults:
         for name, value in self.task.sums(rows).items():
             self.sums[name] = self.sums.get(name, 0) + value
         self.done = indices[-1] + 1
-        write_json(self.unfinished / "progress.json", {"key": self.key, "rows": self.done, "sums": self.sums})
+        progress = {"key": self.key, "rows": self.done, "sums": self.sums, "trajectory": self.ways}
+        write_json(self.unfinished / "progress.json", progress)
         if self.done < self.count and self.done >= self._most_rows(rows) > indices[0]:
             self._write_grid()  # there is something to look at long before the end
 
@@ -140,15 +141,19 @@ class SampleResults:
         save_png(sheet(rows, self.columns, self.run.num_classes, self.classes), self.directory / "grid.png")
         return rows
 
-    def _progress(self) -> dict[str, Any]:
-        """Return the progress of an interrupted job if this one makes the same images."""
+    def _progress(self, ways: int) -> dict[str, Any]:
+        """Return the progress of an interrupted job if this one makes the same images, and asks for no other `ways`.
+
+        Args:
+            ways: number of the first images whose way from noise is shown.
+        """
         try:
             progress = read_json(self.unfinished / "progress.json")
-            if progress["key"] == self.key:
+            if progress["key"] == self.key and ways in (0, progress["trajectory"]):
                 return progress
         except (UserError, LookupError):
             pass
-        return {"rows": 0, "sums": {}}
+        return {"rows": 0, "sums": {}, "trajectory": ways}
 
     def _clear(self) -> None:
         """Delete what an earlier job has left here."""
