@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from inkwash.runs.command_line import arguments_of, command, key_of, with_more
+from inkwash.errors import UserError
+from inkwash.runs.command_line import arguments_of, command, from_run, key_of, with_more
 from inkwash.runs.directory import RunDirectory
 
 NASTY = [
@@ -60,3 +61,52 @@ def test_what_is_typed_wins(typed, left):
 
 def test_keys():
     assert [key_of(text) for text in ("~a.b", "++a.b=c=d", "a/b=c", "--config-dir=x")] == ["a.b", "a.b", "a/b", ""]
+
+
+# --- from= ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Another project, whose run reads its images from folders beside runs/; commands are typed elsewhere."""
+    for folder in ("project/runs/one", "project/my photos", "project/val", "here"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "project"
+
+
+def trained_with(project, *arguments, **record):
+    (project / "runs/one/config.yaml").write_text("seed: 0\n")
+    record = {"id": "a", "command": command(arguments), **record}
+    (project / "runs/one/run.json").write_text(json.dumps(record))
+    return f"from={project}/runs/one"
+
+
+def test_relative_paths_of_another_project_are_found(project):
+    stored = ["data=folder", 'data.path="my photos"', "+data.source.heldout_path=val", "data.path=/x", "data.path=no"]
+    assert from_run([trained_with(project, *stored), "seed=2"]) == [
+        "data=folder", f"data.path={project}/my photos", f"+data.source.heldout_path={project}/val", "data.path=/x",
+        "data.path=no", "seed=2",
+    ]  # fmt: skip
+
+
+def test_paths_that_lead_somewhere_from_here_stay(project, monkeypatch):
+    monkeypatch.chdir(project)
+    assert from_run([trained_with(project, 'data.path="my photos"')]) == ['data.path="my photos"']
+
+
+@pytest.mark.parametrize("choice", ["data=digits", "schedule=linear"])
+def test_a_choice_has_no_place_in_an_imported_configuration(project, choice):
+    """Hydra would say: Could not override 'data'. No match in the defaults list."""
+    source = trained_with(project)
+    (project / "runs/one/run.json").write_text(json.dumps({"id": "a", "imported": "folder", "overrides": []}))
+    with pytest.raises(UserError) as refused:
+        from_run([source, "data.batch_size=8", choice])
+    assert str(refused.value) == (
+        f"{choice} cannot be chosen for run={project}/runs/one, which was imported: its config.yaml has a value for "
+        "every key; pass single ones, data.path=PATH for example, or make train run=NAME "
+        f"init_from={project}/runs/one {choice}"
+    )
+    assert from_run([source, "data.path=x", "seed=2"])[-2:] == ["data.path=x", "seed=2"]
+    trained_with(project, "--config-dir=/mine")  # a folder of YAMLs
+    assert from_run([source, choice]) == ["--config-dir=/mine", choice]

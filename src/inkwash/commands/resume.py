@@ -9,7 +9,7 @@ from pathlib import Path
 from inkwash.commands import train
 from inkwash.commands.export import one_sentence
 from inkwash.errors import UserError
-from inkwash.runs.command_line import arguments_of, key_of, with_more
+from inkwash.runs.command_line import arguments_of, key_of, refuse_choices, with_more
 from inkwash.runs.directory import DONE, RUNS, RunDirectory
 from inkwash.runs.overview import COMMAND, row_of
 from inkwash.runs.relative_paths import place
@@ -36,6 +36,7 @@ def resume(arguments: list[str]) -> list[str]:
         raise UserError(f"run={name} is not in a folder {RUNS}: move it to {RUNS / path.name}, where training finds it")
     refuse_lost(run, called)
     refuse_finished(run, called, typed)
+    refuse_choices(run, called, typed)
     if path.parent != RUNS.absolute():
         os.chdir(path.parents[1])
         print(f"in {Path.cwd()}", file=sys.stderr)

@@ -4,8 +4,10 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
+from inkwash.config.own_folders import group_files
 from inkwash.config.renames import todays_override
 from inkwash.errors import UserError
+from inkwash.runs import relative_paths
 from inkwash.runs.directory import RUNS, RunDirectory
 
 # What belongs to one start and not to the run, and the keys of a sweep.
@@ -62,9 +64,30 @@ def from_run(arguments: list[str]) -> list[str]:
     runs = [RUNS / argument.partition("=")[2] for argument in typed if key_of(argument) == "run"]
     if any(run.resolve() == source.path.resolve() for run in runs):
         raise UserError(f"from={names[-1]} is the run itself: make resume run={source.path.name} goes on with it")
-    stored = arguments_of(source)
+    refuse_choices(source, names[-1], typed)
+    stored = [found_from(argument, source) for argument in arguments_of(source)]
     print(f"from {source}: {shlex.join(stored) or 'the defaults'}", file=sys.stderr)
     return with_more(stored, typed)
+
+
+def found_from(argument: str, run: RunDirectory) -> str:
+    """Return an argument of a run, its relative path of images made absolute if it leads nowhere from here."""
+    key, _, value = argument.partition("=")
+    if key_of(argument) not in ("data.path", "data.source.heldout_path"):
+        return argument
+    path = value[1:-1] if value[:1] in ('"', "'") and value[-1:] == value[0] else value
+    found = relative_paths.found_path(path, run.path, RUNS.name)
+    return argument if found == path else f"{key}={found}"
+
+
+def refuse_choices(run: RunDirectory, called: str, typed: Sequence[str]) -> None:
+    """Raise UserError if a choice, data=digits, is typed for a run whose arguments are its config.yaml: it has none."""
+    choice = next((a for a in typed if (key := key_of(a)).isidentifier() and group_files(key)), None)
+    if choice is not None and "--config-name=config" in arguments_of(run):
+        raise UserError(
+            f"{choice} cannot be chosen for run={called}, which was imported: its config.yaml has a value for every "
+            f"key; pass single ones, data.path=PATH for example, or make train run=NAME init_from={called} {choice}"
+        )
 
 
 def key_of(argument: str) -> str:

@@ -19,10 +19,10 @@ def found(config: dict[str, Any], run: Path, runs: str) -> dict[str, Any]:
     data = config.get("data")
     if not isinstance(data, dict):
         return config
-    data = {**data, "path": _found(data.get("path"), run, runs)} if "path" in data else data
+    data = {**data, "path": found_path(data.get("path"), run, runs)} if "path" in data else data
     source = data.get("source")
     if isinstance(source, dict) and "heldout_path" in source:
-        data = {**data, "source": {**source, "heldout_path": _found(source["heldout_path"], run, runs)}}
+        data = {**data, "source": {**source, "heldout_path": found_path(source["heldout_path"], run, runs)}}
     return {**config, "data": data}
 
 
@@ -34,7 +34,8 @@ def place(path: Path) -> Path:
     return path
 
 
-def _found(path: Any, run: Path, runs: str) -> Any:
+def found_path(path: Any, run: Path, runs: str) -> Any:
+    """Return a path of a run's configuration, made absolute if it is relative and leads nowhere from here."""
     if not isinstance(path, str) or not path or os.path.isabs(path) or path.startswith("~") or _is_there(Path(path)):
         return path
     places = (Path(os.path.normpath(folder / path)) for folder in _started(run, runs))
