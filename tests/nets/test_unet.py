@@ -69,6 +69,21 @@ def test_every_parameter_gets_a_gradient():
     assert dead == []
 
 
+def test_time_scale_multiplies_the_time():
+    net, slow = trained_like(small()), trained_like(small(time_scale=0.25))
+    x, time = torch.randn(2, 1, 8, 8), torch.tensor([900.0, 40.0])
+    torch.testing.assert_close(slow(x, time), net(x, time / 4))
+    assert not torch.allclose(slow(x, time), net(x, time), atol=1e-3)
+
+
+def test_an_image_without_a_label_is_refused_where_there_is_no_embedding_for_it():
+    net, x, time = small(num_classes=3, no_label=False), torch.zeros(2, 1, 8, 8), torch.ones(2)
+    net(x, time, torch.tensor([0, 2]))
+    for y in (torch.tensor([0, -1]), None):
+        with pytest.raises(UserError, match=r"model.no_label=false.: give every image one"):
+            net(x, time, y)
+
+
 def test_dropout_only_in_training():
     net = trained_like(small(dropout=0.5))
     x, t = torch.randn(1, 1, 8, 8), torch.tensor([5.0])

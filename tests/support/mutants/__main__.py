@@ -49,9 +49,9 @@ class Judge:
 
     def noticed(self, mutant: Mutant) -> str | None:
         """Return the test that notices the mutant."""
-        if mutant.function is not None and (tests := self.tests(mutant, mutant.function)):
-            return self.session.attempt(mutant, tests)
-        return afresh(mutant, self.tests(mutant, None))  # it runs, if at all, when modules are imported
+        if not (tests := self.tests(mutant, mutant.function)):
+            return None
+        return afresh(mutant, tests) if mutant.function is None else self.session.attempt(mutant, tests)
 
 
 def judged(session: Session, every: list[Mutant]) -> Iterator[tuple[Mutant, str | None]]:

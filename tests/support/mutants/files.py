@@ -23,7 +23,8 @@ FILES = [PACKAGE / folder / f"{name}.py" for folder, names in PARTS.items() for 
 # Not those that train for long, or that start other processes, where nothing is broken.
 TESTED = {
     ".": "denoiser guidance images muon random",
-    "metrics": "density_coverage frechet memorisation moments neighbours own_metric parity uncertainty",
+    "metrics": "accuracy bits_per_dim density_coverage frechet memorisation moments neighbours own_metric parity "
+    "uncertainty",
     "training": "clipping ema learning_rate",
     "training/callbacks": "ema_distance snapshots",
     "interop": "dit_weights unet_weights",
