@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from inkwash.commands.evaluate import FILES
 from support.commands import QUICK, inkwash, ours
 from support.runs import environment
 
@@ -53,6 +54,7 @@ def test_every_combination_is_in_one_table_and_one_plot(alone, workplace):
     with open(workplace / "alone" / "table.csv") as file:
         assert len(list(csv.DictReader(file))) == 4
     assert (workplace / "alone" / "quality.png").stat().st_size > 5000
+    assert {path.name for path in (workplace / "alone").iterdir()} <= {"evaluate.yaml", *FILES}
     assert "13 generated images give 64 dimensions a covariance of rank 12" in alone.stdout
 
 

@@ -122,6 +122,28 @@ def test_the_stored_command_trains_the_same_again(place):
     assert "run: one" in done.stdout
 
 
+# --- A run as a folder for results ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "run=one"),
+        ("evaluate", "run=one", "num_images=8"),
+        ("data", "data=digits"),
+    ],
+    ids=["sample", "evaluate", "data"],
+)
+def test_results_replace_nothing_of_another(place, run, arguments):
+    for folder, file in (("runs/one", "summary.json"), ("notes", "report.json"), ("notes", "report.html")):
+        (place / folder).mkdir(exist_ok=True)
+        (place / folder / file).write_text("mine")
+    assert "error: out=runs/one is a run, whose files would be replaced" in run(*arguments, "out=runs/one").error
+    assert "error: out=notes has report." in run(*arguments, "out=notes").error
+    assert {path.name for path in (place / "notes").iterdir()} == {"report.json", "report.html"}
+    assert (place / "runs" / "one" / "summary.json").read_text() == "mine"
+
+
 # --- runs, compare, clean-runs ----------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inkwash.commands.data import FILES
 from inkwash.runs.directory import RunDirectory
 from support.in_process import Commands
 
@@ -59,6 +60,7 @@ REPORT = [
 def test_data_are_described_without_training(commands, place):
     ended = commands("data", *DATA, "out=seen")
     assert ended.text.splitlines()[:6] == [line.format(path=place / "animals") for line in REPORT]
+    assert {path.name for path in (place / "seen").iterdir()} == {"data.yaml", *FILES}
     report = json.loads((place / "seen/report.json").read_text())
     assert (report["classes"], report["train"]["counts"], report["suspicious"]) == (["cat", "dog"], [12, 12], [])
     sheet = np.array(Image.open(place / "seen/grid.png"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from inkwash.commands.sample import FILES
 from inkwash.denoiser import Denoiser
 from inkwash.editing.perform import perform
 from inkwash.editing.tasks import Interpolate, Reconstruct
@@ -239,6 +240,7 @@ def test_a_trajectory_ends_in_the_images(digits, draw):
     plain = draw(digits, "plain", "num_images=5", "spacing.steps=4", "batch_size=4")
     shown = draw(digits, "shown", "num_images=5", "spacing.steps=4", "batch_size=4", "trajectory=3")
     assert pixels(plain) == pixels(shown)
+    assert {path.name for path in shown.iterdir()} <= {"sample.yaml", *FILES}
     with Image.open(shown / "trajectory.gif") as film, Image.open(shown / "trajectory.png") as strip:
         assert film.n_frames == 5  # four estimates and the end
         assert film.size == (3 * 66 + 2, 2 * 66 + 2)  # x_t above, x_0 below

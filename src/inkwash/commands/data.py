@@ -1,21 +1,23 @@
 """`inkwash data data=NAME data.path=PATH`: describe a data set, without training (jobs/data.py)."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from inkwash.commands.auto_data import check_shape, find, with_stand_ins
+from inkwash.commands.output import output_folder
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
-from inkwash.files import make_folder, write_text
+from inkwash.files import write_text
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.report import say
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS
 from inkwash.runs.names import new_directory, stamp
+
+FILES = ("report.json", "grid.png")  # what is written beside data.yaml
 
 
 def data(config: DictConfig) -> None:
@@ -30,7 +32,7 @@ def data(config: DictConfig) -> None:
             raise UserError("data looks at images in a process of its own: run it once, without torchrun or srun")
         plain: Any = OmegaConf.to_container(config, resolve=True)
         folder = RUNS / "data"
-        out = make_folder("out", Path(config.out)) if config.out else new_directory(folder, stamp())
+        out = output_folder(config.out, "data.yaml", FILES) if config.out else new_directory(folder, stamp())
         write_text(out / "data.yaml", OmegaConf.to_yaml(plain))
     except (UserError, OSError) as error:
         print(f"error: {user_error(error) or error}", file=sys.stderr)

@@ -22,11 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
 from inkwash.commands.export import writing_to
+from inkwash.commands.output import output_folder
 from inkwash.config import cli
 from inkwash.config.own_folders import take_flags
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
-from inkwash.files import make_folder, write_text
+from inkwash.files import write_text
 from inkwash.launch.environment import RankEnv, check_rank_env
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RUNS, RunDirectory
@@ -37,6 +38,8 @@ AUTO = "inkwash.metrics.extractors.auto.AutoFeatures"
 CLASSIFIER = "inkwash.metrics.extractors.classifier.ClassifierFeatures"
 SOURCES = ("run", "images", "pipeline")
 DEFAULT_IMAGES = 10_000
+# What is written beside evaluate.yaml.
+FILES = ("cells", "table.json", "table.csv", "seeds.json", "quality.png", "lengths.png", "report.html")
 # Keys that may differ from one combination to the next.
 OF_A_CELL = ("sampler", "seed", "guidance", "num_images", "weights", "checkpoint", "steps", "labels")
 
@@ -206,7 +209,7 @@ def check_foreign(plain: dict[str, Any]) -> None:
 def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[str, Any]]) -> Path:
     """Make the folder of the table: `out`, or one named by a hash of what is measured, for the same command again."""
     if config.out is not None:
-        return make_folder("out", Path(config.out))
+        return output_folder(config.out, "evaluate.yaml", FILES)
     run = RunDirectory(common["run"] or RUNS)
     measured = {key: value for key, value in common.items() if key != "tracking"}
     asked = json.dumps([measured, cells], sort_keys=True, default=str)

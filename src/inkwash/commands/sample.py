@@ -11,18 +11,26 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from inkwash.commands.export import one_sentence, writing_to
+from inkwash.commands.output import output_folder
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
-from inkwash.files import make_folder, read_json, write_text
+from inkwash.files import read_json, write_text
 from inkwash.interop import hub
-from inkwash.interop.dataset_card import LEFT_OUT, write_dataset_card
+from inkwash.interop.dataset_card import LABELS, LEFT_OUT, write_dataset_card
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RunDirectory
 from inkwash.runs.labels import label_of
 from inkwash.runs.names import new_directory
 from inkwash.runs.relative_paths import place
+
+# What is written beside sample.yaml (jobs/sample_results.py), and beside all that for push=.
+FILES = (
+    "images", "images.npy", "grid.png", "trajectory.png", "trajectory.gif", "trajectory.mp4", "report.json",
+    "summary.json", "unfinished",
+)  # fmt: skip
+OF_A_PUSH = ("README.md", LABELS)
 
 
 def sample(config: DictConfig) -> None:
@@ -52,8 +60,9 @@ def sample(config: DictConfig) -> None:
         plain["sampler"] = own or plain["sampler"]
         chosen, steps = "consistency" if own else choices["sampler"], plain["sampler"]["spacing"]["steps"]
         name = f"{choices['task']}-{chosen}-{steps}steps-seed{config.seed}"
+        files = (*FILES, *OF_A_PUSH) if config.push is not None else FILES
         with writing_to(config.out or run.samples):
-            out = out_directory(config.out) if config.out else new_directory(run.samples, name)
+            out = output_folder(config.out, "sample.yaml", files) if config.out else new_directory(run.samples, name)
         plain["run"] = str(place(run.path))
         plain["label"] = label
         with writing_to(out):
@@ -100,20 +109,6 @@ def going_on(out: Path, rows: int) -> Iterator[None]:
             done = read_json(out / "unfinished" / "progress.json")["rows"]
             print(f"{out} has {done} of {rows} rows: the same command with out={out} goes on", file=sys.stderr)
         raise
-
-
-def out_directory(name: str) -> Path:
-    """Make the folder `out`, which may exist if an earlier `inkwash sample` has made it.
-
-    Its images are replaced, unless they are of the same command, which was interrupted and goes on.
-
-    Raises:
-        UserError: it has other images.
-    """
-    out = Path(name)
-    if (out / "images").exists() and not (out / "sample.yaml").is_file():
-        raise UserError(f"out={out} has images that were not drawn there: choose another folder")
-    return make_folder("out", out)
 
 
 def main() -> None:
