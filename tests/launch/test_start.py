@@ -1,6 +1,7 @@
 """Test how many processes a command starts."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import torch
 
 from inkwash.launch import start as starting
 from inkwash.launch.elastic import count_devices
+from inkwash.launch.report import report_of_ranks
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,23 @@ def test_a_single_rank_that_is_killed_is_reported(directory, capfd):
     assert starting.start("jobs_of_this_test:die", directory / "config.yaml", "cpu", 1) == 1
     assert "error: rank 0 was ended by SIGKILL (out of memory?" in capfd.readouterr().err
     assert "SIGKILL" in (directory / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("config.yaml", "(out of memory? raise trainer.accumulate_grad_batches, or lower data.batch_size)"),
+        ("sample.yaml", "(out of memory? lower batch_size)"),
+        ("evaluate.yaml", "(out of memory? lower batch_size)"),
+        ("encode.yaml", "(out of memory? lower autoencoder.batch_size)"),
+        ("data.yaml", "(out of memory?)"),
+        ("report.json", "(out of memory?)"),
+    ],
+)
+def test_a_job_is_told_its_own_keys(tmp_path, capsys, file, advice):
+    (tmp_path / file).touch()
+    assert report_of_ranks(tmp_path, {0: -signal.SIGKILL}) == 1
+    assert capsys.readouterr().err == f"error: rank 0 was ended by SIGKILL {advice}\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")

@@ -222,6 +222,22 @@ def test_metrics_of_too_few_images_are_left_out_before_anything_is_trained(n, le
         )
 
 
+def test_advice_names_the_keys_of_the_configuration(tmp_path):
+    def left_out(count, *images, **settings):
+        suite = Suite(Costly(), [KernelDistance()], count)
+        suite.choose(*(random_images(n, n) for n in images), tmp_path, **settings)
+        return suite.left_out[0].partition("; ")[2]
+
+    assert left_out(20, 9, 1, node="callbacks.evaluation") == (
+        "or compare with the training images: callbacks.evaluation.reference=train"
+    )
+    assert left_out(20, 1, 9, split="train") == ""  # that is what it does
+    assert left_out(2, 9, 9) == "pass num_images"
+    assert left_out(2, 9, 9, node="callbacks.evaluation") == "pass callbacks.evaluation.num_images"
+    with pytest.raises(UserError, match=r"^callbacks\.evaluation\.reference=test must be train or heldout"):
+        left_out(20, 9, 9, split="test", node="callbacks.evaluation")
+
+
 @pytest.mark.parametrize(("right", "classes", "warned"), [(0.17, 6, True), (0.3, 6, False), (None, 6, False)])
 def test_a_classifier_that_guesses_is_told(right, classes, warned, tmp_path, caplog):
     class Trained(ClassifierFeatures):

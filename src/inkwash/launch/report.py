@@ -25,6 +25,13 @@ from inkwash.runs.directory import RunDirectory
 # Exit status of a rank that has printed its report because it could not write it.
 PRINTED = 74  # EX_IOERR of sysexits.h
 LOST = "another process of the job is gone"
+# What to type for a job that needs less memory, by the file that says what it does.
+SMALLER = {
+    "sample.yaml": " lower batch_size",
+    "evaluate.yaml": " lower batch_size",
+    "encode.yaml": " lower autoencoder.batch_size",
+    "config.yaml": " raise trainer.accumulate_grad_batches, or lower data.batch_size",
+}
 GO_ON = "the same command goes on from the last checkpoint"
 
 
@@ -95,9 +102,8 @@ def first_error(directory: Path, exit_codes: dict[int, int]) -> str:
     if code < 0:
         hint = ""
         if -code == signal.SIGKILL:
-            trains = not any((directory / f"{job}.yaml").exists() for job in ("sample", "evaluate"))
-            advice = "raise trainer.accumulate_grad_batches, or lower data.batch_size" if trains else "lower batch_size"
-            hint = f" (out of memory? {advice})"
+            advice = next((text for name, text in SMALLER.items() if (directory / name).exists()), "")
+            hint = f" (out of memory?{advice})"
         return f"error: rank {rank} was ended by {signal.Signals(-code).name}{hint}"
     return f"error: rank {rank} ended with status {code} and said nothing"
 

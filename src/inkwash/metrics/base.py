@@ -47,6 +47,7 @@ class Counts(NamedTuple):
     heldout: int
     reference: str = "heldout"  # the split that distances compare with
     from_file: bool = False  # its moments come from a file, whatever the split has
+    node: str = ""  # of the configuration, with a dot at its end: its keys are typed so
 
     @property
     def real(self) -> int:
@@ -55,13 +56,14 @@ class Counts(NamedTuple):
 
     def need(self, title: str, generated: int = 0, real: int = 0, train: int = 0, heldout: int = 0) -> None:
         """Raise NotApplicableError, with the metric's title, unless there are at least so many images of each kind."""
+        other = f"; or compare with the training images: {self.node}reference=train"
         wanted = {
-            "generated": (generated, self.generated, "pass num_images"),
-            self.reference: (real, self.real, "or compare with the training images: reference=train"),
+            "generated": (generated, self.generated, f"; pass {self.node}num_images"),
+            self.reference: (real, self.real, "" if self.reference == "train" else other),
         }
         for kind, (least, there, remedy) in wanted.items():
             if there < least:
-                raise NotApplicableError(f"no {title}: it needs {least} {kind} images, there are {there}; {remedy}")
+                raise NotApplicableError(f"no {title}: it needs {least} {kind} images, there are {there}{remedy}")
         for kind, least, there in (("train", train, self.train), ("heldout", heldout, self.heldout)):
             if there < least:
                 raise NotApplicableError(f"no {title}: it needs {least} {kind} images, there are {there}")

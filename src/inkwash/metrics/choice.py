@@ -14,7 +14,7 @@ from inkwash.metrics.cache import check_writable
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.ranks import rank_0_first
 from inkwash.metrics.record import metric_name
-from inkwash.metrics.reference import Reference
+from inkwash.metrics.reference import SPLITS, Reference
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Choice:
         labelled: bool = False,
         flip: bool = False,
         classes: bool = True,
+        node: str = "",
     ) -> None:
         """Choose the extractor and the metrics that have a meaning here, before anything is loaded.
 
@@ -60,12 +61,16 @@ class Choice:
             labelled: True if `update` gets the classes that images were generated for.
             flip: True if the training mirrors its images.
             classes: False if the labels of the data set are not in use (data.num_classes=null), for extractor=auto.
+            node: of the configuration that these settings stand in, callbacks.evaluation for example, for messages.
 
         Raises:
             UserError: two metrics have the same name.
         """
         self.left_out = []
-        counts = Counts(self.num_images, len(train), len(heldout), split, file is not None)
+        node = f"{node}." if node else ""
+        if split not in SPLITS:
+            raise UserError(f"{node}reference={split} must be {' or '.join(SPLITS)}")
+        counts = Counts(self.num_images, len(train), len(heldout), split, file is not None, node)
         self.extractor = self.extractor.chosen(train, heldout, classes)
         possible = [metric for metric in self.given if self._kept(metric, self._check, counts, labelled)]
         self.metrics = self._if_applicable(possible, lambda: self.extractor.check(train))

@@ -18,6 +18,7 @@ from inkwash.metrics.npz import Provenance, read_npz, write_npz
 from inkwash.random import generator
 
 FORMAT = 1  # of the files; raise it when their content changes
+SPLITS = ("train", "heldout")
 
 
 class Reference:
@@ -45,8 +46,8 @@ class Reference:
         self.flip = flip
         self.extractor, self.cache_dir, self.split, self.file = extractor, cache_dir, split, file
         self.splits = {"train": train, "heldout": heldout}
-        if split not in self.splits:
-            raise UserError(f"reference={split} must be {' or '.join(self.splits)}")
+        if split not in SPLITS:
+            raise UserError(f"reference={split} must be {' or '.join(SPLITS)}")
         self._features: dict[tuple[str, bool], Tensor] = {}  # one copy for all metrics
 
     def provenance(self, split: str | None = None) -> Provenance:

@@ -117,6 +117,7 @@ class Evaluation(Periodic):
         self.suite.choose(
             data.train, data.heldout, self.cache_dir, self.reference, self.reference_file,
             labelled=pl_module.num_classes is not None, flip=data.flip, classes=data.num_classes is not None,
+            node="callbacks.evaluation",
         )  # fmt: skip
         self.drawn = labels_to_measure(
             self.labels,
