@@ -86,7 +86,7 @@ def test_sweep_refuses_what_train_takes_for_one_value(tmp_path):
     train = python("inkwash", "train", "seed=1,2", cwd=tmp_path)
     assert (sweep.returncode, train.returncode) == (1, 1)
     assert "run=a,b" in sweep.stderr
-    assert "multirun" in train.stderr
+    assert "`inkwash sweep seed=1,2` trains one for each" in train.stderr
 
 
 @pytest.mark.sampled(every=6)

@@ -31,6 +31,33 @@ def test_what_cannot_be_parsed_is_named(module, argument, sentence, ends):
     assert sentence in ends(module.main, argument)
 
 
+@pytest.mark.parametrize(
+    ("module", "argument", "sentence"),
+    [
+        (
+            train,
+            "seed=1,2",
+            "seed=1,2 lists several values, and one model is trained: `inkwash sweep seed=1,2` trains one for each; as "
+            "one value it is 'seed=[1,2]', a list, or 'seed=\"1,2\"', a text",
+        ),
+        (
+            sample,
+            "label=1,2",
+            "label=1,2 lists several values, and one value is taken: run the command once for each; as one value it is "
+            "'label=[1,2]', a list, or 'label=\"1,2\"', a text",
+        ),
+        (
+            train,
+            "seed=range(1,3)",
+            "seed=range(1,3) lists several values, and one model is trained: `inkwash sweep 'seed=range(1,3)'` trains "
+            "one for each",
+        ),
+    ],
+)
+def test_a_list_of_values_says_which_command_takes_it(module, argument, sentence, ends):
+    assert ends(module.main, "run=x", argument) == f"error: {sentence}"
+
+
 def test_an_error_after_a_job_is_a_sentence_a_bug_is_not(ends):
     def raising(error):
         def task(_config):

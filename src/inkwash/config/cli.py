@@ -24,7 +24,7 @@ from inkwash.config.hydra_settings import checked, refuse_settings
 from inkwash.config.paths import config_dir
 from inkwash.config.renames import refuse_old_key
 from inkwash.config.secrets import refuse_secrets
-from inkwash.config.suggest import nearest
+from inkwash.config.suggest import nearest, several_values
 from inkwash.errors import UserError, user_error
 
 # Lines of Hydra's messages that are left out: links, advice, and the types of the nodes around a key.
@@ -189,6 +189,8 @@ def sentence(error: BaseException, name: str) -> str:
     lines = "\n".join(texts).partition("Config search path")[0].splitlines()
     useful = dict.fromkeys(line.strip() for line in lines if line.strip() and not NOISE.match(line))
     text = " ".join(useful) or type(error).__name__
+    if several := several_values(text, name):
+        return several
     if isinstance(error, OverrideParseException) and (typed := " ".join(error.override.split())) not in text:
         text = f"{typed[:60]}: {text}"
     if isinstance(error, RecursionError):

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +94,26 @@ def _paths(node: Any, name: str) -> Iterator[str]:
         for key, value in node.items():
             yield f"{name}.{key}"
             yield from _paths(value, f"{name}.{key}")
+
+
+def several_values(text: str, name: str) -> str | None:
+    """Return a sentence for an override that lists values, seed=1,2, where Hydra says it needs --multirun; else None.
+
+    Args:
+        text: Hydra's message on one line.
+        name: of the configuration, which is that of the command.
+    """
+    listed = re.match(r"Ambiguous value for argument '(.*)' 1\. To use it as a list", text)
+    found = listed or re.match(r"Sweep parameters '(.*)' requires --multirun", text)
+    if found is None:
+        return None
+    argument = found[1]
+    key, _, value = argument.partition("=")
+    each = (
+        f"`inkwash sweep {shlex.quote(argument)}` trains one for each"
+        if name == "train"
+        else "run the command once for each"
+    )
+    what = "model is trained" if name == "train" else "value is taken"
+    one = f"; as one value it is '{key}=[{value}]', a list, or '{key}=\"{value}\"', a text" if listed else ""
+    return f"{argument} lists several values, and one {what}: {each}{one}"

@@ -18,7 +18,7 @@ SYNTAX = {
     "-q": "-q", "compile=5": "compile", "resume=perhaps": "resume", "resume=must": "run=NAME", "hydra.nope=1": "nope",
     "seed=\x00": "seed", "søde=1": "s", "seed=日本": "seed", "data.shape=(1,8,8)": "(1,8,8)", "hydra.mode=NOPE": "mode",
     "data.shape=${data.shape}": "data.shape", "data.shape=${data}": "shape", "model=${schedule}": "model",
-    "seed=choice(1,2)": "seed", "seed=1,2": "multirun", "seed=range(1,3)": "seed", "init_from=nowhere": "init_from",
+    "seed=choice(1,2)": "seed", "seed=1,2": "sweep", "seed=range(1,3)": "seed", "init_from=nowhere": "init_from",
     "init_from=/etc/passwd": "passwd", "init_from=/dev/null": "/dev/null", "init_from=.": "init_from",
     "init_from=[a]": "init_from", "averages=5": "averages", "averages={a: 5}": "averages.a",
     "averages={a: {_target_: os.system}}": "os.system",
