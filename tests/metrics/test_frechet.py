@@ -74,6 +74,14 @@ def nuclear_distance(x, y):
 def test_no_digits_are_lost_on_singular_covariances(sizes):
     x, y = 10 + normal(sizes[0], 48), 10.2 + 1.5 * normal(sizes[1], 48, seed=1)
     assert distance(x, y) == pytest.approx(nuclear_distance(x, y), rel=1e-9)
+    assert distance(-x, -y) == pytest.approx(nuclear_distance(x, y), rel=1e-9)
+
+
+def test_no_digits_are_lost_where_the_mean_is_zero():
+    """What rounding leaves of a zero eigenvalue is small beside the largest one, whatever the mean."""
+    x, y, zero = normal(20, 48), 1.5 * normal(30, 48, seed=1), torch.zeros(48, dtype=torch.float64)
+    expected = x.square().sum() + y.square().sum() - 2 * torch.linalg.svdvals(x @ y.T).sum()
+    assert frechet_distance(zero, x.T @ x, zero, y.T @ y) == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_moments_that_are_not_numbers_are_refused():
