@@ -46,6 +46,9 @@ def test_a_planted_leak_is_flagged(train, heldout, share):
     assert values["memorised"] == pytest.approx(share, abs=0.005)
     assert metric.flagged
     assert "are copies of training images, 0.00% of the held-out ones" in metric.notes()[0]
+    closer = [note for note in metric.notes() if "closer to training images than held-out ones are" in note]
+    assert len(closer) == (metric.z[1] > 3)
+    assert len(closer) == 1 or share < 1
 
 
 def test_near_copies_are_flagged_in_features_too(train, heldout, classifier):
@@ -69,6 +72,12 @@ def test_mirror_images_are_copies(train, heldout, levels):
     ].flagged
 
 
+def test_mirror_images_of_colour_are_copies():
+    train, heldout = (torch.randint(256, (n, 3, 4, 4), generator=torch.Generator().manual_seed(n)) for n in (40, 30))
+    _, values = measured(*(x.flatten(1).double() for x in (train, heldout, train[:20].flip(-1))))
+    assert values["memorised"] == 1
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_features_count_mirror_images_if_the_training_mirrors(train, heldout, classifier, tmp_path, flip):
     suite = Suite(classifier, [Memorisation(), Memorisation(extractor=PixelFeatures())], 100)
@@ -87,6 +96,16 @@ def test_features_that_are_no_pixels_have_one_view():
     """64 numbers are an image of 8 x 8 only if all of them are levels."""
     metric = Memorisation(normal(80, 64, 0).abs().clamp(max=1), normal(50, 64, 1))
     assert not metric.mirrors
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "pixels"),
+    [(3, 200, 1, True), (0, 255, 1, True), (-1, 254, 1, False), (0, 256, 1, False), (3, 200, 0.5, False)],
+)
+def test_pixels_are_whole_levels_from_0_to_255(low, high, step, pixels):
+    levels = torch.arange(low, high + step, step, dtype=torch.float64)
+    features = levels[torch.arange(80 * 64) % len(levels)].view(80, 64)
+    assert Memorisation(features, features).mirrors == pixels
 
 
 @pytest.mark.parametrize("halves", [(0, 1), (1, 0)], ids=str)
