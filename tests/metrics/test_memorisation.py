@@ -29,6 +29,10 @@ def test_both_shares_against_their_definitions():
     pairs = (d_fake[:, :1] < d_real[:, 0]).double().mean().item()
     assert values["closer_than_heldout"] == pytest.approx(pairs, rel=1e-12)
     test = scipy.stats.mannwhitneyu(d_real[:, 0], d_fake[:, 0], method="asymptotic", use_continuity=False)
+    fake_copies, real_copies = ((d[:, 0] / d[:, 1] <= 0.5).sum().item() for d in (d_fake, d_real))
+    table = [[fake_copies, 60 - fake_copies], [real_copies, 50 - real_copies]]
+    z = scipy.stats.chi2_contingency(table, correction=False).statistic ** 0.5
+    assert metric.z[0] == pytest.approx(z if fake_copies / 60 > real_copies / 50 else -z, rel=1e-9)
     assert abs(metric.z[1]) == pytest.approx(scipy.stats.norm.isf(test.pvalue / 2), rel=1e-9)
 
 
