@@ -29,7 +29,7 @@ def test_inverse_sqrt_is_edm2s(images, rate):
     """0.01 with batches of 2048 images, the warm-up over ten million and the fall from 70,000 batches on."""
     law = InverseSqrt(reference_steps=70_000, warmup_steps=10_000_000 / 2048)
     assert 0.01 * law(images / 2048 - 1) == pytest.approx(rate, rel=1e-5)
-    assert InverseSqrt(4)(0) == InverseSqrt(4)(3) == 1
+    assert [InverseSqrt(4)(n - 1) for n in (1, 4, 5, 16)] == pytest.approx([1, 1, 0.8**0.5, 0.5], rel=1e-12)
 
 
 def test_wrong_numbers_of_steps_are_refused():
