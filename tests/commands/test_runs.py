@@ -176,6 +176,14 @@ def test_runs_are_compared(place, run):
     assert run("compare", "runs=one").error == "error: runs=one compares two runs or more: runs=NAME,OTHER"
 
 
+def test_a_run_called_like_a_number_is_found(place, run):
+    """Hydra reads 1e-4 as a number, which Python writes as 0.0001."""
+    (place / "runs" / "one").rename(place / "runs" / "1e-4")
+    assert "resume=never, but runs/1e-4 already holds" in run("train", *QUICK, *FEW, "run=1e-4", "resume=never").error
+    assert run("resume", "run=1e-4").error.startswith("error: run=1e-4 is finished, after 2 steps")
+    assert "runs/1e-4" in run("clean-runs", "runs=1e-4").text
+
+
 def test_what_failed_is_deleted_when_it_is_asked_for(place, run):
     bad = place / "runs" / "bad"
     shutil.copytree(place / "runs" / "one", bad)

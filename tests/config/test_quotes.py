@@ -1,8 +1,13 @@
 """Test that paths need no quotes within quotes."""
 
+import sys
+
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from inkwash import compose
+from inkwash.commands import evaluate
+from inkwash.commands.report import with_list
 from inkwash.config.cli import with_quotes
 
 
@@ -22,10 +27,42 @@ def test_a_label_too(name):
     assert label == (3 if name == "3" else name)
 
 
+NUMBERS = ["1e-4", "1e3", "1_000", "007", "12", "-.5", "inf", "true", "False"]
+
+
+@pytest.mark.parametrize("key", ["run", "sweep", "init_from", "out", "data.path", "++data.path"])
+def test_a_name_that_looks_like_a_number_stays_as_it_is(key):
+    parser = OverridesParser.create()
+    assert [parser.parse_override(with_quotes(f"{key}={name}")).value() for name in NUMBERS] == NUMBERS
+    assert with_quotes(f"{key}=null") == f"{key}=null"
+
+
+def test_too_many_brackets_are_left_to_hydra():
+    assert with_quotes(f"run={'[' * 2000}") == f"run={'[' * 2000}"
+
+
+def test_hydra_composes_such_names():
+    config = compose("data=folder", "run=1e-4", "sweep=null", "data.path=1_000")
+    assert (config.run, config.sweep, config.data.path) == ("1e-4", None, "1_000")
+    assert list(compose(with_list(f"runs={','.join(NUMBERS)},a"), config_name="compare").runs) == [*NUMBERS, "a"]
+    assert with_list("runs=a") == "runs=[a]"
+
+
+def test_names_beside_lists_of_an_evaluation(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "argv", ["inkwash evaluate", "run=1e-4", "reference_file=~/x.npz", "seed=1,2"])
+    monkeypatch.setattr(evaluate, "evaluate", lambda _, others: seen.extend([sys.argv[1:], *others]))
+    monkeypatch.setattr(evaluate.cli, "run", lambda task, _: task(None))
+    evaluate.main()
+    names = ['run="1e-4"', 'reference_file="~/x.npz"']
+    assert seen == [[*names, "seed=1"], [*names, "seed=2"]]
+
+
 @pytest.mark.parametrize(
     "argument",
     ["data.path=a,b", "model.channels=[1,2", "data.path='~/photos'", 'data.path="~/photos"', "optimizer.lr=~1", "-m",
-     "data.path=null", "data.path=${oc.env:HOME}/x", "~data.path"],
+     "data.path=null", "run=null", "run=a", "seed=1e3", "callbacks.x.images=8", "data.path=${oc.env:HOME}/x",
+     "~data.path"],
 )  # fmt: skip
 def test_what_hydra_reads_and_what_is_no_path_is_left(argument):
     assert with_quotes(argument) == argument

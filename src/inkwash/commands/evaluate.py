@@ -222,7 +222,10 @@ def out_directory(config: DictConfig, common: dict[str, Any], cells: list[dict[s
 def main() -> None:
     program, *overrides = sys.argv
     try:
-        first, *others = combinations(take_flags(overrides))
+        typed = take_flags(overrides)
+        first, *others = combinations([cli.with_quotes(override) for override in typed])
+        if not others:
+            first = typed  # which messages repeat, without the quotes
     except UserError as error:
         sys.exit(f"error: {error}")
     except (HydraException, RecursionError):

@@ -140,7 +140,9 @@ def page_path(out: str | None, default: Path) -> Path:
 def with_list(argument: str) -> str:
     """Write runs=A,B as Hydra writes a list: else it would be a sweep of two values."""
     key, equals, value = argument.partition("=")
-    return f"runs=[{value}]" if key == "runs" and equals and not value.startswith("[") else argument
+    if key != "runs" or not equals or value.startswith("["):
+        return argument
+    return f"runs=[{','.join(map(cli.as_name, value.split(',')))}]"
 
 
 def main() -> None:

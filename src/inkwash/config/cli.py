@@ -40,6 +40,11 @@ OF_PATHS = {
     "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
     "weights_path", "label", "notes",
 }  # fmt: skip
+# Keys of names and places that may look like a number: Hydra would read 1e-4 as 0.0001, and true as True.
+OF_NAMES = {
+    "run", "sweep", "init_from", "out", "images", "folder", "pipeline", "reference_file", "data.path",
+    "data.heldout_path", "autoencoder.path", "autoencoder.cache",
+}  # fmt: skip
 # Nodes that take any key; what they do not know is refused by name (trainer_options.py).
 OPEN = ("trainer.options.",)
 
@@ -108,16 +113,28 @@ def with_quotes(argument: str) -> str:
     """Put a path or a name into the quotes that Hydra's grammar asks for, if it has letters like ~, (, [, = or ü.
 
     A shell takes quotes away, so that they would have to be typed twice: data.path='"~/photos"'. What Hydra can read as
-    it is, a list for a sweep for example, is left so. A node that takes any key takes it without a plus here.
+    it is, a list for a sweep for example, is left so, unless it is a name that it reads as a number. A node that takes
+    any key takes it without a plus here.
     """
     if argument.startswith(OPEN):
         argument = f"++{argument}"
     key, equals, value = argument.partition("=")
+    if equals and key.lstrip("+") in OF_NAMES:
+        argument = f"{key}={as_name(value)}"
     if not equals or key.lstrip("+").rpartition(".")[2] not in OF_PATHS or _is_read(argument):
         return argument
     escaped = value.replace('"', '\\"')
     quoted = f'{key}="{escaped}"'
     return quoted if _is_read(quoted) else argument
+
+
+def as_name(value: str) -> str:
+    """Put a name into quotes if Hydra's grammar takes it for a number or a boolean."""
+    try:
+        read = OverridesParser.create().parse_override(f"name={value}").value()
+    except (HydraException, ValueError, RecursionError):
+        return value
+    return f'"{value}"' if isinstance(read, int | float) else value
 
 
 def flags_first(arguments: list[str]) -> list[str]:
@@ -141,7 +158,7 @@ def _is_read(argument: str) -> bool:
     """Tell whether Hydra's grammar takes an override."""
     try:
         OverridesParser.create().parse_override(argument)
-    except (HydraException, ValueError):
+    except (HydraException, ValueError, RecursionError):
         return False
     return True
 
