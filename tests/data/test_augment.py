@@ -94,6 +94,8 @@ def test_shares_of_what_is_told():
     assert (drawn.mean().item(), drawn.std().item()) == pytest.approx((0, 1), abs=0.06)
     turned = torch.atan2(told[:, 4], told[:, 3] + 1)[told[:, 3] != 0]
     assert turned.abs().mean().item() == pytest.approx(math.pi / 2, abs=0.06)
+    quarters = turned.histc(4, -math.pi, math.pi) / len(turned)
+    assert quarters.tolist() == pytest.approx([0.25] * 4, abs=0.03)
     stretched = told[told[:, 5] != 0, 5:7]
     assert stretched.square().sum(1).mean().item() == pytest.approx(1, abs=0.1)
 
