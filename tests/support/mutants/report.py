@@ -19,6 +19,7 @@ index shifted by one, a sine for a cosine, s for t, ...), and whether the tests 
 
 | file | mutants | caught | change no result | missed |
 |---|---|---|---|---|"""
+SAME = "A test on a CPU has no number by which to tell these from the code as it is."
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def write(verdicts: Verdicts) -> None:
     lines = [HEAD.format(commit=commit), *(_row(verdicts, name(path), [path]) for path in FILES)]
     lines += [_row(verdicts, "**all**", FILES), "", "## Missed", ""]
     lines += [_line(m) for m in verdicts.missed] or ["None."]
-    lines += ["", "## Change no result", ""]
+    lines += ["", "## Change no result", "", SAME, ""]
     for why in dict.fromkeys(verdicts.reasons[m].why for m in verdicts.harmless):
         lines += [f"{why}", "", *(_line(m) for m in verdicts.harmless if verdicts.reasons[m].why == why), ""]
     REPORT.parent.mkdir(parents=True, exist_ok=True)
