@@ -14,7 +14,7 @@ from inkwash.metrics.cache import check_writable
 from inkwash.metrics.extractors.base import FeatureExtractor, NotApplicableError
 from inkwash.metrics.ranks import rank_0_first
 from inkwash.metrics.record import metric_name
-from inkwash.metrics.reference import SPLITS, Reference
+from inkwash.metrics.reference import Reference, check_split
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +68,7 @@ class Choice:
         """
         self.left_out = []
         node = f"{node}." if node else ""
-        if split not in SPLITS:
-            raise UserError(f"{node}reference={split} must be {' or '.join(SPLITS)}")
+        check_split(split, node)
         counts = Counts(self.num_images, len(train), len(heldout), split, file is not None, node)
         self.extractor = self.extractor.chosen(train, heldout, classes)
         possible = [metric for metric in self.given if self._kept(metric, self._check, counts, labelled)]

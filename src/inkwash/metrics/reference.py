@@ -21,6 +21,12 @@ FORMAT = 1  # of the files; raise it when their content changes
 SPLITS = ("train", "heldout")
 
 
+def check_split(split: str, node: str = "") -> None:
+    """Raise UserError unless there is such a split; `node` is what stands before the key's name, with its dot."""
+    if split not in SPLITS:
+        raise UserError(f"{node}reference={split} must be {' or '.join(SPLITS)}")
+
+
 class Reference:
     """The real images that an evaluation compares with, for one feature extractor (base.RealImages).
 
@@ -46,8 +52,7 @@ class Reference:
         self.flip = flip
         self.extractor, self.cache_dir, self.split, self.file = extractor, cache_dir, split, file
         self.splits = {"train": train, "heldout": heldout}
-        if split not in SPLITS:
-            raise UserError(f"reference={split} must be {' or '.join(SPLITS)}")
+        check_split(split)
         self._features: dict[tuple[str, bool], Tensor] = {}  # one copy for all metrics
 
     def provenance(self, split: str | None = None) -> Provenance:
