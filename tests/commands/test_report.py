@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from inkwash.commands.export import writing_to
+from inkwash.commands.output import writing_to
 from inkwash.errors import UserError
 from support.in_process import Commands
 from support.runs import QUICK, WITH_PAGE, environment

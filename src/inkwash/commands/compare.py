@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from omegaconf import DictConfig
 
-from inkwash.commands.export import one_sentence, writing_to
+from inkwash.commands.export import one_sentence
+from inkwash.commands.output import writing_to
 from inkwash.commands.report import comparison_path, runs_to_compare, with_list
 from inkwash.config import cli
 from inkwash.config.validate import check

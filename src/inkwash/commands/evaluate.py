@@ -21,8 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
-from inkwash.commands.export import writing_to
-from inkwash.commands.output import output_folder
+from inkwash.commands.output import output_folder, writing_to
 from inkwash.config import cli
 from inkwash.config.own_folders import take_flags
 from inkwash.config.validate import check

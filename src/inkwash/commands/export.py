@@ -1,8 +1,6 @@
 """`inkwash export run=DIR out=PATH`: write a run for diffusers, as ONNX or torch.export files, or as safetensors."""
 
 import contextlib
-import errno
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,17 +28,6 @@ def one_sentence() -> Iterator[None]:
             raise
         print(f"error: {mistake or error}", file=sys.stderr)
         sys.exit(1)
-
-
-@contextlib.contextmanager
-def writing_to(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise UserError that says what to type where a folder is another user's, or on a read-only disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        raise UserError(f"{path} cannot be written ({error.strerror}): pass out=PATH, where you may write") from error
 
 
 def export(config: DictConfig) -> None:

@@ -1,6 +1,9 @@
-"""Make the folder that the key `out` names, in which only what a command of the same kind has written is replaced."""
+"""Write to what the key `out` names: only what a command of the same kind has written is replaced."""
 
-from collections.abc import Sequence
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from inkwash.errors import UserError
@@ -27,3 +30,14 @@ def output_folder(out: str, mark: str, files: Sequence[str]) -> Path:
             if (folder / name).exists():
                 raise UserError(f"out={out} has {name} and no {mark}, so it would replace another's: choose another")
     return make_folder("out", folder)
+
+
+@contextlib.contextmanager
+def writing_to(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise UserError that says what to type where a folder is another user's, or on a read-only disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise UserError(f"{path} cannot be written ({error.strerror}): pass out=PATH, where you may write") from error

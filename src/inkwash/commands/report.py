@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.export import one_sentence, writing_to
+from inkwash.commands.export import one_sentence
+from inkwash.commands.output import writing_to
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError

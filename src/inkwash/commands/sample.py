@@ -10,8 +10,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.export import one_sentence, writing_to
-from inkwash.commands.output import output_folder
+from inkwash.commands.export import one_sentence
+from inkwash.commands.output import output_folder, writing_to
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
