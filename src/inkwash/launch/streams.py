@@ -20,7 +20,8 @@ class Patient(io.FileIO):
 def tolerate_readers() -> None:
     """Let print and logging work on, whatever becomes of the reader of stdout or stderr.
 
-    A training ends well without a reader; a list that nobody reads to its end is no failure.
+    A training goes on when nobody reads its output any more, and a command whose output is cut short, as by `| head`,
+    still succeeds.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
