@@ -17,7 +17,8 @@ def main(words: list[str]) -> None:
         if "study" in named:
             study = Study.load(named["study"])
             runner.run(study, local)
-            results.write(study, results.collect(study, local))
+            known = results.read(study)
+            results.write(study, results.merge(study, known, results.collect(study, local)))
             if study.grids:
                 results.copy_grids(study)
         elif local:

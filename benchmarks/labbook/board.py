@@ -50,18 +50,18 @@ def _lines(study: Study, entries: Sequence[results.Entry], rows: Sequence[str]) 
         for row in missing
     ]
     for (row, *cell), group in found.items():
-        numbers, floor, first = page.values(group, "fd"), group[0]["floor"], group[0]
+        numbers, first = page.values(group, "fd"), group[0]
         cells = [
             f"[{'/'.join([study.name, row])}](studies/{study.name}/README.md)"
             + "".join(f", {value}" for value in cell),
             page.shown(numbers),
-            f"{statistics.fmean(numbers) / floor:.2f}" if floor else "",
+            page.floors(group),
             f"{first['evaluations']:g}",
             f"{first['images']:,}",
             f"{statistics.fmean(entry['seconds'] for entry in group):.0f}",
-            ", ".join([first["machine"], *first["trainer"]]),
+            "; ".join(dict.fromkeys(", ".join([entry["machine"], *entry["trainer"]]) for entry in group)),
             str(len(group)),
-            first["commit"][:7],
+            ", ".join(dict.fromkeys(entry["commit"][:7] for entry in group)),
         ]
         lines.append((statistics.fmean(numbers), "| " + " | ".join(cells) + " |"))
     return lines

@@ -52,6 +52,12 @@ def shown(numbers: Sequence[float]) -> str:
     return f"{mean:.3g}" + ("" if around is None else f" ({around[0]:.2g} to {around[1]:.2g})")
 
 
+def floors(entries: Sequence[Entry], metric: str = "fd") -> str:
+    """Return the mean multiple of the floor, each of its own: another machine's classifier may have another one."""
+    ratios = [value / entry["floor"] for entry in entries if entry["floor"] for value in values([entry], metric)]
+    return f"{statistics.fmean(ratios):.2f}" if ratios else ""
+
+
 def differences(found: Sequence[Entry], baseline: Sequence[Entry], metric: str) -> list[float]:
     """Return what a metric is more than that of the baseline with the same seed, [] for the baseline itself."""
     if found is baseline:
@@ -72,13 +78,12 @@ def table(study: Study, entries: Sequence[Entry]) -> str:
     grouped = groups(study, entries)
     for (row, *cell), found in grouped.items():
         main = values(found, study.metrics[0])
-        floor = found[0]["floor"]
         cells = [*([row] if several_rows else []), *map(str, cell)]
         cells += [shown(main)]
         if study.baseline:
             cells += [shown(differences(found, grouped[(study.baseline, *cell)], study.metrics[0]))]
         cells += [shown(values(found, metric)).split(" ")[0] for metric in study.metrics[1:]]
-        cells += [f"{statistics.fmean(main) / floor:.2f}" if floor and main and study.metrics[0] == "fd" else ""]
+        cells += [floors(found) if study.metrics[0] == "fd" else ""]
         cells += [f"{found[0]['evaluations']:g}" if found[0]["evaluations"] else ""]
         cells += [f"{found[0]['images']:,}", f"{statistics.fmean(entry['seconds'] for entry in found):.0f}"]
         lines.append("| " + " | ".join([*cells, str(len(found))]) + " |")

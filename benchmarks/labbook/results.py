@@ -20,7 +20,7 @@ Entry = dict[str, Any]
 def collect(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> list[Entry]:
     """Return an entry for each measurement of each finished run of a study.
 
-    An entry has row, seed, `cell` (what tells the evaluations of a run apart), values, floor, evaluations of the
+    An entry has row, seed, run, `cell` (what tells the evaluations of a run apart), values, floor, evaluations of the
     network for an image, images and seconds of training, with those of the run whose weights it takes, and what they
     were made with.
     """
@@ -38,6 +38,7 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
     training_facts = {
         "row": training.row,
         "seed": training.seed,
+        "run": training.run,
         "images": images,
         "seconds": round(seconds, 1),
         "heldout_loss": summary["heldout_loss"],
@@ -66,6 +67,18 @@ def cost(training: Training, runs: Path) -> tuple[int, float]:
     summary = RunDirectory(runs / training.run).summary
     images, seconds = cost(training.source, runs) if training.source else (0, 0.0)
     return images + summary["images"], seconds + summary["images"] / summary["images_per_second"]
+
+
+def merge(study: Study, known: Sequence[Entry], found: Sequence[Entry]) -> list[Entry]:
+    """Return what was found here, and what is known of the study's other runs: seeds may be measured anywhere.
+
+    A run's name stands for the words of its training, so what is known of a row that has changed since is left out.
+    """
+    here = {entry["run"] for entry in found}
+    of_run: dict[str, list[Entry]] = {}
+    for entry in [*found, *(entry for entry in known if entry["run"] not in here)]:
+        of_run.setdefault(entry["run"], []).append(entry)
+    return [entry for training in study.trainings() for entry in of_run.get(training.run, [])]
 
 
 def write(study: Study, found: Sequence[Entry], studies: Path = STUDIES) -> None:

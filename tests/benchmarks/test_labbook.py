@@ -41,7 +41,8 @@ def studies(tmp_path):
 
 def entry(row="v", seed=0, fd=1.0, cell=None, evaluations=2):
     return {
-        "row": row, "seed": seed, "cell": cell or {"sampler": "ddim"}, "values": {"fd_classifier_32": fd},
+        "row": row, "seed": seed, "run": f"lab-{row}-{seed}", "cell": cell or {"sampler": "ddim"},
+        "values": {"fd_classifier_32": fd},
         "floor": 0.5, "evaluations": evaluations, "images": 32, "seconds": 1.5, "heldout_loss": 0.25,
         "commit": "0123456789", "dirty": False, "versions": {"torch": "2.11", "python": "3.12"}, "machine": "CPU",
         "trainer": [],
@@ -100,6 +101,29 @@ def test_what_a_row_costs_has_the_run_it_takes(tmp_path):
         (tmp_path / training.run / "summary.json").write_text(json.dumps(summary))
     assert results.cost(teacher, tmp_path) == (100, 10.0)
     assert results.cost(student, tmp_path) == (160, 13.0)
+
+
+def test_seeds_of_several_machines_are_one_table(studies):
+    """What is known of runs that are not here stays, that of runs that are here goes, and that of no row, too."""
+    study = Study.load("tiny", studies)
+    runs = {(each.row, each.seed): each.run for each in study.trainings()}
+
+    def of(row, seed, machine):
+        return entry(row, seed) | {"run": runs.get((row, seed), "lab-of-old"), "machine": machine}
+
+    known = [of("v", 0, "A"), of("v", 1, "A"), of("eps", 0, "A"), of("old", 0, "A")]
+    merged = results.merge(study, known, [of("eps", 1, "B"), of("v", 1, "B")])
+    assert [(e["row"], e["seed"], e["machine"]) for e in merged] == [
+        ("v", 0, "A"), ("eps", 0, "A"), ("v", 1, "B"), ("eps", 1, "B"),
+    ]  # fmt: skip
+    results.write(study, merged, studies)
+    assert "| CPU" not in board.boards(studies)
+    assert "| A; B | 2 |" in board.boards(studies)
+
+
+def test_floors_are_those_of_each_entry():
+    assert page.floors([entry(fd=1.0), entry(fd=3.0) | {"floor": 1.0}]) == "2.50"
+    assert page.floors([entry() | {"floor": None}]) == ""
 
 
 def test_a_board_takes_the_evaluations_that_it_names(studies):
