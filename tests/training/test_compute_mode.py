@@ -89,6 +89,9 @@ def test_threads_are_those_of_affinity_and_quota(monkeypatch):
     assert threads.cores() == 8
     monkeypatch.setattr(threads, "cgroup_quota", lambda: 2.5)
     assert threads.cores() == 3
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # as torchrun sets OMP_NUM_THREADS
+    assert (threads.cores(), threads.usable_cores()) == (1, 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     trainer = {"precision": "auto", "memory_format": "auto", "threads": None}
     assert compute_mode.simplest(trainer, CPU, processes=2).threads == 1
     assert compute_mode.simplest({**trainer, "threads": 5}, CPU, processes=2).threads == 5

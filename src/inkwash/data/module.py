@@ -16,7 +16,9 @@ from inkwash.data.batches import StepBatches
 from inkwash.data.images import Flipped, Source
 from inkwash.data.latents import CachedMoments, WithNoise
 from inkwash.data.on_gpu import on_gpu
+from inkwash.data.reader_count import TIMED, Pace, readers_for
 from inkwash.data.readers import Read, plan
+from inkwash.data.stream import Stream
 from inkwash.errors import UserError
 from inkwash.images import ImageSplit, to_float
 from inkwash.launch.signals import serve
@@ -35,15 +37,18 @@ class ImageDataModule(LightningDataModule):
         batch_size: images per optimizer step, over all ranks and accumulated micro-batches.
         path: the place of the images, for sources that do not bring their own.
         flip: if true, an epoch has every image and its mirror image.
-        num_workers: processes that read batches ahead; 0 is fastest for images in memory.
+        num_workers: processes that read batches ahead; 0 is fastest for images in memory; "auto" for as many as keep up
+            with the training (reader_count.py).
         on_gpu: whether the images live on the GPU: true, false, or "auto" (on_gpu.py).
         seed: of the order of the images.
 
     Attributes:
         autoencoder: makes latents of the images for the network; None for a network that sees pixels.
+        pace: of the training, which num_workers=auto keeps up with.
     """
 
     autoencoder: Autoencoder | None = None
+    pace = Pace()
 
     def __init__(
         self,
@@ -53,7 +58,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: int,
         path: str | None = None,
         flip: bool = False,
-        num_workers: int = 0,
+        num_workers: int | str = 0,
         on_gpu: bool | str = "auto",
         seed: int = 0,
     ):
@@ -65,15 +70,15 @@ class ImageDataModule(LightningDataModule):
             raise UserError(f"data.shape={list(shape)} must be [channels, height, width]")
         if not 1 <= batch_size < 2**31:
             raise UserError(f"data.batch_size={batch_size} must be a number of images, at least 1")
-        if num_workers < 0:
-            raise UserError(f"data.num_workers={num_workers} must not be negative")
+        if num_workers != "auto" and (isinstance(num_workers, str) or num_workers < 0):
+            raise UserError(f"data.num_workers={num_workers} must be auto, or a number of processes, 0 or more")
         self.source = source
         self.shape = (shape[0], shape[1], shape[2])
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.path = path
         self.flip = flip
-        self.num_workers = num_workers
+        self.num_workers: Any = num_workers
         self.on_gpu = on_gpu
         self.seed = seed
 
@@ -118,9 +123,10 @@ class ImageDataModule(LightningDataModule):
         in_files = isinstance(images, CachedMoments)
         if resident := on_gpu(images if in_files else self.train, device, self.on_gpu, self.flip):
             return DataLoader(self._with_noise(resident, images), batch_sampler=batches, collate_fn=_as_it_is)
-        size = self.batch_size // (trainer.world_size * trainer.accumulate_grad_batches)
+        of_a_rank = self.batch_size // trainer.world_size
+        batch_bytes = of_a_rank // trainer.accumulate_grad_batches * (math.prod(self.shape) + 8)
         readers, by_pipe = plan(
-            self.num_workers, size * (math.prod(self.shape) + 8), trainer.world_size // trainer.num_nodes
+            self._readers(in_files, of_a_rank), batch_bytes, trainer.world_size // trainer.num_nodes
         )
         return DataLoader(
             Read(self._with_noise(images, images), by_pipe),
@@ -131,6 +137,14 @@ class ImageDataModule(LightningDataModule):
             worker_init_fn=serve,
             pin_memory=device.type == "cuda",
         )
+
+    def _readers(self, in_files: bool, images: int) -> int:
+        """Return how many processes read ahead, of so many images in a step on this rank."""
+        if self.num_workers != "auto":
+            return self.num_workers
+        if in_files or not isinstance(self.train, Stream):
+            return 0
+        return readers_for(self.pace, self.train.seconds_per_image(TIMED), images)
 
     def _cached(self, images: Any) -> Any:
         """Return the moments of training images if they are in a cache, else the images."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -89,6 +90,22 @@ class Stream(Dataset):
             with suppress(UserError, OSError, SyntaxError):
                 found.append(size_of(encoded))
         return found
+
+    def seconds_per_image(self, count: int) -> float:
+        """Return the time that an image takes: to decode it, and its share of the reading of its block.
+
+        Args:
+            count: images to decode, at most, of the first block that has any.
+        """
+        block = int(np.flatnonzero(np.diff(self.firsts))[0])
+        first, end = (int(i) for i in self.firsts[block : block + 2])
+        start = time.perf_counter()
+        self._read(block)
+        read = time.perf_counter()
+        self.__getitems__(decoded := [*range(first, min(first + count, end))])
+        seconds = (read - start) / (end - first) + (time.perf_counter() - read) / len(decoded)
+        self._blocks.clear()  # or readers that are not forked would get it
+        return seconds
 
     def suspicions(self, count: int) -> tuple[str, ...]:
         """Return a sentence for the report if one of the first images has several pages or frames."""

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from inkwash.config.instantiate import build
 from inkwash.config.shapes import network_shape
 from inkwash.data.module import ImageDataModule
+from inkwash.data.reader_count import Pace
 from inkwash.data.report import log_report, report_of
 from inkwash.errors import UserError, no_room
 from inkwash.jobs.summary import describe, expected_end, summarize, summarize_again
@@ -44,6 +45,7 @@ from inkwash.training.mode_choice import Choice, choose
 from inkwash.training.module import DiffusionModule
 from inkwash.training.network_check import check_network
 from inkwash.training.profiling import Clock
+from inkwash.training.threads import usable_cores
 from inkwash.training.trainer import check_processes, resolve_device, start_group
 
 log = logging.getLogger("inkwash")
@@ -67,6 +69,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     loggers = open_loggers(config["logger"], run)
     plan = resume.plan(run, config, RankEnv.current().world_size)
     speed = _choose(config, module, plan)
+    keep_up(data, run, speed.step_seconds)
     if config["compile"]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
@@ -126,6 +129,15 @@ def build_data(config: dict[str, Any]) -> Any:
             )
         data.autoencoder = autoencoder
     return data
+
+
+def keep_up(data: Any, run: RunDirectory, step_seconds: float | None) -> None:
+    """Tell the readers the time of a step: if it was not timed, that which the run began with."""
+    if RankEnv.current().rank == 0 and step_seconds is not None:
+        run.write_record({**run.record, "step_seconds": step_seconds})
+    if isinstance(data, ImageDataModule):
+        known = run.record.get("step_seconds") if step_seconds is None else step_seconds
+        data.pace = Pace(known, max(1, usable_cores() // max(1, RankEnv.current().local_world_size)))
 
 
 def describe_data(run: RunDirectory, data: ImageDataModule) -> dict[str, Any]:

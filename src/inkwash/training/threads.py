@@ -22,16 +22,18 @@ BUSY = 0.25
 
 
 def cores() -> int:
-    """Return how many CPU cores this process may use: by its affinity, its cgroup's quota and OMP_NUM_THREADS.
+    """Return how many CPU cores the threads of this process may use: those it has, and OMP_NUM_THREADS at most."""
+    return min(torch.get_num_threads(), usable_cores())
+
+
+def usable_cores() -> int:
+    """Return how many CPU cores this process and its children may use, by its affinity and its cgroup's quota.
 
     A container with two CPUs of a host with 64 sees 64, and 64 threads that share two.
     """
-    most = [torch.get_num_threads()]
-    if hasattr(os, "sched_getaffinity"):
-        most.append(len(os.sched_getaffinity(0)))
-    if (quota := cgroup_quota()) is not None:
-        most.append(math.ceil(quota))
-    return max(1, min(most))
+    most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    return max(1, most if quota is None else min(most, math.ceil(quota)))
 
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> float | None:
