@@ -25,7 +25,7 @@ NARROW = {
     "UNet": ("model.channels=16", "model.num_res_blocks=1"),
 }
 # A U-Net and a transformer run in the quick suite.
-QUICK = ("ect_digits", "iddpm_cifar10")
+QUICK = ("ect_digits", "meanflow_digits")
 
 
 @pytest.fixture(scope="session")
