@@ -237,6 +237,7 @@ def test_dataset_json_has_the_labels(grey, folder, tmp_path, labels):
     [
         ("{}", r"does not hold \{\"labels\""),
         ("[1]", r"does not hold"),
+        ('{"labels": [[0, 1], [1, 0]]}', r"does not hold"),
         ("{", r"does not hold"),
         ('{"labels": [["a/0.png", 1.5]]}', r"label of 0\.png is 1\.5, not a class 0, 1, \.\.\."),
         ('{"labels": [["a/0.png", [0.2, 0.8]]]}', r"label of 0\.png is \[0\.2, 0\.8\], not a class"),
@@ -308,7 +309,7 @@ def test_a_folder_that_cannot_be_listed_for_a_moment_is_listed_again(noise, fill
         return scandir(path)
 
     monkeypatch.setattr("inkwash.files.WAITS", (0.0, 0.0))
-    monkeypatch.setattr("inkwash.data.listing.os.scandir", flaky)
+    monkeypatch.setattr("inkwash.data.walk.os.scandir", flaky)
     splits = [folder(heldout_fraction=0.5).load(split, SHAPE, str(tmp_path / "set")) for split in ("train", "heldout")]
     assert sorted(label for split in splits for label in split.labels.tolist()) == [0, 0, 1, 1]
     assert len(calls) >= 6

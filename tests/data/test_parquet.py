@@ -221,6 +221,25 @@ def test_names_of_both_splits_have_one_numbering(source, noise, encode, tmp_path
     assert train.__getitems__([0, 1])[1].tolist() == [2, 0]
 
 
+def test_the_cache_tells_one_draw_from_another(noise, write_parquet, parquet, tmp_path):
+    """Drawn by class or not, as many rows are held out, but others: no image may be in both splits of a training."""
+    labels = np.random.default_rng(0).choice(3, 200, p=[0.8, 0.15, 0.05])
+    path = write_parquet(tmp_path / "a.parquet", noise(200, 6, 5, 3), labels)
+    parquet(stratified=False).load("heldout", SHAPE, path)
+    by_class = [parquet(stratified=True).load(split, SHAPE, path).images for split in ("train", "heldout")]
+    assert len({image.numpy().tobytes() for images in by_class for image in images}) == 200
+
+
+@pytest.mark.parametrize("source", [Parquet, ParquetStream])
+def test_names_of_folders_tell_that_splits_are_mixed(source, noise, write_parquet, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "d" / split).mkdir(parents=True)
+        write_parquet(tmp_path / "d" / split / "0.parquet", noise(4, 6, 5, 3))
+    read = source(cache_dir=str(tmp_path / "cache"), splits="none", label_column=None)
+    facts = read.load("train", SHAPE, str(tmp_path / "d")).facts
+    assert any("names in data.path tell test and train" in sentence for sentence in facts.suspicious)
+
+
 @pytest.mark.parametrize("source", [Parquet, ParquetStream])
 def test_each_class_is_held_out_in_proportion(source, noise, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "a.parquet", noise(40, 6, 5, 3), [0] * 30 + [1] * 10, row_group_size=7)

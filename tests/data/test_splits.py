@@ -4,6 +4,7 @@ from inkwash.data.splits import (
     by_name,
     divide_files,
     mixed,
+    names_below,
     split_of,
     split_of_folder,
 )
@@ -86,9 +87,33 @@ def test_heldout_files_are_not_trained_on(tmp_path):
     assert [same_folder.train, same_folder.heldout] == [[tmp_path / "hub/train-0.tar"], [tmp_path / "hub/test-0.tar"]]
 
 
+def test_heldout_files_are_known_by_other_paths_too(tmp_path):
+    """A link to the folder, and a path with .. in it, are ways to write what is the same file."""
+    touch(tmp_path / "real", "a-0.tar", "a-1.tar")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for other in ("real/a-1.tar", "link/../real/a-1.tar"):
+        division = divide_files(tmp_path / "link", tmp_path / other, (".tar",), "auto")
+        assert division.train == [tmp_path / "link/a-0.tar"]
+
+
+def test_a_linked_folder_is_a_split_like_others(tmp_path):
+    """With train on another disk, the test files alone would be the set."""
+    touch(tmp_path, "disk/0.tar", "d/test/0.tar")
+    (tmp_path / "d/train").symlink_to(tmp_path / "disk")
+    division = divide_files(tmp_path / "d", None, (".tar",), "auto")
+    assert [division.train, division.heldout] == [[tmp_path / "d/train/0.tar"], [tmp_path / "d/test/0.tar"]]
+
+
 def test_the_topmost_name_tells_the_split(tmp_path):
     files = [tmp_path / "train/test_a.tar", tmp_path / "test/train_b.tar"]
     assert by_name(files, tmp_path) == {"train": files[:1], "test": files[1:]}
+
+
+def test_names_of_folders_count_from_what_all_have_in_common(tmp_path):
+    """A folder above the set may be called train; one of several in it tells a split."""
+    root = tmp_path / "train"
+    assert names_below([root / "a/0.tar", root / "test/0.tar"]) == ["a/0.tar", "test/0.tar"]
+    assert names_below([root / "a/0.tar", root / "a/1.tar"]) == ["0.tar", "1.tar"]
 
 
 def test_names_of_several_splits_in_one_set_are_suspicious():
@@ -105,6 +130,8 @@ def test_names_of_several_splits_in_one_set_are_suspicious():
         ("a_00001-of-00004-1f2e a_00003-of-00004-3c4d", ["2 of the 4 files a_...-of-00004 are not there, number 0"]),
         ("a-0-of-1-x a-0-of-1-y", ["number 0 of the 1 files a-...-of-00001 is there more than once, under two"]),
         ("a-99999999999-of-3 b-of-c 3-of-4", []),
+        ("x-00000-of-00002 x-00001-of-00002 x-00002-of-00002", ["3 files x-...-of-00002, numbers 0 to 2, are more"]),
+        ("x-00000-of-00000", ["1 files x-...-of-00000, numbers 0 to 0, are more than 0"]),
     ],
 )
 def test_missing_and_double_files_are_told(names, sentences):

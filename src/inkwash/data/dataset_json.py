@@ -21,7 +21,10 @@ def pairs_of_dataset_json(content: bytes, path: Path) -> dict[str, object]:
     """
     try:
         listed = json.loads(content.decode("utf-8-sig"))["labels"]
-        return listed if isinstance(listed, dict) else dict(listed or [])
+        pairs = listed if isinstance(listed, dict) else dict(listed or [])
+        if not all(isinstance(name, str) for name in pairs):
+            raise TypeError("names of files are texts")
+        return pairs
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f'{path} does not hold {{"labels": [[FILE, CLASS], ...]}}: correct it, or move it elsewhere to take the '

@@ -1,6 +1,5 @@
 """List the image files of a folder."""
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,8 +12,8 @@ from inkwash.data.facts import PassedOver, merged, note
 from inkwash.data.listed import LISTS
 from inkwash.data.opening import FORMATS, is_image
 from inkwash.data.unseen import unseen
+from inkwash.data.walk import Walk, entries, real_file
 from inkwash.errors import UserError
-from inkwash.files import insisting
 
 # Files with one of these names are never images; a file with another name is opened.
 OTHER = {
@@ -51,7 +50,7 @@ def images_below(root: Path) -> Listing:
     unread, archive = None, archive_of(root)
     if archive:
         passed_over = merged([archive.passed_over])
-    for file in archive.files if archive else sorted(_Walk(root, passed_over).files):
+    for file in archive.files if archive else sorted(Walk(root, passed_over).files):
         suffix = file.suffix.lower()
         if suffix in suffixes() or (suffix not in OTHER | PICTURES and _is_image(file, archive)):
             files.append(file)
@@ -78,55 +77,8 @@ def children(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the visible folders and the files in a folder or zip file, not deeper, sorted."""
     if archive := archive_of(folder):
         return archive.children(folder)
-    found = [Path(entry.path) for entry in _entries(folder) if not unseen([entry.name])]
+    found = [Path(entry.path) for entry in entries(folder) if not unseen([entry.name])]
     return [path for path in found if path.is_dir()], [path for path in found if not path.is_dir()]
-
-
-class _Walk:
-    """The visible files below a folder. Links come after all that is reached without one, each real path once."""
-
-    def __init__(self, root: Path, passed_over: PassedOver):
-        self.root, self.passed_over = root, passed_over
-        self.files: list[Path] = []
-        self.folders: set[str] = set()  # real paths
-        self.links: list[os.DirEntry[str]] = []
-        self._visit(root)
-        if self.links:
-            self._follow({os.path.realpath(file) for file in self.files})
-
-    def _visit(self, start: Path) -> list[Path]:
-        """Add the files below a folder that needs no link to be reached; return them."""
-        waiting, found = [start], []
-        while waiting:
-            folder = waiting.pop()
-            self.folders.add(os.path.realpath(folder))
-            for entry in _entries(folder):
-                if reason := unseen([entry.name]):
-                    self._pass_over(reason, entry.path)
-                elif entry.is_symlink():
-                    self.links.append(entry)
-                elif entry.is_dir():
-                    waiting.append(Path(entry.path))
-                else:
-                    found.append(Path(entry.path))
-        self.files += found
-        return found
-
-    def _follow(self, real: set[str]) -> None:
-        """Follow the links, those that are found on the way too."""
-        while self.links:
-            link = self.links.pop(0)
-            target = os.path.realpath(link.path)
-            if target in self.folders or target in real:
-                self._pass_over("links to what is there already", link.path)
-            elif os.path.isdir(target):
-                real.update(os.path.realpath(file) for file in self._visit(Path(link.path)))
-            else:
-                real.add(target)
-                self.files.append(Path(link.path))
-
-    def _pass_over(self, reason: str, path: str) -> None:
-        note(self.passed_over, reason, str(Path(path).relative_to(self.root)))
 
 
 def inside(files: Sequence[Path], path: Path) -> dict[str, dict[str, None]]:
@@ -158,33 +110,14 @@ def without_images(folders: Sequence[Path], files: Sequence[Path]) -> tuple[str,
 
 def check_apart(train: Sequence[Path], heldout: Sequence[Path]) -> None:
     """Raise UserError if a real file is in both splits, by links of either kind."""
-    real = dict(zip(map(_real, train), train, strict=True))
-    both = [(real[place], file) for file in heldout if (place := _real(file)) in real]
+    real = dict(zip(map(real_file, train), train, strict=True))
+    both = [(real[place], file) for file in heldout if (place := real_file(file)) in real]
     if both:
         raise UserError(
             f"{len(both):,} images are in both splits by links, {both[0][0]} and {both[0][1]} first, but held-out "
             "images are not trained on: remove the links, or give other folders as data.path=... and "
             "data.source.heldout_path=..."
         )
-
-
-def _real(file: Path) -> object:
-    """Return what a file has in common with its links, symbolic and hard; its path in a zip file, or if missing."""
-    try:
-        state = insisting(file.stat)
-    except OSError:
-        return file
-    return state.st_dev, state.st_ino
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder, in the order of names; again if a network file system fails for a moment."""
-
-    def read() -> list[os.DirEntry[str]]:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-
-    return insisting(read)
 
 
 @cache

@@ -17,7 +17,7 @@ from inkwash.data.parquet_files import images_in, labels_of, opened, told_by_a_c
 from inkwash.data.paths import absolute, given
 from inkwash.data.reading import missing, named_file, patiently, version_of
 from inkwash.data.rendering import Rendering
-from inkwash.data.splits import AUTO, Division, check_splits, divide_files
+from inkwash.data.splits import AUTO, Division, check_splits, divide_files, names_below
 
 SUFFIXES = (".parquet", ".pq", ".parq")
 WITHOUT_LABELS = "add data.source.label_column=null to use no labels"
@@ -78,11 +78,11 @@ class Parquet(EncodedSource):
         wanted = np.ones(len(labels), dtype=bool)
         if division.heldout is None:
             wanted = rows_of(split, labels, self.heldout_fraction, self.stratified).numpy()
-        names = (table.file.name for table in here)
+        names = names_below([table.file for table in here])
         facts = division.facts(split, classes, int(wanted.sum()), len(labels), names, {})
         if division.heldout is None and self.splits == AUTO:
             facts = replace(facts, suspicious=(*facts.suspicious, *told_by_a_column(division.train)))
-        version = ([_version(table) for table in here], int(wanted.sum()), split, _hash(labels))
+        version = ([_version(table) for table in here], split, _hash(np.packbits(wanted)), _hash(labels))
         return Entries(version, int(wanted.sum()), _rows(here, wanted, labels, self.rendering), facts)
 
     def labels(self, path: str | None) -> tuple[np.ndarray, Classes]:
@@ -159,8 +159,8 @@ def _labels(tables: Sequence[Table]) -> tuple[np.ndarray, Classes]:
     return np.concatenate([recoded(table.labels, table.classes, classes) for table in tables]), classes
 
 
-def _hash(labels: np.ndarray) -> str:
-    return hashlib.sha256(labels.tobytes()).hexdigest()
+def _hash(values: np.ndarray) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def _rows(tables: Sequence[Table], wanted: np.ndarray, labels: np.ndarray, rendering: Rendering) -> Iterator[Entry]:

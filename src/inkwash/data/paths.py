@@ -6,6 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from inkwash.data.unseen import unseen
+from inkwash.data.walk import Walk
 from inkwash.errors import UserError
 
 # What map and filter of Hugging Face datasets leave beside the files of save_to_disk.
@@ -85,9 +86,12 @@ def root_of(pattern: Path) -> Path:
 
 
 def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files of a folder that end in one of the suffixes, without any those of its subfolders."""
-    for names in (folder.iterdir(), folder.rglob("*")):
-        found = [file for file in names if file.name.lower().endswith(suffixes) and not file.is_dir()]
+    """Return the files of a folder that end in one of the suffixes, without any those of its subfolders.
+
+    Linked subfolders are some, too: with `train` on another disk its link missed, the test files would be the set.
+    """
+    for names in (lambda: folder.iterdir(), lambda: Walk(folder, {}).files):
+        found = [file for file in names() if file.name.lower().endswith(suffixes) and not file.is_dir()]
         found = [file for file in found if not LEFT_OVER.fullmatch(file.name)]
         if found := [file for file in found if not unseen(file.relative_to(folder).parts)]:
             return found

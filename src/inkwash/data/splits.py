@@ -1,5 +1,6 @@
 """Tell by the names of folders and files which are for training and which are held out (else see heldout_draw.py)."""
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from inkwash.data.facts import Facts, PassedOver, merged, tally_of
 from inkwash.data.labels import Classes
 from inkwash.data.paths import find_files, root_of
 from inkwash.data.suspicions import incomplete
+from inkwash.data.walk import real_file
 from inkwash.errors import UserError
 
 # Names of splits in the names of folders and files, as Hugging Face, torchvision and ImageNet use them.
@@ -21,6 +23,12 @@ SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 FILLERS = ("image", "images", "img", "imgs", "set", "data", "split")  # words beside a split's in a folder's name
 COLUMNS = ("split", "splits", "subset", "partition")  # names of columns that tell the split of a row
 AUTO, NONE = "auto", "none"  # values of data.source.splits
+
+
+def names_below(files: Collection[Path]) -> list[str]:
+    """Return the names of files from the folder that they have in common."""
+    root = os.path.commonpath([file.parent for file in files])
+    return [str(file.relative_to(root)) for file in files]
 
 
 def mixed(names: Iterable[str]) -> tuple[str, ...]:
@@ -158,7 +166,8 @@ def _divide_files(path: Path, heldout_path: Path | None, suffixes: tuple[str, ..
         if splits == AUTO and heldout_path.is_dir():
             named = by_name(heldout, heldout_path)
             heldout = named.get("test") or named.get("validation") or heldout
-        files = [file for file in files if file not in {*heldout}]
+        held = {real_file(file) for file in heldout}  # a link, or another way to write the path, is the same file
+        files = [file for file in files if real_file(file) not in held]
         if not files:
             raise UserError(
                 f"data.source.heldout_path={heldout_path} finds all files of data.path={path}, and leaves none for "

@@ -20,7 +20,7 @@ from inkwash.data.paths import absolute, given
 from inkwash.data.reading import version_of
 from inkwash.data.rendering import Rendering
 from inkwash.data.shards import Index, Scanned, Shards
-from inkwash.data.splits import AUTO, Division, check_splits, divide_files
+from inkwash.data.splits import AUTO, Division, check_splits, divide_files, names_below
 from inkwash.errors import UserError
 from inkwash.files import replacing
 from inkwash.reports.progress_bar import progress_bar
@@ -151,8 +151,7 @@ class StreamedSource(ABC):
                 parts.reverse()
             classes = joined(part.classes for part in parts)
             check_alike(parts, classes, self.without_labels)
-        names = (file.name for file in files)
-        facts = division.facts(split, classes, chosen, len(index.images), names, index.passed_over)
+        facts = division.facts(split, classes, chosen, len(index.images), names_below(files), index.passed_over)
         suspicious = (*facts.suspicious, *index.suspicious)
         if division.heldout is None and self.splits == AUTO:
             suspicious += self.suspicions(files)

@@ -65,7 +65,12 @@ def incomplete(names: Iterable[str]) -> Iterator[str]:
     for (start, total), numbers in parts.items():
         there = {*numbers}
         first = 0 if 0 in there or total not in there else 1
-        if missing := total - len(there):
+        if (missing := total - len(there)) < 0:
+            yield (
+                f"{len(there):,} files {start}...-of-{total:05d}, numbers {min(there)} to {max(there)}, are more than "
+                f"{total:,}: they may be of two downloads, and hold the same images twice"
+            )
+        elif missing:
             lost = next(number for number in range(first, first + total + 1) if number not in there)
             yield (
                 f"{missing:,} of the {total:,} files {start}...-of-{total:05d} are not there, number {lost} first: "
