@@ -174,6 +174,31 @@ def test_splits_told_by_a_column_are_a_warning_here_too(arrow, source):
     assert any("rows are of several splits" in sentence for sentence in facts.suspicious)
 
 
+@pytest.mark.parametrize("values", [[["test"], ["train"]] * 5, pa.array(["test", "train"] * 5).dictionary_encode()])
+def test_a_column_of_any_type_may_be_called_split(arrow, source, values):
+    """Lists have no order; categories have that of what they stand for."""
+    path, table = arrow
+    table = table.drop_columns("split").append_column("split", pa.array(values) if isinstance(values, list) else values)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    facts = source(label_column=None).load("train", SHAPE, str(path)).facts
+    told = any("rows are of several splits" in sentence for sentence in facts.suspicious)
+    assert told == (not isinstance(values, list))
+
+
+def test_configurations_are_chosen_not_mixed(source, noise, write_parquet, tmp_path):
+    """Two configurations of a set are made of the same images, and what one trains on the other may test with."""
+    for config, count in (("full", 9), ("small", 3)):
+        (tmp_path / "set" / config).mkdir(parents=True)
+        for split in ("train", "test"):
+            write_parquet(tmp_path / "set" / config / f"{split}-0.parquet", noise(count, 6, 5, 3))
+    folder = str(tmp_path / "set")
+    with pytest.raises(UserError, match=r"the configurations full, small, .* data\.source\.config=full, or take"):
+        source(label_column=None).load("train", SHAPE, folder)
+    assert len(source(label_column=None, config="small").load("train", SHAPE, folder)) == 3
+    assert len(source(label_column=None, splits="none", heldout_fraction=0).load("train", SHAPE, folder)) == 24
+
+
 @pytest.mark.parametrize("cut", [0, 5, 100, -200])
 def test_a_damaged_arrow_file_is_named(arrow, source, cut):
     path, _ = arrow

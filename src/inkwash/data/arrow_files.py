@@ -100,11 +100,17 @@ class Column(NamedTuple):
 class Statistics:
     """Number of missing values, the smallest and the largest one, computed when they are asked for."""
 
-    has_min_max = True
-
     def __init__(self, values: pa.Array):
-        self._values = values
+        self._values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
         self.null_count = values.null_count
+
+    @property
+    def has_min_max(self) -> bool:
+        """False for values that have no order, lists for example."""
+        try:
+            return bool(self._extremes)
+        except pa.ArrowNotImplementedError:
+            return False
 
     @cached_property
     def _extremes(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from inkwash.data.caches import ensure
 from inkwash.data.labels import Classes
 from inkwash.data.parquet import SUFFIXES, Parquet
 from inkwash.data.parquet_stream import ParquetStream
-from inkwash.data.paths import given
-from inkwash.data.splits import AUTO
+from inkwash.data.paths import find_files, given
+from inkwash.data.splits import AUTO, split_of
 from inkwash.errors import UserError
 from inkwash.reach import reachable
 
@@ -95,7 +95,22 @@ class HuggingFace:
             here = here / self.config
             if not here.is_dir():
                 raise UserError(f"data.source.config={self.config}, but there is no folder {here}: correct it")
+        elif here.is_dir() and self.reader.splits == AUTO:
+            self._refuse_several(here)
         return here
+
+    def _refuse_several(self, folder: Path) -> None:
+        """Raise UserError if subfolders have files to train on each: they are configurations, which share images."""
+        found: dict[str, None] = {}
+        for file in find_files(folder, self.reader.suffixes, "data.path"):
+            first, *rest = file.relative_to(folder).parts
+            if rest and split_of(first) is None and "=" not in first and "train" in map(split_of, rest):
+                found[first] = None
+        if len(found) > 1:
+            raise UserError(
+                f"data.path={folder} has the configurations {', '.join(found)}, which may hold the same images: choose "
+                f"one with data.source.config={next(iter(found))}, or take all with data.source.splits=none"
+            )
 
 
 def download(name: str, config: str | None, revision: str | None, folder: Path) -> None:
