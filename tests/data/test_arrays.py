@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inkwash.data.arrays import file_of_text
+from inkwash.data.arrays import file_of, file_of_text
 from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_stream import ParquetStream
+from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
 SOURCES = pytest.mark.parametrize("source", [Parquet, ParquetStream])
@@ -121,3 +122,7 @@ def test_many_columns_are_not_all_named(load):
     """Tables of MNIST have a column for each of 784 pixels."""
     with pytest.raises(UserError, match=r"no column of images among p0, p1, .*, p9, \.\.\., as files in bytes"):
         load(Parquet, {f"p{i}": [i] for i in range(784)})
+
+
+def test_a_list_with_a_null_is_no_image():
+    assert file_of([137, None, 78], Rendering()) == b""

@@ -4,6 +4,7 @@ import json
 import resource
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -58,6 +59,14 @@ def structs(files, names=("bytes", "path"), kinds=None, paths=None):
     return pa.StructArray.from_arrays(arrays, list(names))
 
 
+def turned_tensor(pixels):
+    """A column of (W, H, C) whose permutation says (H, W, C)."""
+    stored = np.ascontiguousarray(pixels.transpose(0, 2, 1, 3))
+    tensor = pa.fixed_shape_tensor(pa.uint8(), stored.shape[1:], permutation=[1, 0, 2])
+    values = pa.FixedSizeListArray.from_arrays(pa.array(stored.ravel()), stored[0].size)
+    return pa.ExtensionArray.from_storage(tensor, values)
+
+
 COLUMNS = {
     "binary": lambda files, pixels: pa.array(files, pa.binary()),
     "large": lambda files, pixels: pa.array(files, pa.large_binary()),
@@ -79,6 +88,7 @@ COLUMNS = {
         pixels.tolist(), pa.list_(pa.list_(pa.list_(pa.uint8(), 3), 5), 6)
     ),
     "tensor": lambda files, pixels: pa.FixedShapeTensorArray.from_numpy_ndarray(pixels),
+    "tensor in another order": lambda files, pixels: turned_tensor(pixels),
 }
 
 

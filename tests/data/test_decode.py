@@ -78,6 +78,17 @@ def test_sixteen_bits_are_scaled_not_clipped(encode):
     assert decode(encode(levels), (1, 1, 4), False, "a").tolist() == [[[0, 1, 128, 255]]]
 
 
+@pytest.mark.parametrize(("largest", "white"), [(4095, 4095), (65535, 65535), (15, 15), (255, 255), (4095, 2000)])
+def test_a_stated_range_of_a_pgm_is_in_its_own_units(largest, white):
+    """Pillow scales the levels of a PGM file by its largest one to 8 or 16 bits."""
+    levels = np.linspace(0, largest, 4).round()
+    stored = levels.astype(">u2" if largest > 255 else "u1").tobytes()
+    file = b"P5\n# a camera's\n2 2\n%d\n" % largest + stored
+    wanted = np.clip(levels / white, 0, 1) * 255
+    image = decode(file, (1, 2, 2), False, "x", Rendering(white=white))
+    assert image.flatten().tolist() == wanted.round().astype(int).tolist()
+
+
 def test_floats_are_refused():
     with pytest.raises(UserError, match=r"heat\.tiff holds floats"):
         decode(saved(Image.new("F", (2, 2), 0.5), "TIFF"), (1, 2, 2), False, "heat.tiff")

@@ -81,6 +81,17 @@ def test_sizes_are_those_in_the_files(write, noise, kind, encode):
 
 
 @kinds
+def test_sizes_pass_over_headers_that_are_damaged(write, noise, kind, encode):
+    """Pillow has an error of its own for an image of many pixels, and others for other damage."""
+    images = [encode(image) for image in noise(12, 6, 5, 3)]
+    header = bytearray(images[3])
+    header[16:24] = (20_000).to_bytes(4, "big") * 2
+    images[3], images[5] = bytes(header), images[5][:20]
+    source, path = write(kind, images, [12], heldout_fraction=0, skip_corrupt=True)
+    assert source.load("train", SHAPE, path).sizes(99) == [(6, 5)] * 10
+
+
+@kinds
 def test_every_image_has_its_pixels_and_its_label(write, noise, kind):
     pixels = noise(60, 6, 5, 3)
     source, path = write(kind, pixels)

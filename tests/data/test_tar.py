@@ -59,14 +59,27 @@ def test_links_are_followed_within_the_file(pack):
             ("a/0.png", b"first"), ("b/1.png", link("a/0.png", tarfile.LNKTYPE)),
             ("b/2.png", link("../a/0.png", tarfile.SYMTYPE)), ("b/3.png", link("./2.png", tarfile.SYMTYPE)),
             ("b/4.png", link("5.png", tarfile.SYMTYPE)), ("b/5.png", b"behind"),
+            ("c/6.png", link("7.png", tarfile.SYMTYPE)), ("c/7.png", link("6.png", tarfile.SYMTYPE)),
+            ("c/8.png", link("/data/8.png", tarfile.SYMTYPE)),
         ]
     )  # fmt: skip
     found, passed_over = listed(file)
     assert found == [
-        ("a/0.png", b"first"), ("b/1.png", b"first"), ("b/2.png", b"first"), ("b/4.png", b"behind"),
-        ("b/5.png", b"behind"),
+        ("a/0.png", b"first"), ("b/1.png", b"first"), ("b/2.png", b"first"), ("b/3.png", b"first"),
+        ("b/4.png", b"behind"), ("b/5.png", b"behind"),
     ]  # fmt: skip
-    assert passed_over == {"links to files that are not in the tar file": (1, ["b/3.png"])}
+    assert passed_over == {"links to files that are not in the tar file": (3, ["c/6.png", "c/7.png", "c/8.png"])}
+
+
+def test_files_put_together_by_cat_are_refused(pack, tmp_path):
+    """Behind the end mark of the first is a second tar file, which plain tar does not read, either."""
+    first, second = (pack([(f"{name}.png", b"x")], f"{name}.tar") for name in "ab")
+    both = tmp_path / "both.tar"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(UserError, match=r"both\.tar goes on after its end mark, .* tar -xif, and pack again"):
+        listed(both)
+    both.write_bytes(first.read_bytes() + bytes(10**6))  # zeros, of a tape's blocks for one, are no content
+    assert listed(both)[0] == [("a.png", b"x")]
 
 
 def test_a_real_folder_with_hard_links(tmp_path):

@@ -27,9 +27,11 @@ def file_of(value: object, rendering: Rendering) -> bytes:
         pixels = np.asarray([] if value is None else value)
     except ValueError:  # rows of different lengths
         return b""
+    if pixels.dtype.kind not in "iuf":  # a list with a null, for one
+        return b""
     if pixels.ndim == 1:
         return pixels.astype(np.uint8).tobytes()
-    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "iuf" or not pixels.size:
+    if pixels.ndim not in (2, 3) or not pixels.size:
         return b""
     if pixels.ndim == 3 and pixels.shape[-1] not in CHANNELS:
         if pixels.shape[0] not in CHANNELS:

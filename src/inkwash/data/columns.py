@@ -205,9 +205,9 @@ def _values(chunk: pa.Array) -> Iterator[object]:
     """Yield plain values: files in bytes, paths in str, arrays, None."""
     kind = chunk.type
     if isinstance(kind, pa.BaseExtensionType):
-        shape = getattr(kind, "shape", None)  # of fixed_shape_tensor
+        shape, order = (getattr(kind, name, None) for name in ("shape", "permutation"))  # of fixed_shape_tensor
         values = chunk.storage.to_pylist()
-        yield from ((v if v is None or shape is None else np.reshape(v, shape)) for v in values)
+        yield from (v if v is None or shape is None else np.reshape(v, shape).transpose(order) for v in values)
     elif pa.types.is_struct(kind):
         payload, path = payload_of(kind), path_of(kind)
         for value in chunk.to_pylist():

@@ -1,6 +1,7 @@
 """Decode image files to uint8 tensors, without any loss that the configuration does not ask for."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,11 +105,13 @@ def _read(source: bytes | Path, name: str, rendering: Rendering) -> Image.Image:
 def _with_levels(file: Image.Image, content: bytes, name: str, rendering: Rendering) -> Image.Image:
     """Return the image in mode L, RGB or RGBA, its levels in 0 .. 255."""
     if file.mode.startswith(("I", "F")):
-        return _from_deep_grey(file, name, rendering)
+        return _from_deep_grey(file, content, name, rendering)
     image = _in_a_known_mode(file)
     if not rendering.stated:
         return image
-    levels = np.asarray(image) if image.mode == "L" else colour_levels(image, file.format, content)
+    levels = (
+        _as_in_file(image, file.format, content) if image.mode == "L" else colour_levels(image, file.format, content)
+    )
     scaled = rendering.scaled(levels, name)
     if image.mode == "RGBA":
         scaled = np.concatenate([scaled, np.asarray(image)[..., 3:]], -1)
@@ -136,9 +139,21 @@ def _converted(file: Image.Image, given: "ImageCms.ImageCmsProfile", srgb: "Imag
     return found
 
 
-def _from_deep_grey(file: Image.Image, name: str, rendering: Rendering) -> Image.Image:
+def _as_in_file(image: Image.Image, kind: str | None, content: bytes) -> np.ndarray:
+    """Return the levels of a grey image in the file's own units, which Pillow scales to 8 or 16 bits in PGM files."""
+    levels = np.asarray(image)
+    if kind != "PPM" or not content.startswith((b"P2", b"P5")):
+        return levels
+    largest = int(re.sub(rb"#[^\n]*", b"", content[:1024]).split()[3])
+    if largest in (255, 65535):
+        return levels
+    unscaled = levels * (largest / (255 if largest < 256 else 65535))
+    return np.round(unscaled).astype(np.uint8 if largest < 256 else np.uint16)
+
+
+def _from_deep_grey(file: Image.Image, content: bytes, name: str, rendering: Rendering) -> Image.Image:
     """Scale grey of more than 8 bits; Pillow's own conversion clips some of these modes at 255 instead."""
-    levels = np.asarray(file)
+    levels = _as_in_file(file, file.format, content) if rendering.stated else np.asarray(file)
     grey = Image.fromarray(rendering.scaled(levels, name))
     if (hidden := file.info.get("transparency")) is None:
         return grey

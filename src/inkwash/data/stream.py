@@ -87,8 +87,13 @@ class Stream(Dataset):
         """Return height and width, as they are in their files, of those of the first images that can be read."""
         found = []
         for encoded in self._first(count):
-            with suppress(UserError, OSError, SyntaxError):
+            try:
                 found.append(size_of(encoded))
+            except MemoryError:
+                raise
+            except Exception as error:  # Pillow has many for damaged headers
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
         return found
 
     def seconds_per_image(self, count: int) -> float:

@@ -5,7 +5,7 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,7 @@ def members(file: Path, passed_over: PassedOver) -> Iterator[Member]:
             yield Member(name, member.name, member.offset_data, member.size, member.mtime)
         elif member.islnk() or member.issym():
             places = _places(file) if places is None else places
-            beside = posixpath.dirname(name) if member.issym() else ""
-            place = places.get(posixpath.normpath(posixpath.join(beside, member.linkname)))
+            place = places.get(_target(member))
             if place is None:
                 note(passed_over, "links to files that are not in the tar file", member.name)
             else:
@@ -117,11 +116,21 @@ def _headers(file: Path) -> Iterator[tarfile.TarInfo]:
         mark = tar.fileobj.read(tarfile.BLOCKSIZE)  # pyright: ignore[reportOptionalMemberAccess]
         if mark != bytes(tarfile.BLOCKSIZE):
             raise UserError(f"{file} is damaged or cut short at byte {tar.offset}: fetch it again")
+        _refuse_more(tar.fileobj, file)
     except DAMAGE as error:
         _raise_if_passing(error)
         raise UserError(f"{file} is damaged or cut short: fetch it again") from error
     finally:
         tar.close()
+
+
+def _refuse_more(stream: Any, file: Path) -> None:
+    """Raise UserError if anything but zeros follows the end mark, as in tar files that were put together by cat."""
+    while part := stream.read(GAP):
+        if part.count(0) < len(part):
+            raise UserError(
+                f"{file} goes on after its end mark, which tar -i alone reads: unpack it with tar -xif, and pack again"
+            )
 
 
 def _raise_if_passing(error: Exception) -> None:
@@ -131,8 +140,32 @@ def _raise_if_passing(error: Exception) -> None:
 
 
 def _places(file: Path) -> dict[str, tuple[int, int]]:
-    """Return offset and size of every file in a tar file, the last one of a name as when it is unpacked."""
-    return {posixpath.normpath(m.name): (m.offset_data, m.size) for m in _headers(file) if m.isreg()}
+    """Return offset and size of every file in a tar file, the last one of a name as when it is unpacked.
+
+    Links have those of the file that they lead to, over other links if need be.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    links: dict[str, str] = {}
+    for member in _headers(file):
+        name = posixpath.normpath(member.name)
+        if member.isreg():
+            places[name] = (member.offset_data, member.size)
+        elif member.islnk() or member.issym():
+            links[name] = _target(member)
+    for name in links:
+        seen, target = {name}, links[name]
+        while target in links and target not in places and target not in seen:
+            seen.add(target)
+            target = links[target]
+        if name not in places and target in places:
+            places[name] = places[target]
+    return places
+
+
+def _target(link: tarfile.TarInfo) -> str:
+    """Return the name of the member that a link names; those of symbolic links count from their folder."""
+    beside = posixpath.dirname(posixpath.normpath(link.name)) if link.issym() else ""
+    return posixpath.normpath(posixpath.join(beside, link.linkname))
 
 
 def _of_the_system(name: str) -> bool:
