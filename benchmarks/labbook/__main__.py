@@ -18,7 +18,7 @@ def main(words: list[str]) -> None:
             study = Study.load(named["study"])
             runner.run(study, local)
             known = results.read(study)
-            results.write(study, results.merge(study, known, results.collect(study, local)))
+            results.write(study, results.merge(study, known, results.collect(study)))
             if study.grids:
                 results.copy_grids(study)
         elif local:

@@ -63,7 +63,8 @@ def _lines(study: Study, entries: Sequence[results.Entry], rows: Sequence[str]) 
             str(len(group)),
             ", ".join(dict.fromkeys(entry["commit"][:7] for entry in group)),
         ]
-        lines.append((statistics.fmean(numbers), "| " + " | ".join(cells) + " |"))
+        order = float(page.floors(group) or statistics.fmean(numbers))
+        lines.append((order, "| " + " | ".join(cells) + " |"))
     return lines
 
 

@@ -52,8 +52,13 @@ def shown(numbers: Sequence[float]) -> str:
     return f"{mean:.3g}" + ("" if around is None else f" ({around[0]:.2g} to {around[1]:.2g})")
 
 
+def of_several_judges(entries: Sequence[Entry]) -> bool:
+    """Tell whether the distances are by judges that differ: each machine trains its own, to its own last digits."""
+    return len({f"{entry['floor']:.3g}" for entry in entries if entry["floor"]}) > 1
+
+
 def floors(entries: Sequence[Entry], metric: str = "fd") -> str:
-    """Return the mean multiple of the floor, each of its own: another machine's classifier may have another one."""
+    """Return the mean multiple of the floor, each of its own judge's."""
     ratios = [value / entry["floor"] for entry in entries if entry["floor"] for value in values([entry], metric)]
     return f"{statistics.fmean(ratios):.2f}" if ratios else ""
 
@@ -81,7 +86,7 @@ def table(study: Study, entries: Sequence[Entry]) -> str:
         cells = [*([row] if several_rows else []), *map(str, cell)]
         cells += [shown(main)]
         if study.baseline:
-            cells += [shown(differences(found, grouped[(study.baseline, *cell)], study.metrics[0]))]
+            cells += [shown(differences(found, grouped.get((study.baseline, *cell), []), study.metrics[0]))]
         cells += [shown(values(found, metric)).split(" ")[0] for metric in study.metrics[1:]]
         cells += [floors(found) if study.metrics[0] == "fd" else ""]
         cells += [f"{found[0]['evaluations']:g}" if found[0]["evaluations"] else ""]
@@ -114,6 +119,8 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
             "(Student's). `floors` are multiples of the distance of as many real training images, `seconds` those of "
             f"the training's steps. {made_with(entries)}."
         ]
+        if study.metrics[0] == "fd" and of_several_judges(entries):
+            parts += ["Each machine has trained a judge of its own: compare `floors`, not the distances of several."]
         if study.grids:
             rows = dict.fromkeys(entry["row"] for entry in entries)
             parts += [f"{row}:\n\n![Samples of {row}]({grid_name(row)})" for row in rows]

@@ -14,18 +14,25 @@ Point = tuple[float, float, tuple[float, float]]
 
 
 def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
-    """Write a PNG with the mean over seeds of the first metric, and its interval as bars."""
+    """Write a PNG with the mean over seeds of the first metric, and its interval as bars.
+
+    Distances by judges that were trained on several machines are drawn as multiples of their floors.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    from labbook.page import groups, values
+    from labbook.page import groups, of_several_judges, values
 
     metric, x = study.metrics[0], study.plot.get("x")
     grouped = {key: group for key, group in groups(study, entries).items() if values(group, metric)}
-    found = {key: values(group, metric) for key, group in grouped.items()}
+    in_floors = metric == "fd" and of_several_judges(entries)
+    found = {
+        key: [value / (entry["floor"] if in_floors else 1) for entry in group for value in values([entry], metric)]
+        for key, group in grouped.items()
+    }
     calls = {key: group[0]["evaluations"] for key, group in grouped.items()}
     figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     if x is None:
@@ -51,7 +58,7 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend(fontsize="small", ncols=2)
         floor_line, name_axis = axes.axhline, axes.set_ylabel
-    floor = entries[0]["floor"]
+    floor = 1 if in_floors else entries[0]["floor"]
     if floor and metric == "fd":
         floor_line(floor, color="gray", linestyle=":")
     if study.plot.get("log"):  # a whole decade between labels may be all that there is
@@ -59,7 +66,8 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         value_axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         value_axis.set_major_formatter("{x:g}")
         value_axis.set_minor_formatter(NullFormatter())
-    name_axis({"fd": "distance (dotted: that of real images)"}.get(metric, metric))
+    distance = "distance" + (", in multiples of that of real images" if in_floors else " (dotted: that of real images)")
+    name_axis({"fd": distance}.get(metric, metric))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -85,7 +93,7 @@ def series(
     for key, numbers in found.items():
         row, *cell = key
         settings = dict(zip(study.varied, cell, strict=True))
-        words = dict(word.split("=", 1) for word in study.rows[row])
+        words = dict(word.split("=", 1) for word in study.rows[row] if "=" in word)
         here = {**words, **settings, "evaluations": calls[key]}
         if x not in here:
             continue

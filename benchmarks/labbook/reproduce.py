@@ -32,7 +32,7 @@ def reproduce(recipe: str, local: Sequence[str], runs: Path = ROOT / "runs", stu
         )
     runner.make(study, training, local, runs)
     within = True
-    for key, group in page.groups(study, list(results.entries(study, training, local, runs))).items():
+    for key, group in page.groups(study, list(results.entries(study, training, runs))).items():
         before, now = page.values(known.get(key, []), metric), page.values(group, metric)
         expected = interval.of_next(before) if before else None
         if expected is None or not now:

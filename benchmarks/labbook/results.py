@@ -17,17 +17,17 @@ from labbook.study import ROOT, STUDIES, Study, Training
 Entry = dict[str, Any]
 
 
-def collect(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> list[Entry]:
+def collect(study: Study, runs: Path = ROOT / "runs") -> list[Entry]:
     """Return an entry for each measurement of each finished run of a study.
 
     An entry has row, seed, run, `cell` (what tells the evaluations of a run apart), values, floor, evaluations of the
     network for an image, images and seconds of training, with those of the run whose weights it takes, and what they
     were made with.
     """
-    return [entry for training in study.trainings() for entry in entries(study, training, local, runs)]
+    return [entry for training in study.trainings() for entry in entries(study, training, runs)]
 
 
-def entries(study: Study, training: Training, local: Sequence[str], runs: Path) -> Iterator[Entry]:
+def entries(study: Study, training: Training, runs: Path) -> Iterator[Entry]:
     """Yield the entries of one run, none if it is not finished."""
     directory = runs / training.run
     run = RunDirectory(directory)
@@ -47,12 +47,12 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
         "dirty": record["dirty"],
         "versions": {name: record["versions"][name] for name in ("torch", "python")},
         "machine": machine.processor(),
-        "trainer": [word for word in local if word.startswith("trainer.")],
+        "trainer": [word for word in record["overrides"] if word.startswith("trainer.") and word not in training.words],
     }
     if not study.evaluate:
         values = {name: value["value"] for name, value in summary["metrics"].items()}
         first = next(iter(summary["metrics"].values()), None)
-        yield training_facts | {"cell": {}, "values": values, "evaluations": first and first["steps"]}
+        yield training_facts | {"cell": {}, "values": values, "evaluations": first and calls(first)}
         return
     for number, words in enumerate(study.evaluate):
         for result in json.loads((evaluation(study, directory, number) / "table.json").read_text()):
@@ -60,6 +60,16 @@ def entries(study: Study, training: Training, local: Sequence[str], runs: Path) 
             settings = dict(word.split("=", 1) for word in [*words, *result["name"].split()] if "=" in word)
             cell = {key: settings.get(key, "default") for key in study.varied}
             yield training_facts | {"cell": cell, "values": result["metrics"], "evaluations": result["evaluations"]}
+
+
+def calls(record: dict[str, Any]) -> int | None:
+    """Return how often the network is evaluated for an image of a metric's record; None if that depends on more.
+
+    Once in a step, and by Heun's method twice but for the last (Karras et al. 2022, algorithm 1); guidance takes more.
+    """
+    if record["guidance"] != 1:
+        return None
+    return 2 * record["steps"] - 1 if record["sampler"] == "Heun" else record["steps"]
 
 
 def cost(training: Training, runs: Path) -> tuple[int, float]:
@@ -72,9 +82,12 @@ def cost(training: Training, runs: Path) -> tuple[int, float]:
 def merge(study: Study, known: Sequence[Entry], found: Sequence[Entry]) -> list[Entry]:
     """Return what was found here, and what is known of the study's other runs: seeds may be measured anywhere.
 
-    A run's name stands for the words of its training, so what is known of a row that has changed since is left out.
+    A run's name stands for the words of its training, so what is known of a row that has changed since is left out. A
+    run that was collected before keeps the processor that was noted then: it may have been copied to this machine.
     """
     here = {entry["run"] for entry in found}
+    machines = {(entry["run"], entry["seconds"]): entry["machine"] for entry in known}
+    found = [{**entry, "machine": machines.get((entry["run"], entry["seconds"]), entry["machine"])} for entry in found]
     of_run: dict[str, list[Entry]] = {}
     for entry in [*found, *(entry for entry in known if entry["run"] not in here)]:
         of_run.setdefault(entry["run"], []).append(entry)
@@ -100,6 +113,6 @@ def grid_name(row: str) -> str:
 
 
 def read(study: Study, studies: Path = STUDIES) -> list[Entry]:
-    """Return the entries of a study, [] if it was not measured."""
+    """Return the entries of a study's rows as they are now, [] if it was not measured."""
     path = studies / study.name / "results.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    return merge(study, json.loads(path.read_text()), []) if path.exists() else []

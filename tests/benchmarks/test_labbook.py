@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 
 from inkwash.config.cli import compose
 from inkwash.errors import UserError
@@ -39,9 +40,15 @@ def studies(tmp_path):
     return tmp_path
 
 
+def run_of(row, seed):
+    study = Study("tiny", **yaml.safe_load(TINY))
+    return study.training(row, seed).run if row in study.rows else "lab-of-another"
+
+
 def entry(row="v", seed=0, fd=1.0, cell=None, evaluations=2):
     return {
-        "row": row, "seed": seed, "run": f"lab-{row}-{seed}", "cell": cell or {"sampler": "ddim"},
+        "row": row, "seed": seed, "run": run_of(row, seed),
+        "cell": {"sampler": "ddim"} if cell is None else cell,
         "values": {"fd_classifier_32": fd},
         "floor": 0.5, "evaluations": evaluations, "images": 32, "seconds": 1.5, "heldout_loss": 0.25,
         "commit": "0123456789", "dirty": False, "versions": {"torch": "2.11", "python": "3.12"}, "machine": "CPU",
@@ -106,19 +113,64 @@ def test_what_a_row_costs_has_the_run_it_takes(tmp_path):
 def test_seeds_of_several_machines_are_one_table(studies):
     """What is known of runs that are not here stays, that of runs that are here goes, and that of no row, too."""
     study = Study.load("tiny", studies)
-    runs = {(each.row, each.seed): each.run for each in study.trainings()}
 
-    def of(row, seed, machine):
-        return entry(row, seed) | {"run": runs.get((row, seed), "lab-of-old"), "machine": machine}
+    def of(row, seed, machine, seconds=1.5):
+        return entry(row, seed) | {"machine": machine, "seconds": seconds}
 
     known = [of("v", 0, "A"), of("v", 1, "A"), of("eps", 0, "A"), of("old", 0, "A")]
-    merged = results.merge(study, known, [of("eps", 1, "B"), of("v", 1, "B")])
+    merged = results.merge(study, known, [of("eps", 1, "B", 2.0), of("v", 1, "B", 2.0)])
     assert [(e["row"], e["seed"], e["machine"]) for e in merged] == [
         ("v", 0, "A"), ("eps", 0, "A"), ("v", 1, "B"), ("eps", 1, "B"),
     ]  # fmt: skip
     results.write(study, merged, studies)
     assert "| CPU" not in board.boards(studies)
     assert "| A; B | 2 |" in board.boards(studies)
+
+
+def test_a_run_keeps_the_processor_it_was_made_on(studies):
+    """Collected again, after a copy to another machine, and with a new training, which has other seconds."""
+    study = Study.load("tiny", studies)
+    [again] = results.merge(study, [entry()], [entry() | {"machine": "Other"}])
+    assert again["machine"] == "CPU"
+    [anew] = results.merge(study, [entry()], [entry() | {"machine": "Other", "seconds": 2.0}])
+    assert anew["machine"] == "Other"
+
+
+def test_what_is_known_of_a_row_that_has_changed_is_left_out(studies):
+    study = Study.load("tiny", studies)
+    results.write(study, [entry("v"), entry("eps")], studies)
+    assert [e["row"] for e in results.read(study, studies)] == ["v", "eps"]
+    (studies / "tiny" / "study.yaml").write_text(TINY.replace("prediction=eps", "prediction=x_0"))
+    assert [e["row"] for e in results.read(Study.load("tiny", studies), studies)] == ["v"]
+
+
+def test_evaluations_of_a_sampler(studies):
+    made = {"sampler": "DDIM", "steps": 18, "guidance": 1.0}
+    assert results.calls(made) == 18
+    assert results.calls(made | {"sampler": "Heun"}) == 35  # 18 steps of Karras et al.
+    assert results.calls(made | {"guidance": 1.5}) is None
+
+
+def test_a_baseline_that_was_not_measured_leaves_its_column_empty(studies):
+    (studies / "tiny" / "study.yaml").write_text(TINY + "baseline: v\n")
+    lines = page.table(Study.load("tiny", studies), [entry("eps", fd=2.0)]).splitlines()
+    assert lines[2].startswith("| eps | ddim | 2 |  | 4.00 |")
+
+
+def test_distances_by_several_judges_are_drawn_in_floors(studies, monkeypatch):
+    study = Study("tiny", "", "", [], {"a": ["~augment", "seed.of=1"], "b": ["seed.of=3"]}, plot={"x": "seed.of"})
+    found = [entry("a", fd=1.0, cell={}), entry("b", fd=3.0, cell={}) | {"floor": 1.0}]
+    drawn, series = [], plot.series
+
+    def noted(study, values, *given):
+        drawn.append(values)
+        return series(study, values, *given)
+
+    monkeypatch.setattr(plot, "series", noted)
+    plot.draw(study, found, studies / "plot.png")
+    assert drawn == [{("a",): [2.0], ("b",): [3.0]}]
+    page.write(study, found, studies)
+    assert "compare `floors`" in (studies / "tiny" / "README.md").read_text()
 
 
 def test_floors_are_those_of_each_entry():
@@ -255,7 +307,7 @@ from labbook.study import Study
 studies, runs = Path({str(studies)!r}), Path({str(studies / "runs")!r})
 study = Study.load("tiny", studies)
 runner.run(study, ["trainer.threads=1"], runs)
-results.write(study, results.collect(study, ["trainer.threads=1"], runs), studies)
+results.write(study, results.collect(study, runs), studies)
 page.write(study, results.read(study, studies), studies)
 runner.run(study, ["trainer.threads=1"], runs)
 print("within", reproduce.reproduce("tiny/v", ["trainer.threads=1"], runs, studies))
