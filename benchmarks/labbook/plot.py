@@ -44,10 +44,11 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         floor_line, name_axis = axes.axvline, axes.set_xlabel
     else:
         lines = series(study, found, calls, x)
-        for label, points in lines.items():
-            places = [point[0] for point in points]
+        for number, (label, points) in enumerate(lines.items()):
+            places, means = [point[0] for point in points], [point[1] for point in points]
             bars = [[point[2][0] for point in points], [point[2][1] for point in points]]
-            axes.errorbar(places, [point[1] for point in points], yerr=bars, marker="o", capsize=3, label=label)
+            dashes = "--" if number >= 10 else "-"  # the colours begin anew
+            axes.errorbar(places, means, yerr=bars, marker="o", linestyle=dashes, capsize=3, label=label)
         axes.set(xlabel=x, xscale="log" if study.plot.get("log_x", True) else "linear")
         axes.set_yscale("log") if study.plot.get("log") else axes.set_ylim(bottom=0)
         places = sorted({place for points in lines.values() for place, *_ in points})
