@@ -37,10 +37,25 @@ def nearest(text: str, name: str) -> str:
     # A node may stand in several places, by reference; its keys are set where it is itself: spacing.steps.
     groups = [*reversed(parents[1:]), *_references_of(parents[0]), parents[0]]
     exact = ((group, _places(group).get(given)) for group in groups if group != parents[0])
-    close = ((group, _places(group)) for group in groups)
     found = [(group, places) for group, places in exact if places]
-    found += [(group, places[near]) for group, places in close for near in difflib.get_close_matches(given, places, 1)]
+    found = found or _close(given, ".".join(parents), groups)
     return _shown(*found[0], key[1], _chosen(found[0][0], name)) if found else ""
+
+
+def _close(given: str, parent: str, groups: list[str]) -> list[tuple[str, dict[str, list[str]]]]:
+    """List the groups that have the key most like the one that was typed, with its places: a key beside it, if any is.
+
+    Args:
+        given: the last part of the key that was typed.
+        parent: the parts before it.
+        groups: the one of the key itself is the last.
+    """
+    beside = {key: places for key, places in _places(groups[-1]).items() if f"{parent}.{key}" in places}
+    if near := difflib.get_close_matches(given, beside, 1):
+        return [(groups[-1], beside[near[0]])]
+    others = [(group, _places(group)) for group in groups]
+    near = difflib.get_close_matches(given, {key for _, places in others for key in places}, 1)
+    return [(group, places[key]) for group, places in others for key in near if key in places]
 
 
 def _shown(group: str, places: dict[str, list[str]], typed: str, chosen: str | None) -> str:
@@ -77,7 +92,8 @@ def _places(group: str) -> dict[str, dict[str, list[str]]]:
     for file in group_files(group):
         text = file.read_text("utf-8")
         package = re.search(r"^# @package (\S+)", text, re.MULTILINE)
-        for path in _paths(_loaded(text), package[1] if package else group):
+        top = package[1] if package else group
+        for path in [*([top] if "." in top else []), *_paths(_loaded(text), top)]:
             found.setdefault(path.rpartition(".")[2], {}).setdefault(path, []).append(file.stem)
     return found
 
