@@ -231,3 +231,11 @@ for data, path in {paths!r}.items():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [line for line in done.stdout.splitlines() if line[0].isdigit()] == ["2 False"] * len(SOURCES)
+
+
+@pytest.mark.parametrize("data", ["parquet", "parquet_stream", "hf"])
+def test_the_shape_is_that_of_the_column_that_is_named(tmp_path, images, data):
+    table = {"image": images(4, (12, 12)), "thumb": images(4, (8, 8)), "label": [0, 1, 0, 1]}
+    pq.write_table(pa.table(table), tmp_path / "0.parquet")
+    (shape, _, source), _ = found(data, tmp_path, **{"source.image_column": "image"})
+    assert (shape, source["resize"]) == ([3, 12, 12], False)

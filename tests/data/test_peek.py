@@ -1,6 +1,8 @@
 import base64
+import io
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import numpy as np
@@ -9,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from inkwash.data.peek import advice, look
+from inkwash.data.peek import Wanted, advice, look
+from inkwash.errors import UserError
 
 
 @pytest.fixture
@@ -120,3 +123,60 @@ def test_images_of_any_column_are_looked_at(noise, encode, tmp_path, kind):
     # Floats are only images if they are named.
     wanted = "" if kind == "floats" else "data.shape=[3,4,4], scaled and cropped"
     assert advice(str(tmp_path / "a.pq")).endswith(wanted)
+
+
+def test_the_column_that_is_named_is_looked_at(noise, encode, tmp_path):
+    large, small = ([encode(image) for image in noise(3, side, side, 3)] for side in (12, 8))
+    for i, image in enumerate(large):
+        (tmp_path / f"{i}.png").write_bytes(image)
+    floats = noise(3, 20, 20, 1)[..., 0].astype(float).tolist()
+    table = {"image": large, "thumb": small, "where": [f"{i}.png" for i in range(3)], "levels": floats}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    found = {name: look(tmp_path / "a.parquet", Wanted((".parquet",), name)).shape() for name in table}
+    assert found == {"image": [3, 12, 12], "thumb": [3, 8, 8], "where": [3, 12, 12], "levels": [1, 20, 20]}
+
+
+def test_the_extension_that_is_named_is_looked_at(noise, encode, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for i, (large, small) in enumerate(zip(noise(3, 12, 12, 3), noise(3, 8, 8, 3), strict=True)):
+            for name, image in ((f"{i}.png", large), (f"{i}.seg.png", small)):
+                content = encode(image)
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    found = [look(tmp_path / "a.tar", Wanted((".tar",), None, image)).shape() for image in (None, "png", "jpg;seg.png")]
+    assert found == [[3, 12, 12], [3, 12, 12], [3, 8, 8]]
+
+
+def test_links_to_folders_are_followed_once(save, tmp_path):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "cat").symlink_to(save("x", "L", (8, 8), (8, 8)))
+    (tmp_path / "x" / "loop").symlink_to(tmp_path / "linked")
+    assert advice(str(tmp_path / "linked")).startswith("the 2 images looked at are 8 x 8")
+
+
+@pytest.mark.parametrize("pattern", ["*/0.parquet", "**/*.parquet", "?/{0..0}.parquet", "x[1].parquet", "data"])
+def test_the_files_are_those_of_the_source(noise, write_parquet, tmp_path, pattern):
+    names = [pattern] if pattern in ("x[1].parquet", "data") else ["a/0.parquet", "b/0.parquet"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_parquet(tmp_path / name, noise(3, 8, 8, 3))
+    seen = look(tmp_path / pattern, Wanted((".parquet",)))
+    assert (seen.images, seen.high) == (3 * len(names), (8, 8))
+
+
+def test_images_beside_the_files_of_the_source_are_not_looked_at(save, noise, write_parquet, tmp_path):
+    write_parquet(tmp_path / "0.parquet", noise(3, 8, 8, 3))
+    save("x", "L", (12, 12))
+    assert look(tmp_path, Wanted((".parquet",))).images == 3
+    with pytest.raises(UserError, match=r"data.path=.* finds no file: give a .tar file"):
+        look(tmp_path, Wanted((".tar",)))
+
+
+def test_a_zip_file_with_many_captions_and_thumbnails(encode, noise, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for i in range(250):
+            archive.writestr(f"captions/{i}.txt", "a caption")
+        archive.writestr("@eaDir/0.png", encode(noise(1, 4, 4, 3)[0]))
+        archive.writestr("images/0.png", encode(noise(1, 8, 8, 3)[0]))
+    assert look(tmp_path / "a.zip").low == (8, 8)

@@ -13,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash.config.class_attributes import class_attribute
 from inkwash.config.instantiate import build
 from inkwash.data.labels import Classes, NoClassesError
-from inkwash.data.peek import advice, look, typed
+from inkwash.data.peek import Wanted, advice, look, typed
 from inkwash.errors import UserError
 
 AUTO = "auto"
 STAND_INS = {"shape": [3, 64, 64], "num_classes": None, "source.resize": True}
 MOST = 10_000  # classes; more different labels are numbers or names of images
 LABELS = {"label_column": "label", "label": "cls"}  # arguments of sources that name the labels, and their defaults
+IMAGES = ("image_column", "image")  # arguments of sources that name the images
 SHOWN = 5  # names of classes
 
 
@@ -31,7 +32,8 @@ def check_shape(config: DictConfig) -> None:
         raise UserError(f"data.shape={shape} is [channels, height, width]: channels come first, data.shape={first}")
     if shape != "???" or _data(config).get("path") in ("???", None):
         return
-    if found := advice(str(OmegaConf.select(config, "data.path"))):
+    wanted = Wanted((), **_named(_data(config).get("source")))
+    if found := advice(str(OmegaConf.select(config, "data.path")), wanted):
         raise UserError(f"data.shape has no value yet: {found}")
 
 
@@ -162,7 +164,9 @@ def _find_shape(source: Any, data: dict[str, Any], found: dict[str, Any], resize
         resize: also decide whether they must be scaled.
     """
     path = data["path"]
-    seen = look(source.place(path) if hasattr(source, "place") else path) if path else None
+    place = source.place(path) if path and hasattr(source, "place") else path
+    wanted = Wanted(getattr(source, "suffixes", ()), **_named(data["source"]))
+    seen = look(place, wanted) if place else None
     if seen is None:
         raise UserError(
             f"data.shape={data['shape']}, but no image of data.path={path} tells its size: pass "
@@ -176,6 +180,12 @@ def _find_shape(source: Any, data: dict[str, Any], found: dict[str, Any], resize
         found["source.resize"] = seen.scales(shape)
     scaled = ", scaled and cropped" * (seen.scales(shape) and bool(found.get("source.resize", True)))
     return [f"data.shape={typed(shape)}: {seen}{scaled}; data.shape=... for another"]
+
+
+def _named(source: Any) -> dict[str, str]:
+    """Return what the arguments of a source say about which of several images of a row or sample is used."""
+    named = {key: source.get(key) for key in IMAGES} if isinstance(source, dict) else {}
+    return {key: value for key, value in named.items() if isinstance(value, str)}
 
 
 def _of_the_run(data: dict[str, Any], known: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class HuggingFace:
         common = (heldout_path, heldout_fraction, splits, stratified, image_column, label_column, resize, skip_corrupt)
         more = (cache_dir, black, white, background)
         self.reader = ParquetStream(*common, window, *more) if streaming else Parquet(*common, *more)
-        self.reader.suffixes = (*SUFFIXES, SUFFIX)
+        self.suffixes = self.reader.suffixes = (*SUFFIXES, SUFFIX)
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> "ImageSplit":
         """Load the images of a split (see `Source.load`)."""

@@ -3,16 +3,19 @@
 import io
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
-from inkwash.data.paths import braces
+from inkwash.data.paths import find_files
 from inkwash.data.unseen import unseen
+from inkwash.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+Item = TypeVar("Item")
 
 LOOKED_AT = 200
 FILES = 20 * LOOKED_AT  # among which are images
@@ -20,6 +23,21 @@ ORIENTATION = 274  # of EXIF
 CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "RGBA": 4, "PA": 4}  # of Pillow's modes; others have 3
 SIDES = (64, 32, 16)  # of what is trained on, if the images are larger
 MULTIPLE = 4  # of height and width, which networks halve
+
+
+class Wanted(NamedTuple):
+    """What a source looks at.
+
+    suffixes: of the files that it takes of a folder; () for image files.
+    image_column, image: data.source.image_column and data.source.image.
+    """
+
+    suffixes: tuple[str, ...] = ()
+    image_column: str | None = None
+    image: str | None = None
+
+
+ANYTHING = Wanted()
 
 
 class Seen(NamedTuple):
@@ -60,16 +78,20 @@ class Seen(NamedTuple):
         return not self.low == self.high == tuple(shape[1:])
 
 
-def look(path: str | Path) -> Seen | None:
+def look(path: str | Path, wanted: Wanted = ANYTHING) -> Seen | None:
     """Look at the headers of some images; None if none can be read.
 
     Args:
         path: data.path: a folder of image files, or Parquet, Arrow or tar files or a folder of them.
+        wanted: what the source looks at.
+
+    Raises:
+        UserError: `wanted` has suffixes, and there are no such files.
     """
     from PIL import Image  # costs 40 ms
 
     seen = []
-    for source in islice(_sources(Path(path).expanduser()), FILES):
+    for source in islice(_sources(Path(path).expanduser().absolute(), wanted), FILES):
         if len(seen) == LOOKED_AT:
             break
         try:
@@ -85,9 +107,9 @@ def look(path: str | Path) -> Seen | None:
     return Seen(len(seen), kind, low, high, min(map(min, sizes)))
 
 
-def advice(path: str) -> str:
+def advice(path: str, wanted: Wanted = ANYTHING) -> str:
     """Return a clause that says which data.shape the images at a path suggest; "" if none can be read."""
-    if (seen := look(path)) is None:
+    if (seen := look(path, wanted)) is None:
         return ""
     shape = seen.shape()
     scaled = ", scaled and cropped" if seen.scales(shape) else ""
@@ -107,54 +129,75 @@ def _shape(image: "Image.Image") -> tuple[int, int, int]:
     return channels, *((image.width, image.height) if lies else (image.height, image.width))
 
 
-def _sources(place: Path) -> Iterator[str | IO[bytes]]:
+def _sources(place: Path, wanted: Wanted) -> Iterator[str | IO[bytes]]:
     """Yield some image files, or encoded images of Parquet and tar files."""
-    if place.is_dir():
-        below = (Path(folder, name) for folder, _, names in sorted(os.walk(place)) for name in sorted(names))
-        found = [file for file in below if not unseen(file.relative_to(place).parts)]
-        files = iter(random.Random(0).sample(found, min(len(found), FILES)))  # of all subfolders
+    if place.is_dir() and not wanted.suffixes:
+        files = _some(file for file in _below(place) if not unseen(file.relative_to(place).parts))
     else:
-        patterns = braces(place.name) if place.name else ()
-        files = (file for pattern in patterns for file in sorted(place.parent.glob(pattern)))
-    for file in files:
-        if file.name.startswith("."):
-            continue
-        reader = READERS.get(file.suffix.lower())
         try:
-            yield from islice(reader(file), LOOKED_AT) if reader else [str(file)]
+            found = find_files(place, wanted.suffixes or ("",), "data.path")
+        except UserError:
+            if wanted.suffixes:
+                raise
+            return
+        files = _some(found) if place.is_dir() else found
+    for file in files:
+        reader = READERS.get(file.suffix.lower()) or (READERS.get(wanted.suffixes[0]) if wanted.suffixes else None)
+        try:
+            yield from reader(file, wanted) if reader else [str(file)]
         except Exception:  # a damaged file: the training names it
             continue
 
 
-def _in_parquet(file: Path) -> Iterator[str | IO[bytes]]:
+def _some(files: Iterable[Item]) -> list[Item]:
+    """Draw as many files as are looked at, of all subfolders."""
+    files = [*files]
+    return random.Random(0).sample(files, min(len(files), FILES))
+
+
+def _below(place: Path) -> list[Path]:
+    """List all files below a folder, sorted; links are followed, to each folder once."""
+    found, visited = [], set()
+    for folder, folders, names in os.walk(place, followlinks=True):
+        if (real := os.path.realpath(folder)) in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        found += [Path(folder, name) for name in names]
+    return sorted(found)
+
+
+def _in_parquet(file: Path, wanted: Wanted) -> Iterator[str | IO[bytes]]:
     from inkwash.data.columns import columns_of, holds_images, images_of
     from inkwash.data.parquet_files import open_parquet
     from inkwash.data.rendering import Rendering
 
     shard = open_parquet(file)
     schema = shard.schema_arrow
-    names = [field.name for field in schema if holds_images(field.type)] or [columns_of(file, schema, None, None)[0]]
-    for batch in shard.iter_batches(16, columns=names):
+    names = [field.name for field in schema if holds_images(field.type)]
+    if wanted.image_column is not None or not names:
+        names = [columns_of(file, schema, wanted.image_column, None)[0]]
+    for batch in islice(shard.iter_batches(16, columns=names), LOOKED_AT // 16 + 1):
         for column in batch.columns:  # whatever the range of arrays, they have the same shape
             for image in images_of(column, file.parent, Rendering(0, 65535)):
                 yield io.BytesIO(image) if isinstance(image, bytes) else str(image)
 
 
-def _in_tar(file: Path) -> Iterator[IO[bytes]]:
-    import tarfile
+def _in_tar(file: Path, wanted: Wanted) -> Iterator[IO[bytes]]:
+    from inkwash.data.tar import content_of, members
+    from inkwash.data.webdataset import image_of, samples
 
-    with tarfile.open(file, "r:") as tar:
-        for member in tar:
-            if member.isfile() and (content := tar.extractfile(member)):
-                yield io.BytesIO(content.read())
+    images = (image_of(sample, file, wanted.image) for sample in samples(members(file, {}), file))
+    yield from (io.BytesIO(content_of(file, image)) for image in islice(filter(None, images), LOOKED_AT))
 
 
-def _in_zip(file: Path) -> Iterator[IO[bytes]]:
+def _in_zip(file: Path, wanted: Wanted) -> Iterator[IO[bytes]]:
     import zipfile
 
     with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            yield io.BytesIO(archive.read(name))
+        for name in _some(name for name in archive.namelist() if not unseen(name.split("/"))):
+            with archive.open(name) as member:
+                yield member
 
 
 READERS = {

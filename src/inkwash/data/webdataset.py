@@ -80,8 +80,8 @@ class WebDataset(StreamedSource):
         passed_over: PassedOver = {}
         labels, seen = Labels(self.label, file), set()
         images: list[Member] = []
-        for sample in _samples(tar.members(file, passed_over), file):
-            image = self._image_of(sample, file)
+        for sample in samples(tar.members(file, passed_over), file):
+            image = image_of(sample, file, self.image)
             if not labels.add(sample, image is not None) and image is None:
                 for member in sample.files.values():
                     note(passed_over, "without an image", member.name)
@@ -104,21 +104,6 @@ class WebDataset(StreamedSource):
             suspicious=_suspicions(images, labelled=self.label is None or bool((numbers >= 0).any()))
         )
 
-    def _image_of(self, sample: Sample, file: Path) -> Member | None:
-        """Return the image of a sample, None if it has none."""
-        if self.image:
-            wanted = self.image.lower().replace(" ", "").split(";")
-            return next((sample.files[extension] for extension in wanted if extension in sample.files), None)
-        images = [extension for extension in sample.files if extension in EXTENSIONS]
-        longer = [extension for extension in sample.files if extension.rpartition(".")[2] in EXTENSIONS]
-        if len(images or longer) > 1:
-            shown = [sample.files[extension].name for extension in images or longer]
-            raise UserError(
-                f"{sample.key} in {file} has several images, {shown[:3]}, as a sample is all files of the same name up "
-                "to the first dot: name the extension of the one to use with data.source.image=..."
-            )
-        return sample.files[(images or longer)[0]] if images or longer else None
-
 
 class TarShards(Shards):
     """Blocks of tar files with their index."""
@@ -132,7 +117,31 @@ class TarShards(Shards):
         return f"{tar.name_at(file, int(self.index.images[number, 1]))} in {file}"
 
 
-def _samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
+def image_of(sample: Sample, file: Path, image: str | None) -> Member | None:
+    """Return the image of a sample, None if it has none.
+
+    Args:
+        file: the tar file, for errors.
+        image: data.source.image.
+
+    Raises:
+        UserError: there are several, and `image` names none of them.
+    """
+    if image:
+        wanted = image.lower().replace(" ", "").split(";")
+        return next((sample.files[extension] for extension in wanted if extension in sample.files), None)
+    images = [extension for extension in sample.files if extension in EXTENSIONS]
+    longer = [extension for extension in sample.files if extension.rpartition(".")[2] in EXTENSIONS]
+    if len(images or longer) > 1:
+        shown = [sample.files[extension].name for extension in images or longer]
+        raise UserError(
+            f"{sample.key} in {file} has several images, {shown[:3]}, as a sample is all files of the same name up "
+            "to the first dot: name the extension of the one to use with data.source.image=..."
+        )
+    return sample.files[(images or longer)[0]] if images or longer else None
+
+
+def samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
     """Yield the samples: runs of files with the same key. Raises UserError if one has two files of a name."""
     for key, group in groupby(members, lambda member: _parts(member.name)[0]):
         files: dict[str, Member] = {}
