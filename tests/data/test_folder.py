@@ -178,6 +178,35 @@ def test_folders_named_like_splits_are_splits(grey, folder, tmp_path):
     assert {taken[0], taken[20], taken[40]} == {0, 1, 2}
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_alone_is_no_class(grey, folder, tmp_path, split):
+    for name in ("cat", "dog"):
+        grey(tmp_path / "set" / split / name, range(4))
+        grey(tmp_path / "train" / name, range(10, 14))
+    (tmp_path / "set/annotations").mkdir()
+    (tmp_path / "set/annotations/all.json").write_text("{}")
+    facts = facts_of(folder(), tmp_path / "set")
+    assert (facts.origin.partition(",")[0], facts.classes.names) == (
+        f"data.path={tmp_path}/set/{split}",
+        ("cat", "dog"),
+    )
+    assert facts_of(folder(splits="none"), tmp_path / "set").classes.names == (split,)
+    source = folder(heldout_path=str(tmp_path / "set"))
+    assert source.labels(str(tmp_path / "train"))[1].names == ("cat", "dog")
+
+
+def test_a_list_beside_a_split_alone_counts(grey, folder, tmp_path):
+    grey(tmp_path / "set/test/a", range(3))
+    grey(tmp_path / "train/a", range(10, 13))
+    for place in ("set/test", "train"):
+        labels = [[f"{place.partition('/')[2]}/a/{i}.png".lstrip("/"), 1] for i in range(3)]
+        (tmp_path / place.partition("/")[0] / "dataset.json").write_text(json.dumps({"labels": labels}))
+    assert facts_of(folder(heldout_fraction=0), tmp_path / "set").suspicious == ()
+    source = folder(heldout_path=str(tmp_path / "set"))
+    assert set(labels_of(source, tmp_path / "train", "heldout").values()) == {1}
+    assert set(labels_of(folder(heldout_fraction=0), tmp_path / "set").values()) == {1}
+
+
 def test_classes_called_train_stay_classes(grey, folder, tmp_path):
     for name in ("car", "train", "boat"):
         grey(tmp_path / name, range(4))

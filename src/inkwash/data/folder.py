@@ -130,8 +130,12 @@ class Folder(EncodedSource):
         _check_folder(path, "data.path")
         if self.heldout_path is not None:
             _check_folder(self.heldout_path, "data.source.heldout_path")
-            train = (_split_folders(path) or {}).get("train", path) if self.splits == AUTO else path
-            heldout = top_of(self.heldout_path, {folder.name for folder in children(train)[0]})
+            train, heldout = path, self.heldout_path
+            if self.splits == AUTO:
+                train = (_split_folders(path) or {}).get("train") or _only_split(path)
+            heldout = top_of(heldout, {folder.name for folder in children(train)[0]})
+            if self.splits == AUTO and not any(file.name in LISTS for file in children(heldout)[1]):
+                heldout = _only_split(heldout)
             if heldout.is_relative_to(train) or train.is_relative_to(heldout):
                 raise UserError(
                     f"data.source.heldout_path={heldout} and data.path={train} lie within each other, but held-out "
@@ -139,9 +143,11 @@ class Folder(EncodedSource):
                 )
             origins = {"train": f"data.path={train}", "heldout": f"data.source.heldout_path={heldout}"}
             return Division([train], [heldout], origins, [])
-        folders = _split_folders(path) if self.splits == AUTO else None
-        groups: dict[str | None, list[Path]] = {name: [folder] for name, folder in (folders or {}).items()}
-        return divided(groups or {None: [path]}, [path], path)
+        folders = _split_folders(path) or {} if self.splits == AUTO else {}
+        if len(folders) < 2:
+            root = _only_split(path) if self.splits == AUTO else path
+            return divided({None: [root]}, [root], root)
+        return divided({name: [folder] for name, folder in folders.items()}, [path], path)
 
     def _labelled(self, root: Path, top: Path) -> Labelled:
         """List the images of a folder with their labels: by a file that lists them, else by subfolder."""
@@ -219,6 +225,15 @@ def _split_folders(path: Path) -> dict[str, Path] | None:
                 "tells no split: move it elsewhere, or take folders as classes with data.source.splits=none"
             )
     return splits
+
+
+def _only_split(path: Path) -> Path:
+    """Return the subfolder that holds all images if its name tells a split; else the folder itself."""
+    folders, files = children(path)
+    named = [folder for folder in folders if split_of_folder(folder.name)]
+    if len(named) != 1 or any(file.suffix.lower() in suffixes() for file in files):
+        return path
+    return path if any(images_below(folder).files for folder in folders if folder != named[0]) else named[0]
 
 
 def _class_of(file: Path, path: Path) -> str | None:
