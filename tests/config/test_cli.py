@@ -1,9 +1,13 @@
 """What is wrong with a command line is one sentence, before Hydra runs anything."""
 
+import sys
+
 import pytest
+from hydra.errors import InstantiationException
 
 from inkwash.commands import dashboard, evaluate, export, import_pipeline, sample, sync, train
 from inkwash.config import cli
+from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 
 
@@ -69,6 +73,25 @@ def test_an_error_after_a_job_is_a_sentence_a_bug_is_not(ends):
     assert ends(raising(UserError(sentence))) == f"error: {sentence}"
     with pytest.raises(ZeroDivisionError):
         raising(ZeroDivisionError())()
+
+
+@pytest.mark.parametrize("line", ['{}["missing"]', 'raise UserError("a.b=1 is wrong")'])
+def test_what_ones_own_class_raises_keeps_its_traceback(line, tmp_path, monkeypatch, ends):
+    code = f"from inkwash.errors import UserError\n\nclass Source:\n    def __init__(self):\n        {line}\n"
+    (tmp_path / "a_source_of_mine.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.argv", ["inkwash"])
+    monkeypatch.delitem(sys.modules, "a_source_of_mine", raising=False)
+
+    def main():
+        cli.run(lambda _: build({"_target_": "a_source_of_mine.Source"}), "data")
+
+    if "UserError" in line:
+        assert ends(main) == "error: a.b=1 is wrong"
+        return
+    with pytest.raises(InstantiationException) as error:
+        main()
+    assert isinstance(error.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -103,6 +103,9 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
     except Exception as error:
         # A sweep composes each job when its turn comes, and looks at what came out of it.
         if composed and not isinstance(error, UserError | HydraException | OmegaConfBaseException):
+            raise
+        # What a class of the user's own raises is a bug of theirs (instantiate.py).
+        if composed and isinstance(error, InstantiationException) and error.__cause__ and user_error(error) is None:
             raise
         sys.exit(f"error: {sentence(error, name)}")
     finally:
