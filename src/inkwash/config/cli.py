@@ -42,8 +42,17 @@ OF_PATHS = {
 }  # fmt: skip
 # Keys of names and places that may look like a number: Hydra would read 1e-4 as 0.0001, and true as True.
 OF_NAMES = {
-    "run", "sweep", "init_from", "out", "images", "folder", "pipeline", "reference_file", "data.path",
-    "data.heldout_path", "autoencoder.path", "autoencoder.cache",
+    "run", "sweep", "init_from", "out", "images", "folder", "pipeline", "reference_file", "cache_dir",
+    "name", "entity", "project", "data.path",
+    *(f"data.source.{name}" for name in (
+        "heldout_path", "cache_dir", "config", "revision", "image_column", "label_column", "image", "label",
+    )),
+    "autoencoder.path", "autoencoder.cache", "extractor.cache_dir", "extractor.weights_path", "extractor.weights_hash",
+    "callbacks.evaluation.cache_dir", "callbacks.evaluation.reference_file", "guide.bad.run", "guide.bad.like",
+    "task.images", "task.mask",
+    *(f"logger.wandb.{name}" for name in ("project", "entity", "name", "group", "job_type", "notes")),
+    "logger.mlflow.tracking_uri", "logger.mlflow.experiment", "logger.mlflow.name",
+    "tracking.project", "tracking.entity", "tracking.notes",
 }  # fmt: skip
 # Nodes that take any key; what they do not know is refused by name (trainer_options.py).
 OPEN = ("trainer.options.",)

@@ -42,8 +42,11 @@ def check_arguments(node: Any, key: str = "") -> None:
     for name, value in given.items():
         reference = isinstance(value, str) and "${" in value  # is checked once it is resolved
         if arguments is not None and not (reference or fits(arguments[name], value)):
-            kind = described(arguments[name])
-            raise UserError(f"{_joined(key, name)}={shown(value)} must be {kind}")
+            kind, text = described(arguments[name]), shown(value)
+            # Of a name that was read as a number.
+            quoted = isinstance(value, bool | int | float) and fits(arguments[name], text)
+            hint = f"; as text it is '{_joined(key, name)}=\"{text}\"'" if quoted else ""
+            raise UserError(f"{_joined(key, name)}={text} must be {kind}{hint}")
         check_arguments(value, _joined(key, name))
 
 
