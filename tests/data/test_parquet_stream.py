@@ -1,10 +1,15 @@
+import io
 import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
+from inkwash.data.parquet import Parquet
 from inkwash.data.parquet_stream import ParquetStream
 from inkwash.errors import UserError
 
@@ -108,3 +113,23 @@ def test_a_shard_that_goes_away_or_becomes_another_is_named(noise, write_parquet
     Path(path).unlink()
     with pytest.raises(UserError, match=r"^row group 0 of .*a\.parquet cannot be read"):
         images.__getitems__([0])
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+def test_the_columns_of_the_first_file_are_those_of_all(noise, encode, tmp_path, heldout):
+    images = {name: [encode(image) for image in noise(4, 6, 5, 3)] for name in "abc"}
+    tables = [
+        {"image": images["a"], "category": ["x", "y", "x", "y"]},
+        {"picture": images["b"], "image": images["c"], "label": ["p", "q", "p", "q"], "category": ["y", "z", "y", "z"]},
+    ]
+    for name, table in zip(("train-0", "test-0" if heldout else "train-1"), tables, strict=True):
+        pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+    for kind in (Parquet, ParquetStream):
+        source = kind(cache_dir=str(tmp_path / "cache"), heldout_fraction=0)
+        labels, classes = source.labels(str(tmp_path))
+        assert ([classes.names[label] for label in labels], classes.names) == ([*"xyxyyzyz"], ("x", "y", "z"))
+        split = source.load("heldout" if heldout else "train", SHAPE, str(tmp_path))
+        assert split.facts.classes.names == ("x", "y", "z")
+        expected = np.stack([np.asarray(Image.open(io.BytesIO(image))) for image in images["c"]])
+        numbers = [len(split) - 4 + i for i in range(4)]
+        assert np.array_equal(split.__getitems__(numbers)[0].numpy().transpose(0, 2, 3, 1), expected)

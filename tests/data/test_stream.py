@@ -295,11 +295,11 @@ def test_a_job_killed_while_indexing_leaves_no_half_index(write, noise, kind, mo
     source, path = write(kind, noise(60, 6, 5, 3))
     scan, seen = type(source).scan, []
 
-    def killed_at_the_third(self, file):
+    def killed_at_the_third(self, file, told):
         seen.append(file)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return scan(self, file)
+        return scan(self, file, told)
 
     monkeypatch.setattr(type(source), "scan", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -61,6 +61,20 @@ def columns_of(
     return image, label
 
 
+def columns_like(
+    first: tuple[str, str | None], file: Path, schema: pa.Schema, image_column: str | None, label_column: str | None
+) -> tuple[str, str | None]:
+    """Return the names of the columns of a file among others: those of the first file, where it has them.
+
+    Args:
+        first: the columns of the first file, by `columns_of`.
+        file, schema, image_column, label_column: see columns_of.
+    """
+    image, label = first
+    wanted = image if image in schema.names else image_column, label if label in schema.names else label_column
+    return columns_of(file, schema, *wanted)
+
+
 def holds_images(kind: pa.DataType) -> bool:
     """Tell whether a column may hold images: files in bytes or lists of them, structs with such a field or a path."""
     if pa.types.is_dictionary(kind):

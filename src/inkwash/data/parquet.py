@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inkwash.data.columns import columns_of, names_files
+from inkwash.data.columns import columns_like, columns_of, names_files
 from inkwash.data.encoded import EncodedSource, Entries, Entry
 from inkwash.data.labels import Classes, Part, check_alike, joined, recoded
 from inkwash.data.parquet_files import images_in, labels_of, opened, told_by_a_column
@@ -95,7 +95,7 @@ class Parquet(EncodedSource):
         division = divide_files(path, self.heldout_path, self.suffixes, self.splits)
         places = {"train": division.train, **({"heldout": division.heldout} if division.heldout else {})}
         first = self._columns(division.train[0])
-        tables = {name: [self._table(file, *first) for file in files] for name, files in places.items()}
+        tables = {name: [self._table(file, first) for file in files] for name, files in places.items()}
         classes = joined(_labels(found)[1] for found in tables.values())
         check_alike(map(_part, chain(*tables.values())), classes, WITHOUT_LABELS)
         return division, tables, classes
@@ -105,16 +105,14 @@ class Parquet(EncodedSource):
         with opened(file) as shard:
             return columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
 
-    def _table(self, file: Path, image: str, label: str | None) -> "Table":
+    def _table(self, file: Path, first: tuple[str, str | None]) -> "Table":
         """Read what a file holds beside its images.
 
         Args:
-            image, label: the columns of the first file; a file that lacks one is searched for a column of its own.
+            first: the columns of the first file; a file that lacks one is searched for a column of its own.
         """
         with opened(file) as shard:
-            names = shard.schema_arrow.names
-            wanted = image if image in names else self.image_column, label if label in names else self.label_column
-            image, label = columns_of(file, shard.schema_arrow, *wanted)
+            image, label = columns_like(first, file, shard.schema_arrow, self.image_column, self.label_column)
             return Table(file, image, *labels_of(file, shard, label), names_files(shard, image))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inkwash.data.columns import bytes_of, columns_of, images_of, rows_at_once
+from inkwash.data.columns import bytes_of, columns_like, columns_of, images_of, rows_at_once
 from inkwash.data.parquet import SUFFIXES, WITHOUT_LABELS
 from inkwash.data.parquet_files import DAMAGE, Opened, labels_of, open_parquet, opened, told_by_a_column
 from inkwash.data.reading import content_of, missing, named_file, patiently
@@ -61,11 +61,16 @@ class ParquetStream(StreamedSource):
     def options(self) -> tuple[str | None, ...]:
         return self.image_column, self.label_column
 
-    def scan(self, file: Path) -> Scanned:
+    def told_by(self, first: Path) -> tuple[str, str | None]:
+        """Return the columns of images and labels of the first file, which those of all others are too."""
+        with opened(first) as shard:
+            return columns_of(first, shard.schema_arrow, self.image_column, self.label_column)
+
+    def scan(self, file: Path, told: tuple[str, str | None]) -> Scanned:
         """Read row groups and labels; of the images only their sizes in the footer."""
         with opened(file) as shard:
             metadata = shard.metadata
-            image, label = columns_of(file, shard.schema_arrow, self.image_column, self.label_column)
+            image, label = columns_like(told, file, shard.schema_arrow, self.image_column, self.label_column)
             labels, classes = labels_of(file, shard, label)
             try:
                 groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
@@ -81,18 +86,28 @@ class ParquetStream(StreamedSource):
     def suspicions(self, files: Sequence[Path]) -> tuple[str, ...]:
         return told_by_a_column(files)
 
-    def shards(self, files: Sequence[Path], index: Index) -> "ParquetShards":
-        return ParquetShards(files, index, (self.image_column, self.label_column), self.rendering)
+    def shards(self, files: Sequence[Path], index: Index, told: tuple[str, str | None]) -> "ParquetShards":
+        return ParquetShards(files, index, told, (self.image_column, self.label_column), self.rendering)
 
 
 class ParquetShards(Shards):
-    """Row groups of Parquet files with their index."""
+    """Row groups of Parquet files with their index.
+
+    Args:
+        first: the columns of the first file.
+        columns: image_column and label_column.
+    """
 
     def __init__(
-        self, files: Sequence[Path], index: Index, columns: tuple[str | None, str | None], rendering: Rendering
+        self,
+        files: Sequence[Path],
+        index: Index,
+        first: tuple[str, str | None],
+        columns: tuple[str | None, str | None],
+        rendering: Rendering,
     ):
         super().__init__(files, index)
-        self.columns, self.rendering = columns, rendering
+        self.first, self.columns, self.rendering = first, columns, rendering
 
     def read(self, block: int) -> list[bytes]:
         """Read the images of a row group; a missing one becomes b"", which cannot be decoded."""
@@ -109,7 +124,7 @@ class ParquetShards(Shards):
     def _images(self, file: Path, group: int) -> list[bytes | Path]:
         state = file.stat()
         shard = _opened(file, state.st_size, state.st_mtime_ns)
-        image = columns_of(file, shard.schema_arrow, *self.columns)[0]
+        image = columns_like(self.first, file, shard.schema_arrow, *self.columns)[0]
         rows = rows_at_once(shard.metadata, image)
         # Threads of a pool would not survive the fork into a reader's process.
         batches = shard.iter_batches(rows, [group], [image], use_threads=False)

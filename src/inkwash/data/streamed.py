@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,12 +79,20 @@ class StreamedSource(ABC):
     def options(self) -> tuple[str | None, ...]:
         """Return the arguments that the index depends on."""
 
+    def told_by(self, first: Path) -> tuple[Any, ...]:
+        """Return what the first training file tells of how to read all of them, () for nothing.
+
+        Raises:
+            UserError: it is damaged or lacks what `options` name.
+        """
+        return ()
+
     @abstractmethod
-    def scan(self, file: Path) -> Scanned:
+    def scan(self, file: Path, told: tuple[Any, ...]) -> Scanned:
         """Find the images of a file. Raises UserError if it is damaged or lacks what `options` name."""
 
     @abstractmethod
-    def shards(self, files: Sequence[Path], index: Index) -> Shards:
+    def shards(self, files: Sequence[Path], index: Index, told: tuple[Any, ...]) -> Shards:
         """Return the reader of the files."""
 
     def load(self, split: str, shape: tuple[int, int, int], path: str | None) -> "Stream":
@@ -93,13 +101,14 @@ class StreamedSource(ABC):
 
         division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
         files = division.heldout or division.train if split == "heldout" else division.train
-        directory = self._indexed(files, division.origins[split])
+        told = self.told_by(division.train[0])
+        directory = self._indexed(files, division.origins[split], told)
         with undamaged(directory):
             index = Index(directory)
             chosen = self._chosen(directory, split, index, whole=division.heldout is not None)
             if len(chosen):
                 index.images[chosen[-1]]  # raises an error now if the file is cut short
-        shards, facts = self.shards(files, index), self._facts(split, division, files, index, len(chosen))
+        shards, facts = self.shards(files, index, told), self._facts(split, division, files, index, len(chosen))
         shards.relabel(facts.classes)
         part = ("all",) if division.heldout is not None else (split, str(self.heldout_fraction), self.stratified)
         key = [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
@@ -128,9 +137,9 @@ class StreamedSource(ABC):
         """
         division = divide_files(given(path), self.heldout_path, self.suffixes, self.splits)
         sets = [(division.train, "train"), *([(division.heldout, "heldout")] if division.heldout else [])]
-        found = []
+        found, told = [], self.told_by(division.train[0])
         for files, split in sets:
-            directory = self._indexed(files, division.origins[split])
+            directory = self._indexed(files, division.origins[split], told)
             with undamaged(directory):
                 index = Index(directory)
                 found.append((index.part(files), np.array(index.images[:, 0])))
@@ -143,7 +152,7 @@ class StreamedSource(ABC):
         classes = index.classes
         if division.heldout is not None and classes.names:
             theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
-            directory = self._indexed(theirs, division.origins[other])
+            directory = self._indexed(theirs, division.origins[other], self.told_by(division.train[0]))
             with undamaged(directory):
                 more = Index(directory)
                 parts = [index.part(files), more.part(theirs)]
@@ -161,14 +170,14 @@ class StreamedSource(ABC):
         """Return sentences for the report about files that are taken as one set."""
         return ()
 
-    def _indexed(self, files: Sequence[Path], place: str) -> Path:
+    def _indexed(self, files: Sequence[Path], place: str, told: tuple[Any, ...]) -> Path:
         """Return the folder of the files' index, which the first rank or job makes while the others wait."""
-        key = [FORMAT, type(self).__name__, [version_of(file) for file in files], self.options()]
+        key = [FORMAT, type(self).__name__, [version_of(file) for file in files], self.options(), *told]
         directory = self.cache_dir / f"index-{_hash(key)}"
 
         def fill(partial: Path) -> None:
             bar = progress_bar(files, desc="indexing the files", unit="files")
-            if not Index.write(partial, files, (self.scan(file) for file in bar), self.without_labels):
+            if not Index.write(partial, files, (self.scan(file, told) for file in bar), self.without_labels):
                 unused = json.loads((partial / "found.json").read_text("utf-8"))["passed_over"]
                 seen = "; ".join(f"{reason}: {Tally(*tally)}" for reason, tally in unused.items())
                 raise UserError(f"{place} holds no images in its {len(files)} files: give others ({seen or 'empty'})")

@@ -69,11 +69,11 @@ class WebDataset(StreamedSource):
     def options(self) -> tuple[str | None, ...]:
         return self.image, self.label
 
-    def scan(self, file: Path) -> Scanned:
+    def scan(self, file: Path, told: tuple[()]) -> Scanned:
         """Find offset, size and label of each image, from the headers and the labels' files."""
         return patiently(lambda: self._scan(file), str(file))
 
-    def shards(self, files: Sequence[Path], index: Index) -> "TarShards":
+    def shards(self, files: Sequence[Path], index: Index, told: tuple[()]) -> "TarShards":
         return TarShards(files, index)
 
     def _scan(self, file: Path) -> Scanned:
