@@ -82,7 +82,7 @@ def _chosen(group: str, name: str) -> str | None:
 
 def _references_of(group: str) -> list[str]:
     """List the groups to which the files of a group refer."""
-    texts = (file.read_text("utf-8") for file in group_files(group))
+    texts = map(_text, group_files(group))
     return sorted({word for text in texts for word in re.findall(r"\$\{(\w+)\}", text)})
 
 
@@ -90,12 +90,16 @@ def _places(group: str) -> dict[str, dict[str, list[str]]]:
     """Map each key in the files of a group to its full names, and these to the files that have them."""
     found: dict[str, dict[str, list[str]]] = {}
     for file in group_files(group):
-        text = file.read_text("utf-8")
+        text = _text(file)
         package = re.search(r"^# @package (\S+)", text, re.MULTILINE)
         top = package[1] if package else group
         for path in [*([top] if "." in top else []), *_paths(_loaded(text), top)]:
             found.setdefault(path.rpartition(".")[2], {}).setdefault(path, []).append(file.stem)
     return found
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace")  # of the user's own, which may be of another encoding
 
 
 def _loaded(text: str) -> Any:
