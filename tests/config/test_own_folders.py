@@ -111,6 +111,16 @@ def test_a_broken_yaml_of_ones_own_does_not_hide_another_mistake(monkeypatch):
     assert nearest("full_key: model.chanels\nKey 'chanels' is not in struct", "train").startswith("model.channels")
 
 
+def test_a_yaml_of_another_encoding_does_not_hide_another_mistake(monkeypatch):
+    there = folder("mine", model__broken="", callbacks__broken="")
+    for group in ("model", "callbacks"):
+        (there / group / "broken.yaml").write_bytes("# Größe\nsize: 1\n".encode("latin-1"))
+    monkeypatch.setenv("INKWASH_CONF", str(there))
+    assert nearest("full_key: model.chanels\nKey 'chanels' is not in struct", "train").startswith("model.channels")
+    near = nearest("full_key: callbacks.sampels\nKey 'sampels' is not in struct", "train")
+    assert near.startswith("callbacks.samples")
+
+
 # --- inkwash.yaml -----------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +142,16 @@ def test_other_packages_stay_strangers(monkeypatch):
     monkeypatch.setenv("INKWASH_TRUST", "atelier")
     assert trusted_packages() == ["atelier", "studio"]
     for target in ("os.system", "studios.Net", "subprocess.Popen"):
+        with pytest.raises(UserError, match="neither a class of inkwash nor in conf/"):
+            refuse_strangers({"_target_": target})
+
+
+def test_a_list_of_packages_may_have_spaces_and_modules(monkeypatch):
+    monkeypatch.setenv("INKWASH_TRUST", " atelier, studio.nets ,")
+    assert trusted_packages() == ["atelier", "studio.nets"]
+    for target in ("atelier.Net", "atelier.nets.Net", "studio.nets.Net", "studio.nets.deep.Net"):
+        refuse_strangers({"_target_": target})
+    for target in ("studio.Net", "studio.netsy.Net", "nets.Net", "atelier"):
         with pytest.raises(UserError, match="neither a class of inkwash nor in conf/"):
             refuse_strangers({"_target_": target})
 

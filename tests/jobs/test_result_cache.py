@@ -113,6 +113,14 @@ def test_code(config, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("new")
     importlib.invalidate_caches()
     assert key() != before
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole/__init__.py").write_text("raise ZeroDivisionError  # importing it is left to the evaluation")
+    monkeypatch.setenv("INKWASH_TRUST", "whole.part,nowhere.part")
+    importlib.invalidate_caches()
+    before = key()
+    (tmp_path / "whole/part.py").write_text("new")
+    assert key() != before
     result_cache._code.cache_clear()
 
 

@@ -47,12 +47,18 @@ def _may_be_called(target: str) -> bool:
         # Defined there, not only imported. A function may write files: only the mathematics and those in conf/.
         is_class = isinstance(definitions_of(target)[0][name], ast.ClassDef)
         return is_class or target.startswith("inkwash.process.") or target in _named_in_conf()
-    return (module in TRUSTED and name[:1].isupper()) or module.split(".")[0] in trusted_packages()
+    if module in TRUSTED and name[:1].isupper():
+        return True
+    return any(target.startswith(f"{package}.") for package in trusted_packages())
 
 
 def trusted_packages() -> list[str]:
-    """List the user's own packages: those in INKWASH_TRUST, and those that an inkwash.yaml of INKWASH_CONF trusts."""
-    return [*filter(None, os.environ.get("INKWASH_TRUST", "").split(",")), *own_folders.trusted()]
+    """List the user's own packages: those in INKWASH_TRUST, and those that an inkwash.yaml of INKWASH_CONF trusts.
+
+    INKWASH_TRUST may name modules of a package too, as mine.nets.
+    """
+    names = (name.strip() for name in os.environ.get("INKWASH_TRUST", "").split(","))
+    return [*filter(None, names), *own_folders.trusted()]
 
 
 @cache

@@ -93,7 +93,7 @@ def _code() -> str:
 def _trusted() -> Iterator[Path]:
     """Yield the folders and files of the packages and modules that INKWASH_TRUST names."""
     for name in trusted_packages():
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name.partition(".")[0])  # of a module in a package it would import this
         yield from map(Path, (spec.submodule_search_locations or [spec.origin or ""]) if spec else [])
 
 
