@@ -22,6 +22,23 @@ def test_check_knows_every_argument_of_every_target():
         check(OmegaConf.create({"x": {"_target_": "inkwash.nope.Thing"}}))
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "what"),
+    [
+        ("dict[str, Any]", 1, "a mapping"),
+        ("list[Any] | None", 1, "a list or null"),
+        ("dict[str, int]", 1, "a mapping, each value a whole number"),
+        ("float", 10**400, "a finite number"),
+        ("float | None", -(10**400), "a finite number or null"),
+    ],
+    ids=lambda part: str(part)[:12],
+)
+def test_what_does_not_fit_is_told(kind, value, what):
+    annotation = ast.parse(kind, mode="eval").body
+    assert (fits(annotation, value), described(annotation)) == (False, what)
+    assert fits(ast.parse("int", mode="eval").body, 10**400)
+
+
 def test_a_literal_of_one_choice_is_that_choice():
     kind = ast.parse('Literal["warn"]', mode="eval").body
     assert [fits(kind, value) for value in ("warn", "w", "")] == [True, False, False]

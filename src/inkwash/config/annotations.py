@@ -23,7 +23,7 @@ def fits(annotation: ast.expr | None, value: Any) -> bool:
         case ast.Name(id="int"):
             return isinstance(value, int) and not isinstance(value, bool)
         case ast.Name(id="float"):
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
         case ast.Name(id="bool"):
             return isinstance(value, bool)
         case ast.Name(id="str"):
@@ -43,6 +43,13 @@ def fits(annotation: ast.expr | None, value: Any) -> bool:
     return True
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number with more digits than any float
+        return False
+
+
 def _choices(choices: ast.expr) -> tuple[Any, ...]:
     """Return the values of a Literal, which is no tuple if there is only one."""
     values = ast.literal_eval(choices)
@@ -52,6 +59,10 @@ def _choices(choices: ast.expr) -> tuple[Any, ...]:
 def is_node(value: Any) -> bool:
     """Tell whether a value is a node, a mapping with a _target_."""
     return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+
+def _is_any(annotation: ast.expr) -> bool:
+    return isinstance(annotation, ast.Name) and annotation.id == "Any"
 
 
 def described(annotation: ast.expr | None) -> str:
@@ -66,9 +77,9 @@ def described(annotation: ast.expr | None) -> str:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             return " or ".join(_choices(choices))
         case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=kind):
-            return f"a list, each {described(kind)}"
+            return "a list" if _is_any(kind) else f"a list, each {described(kind)}"
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
             return f"a list of {len(kinds)}, each {described(kinds[0])}"
         case ast.Subscript(value=ast.Name(id="dict" | "Mapping"), slice=ast.Tuple(elts=[_, kind])):
-            return f"a mapping, each value {described(kind)}"
+            return "a mapping" if _is_any(kind) else f"a mapping, each value {described(kind)}"
     return "a node with a _target_"
