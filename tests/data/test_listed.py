@@ -46,6 +46,8 @@ def load(tmp_path):
     [
         ("metadata.csv", "file_name,label\n0.png,dog\nb/1.png,cat\n"),
         ("metadata.csv", '\ufefffile_name;Category;text\n"0.png";dog;"a; b"\n"b/1.png";cat;x\n'),
+        ("metadata.csv", 'file_name, label, text\r\n0.png, dog, "a, b"\r\nb/1.png, cat, x\r\n'),
+        ("metadata.csv", "label ;file_name\ndog;0.png\ncat;b/1.png\n"),
         ("metadata.jsonl", '{"file_name": "0.png", "label": "dog"}\n\n{"label": "cat", "file_name": "./b/1.png"}\n'),
         ("metadata.jsonl", '{"file_name": "0.png", "y": "dog","x": "\u2028"}\n{"y": "cat", "file_name": "b\\\\1.png"}'),
     ],

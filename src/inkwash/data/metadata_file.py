@@ -71,8 +71,12 @@ def words(labels: Sequence[object], files: Sequence[str], path: Path) -> tuple[n
 
 
 def _of_csv(text: str) -> list[dict[str, str]]:
-    header = text.partition("\n")[0]
-    return [*csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)]
+    header = text.partition("\n")[0].rstrip("\r")
+    delimiter = max(",;\t", key=header.count)
+    spaced = f"{delimiter} " in header  # file_name, label: then each value has a space before it, too
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=spaced, strict=True)
+    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+    return [*rows]
 
 
 def _text(label: object) -> str:
