@@ -1,5 +1,6 @@
 import io
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,25 @@ def test_the_columns_of_the_first_file_are_those_of_all(noise, encode, tmp_path,
         expected = np.stack([np.asarray(Image.open(io.BytesIO(image))) for image in images["c"]])
         numbers = [len(split) - 4 + i for i in range(4)]
         assert np.array_equal(split.__getitems__(numbers)[0].numpy().transpose(0, 2, 3, 1), expected)
+
+
+FIXED = {b"huggingface": b'{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}'}
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "refused"),
+    [([0, 1], ["b", "c"], True), (["b", "c"], [0, 1], True), (["b", "c"], ["a", "d"], False), ([0, 1], [1, 0], False)],
+)
+def test_numbers_and_names_beside_given_names_are_refused(noise, encode, tmp_path, train, test, refused):
+    """As `Parquet` refuses them: one training file has the names of its numbers, another one not."""
+    images = [encode(image) for image in noise(2, 6, 5, 3)]
+    given = pa.table({"image": images, "label": [0, 1]}).replace_schema_metadata(FIXED)
+    pq.write_table(given, tmp_path / "train-0.parquet")
+    pq.write_table(pa.table({"image": images, "label": train}), tmp_path / "train-1.parquet")
+    pq.write_table(pa.table({"image": images, "label": test}), tmp_path / "test-0.parquet")
+    for kind in (Parquet, ParquetStream):
+        source = kind(cache_dir=str(tmp_path / "cache"))
+        for split in (None, "train", "heldout"):
+            refusal = r"(test-0|train-1)\.parquet has labels that are numbers, and .*such as b"
+            with pytest.raises(UserError, match=refusal) if refused else nullcontext():
+                source.load(split, SHAPE, str(tmp_path)) if split else source.labels(str(tmp_path))

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 from inkwash.data.paths import find_files
 from inkwash.data.unseen import unseen
+from inkwash.data.walk import Walk
 from inkwash.errors import UserError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _shape(image: "Image.Image") -> tuple[int, int, int]:
 def _sources(place: Path, wanted: Wanted) -> Iterator[str | IO[bytes]]:
     """Yield some image files, or encoded images of Parquet and tar files."""
     if place.is_dir() and not wanted.suffixes:
-        files = _some(file for file in _below(place) if not unseen(file.relative_to(place).parts))
+        files = _some(sorted(Walk(place, {}).files))
     else:
         try:
             found = find_files(place, wanted.suffixes or ("",), "data.path")
@@ -153,18 +154,6 @@ def _some(files: Iterable[Item]) -> list[Item]:
     """Draw as many files as are looked at, of all subfolders."""
     files = [*files]
     return random.Random(0).sample(files, min(len(files), FILES))
-
-
-def _below(place: Path) -> list[Path]:
-    """List all files below a folder, sorted; links are followed, to each folder once."""
-    found, visited = [], set()
-    for folder, folders, names in os.walk(place, followlinks=True):
-        if (real := os.path.realpath(folder)) in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        found += [Path(folder, name) for name in names]
-    return sorted(found)
 
 
 def _in_parquet(file: Path, wanted: Wanted) -> Iterator[str | IO[bytes]]:

@@ -42,6 +42,8 @@ class Index:
         classes: names of the labels, of all files.
         passed_over: what is not used in them.
         suspicious: sentences about the first file that looks like a mistake.
+        others: parts of one file each that are of another kind than the whole: the first one whose labels are numbers
+            beside names, and the first one whose names have no order of their own beside others that have.
     """
 
     def __init__(self, directory: Path):
@@ -53,13 +55,15 @@ class Index:
         self.classes = Classes(tuple(found["classes"]), found["fixed"])
         self.passed_over = {reason: Tally(*tally) for reason, tally in found["passed_over"].items()}
         self.suspicious = tuple(found["suspicious"])
+        self.others = [(number, Classes(tuple(names))) for number, names in found.get("others", ())]
 
-    def part(self, files: Sequence[Path]) -> Part:
-        """Return all files as one part of a set, named by the first one that has labels."""
+    def parts(self, files: Sequence[Path]) -> list[Part]:
+        """Return all files as one part of a set, named by the first one that has labels, and the `others`."""
         labelled = self.images[:, 0] >= 0
         first = int(labelled.argmax())
         block = int(np.searchsorted(self.blocks[:, 2], first, side="right")) - 1
-        return Part(str(files[self.blocks[block, 0]]), bool(labelled[first]), self.classes)
+        whole = Part(str(files[self.blocks[block, 0]]), bool(labelled[first]), self.classes)
+        return [whole, *(Part(str(files[number]), True, classes) for number, classes in self.others)]
 
     @staticmethod
     def write(directory: Path, places: Sequence[Path], files: Iterable[Scanned], without_labels: str) -> int:
@@ -98,8 +102,17 @@ class Index:
         passed_over = {reason: (tally.count, tally.first) for reason, tally in merged(tallies).items()}
         found = {"classes": classes.names, "fixed": classes.fixed, "passed_over": passed_over}
         found["suspicious"] = suspicious
+        found["others"] = _others(kinds, classes)
         (directory / "found.json").write_text(json.dumps(found), "utf-8", NAMES)
         return total
+
+
+def _others(parts: Sequence[Part], classes: Classes) -> list[tuple[int, Sequence[str]]]:
+    """Return the numbers of the files of Index.others, and the first of their names."""
+    own = [(number, part.classes) for number, part in enumerate(parts) if part.labelled]
+    numbers = [(number, ()) for number, found in own if classes.names and not found.names]
+    names = [(number, found.names[:1]) for number, found in own if classes.fixed and found.names and not found.fixed]
+    return [*numbers[:1], *names[:1]]
 
 
 def _recode(path: Path, columns: int, parts: Sequence[tuple[int, Classes]], classes: Classes) -> None:

@@ -142,24 +142,24 @@ class StreamedSource(ABC):
             directory = self._indexed(files, division.origins[split], told)
             with undamaged(directory):
                 index = Index(directory)
-                found.append((index.part(files), np.array(index.images[:, 0])))
-        classes = joined(part.classes for part, _ in found)
-        check_alike([part for part, _ in found], classes, self.without_labels)
-        return np.concatenate([recoded(labels, part.classes, classes) for part, labels in found]), classes
+                found.append((index.parts(files), index.classes, np.array(index.images[:, 0])))
+        classes = joined(own for _, own, _ in found)
+        check_alike([part for parts, _, _ in found for part in parts], classes, self.without_labels)
+        return np.concatenate([recoded(labels, own, classes) for _, own, labels in found]), classes
 
     def _facts(self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int) -> Facts:
         """Return what was found; the classes are those of both splits."""
         classes = index.classes
-        if division.heldout is not None and classes.names:
+        if division.heldout is not None and (index.images[:, 0] >= 0).any():
             theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
             directory = self._indexed(theirs, division.origins[other], self.told_by(division.train[0]))
             with undamaged(directory):
                 more = Index(directory)
-                parts = [index.part(files), more.part(theirs)]
+                sets = [(index.classes, index.parts(files)), (more.classes, more.parts(theirs))]
             if split == "heldout":
-                parts.reverse()
-            classes = joined(part.classes for part in parts)
-            check_alike(parts, classes, self.without_labels)
+                sets.reverse()
+            classes = joined(own for own, _ in sets)
+            check_alike([part for _, parts in sets for part in parts], classes, self.without_labels)
         facts = division.facts(split, classes, chosen, len(index.images), names_below(files), index.passed_over)
         suspicious = (*facts.suspicious, *index.suspicious)
         if division.heldout is None and self.splits == AUTO:
