@@ -1,7 +1,6 @@
 """Find a data.shape by the headers of some images, without torch: for the command's own process."""
 
 import io
-import os
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
