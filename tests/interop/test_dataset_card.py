@@ -6,7 +6,7 @@ import shutil
 import pytest
 from huggingface_hub import DatasetCard
 
-from inkwash.interop.dataset_card import LEFT_OUT, write_dataset_card
+from inkwash.interop.dataset_card import write_dataset_card
 from inkwash.runs.directory import RunDirectory
 from support.in_process import Commands
 from support.runs import TESTS
@@ -22,7 +22,11 @@ def place(tmp_path):
 
 
 def test_sampled_images_go_out_with_their_labels(place):
-    """By the command, which sends nothing unless it is told to."""
+    """By the command, which sends nothing unless it is told to, and nothing that is not of the card."""
+    others = ("wandb/staging/last.ckpt", "wandb/run-1/logs/debug.log", "notes.txt", "old/README.md")
+    for name in others:  # of W&B, which keeps its record in OUT, and of the user
+        (place / "drawn" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "drawn" / name).write_text("mine")
     ended = Commands(place)("sample", *DRAW, "push=me/drawn")
     assert ended.code == 0, ended.text
     lines = [line.split()[2] for line in ended.text.splitlines() if " bytes  " in line or " kB  " in line]
@@ -57,4 +61,3 @@ def test_one_class_and_tasks(tmp_path):
     write_dataset_card(tmp_path, settings, RunDirectory(GOLDEN), "me/it")
     assert not (tmp_path / "metadata.jsonl").exists()
     assert "metadata.jsonl" not in (tmp_path / "README.md").read_text()
-    assert "sample.yaml" in LEFT_OUT

@@ -34,7 +34,7 @@ def send(folder, url, home, *, dry=False, token=TOKEN, **variables):
     """Push in a process of its own: huggingface_hub reads the environment when it is imported."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom inkwash.errors import UserError\nfrom inkwash.interop import hub\n"
-        f"try:\n    hub.push(Path({str(folder)!r}), 'me/it', 'model', {dry}, True, ('settings.yaml',))\n"
+        f"try:\n    hub.push(Path({str(folder)!r}), 'me/it', 'model', {dry}, True, ('README.md', 'unet/*'))\n"
         "except UserError as error:\n    sys.exit(f'error: {error}')\n"
     )
     own = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
@@ -49,7 +49,7 @@ def send(folder, url, home, *, dry=False, token=TOKEN, **variables):
 def test_it_sends_nothing_unless_told_to(folder, capsys, monkeypatch):
     """And needs neither a network nor a token to say what it would send."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    hub.push(folder, "me/it", "model", dry=True, private=True, leave_out=("settings.yaml",))
+    hub.push(folder, "me/it", "model", dry=True, private=True, files=("README.md", "unet/*"))
     assert capsys.readouterr().out.splitlines() == [
         "  34 bytes  README.md",
         "   2 bytes  unet/config.json",
@@ -94,4 +94,4 @@ def test_what_goes_wrong_ends_in_one_sentence(folder, server, tmp_path):
 def test_a_missing_package_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r"push= needs the package huggingface_hub: pip install 'inkwash\[hub\]'"):
-        hub.push(folder, "me/it", "model", dry=False, private=True)
+        hub.push(folder, "me/it", "model", dry=False, private=True, files=("*",))

@@ -13,7 +13,8 @@ from safetensors import safe_open
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
 from inkwash.guidance import guided
-from inkwash.interop.formats import export
+from inkwash.interop import hub
+from inkwash.interop.formats import FILES, export
 from inkwash.interop.latents import latents_of
 from inkwash.interop.pipeline_import import import_diffusers
 from inkwash.jobs.image_sources import pipeline_images
@@ -63,6 +64,15 @@ def exported(format, directory, out, **more):
     return export(format, directory, str(out), "ema", "last.ckpt", record)
 
 
+def check_what_is_sent(out):
+    """Find all files of an export among those that push= sends, and none that somebody else puts there."""
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    for name in ("notes.txt", "wandb/run/last.ckpt", "vae/notes.txt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+    assert [name for name, _ in hub.chosen(out, FILES)] == written
+
+
 @pytest.fixture
 def load(tmp_path, monkeypatch):
     """Load a pipeline with its code, which diffusers copies to a folder of its own."""
@@ -102,7 +112,9 @@ def test_the_example_of_the_card_runs(on_latents, load, tmp_path, monkeypatch):
     out = exported("diffusers", on_latents("kl", *RUNS["without classes"]), tmp_path / "out")
     text = (out / "README.md").read_text()
     assert re.search(r"The network draws latents of 2 x 4 x 4 numbers, which the autoencoder AutoencoderKL vae", text)
-    assert str(tmp_path) not in text
+    for file in (*out.glob("*.*"), *out.glob("*/*.json")):
+        assert str(tmp_path) not in file.read_text(), file
+    check_what_is_sent(out)
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(out)
     names = {}
@@ -129,6 +141,7 @@ def test_files_for_other_programs_draw_latents(format, on_latents, tmp_path, mon
     run = load_run(directory)
     out = exported(format, directory, tmp_path / "out", sampler=run.config["sampler"], guidance=1.0)
     (example,) = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL)
+    check_what_is_sent(out)
     monkeypatch.chdir(out)
     names = {}
     exec(example, names)

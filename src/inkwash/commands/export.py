@@ -49,7 +49,7 @@ def export(config: DictConfig) -> None:
             out = formats.export(config.format, run.path, config.out, config.weights, config.checkpoint, record)
         print(f"{out}    {config.weights} weights of {run.checkpoints.path / config.checkpoint}")
         if config.push is not None:
-            hub.push(out, config.push, "model", config.dry, config.private)
+            hub.push(out, config.push, "model", config.dry, config.private, formats.FILES)
 
 
 def record_of(config: DictConfig, run: RunDirectory) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
 from inkwash.files import read_json, write_text
 from inkwash.interop import hub
-from inkwash.interop.dataset_card import LABELS, LEFT_OUT, write_dataset_card
+from inkwash.interop.dataset_card import LABELS, SENT, write_dataset_card
 from inkwash.launch.environment import RankEnv
 from inkwash.launch.start import exit_code, start
 from inkwash.runs.directory import RunDirectory
@@ -81,7 +81,7 @@ def sample(config: DictConfig) -> None:
     if config.push is not None:
         with one_sentence():
             write_dataset_card(out, plain, run, config.push)
-            hub.push(out, config.push, "dataset", config.dry, config.private, LEFT_OUT)
+            hub.push(out, config.push, "dataset", config.dry, config.private, SENT)
 
 
 def only_sampler(run: RunDirectory, plain: dict[str, Any], typed: list[str]) -> dict[str, Any] | None:

@@ -10,8 +10,12 @@ from inkwash.files import read_json, write_text
 from inkwash.runs.directory import RunDirectory
 
 LABELS = "metadata.jsonl"
-# Of the folder that `inkwash sample` has written: settings name paths of this machine.
-LEFT_OUT = ("sample.yaml", "summary.json", "error*.txt", "unfinished/*", "*.partial")
+# What is sent of the folder that `inkwash sample` has written (jobs/sample_results.py). The rest stays: settings name
+# paths of this machine, W&B's record of the job has more of it, and the folder may hold files of the user's.
+SENT = (
+    "README.md", LABELS, "grid.png", "trajectory.png", "trajectory.gif", "trajectory.mp4", "images/*.png", "images.npy",
+    "report.json",
+)  # fmt: skip
 SIZES = {1000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 CARD = """---
 {head}---

@@ -15,6 +15,13 @@ FORMATS = {
     "onnx": "programs:export_onnx",
     "torch_export": "programs:export_torch",
 }
+# All that they write into a folder: what push= sends, whatever else its owner has put there.
+FILES = (
+    "README.md", "samples.png", "inkwash.json", "model_index.json", "pipeline.py", "scheduler/scheduler_config.json",
+    *(f"{part}/config.json" for part in ("unet", "transformer", "vae")),
+    *(f"{part}/diffusion_pytorch_model*" for part in ("unet", "transformer", "vae")),
+    *(f"{part}{end}" for part in ("network", "sampler") for end in (".onnx", ".onnx.data", ".pt2")),
+)  # fmt: skip
 
 
 def check(format: str, run: RunDirectory) -> None:

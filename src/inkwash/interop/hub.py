@@ -18,42 +18,42 @@ def check_repo(repo: str) -> None:
         raise UserError(f"push={repo} must be user/name, the repository on the Hugging Face hub")
 
 
-def push(folder: Path, repo: str, kind: str, dry: bool, private: bool, leave_out: Sequence[str] = ()) -> None:
+def push(folder: Path, repo: str, kind: str, dry: bool, private: bool, files: Sequence[str]) -> None:
     """Print what is sent, and send it unless `dry`.
 
     Args:
         repo: user/name, made if it does not exist.
         kind: model or dataset.
         private: whether a repository that is made is for its owner's eyes only.
-        leave_out: patterns of files that are not sent.
+        files: patterns of the files that are sent, by their names in the folder: it may hold others of its owner's.
 
     Raises:
         UserError: huggingface_hub is not installed, there is no token or no network, or the hub refuses.
     """
     check_repo(repo)
-    files = _files(folder, leave_out)
+    found = chosen(folder, files)
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     place = f"{endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-    for name, size in files[:20]:
+    for name, size in found[:20]:
         print(f"{_size(size):>10}  {name}")
-    if len(files) > 20:
-        print(f"{_size(sum(size for _, size in files[20:])):>10}  in {len(files) - 20:,} more files")
-    total = f"{len(files):,} files, {_size(sum(size for _, size in files))}"
+    if len(found) > 20:
+        print(f"{_size(sum(size for _, size in found[20:])):>10}  in {len(found) - 20:,} more files")
+    total = f"{len(found):,} files, {_size(sum(size for _, size in found))}"
     if dry:
         print(f"dry=true: nothing was sent. dry=false sends {total} to {place}")
         return
-    _send(folder, repo, kind, private, leave_out)
+    _send(folder, repo, kind, private, files)
     print(f"sent {total} to {place}")
 
 
-def _files(folder: Path, leave_out: Sequence[str]) -> list[tuple[str, int]]:
-    """Return names, relative to the folder, and sizes of the files that are sent."""
+def chosen(folder: Path, files: Sequence[str]) -> list[tuple[str, int]]:
+    """Return names, relative to the folder, and sizes of the files of these patterns, which are sent."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     named = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
-    return [(name, size) for name, size in named if not any(fnmatch.fnmatch(name, pattern) for pattern in leave_out)]
+    return [(name, size) for name, size in named if any(fnmatch.fnmatch(name, pattern) for pattern in files)]
 
 
-def _send(folder: Path, repo: str, kind: str, private: bool, leave_out: Sequence[str]) -> None:
+def _send(folder: Path, repo: str, kind: str, private: bool, files: Sequence[str]) -> None:
     """Make the repository if needed and upload the folder in a commit."""
     try:
         import huggingface_hub as hub  # pyright: ignore[reportMissingImports]
@@ -65,7 +65,7 @@ def _send(folder: Path, repo: str, kind: str, private: bool, leave_out: Sequence
     api: Any = hub.HfApi()
     try:
         api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, repo_type=kind, folder_path=folder, ignore_patterns=[*leave_out],
+        api.upload_folder(repo_id=repo, repo_type=kind, folder_path=folder, allow_patterns=[*files],
                           commit_message="Upload from Inkwash")  # fmt: skip
     except Exception as error:  # the hub's, those of its HTTP library, and its own offline mode's have no common class
         reason = " ".join(str(error).split()).replace(token, "***")[:300] or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any
 from inkwash.autoencoders.files import HUB_NAME
 from inkwash.autoencoders.pretrained import Pretrained
 from inkwash.errors import UserError
+from inkwash.files import read_json, write_json
 from inkwash.run import Run
 
 CODE = Path(__file__).parent / "assets" / "latent_pipeline.py"
@@ -70,6 +71,9 @@ def write_parts(folder: Path, run: Run, latents: Latents) -> dict[str, Any]:
             "torch_export, which hold the network on latents"
         )
     run.autoencoder.model.save_pretrained(folder / "vae")
+    config = read_json(folder / "vae" / "config.json")
+    config.pop("_name_or_path", None)  # a path of this machine
+    write_json(folder / "vae" / "config.json", config)
     shutil.copyfile(CODE, folder / "pipeline.py")
     return {
         "vae": ["diffusers", latents.kind],
