@@ -4,14 +4,17 @@ wandb is imported when it is needed: that takes a second.
 """
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from inkwash.errors import UserError
+from inkwash.files import write_json
 from inkwash.runs.directory import RunDirectory
 from inkwash.tracking.wandb_reach import reach
 from inkwash.tracking.wandb_settings import has_api_key
 
+RECORDED = ("id", "imported", "choices", "data")  # of run.json: not the command line, which may name other places
 NAME = re.compile(r"[^/:]+/[^/:]+/[^/:]+:[^/:]+")
 
 
@@ -36,10 +39,20 @@ def download(name: str) -> Path:
 
 
 def checkpoint_artifact(run: RunDirectory, checkpoint: str) -> Any:
-    """Return a checkpoint with its configuration as an artifact, which unpacks to a run directory."""
+    """Return a checkpoint with all that a run is drawn from, as an artifact that unpacks to a run directory.
+
+    That is its configuration, its autoencoder if it keeps one, and of run.json what does not change when the same
+    training is started again: the same checkpoint stays the same version.
+    """
     import wandb
 
     artifact = wandb.Artifact(f"checkpoint-{run.record['id']}", "model", metadata={"run": run.path.name})
     artifact.add_file(str(run.config_path))
     artifact.add_file(str(run.checkpoints.path / checkpoint), f"checkpoints/{checkpoint}")
+    for file in sorted(run.autoencoder.glob("*")):
+        artifact.add_file(str(file), f"{run.autoencoder.name}/{file.name}")
+    with tempfile.TemporaryDirectory() as folder:  # W&B copies what it is given
+        record = Path(folder, run.record_path.name)
+        write_json(record, {key: run.record[key] for key in RECORDED if key in run.record})
+        artifact.add_file(str(record), record.name)
     return artifact
