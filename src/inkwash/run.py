@@ -4,10 +4,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from inkwash.autoencoders import sameness
 from inkwash.checkpoints.hub import snapshot
 from inkwash.checkpoints.io import read_checkpoint
 from inkwash.checkpoints.posthoc import reconstruct
-from inkwash.config.shapes import network_shape
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.runs.averages import length_in
@@ -106,15 +106,27 @@ def load_denoiser(run: str, checkpoint: str, weights: str, like: str) -> Denoise
     """Return the denoiser of a run, given by its directory or name, to use beside that of the run `like`.
 
     Raises:
-        UserError: its images have another shape, or it was trained with other classes.
+        UserError: its images have another shape, its latents mean something else, or it was trained with other classes.
     """
-    loaded, other = load_run(RunDirectory.find(run).path, checkpoint, weights), RunDirectory.find(like).config
+    loaded, beside = load_run(RunDirectory.find(run).path, checkpoint, weights), RunDirectory.find(like)
+    other = beside.config
     if list(loaded.shape) != other["data"]["shape"]:
         raise UserError(f"run={run} draws images of shape {list(loaded.shape)}, run={like} of {other['data']['shape']}")
-    theirs = (other.get("autoencoder") is None, network_shape(other))
-    if (loaded.autoencoder is None, loaded.network_shape) != theirs:
+    if not _same_latents(loaded, other, beside):
         raise UserError(f"run={run} and run={like} draw latents of different autoencoders: take two of the same")
     classes = other["model"].get("num_classes")
     if classes is not None and loaded.num_classes not in (None, classes):
         raise UserError(f"run={run} was trained with {loaded.num_classes} classes, run={like} with {classes}")
     return loaded.denoiser
+
+
+def _same_latents(loaded: Run, config: dict[str, Any], run: RunDirectory) -> bool:
+    """Tell whether a loaded run draws the same latents as another, of this configuration: or both draw pixels."""
+    if loaded.autoencoder is None or sameness.sees_pixels(config):
+        return not sameness.differences(loaded.config, config, (None, None))
+    newest = run.checkpoints.newest_first()
+    latents = (read_checkpoint(newest[0]).get("latents") if newest else None) or {}
+    weights = (loaded.autoencoder.fingerprint, latents.get("autoencoder"))
+    if sameness.differences(loaded.config, config, weights):
+        return False
+    return not latents or sameness.normalised_alike(loaded.autoencoder.normalisation(), latents)

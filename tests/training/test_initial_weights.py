@@ -8,6 +8,7 @@ import torch
 from inkwash.errors import UserError
 from inkwash.training.build import build_module
 from inkwash.training.initial_weights import take_weights
+from support.autoencoders import blocks
 from support.runs import composed
 
 SMALL = ("model.channels=8", "averages.slow={_target_: inkwash.training.ema.ConstantDecay, decay: 0.999}")
@@ -62,3 +63,52 @@ def test_without_classes_here(caplog, tmp_path):
 def test_another_network_is_refused(tmp_path):
     with pytest.raises(UserError, match="is of another network: choose its model .of .* numbers of this network"):
         take_weights(tmp_path, stored(module_of()), module_of("model.channels=16"))
+
+
+# --- On latents -------------------------------------------------------------------------------------------------------
+
+ON_LATENTS = ("autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4,4]}", "loss=consistency")
+EDM = ("schedule=edm", "prediction=edm")
+STD = "autoencoder={_target_: support.autoencoders.Blocks, latent_shape: [4,4,4], std: 0.5}"
+
+
+def of_latents(module, ae):
+    return stored(module, latents={"autoencoder": ae.fingerprint, **ae.normalisation()})
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ((), "autoencoder=none, .* has support.autoencoders.Blocks: Consistency"),
+        ((STD,), r"autoencoder.std=0.5, and this training has None"),
+        (
+            (ON_LATENTS[0],),
+            r"autoencoder.path=weights f{8}, .* has weights \w{8}: .* of the same latents",
+        ),
+    ],
+)
+def test_other_latents_are_refused_by_a_loss_that_tunes_and_named_by_others(there, message, caplog, tmp_path):
+    """Another autoencoder, none at all, another deviation, or other weights behind the same path."""
+    caplog.set_level(logging.INFO, "inkwash")
+    ae = blocks([1, 8, 8])
+    checkpoint = stored(module_of(*EDM, *there))
+    if there:
+        checkpoint["latents"] = {"autoencoder": "f" * 32, **ae.normalisation()}
+    with pytest.raises(UserError, match=message):
+        take_weights(tmp_path, checkpoint, module_of(*EDM, *ON_LATENTS), ae)
+    take_weights(tmp_path, checkpoint, module_of(*EDM, ON_LATENTS[0]), ae)
+    assert len(lines(caplog, "differs      autoencoder")) == 1
+    assert not ae.measured
+
+
+def test_the_same_latents_keep_their_normalisation_where_a_loss_goes_on_from_them(caplog, tmp_path):
+    caplog.set_level(logging.INFO, "inkwash")
+    there, here = blocks([1, 8, 8]), blocks([1, 8, 8], batch_size=3)
+    there.restore({"mean": [1.0] * 4, "dev": [2.0] * 4})
+    checkpoint = of_latents(module_of(*EDM, ON_LATENTS[0]), there)
+    take_weights(tmp_path, checkpoint, module_of(*EDM, ON_LATENTS[0]), here)
+    assert not here.measured  # by images of its own
+    take_weights(tmp_path, checkpoint, module_of(*EDM, *ON_LATENTS), here)
+    assert here.normalisation() == there.normalisation()
+    assert here.measured
+    assert lines(caplog, "differs") == []

@@ -16,6 +16,6 @@ not mirrored latents.
 This has nothing to do with the codes of editing/codecs.py, which are x_t of a diffusion.
 
 Open base.py first. files.py finds an autoencoder and the shape of its latents without torch, pretrained.py wraps those
-of diffusers, cache.py keeps moments on the disk. A new one is a subclass of Autoencoder and a YAML in
-conf/autoencoder/ with `shape` and `latent_shape`.
+of diffusers, cache.py keeps moments on the disk, sameness.py compares the latents of two runs. A new one is a subclass
+of Autoencoder and a YAML in conf/autoencoder/ with `shape` and `latent_shape`.
 """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inkwash.autoencoders.base import Autoencoder
 from inkwash.checkpoints.io import read_checkpoint
 from inkwash.checkpoints.restore import check_state
 from inkwash.errors import UserError
@@ -64,20 +65,20 @@ class ResumePlan:
         """
         if self.path is None:
             if self.init_from is not None:
-                self._start_from(self.init_from, module)
+                self._start_from(self.init_from, module, getattr(data, "autoencoder", None))
             return
         check_state(self.stored["state_dict"], module)
         if self.stored.get("images", data.train.fingerprint) != data.train.fingerprint:
             log.warning("the training images are not those of the checkpoint: the files of data.path have changed")
 
-    def _start_from(self, path: Path, module: DiffusionModule) -> None:
+    def _start_from(self, path: Path, module: DiffusionModule, autoencoder: Autoencoder | None) -> None:
         """Load the averaged weights of a checkpoint, or of the newest one of a run, into a new run's module."""
         newest = find(RunDirectory(path), training=False) if path.is_dir() else (path, read_checkpoint(path))
         if newest is None:
             raise UserError(
                 f"init_from={path} has no checkpoint yet: train that run first, or pass init_from=FILE.ckpt"
             )
-        take_weights(*newest, module)
+        take_weights(*newest, module, autoencoder)
 
 
 def plan(run: RunDirectory, config: dict[str, Any], world_size: int) -> ResumePlan:
