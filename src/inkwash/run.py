@@ -87,7 +87,7 @@ def load_run(directory: str | Path, checkpoint: str = "last.ckpt", weights: str 
     denoiser = denoiser.eval().requires_grad_(False)
     autoencoder = build_autoencoder(config, run.autoencoder)
     if autoencoder is not None:
-        restore(autoencoder, stored)
+        restore(autoencoder, stored, f"put the files that it was trained with into {run.autoencoder}, from a copy")
     mode = ComputeMode.stored(stored.get("compute"))
     return Run(
         config, denoiser, step, stored.get("images"), _micro_batch(config, stored), mode, run,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inkwash.autoencoders.files import find_files, shape_of_latents
+from inkwash.autoencoders.files import CONFIG, WEIGHTS, find_files, keep, shape_of_latents
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 
@@ -60,3 +60,25 @@ def test_the_network_sees_latents_or_images(tmp_path, compose_config):
     assert network_shape(old) == (1, 8, 8)
     with pytest.raises(UserError, match=r"^data.shape=\[1, 9, 9\].*multiples of 2"):
         compose_config("autoencoder=kl", f"autoencoder.path={tmp_path / 'ae'}", "data.shape=[1,9,9]")
+
+
+def test_a_run_keeps_what_is_written_over_elsewhere(tmp_path):
+    """A copy of a user's files, which `cp` writes over; links to a run's and to those of the hub's cache."""
+    blobs, snapshot = tmp_path / "models--me--kl" / "blobs", tmp_path / "models--me--kl" / "snapshots" / "abc"
+    run = tmp_path / "runs" / "digits"
+    for folder in (tmp_path / "own", run / "autoencoder", blobs, tmp_path / "pipeline" / "autoencoder"):
+        write(folder)
+        (folder / WEIGHTS).write_text("weights")
+    (run / "config.yaml").touch()
+    snapshot.mkdir(parents=True)
+    for name in (CONFIG, WEIGHTS):
+        (snapshot / name).symlink_to(blobs / name)
+    copied, linked = (tmp_path / "own", tmp_path / "pipeline", blobs), (run, snapshot)
+    for path in (*copied, *linked):
+        kept = tmp_path / f"kept-{path.name}"
+        keep(str(path), kept)
+        assert (kept / WEIGHTS).read_text() == "weights"
+        assert (kept / WEIGHTS).samefile(find_files(str(path)) / WEIGHTS) is (path in linked), path
+        assert not (kept / WEIGHTS).is_symlink()
+    (tmp_path / "own" / WEIGHTS).write_text("others")
+    assert (tmp_path / "kept-own" / WEIGHTS).read_text() == "weights"

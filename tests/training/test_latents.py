@@ -1,5 +1,6 @@
 """Training on latents: an autoencoder that is the identity changes nothing, one of diffusers goes the whole way."""
 
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -87,10 +88,16 @@ def test_a_run_on_latents(fit_run, kl, tmp_path):
 
 @pytest.mark.slow
 def test_another_autoencoder_is_refused(fit_run, kl, tmp_path):
-    fit_run("run", *kl, NO_METRIC)
+    run = RunDirectory(fit_run("run", *kl, NO_METRIC)[0])
     save_kl(tmp_path / "other", seed=1)
-    with pytest.raises(UserError, match="not the one that the run was trained with"):
+    advice = f"give the same weights as autoencoder.path, {run.autoencoder} for one"
+    with pytest.raises(UserError, match=rf"{tmp_path / 'other'} is not the one that the run was trained .* {advice}"):
         fit_run("run", *kl, f"autoencoder.path={tmp_path / 'other'}", NO_METRIC, "trainer.max_steps=6")
+    shutil.rmtree(run.autoencoder)
+    (tmp_path / "other").rename(run.autoencoder)
+    message = f"{run.autoencoder} is not the one .*: put the files that it was trained with into {run.autoencoder}"
+    with pytest.raises(UserError, match=message):
+        load_run(run)
 
 
 class Trained:

@@ -30,6 +30,7 @@ class Autoencoder(nn.Module, ABC):
         bounded: whether latents lie in [-1, 1], as pixels do.
         measured: whether `measure` or `restore` has set the normalisation.
         mean, dev: (c, 1, 1), of latents before normalisation.
+        place: where its weights were read, for errors; the name of its class if they are part of its code.
     """
 
     draws = False
@@ -43,6 +44,7 @@ class Autoencoder(nn.Module, ABC):
             raise UserError(f"autoencoder.batch_size={batch_size} must be at least 1")
         self.latent_shape = (latent_shape[0], latent_shape[1], latent_shape[2])
         self.std, self.batch_size, self.cache, self.measured = std, batch_size, cache, False
+        self.place = type(self).__name__
         # Not persistent: `fingerprint` is of the weights alone.
         self.mean: Tensor
         self.dev: Tensor

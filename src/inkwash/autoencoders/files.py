@@ -10,7 +10,7 @@ from typing import Any
 
 from inkwash.errors import UserError
 from inkwash.files import filling, read_json
-from inkwash.runs.directory import RUNS
+from inkwash.runs.directory import RUNS, RunDirectory
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 FOLDERS = ("", "autoencoder", "vae")  # of a folder of its own, of a run of experiment=autoencoder, of a pipeline
@@ -46,7 +46,10 @@ def find_files(path: str) -> Path:
 
 
 def keep(path: str, folder: Path) -> None:
-    """Put the files of an autoencoder into a folder, as links to them where the disk allows it, so that a run has all.
+    """Put the files of an autoencoder into a folder, so that a run has all.
+
+    Links to them take no room, but one file under two names is lost to both by what is written over either. So only
+    those are linked that nobody writes over: of the hub's cache, and of runs, which write new ones and rename them.
 
     Args:
         path: see find_files; what is in the folder already stays.
@@ -57,11 +60,26 @@ def keep(path: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with filling(folder) as partial:
         for name in (CONFIG, WEIGHTS):
-            file = (source / name).resolve()  # the hub's cache has symbolic links
-            try:
-                os.link(file, partial / name)
-            except OSError:
+            file = (source / name).resolve()
+            if not (_is_lasting(source, file) and _linked(file, partial / name)):
                 shutil.copyfile(file, partial / name)
+
+
+def _is_lasting(source: Path, file: Path) -> bool:
+    """Tell whether a file of an autoencoder's folder is replaced, if ever, and not written over."""
+    run = RunDirectory(source.parent)
+    of_a_run = source.name == run.autoencoder.name and run.config_path.is_file()
+    # The hub's cache has links to files whose names are hashes of their contents.
+    return of_a_run or (file.parent.name == "blobs" and file.parent != source.resolve())
+
+
+def _linked(file: Path, name: Path) -> bool:
+    """Give a file another name, and tell whether the disk allows it."""
+    try:
+        os.link(file, name)
+    except OSError:
+        return False
+    return True
 
 
 def _within(places: Sequence[Path]) -> Path | None:

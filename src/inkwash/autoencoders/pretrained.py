@@ -1,6 +1,7 @@
 """Autoencoders of diffusers: AutoencoderKL, which draws its latents, and AutoencoderTiny, which does not."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -36,7 +37,8 @@ class Pretrained(Autoencoder):
         cache: str | None = None,
     ):
         super().__init__(latent_shape, std, batch_size, cache)
-        self.model = _load(self.kind, path)
+        folder = find_files(path)
+        self.place, self.model = str(folder), _load(self.kind, path, folder)
         for key in ("in_channels", "out_channels"):
             if (channels := self.model.config[key]) != shape[0]:
                 raise UserError(
@@ -71,9 +73,8 @@ class Tiny(Pretrained):
         return self.model.decode(z).sample
 
 
-def _load(kind: str, path: str) -> Any:
+def _load(kind: str, path: str, folder: Path) -> Any:
     """Return the model of a folder. Raises UserError if there is none, or one of another class."""
-    folder = find_files(path)
     if (found := read_json(folder / CONFIG)["_class_name"]) != kind:
         other = {"AutoencoderKL": "kl", "AutoencoderTiny": "tiny"}.get(found)
         advice = f"use autoencoder={other}" if other else "there is none for it: write one of your own"

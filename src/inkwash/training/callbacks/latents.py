@@ -33,7 +33,9 @@ class Latents(L.Callback):
         self.autoencoder, self.fingerprint = autoencoder, autoencoder.fingerprint
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        restore(self.autoencoder, checkpoint)
+        kept = run_directory(trainer).autoencoder
+        other = f", {kept} for one" if kept.is_dir() and self.autoencoder.place != str(kept) else ""
+        restore(self.autoencoder, checkpoint, f"give the same weights as autoencoder.path{other}")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.autoencoder.to(pl_module.device)
@@ -60,12 +62,16 @@ class Latents(L.Callback):
             yield self.autoencoder.moments_of(to_float(images.to(self.autoencoder.mean.device)))
 
 
-def restore(autoencoder: Autoencoder, checkpoint: dict[str, Any]) -> None:
-    """Give an autoencoder the normalisation of a checkpoint. Raises UserError if that is another autoencoder's."""
+def restore(autoencoder: Autoencoder, checkpoint: dict[str, Any], advice: str) -> None:
+    """Give an autoencoder the normalisation of a checkpoint.
+
+    Raises:
+        UserError: that is another autoencoder's; the sentence ends with the advice.
+    """
     stored = checkpoint.get("latents")
     if stored is None or stored["autoencoder"] != autoencoder.fingerprint:
         raise UserError(
-            "autoencoder: this is not the one that the run was trained with, whose latents are others: give the same "
-            "weights as autoencoder.path"
+            f"autoencoder: {autoencoder.place} is not the one that the run was trained with, whose latents are others: "
+            f"{advice}"
         )
     autoencoder.restore(stored)
