@@ -1,12 +1,14 @@
 """inkwash resume: which runs go on, and what the others are told. The runs are files as a training leaves them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from inkwash.commands.resume import resume
 from inkwash.errors import UserError
+from support.autoencoders import save_config
 
 CONFIG = """
 trainer:
@@ -118,3 +120,23 @@ def test_a_finished_run_elsewhere_is_called_by_its_path(here, monkeypatch):
         f"run={path} is finished, after 2000 steps: make resume run={path} trainer.max_steps=4000 goes on with it, "
         f"make sample run={path} draws images"
     )
+
+
+# --- The autoencoder --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_on_latents_goes_on_with_the_autoencoder_that_it_keeps(here, capsys):
+    """Only if the one it was started with is gone, and no other is typed."""
+    run = left(here / "runs" / "one", step=500)
+    with open(run / "config.yaml", "a") as file:
+        file.write("autoencoder:\n  _target_: inkwash.autoencoders.pretrained.KL\n  path: kl\n")
+    (run / "run.json").write_text(json.dumps({"id": "x", "command": "inkwash train autoencoder.path=kl seed=3"}))
+    save_config(here / "kl")
+    save_config(run / "autoencoder")
+    assert resume(["run=one"]) == ["autoencoder.path=kl", "seed=3", "run=one"]
+    shutil.rmtree(here / "kl")
+    assert resume(["run=one"]) == ["seed=3", "autoencoder.path=runs/one/autoencoder", "run=one"]
+    assert "autoencoder.path=kl is no longer there" in capsys.readouterr().err
+    assert resume(["run=one", "autoencoder.path=other"]) == ["seed=3", "autoencoder.path=other", "run=one"]
+    shutil.rmtree(run / "autoencoder")
+    assert resume(["run=one"]) == ["autoencoder.path=kl", "seed=3", "run=one"]

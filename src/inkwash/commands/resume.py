@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from inkwash.autoencoders.files import CONFIG, find_files
 from inkwash.commands import train
 from inkwash.commands.export import one_sentence
 from inkwash.errors import UserError
@@ -13,6 +14,8 @@ from inkwash.runs.command_line import arguments_of, key_of, refuse_choices, with
 from inkwash.runs.directory import DONE, RUNS, RunDirectory
 from inkwash.runs.overview import COMMAND, row_of
 from inkwash.runs.relative_paths import place
+
+OF_THE_AUTOENCODER = ("autoencoder", "autoencoder.path")
 
 
 def resume(arguments: list[str]) -> list[str]:
@@ -40,7 +43,24 @@ def resume(arguments: list[str]) -> list[str]:
     if path.parent != RUNS.absolute():
         os.chdir(path.parents[1])
         print(f"in {Path.cwd()}", file=sys.stderr)
-    return [*with_more(arguments_of(run), typed), f"run={path.name}"]
+    return [*with_more(arguments_of(run), [*kept_autoencoder(run, typed), *typed]), f"run={path.name}"]
+
+
+def kept_autoencoder(run: RunDirectory, typed: list[str]) -> list[str]:
+    """Return the override that names the autoencoder which a run on latents keeps, if its own can no longer be found.
+
+    Relative paths count from the working directory.
+    """
+    path = (run.next_config.get("autoencoder") or {}).get("path")
+    kept = RUNS / run.path.name / run.autoencoder.name
+    if path is None or not (kept / CONFIG).is_file() or any(key_of(a) in OF_THE_AUTOENCODER for a in typed):
+        return []
+    try:
+        find_files(path)
+    except UserError:
+        print(f"autoencoder.path={path} is no longer there: its files that the run has kept are taken", file=sys.stderr)
+        return [f"autoencoder.path={kept}"]
+    return []
 
 
 def in_runs(path: Path) -> Path:
