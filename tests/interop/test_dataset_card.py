@@ -49,10 +49,10 @@ def test_one_class_and_tasks(tmp_path):
     (tmp_path / "images").mkdir()
     for i in range(2):
         (tmp_path / "images" / f"{i:06d}.png").touch()
-    (tmp_path / "summary.json").write_text('{"images": 2}')
+    (tmp_path / "summary.json").write_text('{"images": 2, "steps": 3, "guidance": 2.0}')
     settings = {
-        "weights": "ema", "checkpoint": "last.ckpt", "sampler": {"_target_": "a.DDIM"}, "spacing": {"steps": 3},
-        "guidance": 2.0, "seed": 0, "label": 7, "task": {"_target_": "inkwash.editing.tasks.Generate"},
+        "weights": "ema", "checkpoint": "last.ckpt", "sampler": {"_target_": "a.DDIM"}, "seed": 0,
+        "label": 7, "task": {"_target_": "inkwash.editing.tasks.Generate"},
     }  # fmt: skip
     write_dataset_card(tmp_path, settings, RunDirectory(GOLDEN), "me/it")
     lines = (tmp_path / "metadata.jsonl").read_text().splitlines()
@@ -61,3 +61,26 @@ def test_one_class_and_tasks(tmp_path):
     write_dataset_card(tmp_path, settings, RunDirectory(GOLDEN), "me/it")
     assert not (tmp_path / "metadata.jsonl").exists()
     assert "metadata.jsonl" not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("own", "typed", "told"),
+    [
+        ("Consistency", (), "sampler Consistency with 2 steps, guidance 1.5"),  # the sampler that it was made for
+        ("Consistency", ("spacing.steps=3",), "sampler Consistency with 3 steps, guidance 1.5"),
+        ("DDIM", ("spacing.steps=null", "guidance=1"), "sampler DDIM with 1000 steps, guidance 1,"),
+    ],
+)
+def test_the_card_tells_how_they_were_drawn(own, typed, told, place, monkeypatch):
+    """By the sampler, the steps and the guidance that were taken: typed, or the run's own."""
+    run = RunDirectory(place / "runs" / "golden")
+    config, spacing = run.config, {"_target_": "inkwash.process.spacing.Trailing", "steps": 2}
+    config["sampler"] = {"_target_": f"inkwash.samplers.{own.lower()}.{own}", "spacing": spacing, "clip": 1.0}
+    config["callbacks"]["samples"]["guidance"] = 1.5
+    run.write_config(config)
+    monkeypatch.setattr("inkwash.samplers.consistency.Consistency.needs_ends", False)  # not of this loss
+    monkeypatch.setattr("inkwash.samplers.base.Sampler.__call__", lambda self, denoiser, noise, *_, **__: noise())
+    typed = [word for word in DRAW if word != "spacing.steps=1"] + [*typed]
+    ended = Commands(place)("sample", *typed, "push=me/drawn")
+    assert ended.code == 0, ended.text
+    assert told in " ".join((place / "drawn" / "README.md").read_text().split())

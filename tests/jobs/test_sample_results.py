@@ -169,7 +169,9 @@ def test_the_grid_shows_the_first_ones(digits, draw, monkeypatch):
     monkeypatch.setattr(SampleResults, "add", watching)
     found = draw(digits, "out", "num_images=9", "batch_size=2", "columns=2")
     assert early == [False, True, True, True, True]
-    assert json.loads((found / "summary.json").read_text()) == {"images": 9, "rows": 9, "rows_in_grid": 4}
+    assert json.loads((found / "summary.json").read_text()) == {
+        "images": 9, "rows": 9, "rows_in_grid": 4, "steps": 2, "guidance": 1.5,
+    }  # fmt: skip
     with Image.open(found / "grid.png") as grid, Image.open(found / "images" / "000003.png") as last:
         assert grid.size == (2 * 66 + 2, 2 * 66 + 2)
         assert np.array_equal(np.asarray(grid)[68:132:8, 68:132:8, 0], np.asarray(last))
@@ -205,10 +207,13 @@ def test_only_the_rows_of_the_grid_stay_in_memory(digits, draw, monkeypatch):
 
     monkeypatch.setattr(SampleResults, "add", watching)
     finish = SampleResults.finish
-    monkeypatch.setattr(
-        SampleResults, "finish", lambda self: (alive.extend(k() is not None for k in kept), finish(self))
-    )
     alive = []
+
+    def counting(self, drawn_with):
+        alive.extend(k() is not None for k in kept)
+        finish(self, drawn_with)
+
+    monkeypatch.setattr(SampleResults, "finish", counting)
     draw(digits, "out", "num_images=20", "batch_size=2", "task=img2img")
     assert alive == [True, True, *[False] * 7, True]  # the last one is the loop's variable
 

@@ -42,7 +42,8 @@ def write_dataset_card(out: Path, settings: dict[str, Any], run: RunDirectory, r
     Args:
         settings: the configuration of `inkwash sample`, resolved.
     """
-    config, count = run.config, int(read_json(out / "summary.json")["images"])
+    config, drawn = run.config, read_json(out / "summary.json")
+    count = int(drawn["images"])
     labelled = _write_labels(out, settings, config["model"].get("num_classes"), run.classes)
     size = next((name for most, name in SIZES.items() if count < most), "n>1M")
     files = ["images/**", LABELS] if labelled else ["images/**"]
@@ -54,9 +55,8 @@ def write_dataset_card(out: Path, settings: dict[str, Any], run: RunDirectory, r
     text = CARD.format(
         head=yaml.safe_dump(head, sort_keys=False), run=run.path.resolve().name, count=count,
         shape=config["data"]["shape"], weights=settings["weights"], checkpoint=settings["checkpoint"],
-        sampler=settings["sampler"]["_target_"].rpartition(".")[2], steps=settings["spacing"].get("steps"),
-        guidance="of the run's sample grids" if settings["guidance"] is None else settings["guidance"],
-        seed=settings["seed"], repo=repo,
+        sampler=settings["sampler"]["_target_"].rpartition(".")[2], steps=drawn["steps"],
+        guidance=f"{drawn['guidance']:g}", seed=settings["seed"], repo=repo,
     )  # fmt: skip
     write_text(out / "README.md", text)
 

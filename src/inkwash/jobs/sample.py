@@ -77,7 +77,7 @@ def sample(directory: Path) -> None:
             if way is not None and not way.finished:
                 results.add_way(way, rows.cpu())
             results.add(indices, rows.cpu())
-    results.finish()
+    results.finish({"steps": len(sampler.spacing(run.denoiser.schedule)) - 1, "guidance": scale})
     if config["tracking"] is not None:
         tracker, pictures = build(config["tracking"]), [directory / "grid.png"]
         tracker(directory, "sampling", config, Path(config["run"]), [config["checkpoint"]], pictures=pictures)

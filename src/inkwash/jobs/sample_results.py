@@ -5,7 +5,7 @@ OUT/images.npy      all images in one array, if they have other channels than 1 
 OUT/grid.png        the first rows, as many as a person can open
 OUT/trajectory.*    the way of the first images from noise, as a strip and an animation, if it is asked for
 OUT/report.json     what the task measures
-OUT/summary.json    the number of images, and how many rows of all are in the grid
+OUT/summary.json    the number of images, how many rows of all are in the grid, and steps and guidance
 OUT/unfinished/     until the end: where the same command goes on, and the rows of the grid so far
 """
 
@@ -95,8 +95,12 @@ class SampleResults:
         sheets = [grid(torch.cat(pair), columns) for pair in zip(way.x_t, way.x_0, strict=True)]
         save_animation(sheets, self.directory / "trajectory")
 
-    def finish(self) -> None:
-        """Write the files that need all rows."""
+    def finish(self, drawn_with: dict[str, float]) -> None:
+        """Write the files that need all rows.
+
+        Args:
+            drawn_with: steps of the sampler and scale of guidance, whoever has chosen them, for summary.json.
+        """
         rows = self._write_grid()
         if self.run.shape[0] not in (1, 3):
             (self.unfinished / self.array.name).replace(self.array)
@@ -104,7 +108,7 @@ class SampleResults:
             write_json(self.directory / "report.json", facts)
             print(", ".join(f"{name} {value:.4g}" for name, value in facts.items()))
         each = rows[:1, self.task.results].shape[1]
-        summary = {"images": self.count * each, "rows": self.count, "rows_in_grid": len(rows)}
+        summary = {"images": self.count * each, "rows": self.count, "rows_in_grid": len(rows), **drawn_with}
         write_json(self.directory / "summary.json", summary)
         shutil.rmtree(self.unfinished)
 
