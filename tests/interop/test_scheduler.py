@@ -13,9 +13,12 @@ from inkwash.interop import scheduler
 from inkwash.interop.pipeline import export_diffusers
 from inkwash.interop.pipeline_import import import_diffusers
 from inkwash.run import load_run
+from inkwash.runs.directory import RunDirectory
+from inkwash.samplers.clipping import DynamicThreshold
 from support.interop import LEARNED, SCHEDULER, UNCONDITIONAL, images, one_step
 from support.selection import mostly_slow
 
+DYNAMIC = "sampler.clip={_target_: inkwash.samplers.clipping.DynamicThreshold, quantile: 0.9}"
 STEPS = {
     "eps": ("schedule=linear", "prediction=eps", "spacing=leading"),
     "x0": ("schedule=cosine", "prediction=x0", "sampler.clip=null"),
@@ -24,6 +27,7 @@ STEPS = {
     "listed betas": ("schedule=cosine", "schedule.betas.s=0.02", "prediction=v", "sampler.clip=0.8"),
     "a longer chain": ("schedule=linear", "schedule.betas.T=1200", "prediction=eps"),
     "learned variance": (*LEARNED, "schedule=cosine", "prediction=eps"),
+    "dynamic threshold": ("schedule=cosine", "prediction=x0", DYNAMIC),
 }
 
 
@@ -86,6 +90,29 @@ def test_names_of_theirs_are_used_where_they_exist(overrides, fields, untrained,
 def test_schedulers_we_cannot_represent_are_refused_by_name(change):
     with pytest.raises(UserError, match=f"^{next(iter(change))}"):
         scheduler.overrides(change, learn_variance=False)
+
+
+def test_dynamic_thresholding_is_theirs_without_a_bound(untrained, tmp_path):
+    """Of images far beyond 1, and of such within it; and it comes back, unless s is bounded there."""
+    directory = untrained(*UNCONDITIONAL, "schedule=cosine", DYNAMIC)
+    theirs = DDPMScheduler.from_pretrained(export_diffusers(directory, tmp_path / "out") / "scheduler")
+    for x_0 in (30 * images(), 0.1 * images()):
+        assert torch.equal(theirs._threshold_sample(x_0), DynamicThreshold(0.9)(x_0))
+    assert theirs.config.thresholding
+    back = load_run(import_diffusers(tmp_path / "out", tmp_path / "back"))
+    assert back.config["sampler"]["clip"] == RunDirectory(directory).config["sampler"]["clip"]
+    with pytest.raises(UserError, match="^thresholding=True with sample_max_value=1.5 cannot be represented"):
+        scheduler.overrides({"thresholding": True, "sample_max_value": 1.5}, learn_variance=False)
+
+
+def test_a_clip_without_counterpart_is_refused_by_name(untrained, tmp_path):
+    directory = untrained(*UNCONDITIONAL, "schedule=cosine", "sampler.clip={_target_: support.samplers.Halved}")
+    with pytest.raises(UserError, match="sampler.clip: Halved has no counterpart in diffusers, only a bound, null and"):
+        export_diffusers(directory, tmp_path / "out")
+    static = "sampler.clip={_target_: inkwash.samplers.clipping.StaticClip, bound: 0.9}"
+    out = export_diffusers(untrained(*UNCONDITIONAL, "schedule=cosine", static, name="static"), tmp_path / "static-out")
+    fields = json.loads((out / SCHEDULER).read_text())
+    assert (fields["clip_sample"], fields["clip_sample_range"], fields["thresholding"]) == (True, 0.9, False)
 
 
 def test_we_know_what_a_missing_field_means():

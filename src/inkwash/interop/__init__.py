@@ -19,6 +19,7 @@ the product of 1 - beta_s over s <= t. What maps:
 | variance FixedLarge, FixedSmall | fixed_large, fixed_small | beta_t, or the posterior's beta~_t (Ho et al. eq. 7) |
 | LearnedRange | learned_range | Nichol & Dhariwal eq. 15 |
 | sampler ancestral, clip | clip_sample, clip_sample_range | Ho et al. algorithm 2 |
+| clip DynamicThreshold | thresholding, dynamic_thresholding_ratio | Saharia et al. 2022, sec. 2.3; s is not bounded |
 | spacing trailing, leading, linspace | timestep_spacing | Lin et al. 2023, table 2 |
 | t = 1 .. T of ours | t = 0 .. T - 1 of theirs | index of the step; their networks are given t - 1 |
 | stretch_time, T other than 1000 | time_embedding_type=learned | a table: ours is given (t - 1) 1000 / T |

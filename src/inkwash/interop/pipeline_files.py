@@ -45,6 +45,9 @@ OF_SCHEDULER = {
     "rescale_betas_zero_snr": "bool",
     "clip_sample": "bool",
     "clip_sample_range": "float",
+    "thresholding": "bool",
+    "dynamic_thresholding_ratio": "float",
+    "sample_max_value": "float",
 }
 SIZES = (
     *("sample_size", "in_channels", "out_channels", "block_out_channels", "layers_per_block"),

@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkwash.config.instantiate import build
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.process import betas
 from inkwash.process.schedules import BetaSchedule
+from inkwash.samplers.clipping import DynamicThreshold, StaticClip, clip_of
 
 T = 1000  # for which the index of the step, which their networks take, is also what ours take by default
 # Defaults of DDPMScheduler for fields that its file leaves out.
@@ -30,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "timestep_spacing": "leading",
     "steps_offset": 0,
 }
+UNBOUNDED = 1e6  # sample_max_value: they clamp the s of dynamic thresholding to [1, that], we to 1 and more
 # Schedules of theirs whose betas we list one by one, which need not be all in one YAML of ours.
 LISTED: dict[str, Callable[[int, float, float], Tensor]] = {
     "sigmoid": lambda t, start, end: _linspace(-6, 6, t).sigmoid() * (end - start) + start,  # Xu et al. 2022, GeoDiff
@@ -60,15 +63,13 @@ def scheduler_config(config: dict[str, Any], denoiser: Denoiser) -> dict[str, An
         raise UserError(f"prediction={prediction} has no counterpart in diffusers, only eps, x0 and v have")
     if not isinstance(schedule, BetaSchedule):
         raise UserError(f"schedule: {type(schedule).__name__} has no counterpart in diffusers' DDPM, which takes betas")
-    clip = sampler.get("clip")
     return {
         **DEFAULTS,
         "num_train_timesteps": int(schedule.t_max),
         **_beta_fields(config["schedule"]["betas"], schedule),
         "prediction_type": _theirs(PREDICTIONS, prediction),
         "variance_type": _variance(config),
-        "clip_sample": clip is not None,
-        "clip_sample_range": clip if isinstance(clip, int | float) else 1.0,
+        **_clip_fields(sampler.get("clip")),
         "timestep_spacing": _theirs(SPACINGS, _class_of(sampler.get("spacing")), "trailing"),
     }
 
@@ -87,6 +88,30 @@ def _beta_fields(node: Mapping[str, Any], schedule: BetaSchedule) -> dict[str, A
             if _equal(make, rescale, schedule.betas.cpu()):
                 return {"beta_schedule": name, "rescale_betas_zero_snr": rescale, **ends}
     return {"trained_betas": schedule.betas.tolist()}
+
+
+def _clip_fields(node: Any) -> dict[str, Any]:
+    """Return the fields of sampler.clip, a bound, a node or None."""
+    clip = clip_of(build(node) if isinstance(node, Mapping) else node)
+    if clip is None:
+        return {"clip_sample": False}
+    if type(clip) is StaticClip:
+        return {"clip_sample": True, "clip_sample_range": clip.bound}
+    if type(clip) is DynamicThreshold:
+        fields = {"dynamic_thresholding_ratio": clip.quantile, "sample_max_value": UNBOUNDED}
+        return {"clip_sample": False, "thresholding": True, **fields}
+    raise UserError(
+        f"sampler.clip: {type(clip).__name__} has no counterpart in diffusers, only a bound, null and DynamicThreshold "
+        "have: use format=safetensors"
+    )
+
+
+def _clip(theirs: Mapping[str, Any]) -> str:
+    """Return the value of sampler.clip of their fields."""
+    if theirs["thresholding"]:
+        quantile = theirs["dynamic_thresholding_ratio"]
+        return f"{{_target_: {DynamicThreshold.__module__}.{DynamicThreshold.__name__}, quantile: {quantile}}}"
+    return str(theirs["clip_sample_range"]) if theirs["clip_sample"] else "null"
 
 
 def _equal(make: Callable[[], Tensor], rescale: bool, values: Tensor) -> bool:
@@ -144,7 +169,7 @@ def overrides(config: Mapping[str, Any], learn_variance: bool, stretch_time: boo
         f"prediction={PREDICTIONS[theirs['prediction_type']]}",
         "sampler=ancestral",
         f"sampler.variance._target_=inkwash.process.variances.{variance}",
-        f"sampler.clip={theirs['clip_sample_range'] if theirs['clip_sample'] else 'null'}",
+        f"sampler.clip={_clip(theirs)}",
         f"spacing={spacing}",
     ]
 
@@ -184,7 +209,12 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
             )
     words = {"beta_schedule": BETAS | LISTED, "prediction_type": PREDICTIONS, "variance_type": VARIANCES}
     allowed = {key: list(value) for key, value in {**words, "timestep_spacing": SPACINGS}.items()}
-    for key, values in {**allowed, "thresholding": [False], "steps_offset": [0]}.items():
+    for key, values in {**allowed, "thresholding": [False, True], "steps_offset": [0]}.items():
         if theirs[key] not in values:
             raise UserError(f"{key}={theirs[key]} cannot be represented, only {' or '.join(map(str, values))}")
+    if theirs["thresholding"] and not theirs["sample_max_value"] >= UNBOUNDED:
+        raise UserError(
+            f"thresholding=True with sample_max_value={theirs['sample_max_value']} cannot be represented, only with "
+            f"{UNBOUNDED:g} or more, as good as no bound"
+        )
     return theirs
