@@ -104,6 +104,20 @@ def test_what_is_of_something_else_is_refused(change, reason, images, tmp_path):
         cache.begin(tmp_path / "out", meta | change)
 
 
+def test_an_empty_folder_is_filled_and_another_left_alone(images, tmp_path):
+    (tmp_path / "out").mkdir()
+    meta = filled(tmp_path / "out", images)
+    assert len(cache.opened(tmp_path / "out", meta)) == 2 * N
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.png").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("photos", "file"):
+        with pytest.raises(UserError, match=f"out=.*{name} exists and holds no latents: choose another folder, or del"):
+            cache.begin(tmp_path / name, meta)
+    assert (tmp_path / "photos" / "mine.png").read_text() == (tmp_path / "file").read_text() == "mine"
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_what_is_missing_or_cut_short_is_refused(images, tmp_path):
     meta = filled(tmp_path / "out", images)
     with pytest.raises(UserError, match="holds no latents: make encode out="):

@@ -38,8 +38,13 @@ def begin(out: Path, meta: dict[str, Any]) -> None:
     """Make OUT.partial, on one rank, unless one with the same meta is there; do nothing if OUT is finished.
 
     Raises:
-        UserError: OUT is of other images or another autoencoder, or the disk has no room.
+        UserError: OUT is of other images or another autoencoder, or something else; or the disk has no room.
     """
+    if out.exists() and not (out / META).is_file():
+        try:
+            out.rmdir()  # an empty folder may be used: it makes place for OUT.partial
+        except OSError as error:
+            raise UserError(f"out={out} exists and holds no latents: choose another folder, or delete it") from error
     if out.exists():
         check(out, meta, f"out={out}")
         return
