@@ -32,6 +32,25 @@ def test_a_file_is_white_where_to_paint(tmp_path):
         assert torch.equal(Mask(str(tmp_path / f"{mode}.png"))(2, 3), torch.from_numpy(levels >= 128))
 
 
+@pytest.mark.parametrize("name", ["mask.png", "mask.tif"])
+def test_16_bits_are_scaled_to_8(name, tmp_path):
+    """Dark grey, 1000 of 65535, is not white: half of the range is."""
+    levels = np.array([[0, 1000, 32767], [32768 + 128, 65535, 300]], dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / name)
+    assert Mask(str(tmp_path / name))(2, 3).tolist() == [[False, False, False], [True, True, False]]
+    exif = Image.Exif()
+    exif[274] = 6  # turn by a quarter clockwise
+    Image.fromarray(levels).save(tmp_path / "turned.png", exif=exif)
+    assert Mask(str(tmp_path / "turned.png"))(3, 2).tolist() == [[True, False], [True, False], [False, False]]
+
+
+@pytest.mark.parametrize("levels", [np.ones((2, 3), np.float32), np.full((2, 3), 70_000, np.int32)], ids=["F", "I"])
+def test_a_mask_of_unknown_range_is_refused(levels, tmp_path):
+    Image.fromarray(levels).save(tmp_path / "mask.tif")
+    with pytest.raises(UserError, match=r"mask.tif holds floats or more than 16 bits a pixel, .*: save it with 8 bits"):
+        Mask(str(tmp_path / "mask.tif"))(2, 3)
+
+
 def test_unusable_masks_end_in_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"task.mask=middle must be left, right, .* or an image file"):
         Mask("middle")

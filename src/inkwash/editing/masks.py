@@ -59,13 +59,27 @@ class Mask:
     def _file(self, height: int, width: int) -> Tensor:
         try:
             with Image.open(Path(self.name).expanduser()) as file:
-                image = ImageOps.exif_transpose(file).convert("L")
+                image = self._grey(ImageOps.exif_transpose(file))
+        except UserError:
+            raise
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ... : the file is at fault
             raise UserError(f"task.mask={self.name} cannot be read as an image: give another file") from error
         if image.size != (width, height):
             self._check_size(image.height, image.width, f"{height} x {width}")
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)  # as data/decode.py does
         return torch.from_numpy(np.asarray(image) >= 128)
+
+    def _grey(self, image: Image.Image) -> Image.Image:
+        """Return an image in mode L: of deep grey Pillow's own conversion would cut off what is above 255."""
+        if not image.mode.startswith(("I", "F")):
+            return image.convert("L")
+        levels = np.asarray(image)
+        if levels.dtype.kind == "f" or levels.min() < 0 or levels.max() > 65535:
+            raise UserError(
+                f"task.mask={self.name} holds floats or more than 16 bits a pixel, whose range is unknown: save it "
+                "with 8 bits, black 0 and white 255"
+            )
+        return Image.fromarray(np.round(levels / 257).astype(np.uint8))
 
     def _check_size(self, height: int, width: int, images: str) -> None:
         """Raise UserError unless a mask of this size has the proportions of every photo, to a pixel."""
