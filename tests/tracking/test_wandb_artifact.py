@@ -54,3 +54,5 @@ def test_the_artifact_of_a_run_on_latents_draws_where_nothing_else_is(quick_run,
     run.write_record({**run.record, "command": "inkwash train again", "commit": "1" * 40})
     shutil.copytree(tmp_path / "unpacked" / "autoencoder", run.autoencoder)
     assert checkpoint_artifact(run, "last.ckpt").digest == artifact.digest
+    run.record_path.unlink()
+    assert checkpoint_artifact(run, "last.ckpt").name == "checkpoint-run"

@@ -46,7 +46,8 @@ def checkpoint_artifact(run: RunDirectory, checkpoint: str) -> Any:
     """
     import wandb
 
-    artifact = wandb.Artifact(f"checkpoint-{run.record['id']}", "model", metadata={"run": run.path.name})
+    name = run.record.get("id", run.path.name)  # a run that came without its record: of an older artifact, for one
+    artifact = wandb.Artifact(f"checkpoint-{name}", "model", metadata={"run": run.path.name})
     artifact.add_file(str(run.config_path))
     artifact.add_file(str(run.checkpoints.path / checkpoint), f"checkpoints/{checkpoint}")
     for file in sorted(run.autoencoder.glob("*")):
