@@ -53,7 +53,7 @@ def shown(numbers: Sequence[float]) -> str:
 
 
 def of_several_judges(entries: Sequence[Entry]) -> bool:
-    """Tell whether the distances are by judges that differ: each machine trains its own, to its own last digits."""
+    """Tell whether the distances are by judges that differ: each machine trains its own, for each size of images."""
     return len({f"{entry['floor']:.3g}" for entry in entries if entry["floor"]}) > 1
 
 
@@ -120,7 +120,7 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
             f"the training's steps. {made_with(entries)}."
         ]
         if study.metrics[0] == "fd" and of_several_judges(entries):
-            parts += ["Each machine has trained a judge of its own: compare `floors`, not the distances of several."]
+            parts += ["Each machine and each size of images has a judge of its own: compare `floors` between them."]
         if study.grids:
             rows = dict.fromkeys(entry["row"] for entry in entries)
             parts += [f"{row}:\n\n![Samples of {row}]({grid_name(row)})" for row in rows]
