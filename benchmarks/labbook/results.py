@@ -28,7 +28,7 @@ def collect(study: Study, runs: Path = ROOT / "runs") -> list[Entry]:
 
 
 def entries(study: Study, training: Training, runs: Path) -> Iterator[Entry]:
-    """Yield the entries of one run, none if it is not finished."""
+    """Yield the entries of one run, none if it is not finished, or not evaluated yet."""
     directory = runs / training.run
     run = RunDirectory(directory)
     if run.status.get("state") != FINISHED:
@@ -55,7 +55,8 @@ def entries(study: Study, training: Training, runs: Path) -> Iterator[Entry]:
         yield training_facts | {"cell": {}, "values": values, "evaluations": first and calls(first)}
         return
     for number, words in enumerate(study.evaluate):
-        for result in json.loads((evaluation(study, directory, number) / "table.json").read_text()):
+        table = evaluation(study, directory, number) / "table.json"
+        for result in json.loads(table.read_text()) if table.exists() else ():
             # The name of a result is the overrides in which those of a table differ.
             settings = dict(word.split("=", 1) for word in [*words, *result["name"].split()] if "=" in word)
             cell = {key: settings.get(key, "default") for key in study.varied}
