@@ -13,8 +13,10 @@ import yaml
 
 from inkwash.config.cli import compose
 from inkwash.errors import UserError
+from inkwash.runs.directory import RunDirectory
 from labbook import board, interval, page, plot, results
 from labbook.__main__ import main
+from labbook.runner import evaluation
 from labbook.study import ROOT, STUDIES, Study, all_studies
 
 TINY = """
@@ -142,6 +144,26 @@ def test_what_is_known_of_a_row_that_has_changed_is_left_out(studies):
     assert [e["row"] for e in results.read(study, studies)] == ["v", "eps"]
     (studies / "tiny" / "study.yaml").write_text(TINY.replace("prediction=eps", "prediction=x_0"))
     assert [e["row"] for e in results.read(Study.load("tiny", studies), studies)] == ["v"]
+
+
+def test_what_is_not_evaluated_yet_has_no_entries(studies):
+    """A study that was stopped after a training, before its evaluation."""
+    study = Study.load("tiny", studies)
+    training, evaluated = study.trainings()[:2]
+    for each in (training, evaluated):
+        run = RunDirectory(studies / each.run)
+        run.path.mkdir()
+        run.write_status("finished")
+        run.write_record({"id": "x", "overrides": ["trainer.threads=1"], "commit": "0" * 40, "dirty": False,
+                          "versions": {"torch": "2.11", "python": "3.12"}})  # fmt: skip
+        summary = {"images": 32, "images_per_second": 16.0, "heldout_loss": 0.5, "metrics": {}}
+        (run.path / "summary.json").write_text(json.dumps(summary))
+    table = evaluation(study, studies / evaluated.run, 0) / "table.json"
+    table.parent.mkdir(parents=True)
+    table.write_text(json.dumps([{"name": "sampler=ddim", "metrics": {"fd_classifier_32": 2.0}, "evaluations": 2}]))
+    [only] = results.collect(study, studies)
+    assert (only["row"], only["cell"], only["seconds"]) == (evaluated.row, {"sampler": "ddim"}, 2.0)
+    assert only["trainer"] == ["trainer.threads=1"]
 
 
 def test_evaluations_of_a_sampler(studies):
