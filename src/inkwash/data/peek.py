@@ -173,7 +173,7 @@ def _in_parquet(file: Path, wanted: Wanted) -> Iterator[str | IO[bytes]]:
 
 def _in_tar(file: Path, wanted: Wanted) -> Iterator[IO[bytes]]:
     from inkwash.data.tar import content_of, members
-    from inkwash.data.webdataset import image_of, samples
+    from inkwash.data.tar_samples import image_of, samples
 
     images = (image_of(sample, file, wanted.image) for sample in samples(members(file, {}), file))
     yield from (io.BytesIO(content_of(file, image)) for image in islice(filter(None, images), LOOKED_AT))

@@ -5,13 +5,13 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from inkwash.data import tar
 from inkwash.data.labels import Classes, NoClassesError, from_words
 from inkwash.data.tar import Member
+from inkwash.data.tar_samples import Sample
 from inkwash.errors import UserError
 
 # Where label=cls, the default, looks: the first of these files that a sample has, else the first key of its .json file.
@@ -25,13 +25,6 @@ LONGEST = 200  # letters of a name; what is longer is a text
 
 class FractionError(ValueError):
     """A label is a number that is not whole."""
-
-
-class Sample(NamedTuple):
-    """Files with the same name up to the first dot, by the rest of their names in small letters."""
-
-    key: str
-    files: dict[str, Member]
 
 
 class Labels:

@@ -1,8 +1,7 @@
 """Source of tar files in the WebDataset format: a sample is a run of files with the same name up to the first dot."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,11 @@ from inkwash.data.shards import Index, Scanned, Shards
 from inkwash.data.splits import AUTO, mixed
 from inkwash.data.streamed import StreamedSource
 from inkwash.data.tar import Member
-from inkwash.data.tar_labels import Labels, Sample
+from inkwash.data.tar_labels import Labels
+from inkwash.data.tar_samples import image_of, samples
 from inkwash.errors import UserError
 
 ROWS = 128  # images of a block: few enough to mix many blocks, enough for reads of about 100 kB
-EXTENSIONS = (
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff", "avif", "jp2", "tga", "qoi",
-)  # fmt: skip
 
 
 class WebDataset(StreamedSource):
@@ -117,41 +114,6 @@ class TarShards(Shards):
         return f"{tar.name_at(file, int(self.index.images[number, 1]))} in {file}"
 
 
-def image_of(sample: Sample, file: Path, image: str | None) -> Member | None:
-    """Return the image of a sample, None if it has none.
-
-    Args:
-        file: the tar file, for errors.
-        image: data.source.image.
-
-    Raises:
-        UserError: there are several, and `image` names none of them.
-    """
-    if image:
-        wanted = image.lower().replace(" ", "").split(";")
-        return next((sample.files[extension] for extension in wanted if extension in sample.files), None)
-    images = [extension for extension in sample.files if extension in EXTENSIONS]
-    longer = [extension for extension in sample.files if extension.rpartition(".")[2] in EXTENSIONS]
-    if len(images or longer) > 1:
-        shown = [sample.files[extension].name for extension in images or longer]
-        raise UserError(
-            f"{sample.key} in {file} has several images, {shown[:3]}, as a sample is all files of the same name up "
-            "to the first dot: name the extension of the one to use with data.source.image=..."
-        )
-    return sample.files[(images or longer)[0]] if images or longer else None
-
-
-def samples(members: Iterable[Member], file: Path) -> Iterable[Sample]:
-    """Yield the samples: runs of files with the same key. Raises UserError if one has two files of a name."""
-    for key, group in groupby(members, lambda member: _parts(member.name)[0]):
-        files: dict[str, Member] = {}
-        for member in group:
-            if (extension := _parts(member.name)[1]) in files:
-                raise UserError(f"{file} holds {member.name} twice: pack it again, `tar -cf`, not `tar -rf`")
-            files[extension] = member
-        yield Sample(key, files)
-
-
 def _suspicions(images: Sequence[Member], labelled: bool) -> tuple[str, ...]:
     """Return sentences for the report about the folders that images of a tar file lie in."""
     folders = dict.fromkeys(image.name.rpartition("/")[0] for image in images)
@@ -179,10 +141,3 @@ def _scanned(
     digest = hashlib.sha256(header + entries.tobytes()).hexdigest()
     blocks = np.array([starts, rows, sizes], dtype=np.int64).T
     return Scanned(blocks, entries, digest, classes, passed_over)
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """Split a name into key and extension: a/b.seg.png -> a/b, seg.png."""
-    last = name.rpartition("/")[2]
-    extension = last.partition(".")[2]
-    return name.removesuffix(last) + last.partition(".")[0], extension.lower()
