@@ -48,8 +48,8 @@ def find_files(path: str) -> Path:
 def keep(path: str, folder: Path) -> None:
     """Put the files of an autoencoder into a folder, so that a run has all.
 
-    Links to them take no room, but one file under two names is lost to both by what is written over either. So only
-    those are linked that nobody writes over: of the hub's cache, and of runs, which write new ones and rename them.
+    Hard links take no room, but whoever writes over a linked file changes it under both names. So link only files that
+    are never written over: those of the hub's cache, and those of runs, which replace a file by a new one. Copy others.
 
     Args:
         path: see find_files; what is in the folder already stays.

@@ -88,9 +88,9 @@ def root_of(pattern: Path) -> Path:
 def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files of a folder that end in one of the suffixes, without any those of its subfolders.
 
-    Linked subfolders are some, too: with `train` on another disk its link missed, the test files would be the set.
+    Links to folders are followed: else a set whose `train` is a link would consist of its test files.
     """
-    for names in (lambda: folder.iterdir(), lambda: Walk(folder, {}).files):
+    for names in (folder.iterdir, lambda: Walk(folder, {}).files):
         found = [file for file in names() if file.name.lower().endswith(suffixes) and not file.is_dir()]
         found = [file for file in found if not LEFT_OVER.fullmatch(file.name)]
         if found := [file for file in found if not unseen(file.relative_to(folder).parts)]:

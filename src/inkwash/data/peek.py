@@ -26,7 +26,7 @@ MULTIPLE = 4  # of height and width, which networks halve
 
 
 class Wanted(NamedTuple):
-    """What a source looks at.
+    """The files and the images in them that a source reads.
 
     suffixes: of the files that it takes of a folder; () for image files.
     image_column, image: data.source.image_column and data.source.image.

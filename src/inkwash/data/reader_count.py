@@ -18,7 +18,7 @@ TIMED = 256  # images, at most
 
 @dataclass(frozen=True)
 class Pace:
-    """What a rank's readers are to keep up with, and by what means.
+    """How fast a rank trains, and how many cores it has: they decide how many readers it starts.
 
     Attributes:
         step_seconds: of an optimizer step; None if it was not timed.

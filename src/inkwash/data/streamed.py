@@ -108,7 +108,7 @@ class StreamedSource(ABC):
             chosen = self._chosen(directory, split, index, whole=division.heldout is not None)
             if len(chosen):
                 index.images[chosen[-1]]  # raises an error now if the file is cut short
-        shards, facts = self.shards(files, index, told), self._facts(split, division, files, index, len(chosen))
+        shards, facts = self.shards(files, index, told), self._facts(split, division, files, index, len(chosen), told)
         shards.relabel(facts.classes)
         part = ("all",) if division.heldout is not None else (split, str(self.heldout_fraction), self.stratified)
         key = [DECODER, [file.name for file in files], index.digests, self.options(), *part, shape, self.resize]
@@ -147,12 +147,14 @@ class StreamedSource(ABC):
         check_alike([part for parts, _, _ in found for part in parts], classes, self.without_labels)
         return np.concatenate([recoded(labels, own, classes) for _, own, labels in found]), classes
 
-    def _facts(self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int) -> Facts:
+    def _facts(
+        self, split: str, division: Division, files: Sequence[Path], index: Index, chosen: int, told: tuple[Any, ...]
+    ) -> Facts:
         """Return what was found; the classes are those of both splits."""
         classes = index.classes
         if division.heldout is not None and (index.images[:, 0] >= 0).any():
             theirs, other = (division.train, "train") if split == "heldout" else (division.heldout, "heldout")
-            directory = self._indexed(theirs, division.origins[other], self.told_by(division.train[0]))
+            directory = self._indexed(theirs, division.origins[other], told)
             with undamaged(directory):
                 more = Index(directory)
                 sets = [(index.classes, index.parts(files)), (more.classes, more.parts(theirs))]

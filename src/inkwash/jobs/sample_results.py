@@ -99,7 +99,7 @@ class SampleResults:
         """Write the files that need all rows.
 
         Args:
-            drawn_with: steps of the sampler and scale of guidance, whoever has chosen them, for summary.json.
+            drawn_with: the number of steps and the scale of guidance that were used, for summary.json.
         """
         rows = self._write_grid()
         if self.run.shape[0] not in (1, 3):

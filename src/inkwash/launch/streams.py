@@ -20,8 +20,7 @@ class Patient(io.FileIO):
 def tolerate_readers() -> None:
     """Let print and logging work on, whatever becomes of the reader of stdout or stderr.
 
-    A training goes on when nobody reads its output any more, and a command whose output is cut short, as by `| head`,
-    still succeeds.
+    Losing the terminal does not end a training, and `inkwash ... | head` does not make a command fail.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
