@@ -63,8 +63,8 @@ def _lines(study: Study, entries: Sequence[results.Entry], rows: Sequence[str]) 
             str(len(group)),
             ", ".join(dict.fromkeys(entry["commit"][:7] for entry in group)),
         ]
-        order = float(page.floors(group) or statistics.fmean(numbers))
-        lines.append((order, "| " + " | ".join(cells) + " |"))
+        order = page.in_floors(group) or numbers
+        lines.append((statistics.fmean(order), "| " + " | ".join(cells) + " |"))
     return lines
 
 

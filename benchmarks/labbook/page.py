@@ -52,14 +52,19 @@ def shown(numbers: Sequence[float]) -> str:
     return f"{mean:.3g}" + ("" if around is None else f" ({around[0]:.2g} to {around[1]:.2g})")
 
 
-def of_several_judges(entries: Sequence[Entry]) -> bool:
-    """Tell whether the distances are by judges that differ: each machine trains its own, for each size of images."""
-    return len({f"{entry['floor']:.3g}" for entry in entries if entry["floor"]}) > 1
+def of_several_judges(study: Study, entries: Sequence[Entry]) -> bool:
+    """Tell whether a study's distances are by judges that differ: each machine trains one for each size of images."""
+    return study.metrics[0] == "fd" and len({f"{entry['floor']:.3g}" for entry in entries if entry["floor"]}) > 1
 
 
-def floors(entries: Sequence[Entry], metric: str = "fd") -> str:
-    """Return the mean multiple of the floor, each of its own judge's."""
-    ratios = [value / entry["floor"] for entry in entries if entry["floor"] for value in values([entry], metric)]
+def in_floors(entries: Sequence[Entry]) -> list[float]:
+    """Return the distances of entries that have a floor, as multiples of it: each of its own judge's."""
+    return [value / entry["floor"] for entry in entries if entry["floor"] for value in values([entry], "fd")]
+
+
+def floors(entries: Sequence[Entry]) -> str:
+    """Show the mean multiple of the floor; nothing where there is no floor."""
+    ratios = in_floors(entries)
     return f"{statistics.fmean(ratios):.2f}" if ratios else ""
 
 
@@ -119,7 +124,7 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
             "(Student's). `floors` are multiples of the distance of as many real training images, `seconds` those of "
             f"the training's steps. {made_with(entries)}."
         ]
-        if study.metrics[0] == "fd" and of_several_judges(entries):
+        if of_several_judges(study, entries):
             parts += ["Each machine and each size of images has a judge of its own: compare `floors` between them."]
         if study.grids:
             rows = dict.fromkeys(entry["row"] for entry in entries)

@@ -16,7 +16,7 @@ Point = tuple[float, float, tuple[float, float]]
 def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
     """Write a PNG with the mean over seeds of the first metric, and its interval as bars.
 
-    Distances by judges that were trained on several machines are drawn as multiples of their floors.
+    Distances by several judges are drawn as multiples of their floors.
     """
     import matplotlib
 
@@ -24,15 +24,12 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    from labbook.page import groups, of_several_judges, values
+    from labbook.page import groups, in_floors, of_several_judges, values
 
     metric, x = study.metrics[0], study.plot.get("x")
     grouped = {key: group for key, group in groups(study, entries).items() if values(group, metric)}
-    in_floors = metric == "fd" and of_several_judges(entries)
-    found = {
-        key: [value / (entry["floor"] if in_floors else 1) for entry in group for value in values([entry], metric)]
-        for key, group in grouped.items()
-    }
+    several = of_several_judges(study, entries)
+    found = {key: in_floors(group) if several else values(group, metric) for key, group in grouped.items()}
     calls = {key: group[0]["evaluations"] for key, group in grouped.items()}
     figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     if x is None:
@@ -59,7 +56,7 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend(fontsize="small", ncols=2)
         floor_line, name_axis = axes.axhline, axes.set_ylabel
-    floor = 1 if in_floors else entries[0]["floor"]
+    floor = 1 if several else entries[0]["floor"]
     if floor and metric == "fd":
         floor_line(floor, color="gray", linestyle=":")
     if study.plot.get("log"):  # a whole decade between labels may be all that there is
@@ -67,7 +64,7 @@ def draw(study: Study, entries: Sequence[Entry], path: Path) -> None:
         value_axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         value_axis.set_major_formatter("{x:g}")
         value_axis.set_minor_formatter(NullFormatter())
-    distance = "distance" + (", in multiples of that of real images" if in_floors else " (dotted: that of real images)")
+    distance = "distance" + (", in multiples of that of real images" if several else " (dotted: that of real images)")
     name_axis({"fd": distance}.get(metric, metric))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
