@@ -62,10 +62,16 @@ def in_floors(entries: Sequence[Entry]) -> list[float]:
     return [value / entry["floor"] for entry in entries if entry["floor"] for value in values([entry], "fd")]
 
 
+def comparable(entries: Sequence[Entry], metric: str) -> tuple[list[float], str]:
+    """Return what compares with entries of other machines, and its unit: distances in floors where all have one."""
+    if metric == "fd" and all(entry["floor"] for entry in entries):
+        return in_floors(entries), "floors"
+    return values(entries, metric), metric
+
+
 def floors(entries: Sequence[Entry]) -> str:
-    """Show the mean multiple of the floor; nothing where there is no floor."""
-    ratios = in_floors(entries)
-    return f"{statistics.fmean(ratios):.2f}" if ratios else ""
+    """Show the mean multiple of the floor with its interval; nothing where there is no floor."""
+    return shown(in_floors(entries))
 
 
 def differences(found: Sequence[Entry], baseline: Sequence[Entry], metric: str) -> list[float]:
@@ -117,10 +123,10 @@ def write(study: Study, entries: Sequence[Entry], studies: Path = STUDIES) -> No
     parts = [f"# {study.title}", study.question.strip(), f"```text\nmake study study={study.name}\n```"]
     if entries:
         plot.draw(study, entries, folder / "plot.png")
-        told = "the first value and the difference of pairs with" if study.baseline else "the first value with"
+        told = "the first value, the floors" + (" and the difference of pairs" if study.baseline else "")
         parts += [table(study, entries), f"![{study.title}](plot.png)"]
         parts += [
-            f"Means over the seeds, {told} the interval that holds the mean with a probability of 95% "
+            f"Means over the seeds, {told} with the interval that holds the mean with a probability of 95% "
             "(Student's). `floors` are multiples of the distance of as many real training images, `seconds` those of "
             f"the training's steps. {made_with(entries)}."
         ]

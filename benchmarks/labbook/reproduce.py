@@ -33,17 +33,25 @@ def reproduce(recipe: str, local: Sequence[str], runs: Path = ROOT / "runs", stu
     runner.make(study, training, local, runs)
     within = True
     for key, group in page.groups(study, list(results.entries(study, training, runs))).items():
-        before, now = page.values(known.get(key, []), metric), page.values(group, metric)
-        expected = interval.of_next(before) if before else None
-        if expected is None or not now:
-            raise UserError(
-                f"{', '.join(map(str, key))} was not measured with {metric} before: make study study={name}"
-            )
-        [value] = now
-        inside = expected[0] <= value <= expected[1]
+        line, inside = compare(", ".join(map(str, key)), known.get(key, []), group, metric)
+        print(line)
         within &= inside
-        print(
-            f"{', '.join(map(str, key))}: {metric} {value:.4g}, {'within' if inside else 'OUTSIDE'} "
-            f"{expected[0]:.3g} to {expected[1]:.3g} of {len(before)} seeds"
-        )
     return within
+
+
+def compare(name: str, before: Sequence[results.Entry], now: Sequence[results.Entry], metric: str) -> tuple[str, bool]:
+    """Say how a measurement of one more seed lies to the interval of those before, and whether it lies within.
+
+    Distances are compared in floors: the judge of this machine may be another than that of the seeds before.
+
+    Raises:
+        UserError: two measurements before and one now are needed.
+    """
+    values, unit = page.comparable([*before, *now], metric)
+    if len(before) < 2 or len(values) != len(before) + len(now):
+        raise UserError(f"{name} was not measured with {metric} before, or not now: make study study=NAME")
+    *known, value = values
+    low, high = interval.of_next(known) or (value, value)
+    inside = low <= value <= high
+    verdict = "within" if inside else "OUTSIDE"
+    return f"{name}: {value:.4g} {unit}, {verdict} {low:.3g} to {high:.3g} of {len(known)} seeds", inside

@@ -14,7 +14,7 @@ import yaml
 from inkwash.config.cli import compose
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
-from labbook import board, interval, page, plot, results
+from labbook import board, interval, page, plot, reproduce, results
 from labbook.__main__ import main
 from labbook.runner import evaluation
 from labbook.study import ROOT, STUDIES, Study, all_studies
@@ -176,7 +176,7 @@ def test_evaluations_of_a_sampler(studies):
 def test_a_baseline_that_was_not_measured_leaves_its_column_empty(studies):
     (studies / "tiny" / "study.yaml").write_text(TINY + "baseline: v\n")
     lines = page.table(Study.load("tiny", studies), [entry("eps", fd=2.0)]).splitlines()
-    assert lines[2].startswith("| eps | ddim | 2 |  | 4.00 |")
+    assert lines[2].startswith("| eps | ddim | 2 |  | 4 |")
 
 
 def test_distances_by_several_judges_are_drawn_in_floors(studies, monkeypatch):
@@ -196,8 +196,30 @@ def test_distances_by_several_judges_are_drawn_in_floors(studies, monkeypatch):
 
 
 def test_floors_are_those_of_each_entry():
-    assert page.floors([entry(fd=1.0), entry(fd=3.0) | {"floor": 1.0}]) == "2.50"
+    low, high = interval.of_mean([2.0, 3.0]) or (0, 0)
+    assert page.floors([entry(fd=1.0), entry(fd=3.0) | {"floor": 1.0}]) == f"2.5 ({low:.2g} to {high:.2g})"
     assert page.floors([entry() | {"floor": None}]) == ""
+
+
+def test_a_new_seed_is_compared_in_floors_of_its_own_judge():
+    """A judge whose distances are ten times as large changes nothing; a distance twice as large does."""
+    before = [entry(seed=seed, fd=fd) for seed, fd in ((0, 1.0), (1, 1.1), (2, 1.2))]
+    low, high = interval.of_next([2.0, 2.2, 2.4]) or (0, 0)
+    line, inside = reproduce.compare("v, ddim", before, [entry(fd=11.0) | {"floor": 5.0}], "fd")
+    assert inside
+    assert line == f"v, ddim: 2.2 floors, within {low:.3g} to {high:.3g} of 3 seeds"
+    line, inside = reproduce.compare("v, ddim", before, [entry(fd=22.0) | {"floor": 5.0}], "fd")
+    assert not inside
+    assert "4.4 floors, OUTSIDE" in line
+    line, inside = reproduce.compare("v, ddim", before, [entry(fd=1.1) | {"floor": None}], "fd")
+    assert inside
+    assert "1.1 fd, within" in line
+
+
+@pytest.mark.parametrize("before", [[], [entry()], [entry(), entry(seed=1) | {"values": {}}]])
+def test_a_new_seed_needs_two_before(before):
+    with pytest.raises(UserError, match="v, ddim was not measured with fd before"):
+        reproduce.compare("v, ddim", before, [entry()], "fd")
 
 
 def test_a_board_takes_the_evaluations_that_it_names(studies):
@@ -206,7 +228,7 @@ def test_a_board_takes_the_evaluations_that_it_names(studies):
     found = [entry(fd=1.0, cell={"sampler": "1"}), entry(fd=2.0, cell={"sampler": "2"})]
     results.write(Study.load("tiny", studies), found, studies)
     [line] = board.boards(studies).splitlines()[4:]
-    assert line.startswith("| [tiny/v](studies/tiny/README.md), 2 | 2 | 4.00 |")
+    assert line.startswith("| [tiny/v](studies/tiny/README.md), 2 | 2 | 4 |")
 
 
 def test_a_table_has_a_line_for_each_row_and_setting(studies):
@@ -215,8 +237,8 @@ def test_a_table_has_a_line_for_each_row_and_setting(studies):
     found += [entry("eps", fd=3.0, cell={"sampler": "ancestral"})]
     lines = page.table(study, found).splitlines()
     assert lines[0] == "| row | sampler | distance | floors | evaluations | images | seconds | seeds |"
-    assert lines[2] == "| v | ddim | 1.5 (-4.9 to 7.9) | 3.00 | 2 | 32 | 2 | 2 |"
-    assert lines[3] == "| eps | ancestral | 3 | 6.00 | 2 | 32 | 2 | 1 |"
+    assert lines[2] == "| v | ddim | 1.5 (-4.9 to 7.9) | 3 (-9.7 to 16) | 2 | 32 | 2 | 2 |"
+    assert lines[3] == "| eps | ancestral | 3 | 6 | 2 | 32 | 2 | 1 |"
 
 
 def test_a_difference_is_that_of_pairs_with_one_seed(studies):
@@ -357,7 +379,7 @@ print("within", reproduce.reproduce("tiny/v", ["trainer.threads=1"], runs, studi
     assert [line.split(":")[0] for line in lines[-3:-1]] == ["v, ddim", "v, ancestral"]
     inside = []
     for line in lines[-3:-1]:
-        value, low, high = map(float, re.findall(r"fd ([0-9.e+-]+), .* ([0-9.e+-]+) to ([0-9.e+-]+) of", line)[0])
+        value, low, high = map(float, re.findall(r": ([0-9.e+-]+) floors, .* ([0-9.e+-]+) to ([0-9.e+-]+) of", line)[0])
         inside.append(low < value < high)
         assert ("OUTSIDE" in line) != inside[-1]
     assert lines[-1] == f"within {all(inside)}"
