@@ -309,8 +309,10 @@ def test_mistakes_end_in_a_sentence_within_a_second_or_so(arguments, sentence, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_parent_imports_no_torch():
-    code = "import sys, inkwash.train, inkwash.sample; print([m for m in ('torch', 'lightning') if m in sys.modules])"
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_the_parent_imports_nothing_heavy(command):
+    heavy = ("torch", "lightning", "numpy", "pyarrow")
+    code = f"import sys, inkwash.commands.{command}; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -18,7 +18,7 @@ from inkwash.__main__ import COMMANDS, LIKE
 from inkwash.commands.average import as_evaluation
 from inkwash.commands.new import new
 from inkwash.commands.plan import own_words
-from inkwash.config.cli import with_quotes
+from inkwash.config.quotes import with_quotes
 from support.autoencoders import save_config
 from support.pages import PAGES, ROOT, Shell, blocks, exported, of_inkwash, write_files
 from support.runs import composed

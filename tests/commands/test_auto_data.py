@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from inkwash.commands import train
-from inkwash.commands.auto_data import MOST, classes_in, find, with_stand_ins
+from inkwash.commands.auto_data import MOST, classes_in, find
+from inkwash.commands.auto_keys import with_stand_ins
 from inkwash.config.paths import config_dir
 from inkwash.data.labels import Classes
 from inkwash.errors import UserError

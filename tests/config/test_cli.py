@@ -3,6 +3,8 @@
 import sys
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 
 from inkwash.commands import dashboard, evaluate, export, import_pipeline, sample, sync, train
@@ -109,3 +111,42 @@ def test_flags_may_stand_anywhere(arguments):
 def test_the_value_of_a_flag_stays_behind_it():
     arguments = ["seed=1", "--config-dir", "a=b", "--cfg", "job", "-m"]
     assert cli.flags_first(arguments) == ["--config-dir", "a=b", "--cfg", "job", "-m", "seed=1"]
+
+
+@pytest.fixture
+def compositions(monkeypatch):
+    """The configurations that Hydra composes, by their overrides."""
+    made, load = [], ConfigLoaderImpl.load_configuration
+
+    def loading(self, config_name, overrides, *args, **kwargs):
+        made.append(list(overrides))
+        return load(self, config_name, overrides, *args, **kwargs)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", loading)
+    return made
+
+
+@pytest.mark.parametrize("argument", ["seed=3", "model.chanels=3"])
+def test_a_command_composes_its_configuration_once(argument, compositions, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["inkwash", argument])
+    seen = []
+    try:
+        cli.run(lambda config: seen.append((config.seed, HydraConfig.get().mode.name)), "train")
+    except SystemExit as error:
+        assert "chanels" in str(error)  # noqa: PT017
+    assert compositions == [[argument]]
+    assert seen == ([(3, "RUN")] if argument == "seed=3" else [])
+
+
+@pytest.mark.parametrize("words", [["experiment=many"], ["-m"], ["hydra.mode=MULTIRUN"]])
+def test_a_file_a_flag_and_a_setting_ask_for_several_runs(words, tmp_path, monkeypatch):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "many.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = [f"--config-dir={tmp_path / 'mine'}", "hydra/launcher=basic", "hydra/sweeper=basic", *words]
+    monkeypatch.setattr(sys, "argv", ["inkwash", "seed=1,2", *arguments])
+    seen = []
+    cli.run(lambda config: seen.append((config.seed, HydraConfig.get().mode.name)), "train")
+    assert seen == [(1, "MULTIRUN"), (2, "MULTIRUN")]

@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from inkwash.commands.auto_data import with_stand_ins
+from inkwash.commands.auto_keys import with_stand_ins
 from inkwash.config.instantiate import build
 from inkwash.config.paths import config_dir
 from inkwash.config.signatures import check_arguments

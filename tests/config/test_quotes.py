@@ -12,8 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from inkwash import compose
 from inkwash.commands import evaluate
 from inkwash.commands.report import with_list
-from inkwash.config.cli import OF_NAMES, with_quotes
 from inkwash.config.paths import config_dir
+from inkwash.config.quotes import OF_NAMES, with_quotes
 from inkwash.config.signatures import _arguments, check_arguments
 from inkwash.errors import UserError
 

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from inkwash.commands import train
-from inkwash.commands.auto_data import find, is_auto, with_stand_ins
+from inkwash.commands.auto_data import find
+from inkwash.commands.auto_keys import is_auto, with_stand_ins
 from inkwash.config.paths import config_dir
 from inkwash.config.validate import check
 from inkwash.runs.directory import RunDirectory

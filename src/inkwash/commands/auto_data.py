@@ -10,51 +10,15 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.config.class_attributes import class_attribute
+from inkwash.commands.auto_keys import AUTO, data_of, finds_labels, named_images, wanted_keys, with_stand_ins
 from inkwash.config.instantiate import build
 from inkwash.data.labels import Classes, NoClassesError
-from inkwash.data.peek import Wanted, advice, look, typed
+from inkwash.data.peek import Wanted, look, typed
 from inkwash.errors import UserError
 
-AUTO = "auto"
-STAND_INS = {"shape": [3, 64, 64], "num_classes": None, "source.resize": True}
 MOST = 10_000  # classes; more different labels are numbers or names of images
 LABELS = {"label_column": "label", "label": "cls"}  # arguments of sources that name the labels, and their defaults
-IMAGES = ("image_column", "image")  # arguments of sources that name the images
 SHOWN = 5  # names of classes
-
-
-def check_shape(config: DictConfig) -> None:
-    """Raise UserError for a data.shape that has its channels last, or that has no value and could have one."""
-    shape: Any = _data(config).get("shape")
-    if _channels_last(shape):
-        first = [shape[2], *shape[:2]]
-        raise UserError(f"data.shape={shape} is [channels, height, width]: channels come first, data.shape={first}")
-    if shape != "???" or _data(config).get("path") in ("???", None):
-        return
-    wanted = Wanted((), **_named(_data(config).get("source")))
-    if found := advice(str(OmegaConf.select(config, "data.path")), wanted):
-        raise UserError(f"data.shape has no value yet: {found}")
-
-
-def is_auto(config: DictConfig) -> bool:
-    """Tell whether `find` has something to replace, or a number of classes to compare with the labels."""
-    data = _data(config)
-    return bool(_wanted(data)) or (isinstance(data.get("num_classes"), int) and _finds_labels(data.get("source")))
-
-
-def with_stand_ins(config: DictConfig) -> DictConfig:
-    """Return a configuration whose other values can be checked before any image is looked at."""
-    if not (wanted := _wanted(_data(config))):
-        return config
-    plain: Any = OmegaConf.to_container(config)
-    model = plain.get("model")
-    classes = model.get("num_classes") if isinstance(model, dict) else None
-    config = config.copy()
-    for key in wanted:
-        value = classes if key == "num_classes" and isinstance(classes, int) else STAND_INS[key]
-        OmegaConf.update(config, f"data.{key}", value, merge=False)
-    return config
 
 
 def find(config: DictConfig, known: Mapping[str, Any] | None = None) -> list[str]:
@@ -72,12 +36,12 @@ def find(config: DictConfig, known: Mapping[str, Any] | None = None) -> list[str
     Raises:
         UserError: images or labels cannot be read, or data.num_classes is not the number of classes.
     """
-    raw, known, said = _data(config), known or {}, []
-    wanted = _wanted(raw)
+    raw, known, said = data_of(config), known or {}, []
+    wanted = wanted_keys(raw)
     plain: Any = OmegaConf.to_container(with_stand_ins(config), resolve=True)
     data = {"path": None, "source": {}, **plain["data"], **{key: raw[key] for key in wanted & raw.keys()}}
     found, source = _of_the_run(data, known, wanted), None
-    if _finds_labels(data["source"]):
+    if finds_labels(data["source"]):
         source = build(data["source"])
     if source is not None and "num_classes" not in known:
         said += _find_classes(source, data, found)
@@ -165,7 +129,7 @@ def _find_shape(source: Any, data: dict[str, Any], found: dict[str, Any], resize
     """
     path = data["path"]
     place = source.place(path) if path and hasattr(source, "place") else path
-    wanted = Wanted(getattr(source, "suffixes", ()), **_named(data["source"]))
+    wanted = Wanted(getattr(source, "suffixes", ()), **named_images(data["source"]))
     seen = look(place, wanted) if place else None
     if seen is None:
         raise UserError(
@@ -180,12 +144,6 @@ def _find_shape(source: Any, data: dict[str, Any], found: dict[str, Any], resize
         found["source.resize"] = seen.scales(shape)
     scaled = ", scaled and cropped" * (seen.scales(shape) and bool(found.get("source.resize", True)))
     return [f"data.shape={typed(shape)}: {seen}{scaled}; data.shape=... for another"]
-
-
-def _named(source: Any) -> dict[str, str]:
-    """Return what the arguments of a source say about which of several images of a row or sample is used."""
-    named = {key: source.get(key) for key in IMAGES} if isinstance(source, dict) else {}
-    return {key: value for key, value in named.items() if isinstance(value, str)}
 
 
 def _of_the_run(data: dict[str, Any], known: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
@@ -204,29 +162,3 @@ def _of_the_run(data: dict[str, Any], known: Mapping[str, Any], wanted: set[str]
 
 def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
-
-
-def _finds_labels(source: Any) -> bool:
-    """Tell whether a source has `labels`, without importing it."""
-    return isinstance(source, dict) and bool(class_attribute(str(source.get("_target_")), "finds_labels"))
-
-
-def _data(config: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(config, resolve=False)
-    data = plain.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _wanted(data: dict[str, Any]) -> set[str]:
-    """Return the keys below `data` that are to be found."""
-    wanted = {key for key in ("shape", "num_classes") if data.get(key) == AUTO}
-    if type(data.get("shape")) is int:
-        wanted.add("shape")
-    source = data.get("source")
-    return wanted | ({"source.resize"} if isinstance(source, dict) and source.get("resize") == AUTO else set())
-
-
-def _channels_last(shape: Any) -> bool:
-    """Tell whether a shape looks like [height, width, channels]."""
-    numbers = isinstance(shape, list) and len(shape) == 3 and all(isinstance(size, int) for size in shape)
-    return numbers and shape[2] in (1, 3, 4) and min(shape[:2]) > 4

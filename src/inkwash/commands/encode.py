@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.auto_data import check_shape, find, with_stand_ins
+from inkwash.commands.auto_data import find
+from inkwash.commands.auto_keys import check_shape, with_stand_ins
 from inkwash.config import cli
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error

@@ -20,10 +20,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
+from inkwash.commands.auto_keys import check_shape, is_auto, with_stand_ins
 from inkwash.commands.output import output_folder, writing_to
 from inkwash.config import cli
 from inkwash.config.own_folders import take_flags
+from inkwash.config.quotes import with_quotes
 from inkwash.config.validate import check
 from inkwash.errors import UserError, user_error
 from inkwash.files import write_text
@@ -108,6 +109,8 @@ def find_data(config: DictConfig) -> list[str]:
     """Replace what is `auto` in the data to compare with, in the shape of the run; return what is to be said."""
     if not is_auto(config):
         return []
+    from inkwash.commands.auto_data import find  # not at the top: it imports numpy and pyarrow
+
     shape = RunDirectory.find(config.run).config["data"]["shape"] if config.run is not None else None
     return find(config, None if shape is None else {"shape": shape})
 
@@ -222,7 +225,7 @@ def main() -> None:
     program, *overrides = sys.argv
     try:
         typed = take_flags(overrides)
-        first, *others = combinations([cli.with_quotes(override) for override in typed])
+        first, *others = combinations([with_quotes(override) for override in typed])
         if not others:
             first = typed  # which messages repeat, without the quotes
     except UserError as error:

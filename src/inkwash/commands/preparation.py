@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from inkwash.autoencoders import refusals
-from inkwash.commands.auto_data import check_shape, find, is_auto, with_stand_ins
+from inkwash.commands.auto_keys import check_shape, is_auto, with_stand_ins
 from inkwash.config.validate import check_training
 from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv, check_rank_env, is_requeued, slurm_run_name
@@ -91,6 +91,8 @@ def find_data(config: DictConfig, run: RunDirectory | None, env: RankEnv | None)
     """Replace what is `auto` in config.data, by the run's own values if it goes on, and say what was found."""
     if not is_auto(config):
         return
+    from inkwash.commands.auto_data import find  # not at the top: it imports numpy and pyarrow
+
     goes_on = run is not None and run.checkpoints.newest_first()
     for line in find(config, run.config["data"] if run is not None and goes_on else None):
         if leads(env):

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from inkwash.commands.export import one_sentence
 from inkwash.commands.output import writing_to
 from inkwash.config import cli
+from inkwash.config.quotes import as_name
 from inkwash.config.validate import check
 from inkwash.errors import UserError
 from inkwash.files import make_folder, write_json
@@ -143,7 +144,7 @@ def with_list(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if key != "runs" or not equals or value.startswith("["):
         return argument
-    return f"runs=[{','.join(map(cli.as_name, value.split(',')))}]"
+    return f"runs=[{','.join(map(as_name, value.split(',')))}]"
 
 
 def main() -> None:

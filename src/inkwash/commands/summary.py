@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from inkwash.commands.auto_data import check_shape, with_stand_ins
+from inkwash.commands.auto_keys import check_shape, with_stand_ins
 from inkwash.commands.export import one_sentence
 from inkwash.commands.preparation import find_data
 from inkwash.config import cli

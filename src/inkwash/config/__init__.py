@@ -17,10 +17,10 @@ Read first: cli.py, then validate.py. A node's arguments are compared with the c
 source (signatures.py, annotations.py). What a configuration may call is decided in trust.py: classes of ours, functions
 that conf/ names, optimizers and modules of torch, callbacks of Lightning, and the user's own packages: those that
 INKWASH_TRUST names, or an inkwash.yaml in a folder of INKWASH_CONF (own_folders.py).
-class_attributes.py reads an attribute of a class from its source. suggest.py finds "did you mean"; renames.py maps
-names of older versions to today's; secrets.py finds API keys; paths.py finds conf/; home.py names a home where there
-is none; trainer_options.py has the table of Lightning's arguments, packages.py that of what loggers need; help.py makes
-the page of --help.
+class_attributes.py reads an attribute of a class from its source. quotes.py puts quotes around paths and names.
+suggest.py finds "did you mean"; renames.py maps names of older versions to today's; secrets.py finds API keys; paths.py
+finds conf/; home.py names a home where there is none; trainer_options.py has the table of Lightning's arguments,
+packages.py that of what loggers need; help.py makes the page of --help.
 
 A new command: a dataclass in schema.py, conf/COMMAND.yaml, a module in commands/, a line in __main__.py.
 A class that moves: its old name in renames.py, so that the config.yaml of older runs goes on working.

@@ -20,8 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inkwash.config import own_folders
 from inkwash.config.home import complete_environment
-from inkwash.config.hydra_settings import checked, refuse_settings
+from inkwash.config.hydra_settings import ManyRunsError, checked, composed_once, refuse_settings
 from inkwash.config.paths import config_dir
+from inkwash.config.quotes import with_quotes
 from inkwash.config.renames import refuse_old_key
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.suggest import nearest, several_values
@@ -32,30 +33,8 @@ NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To app
 # The beginning of a message of Hydra's parser about a letter that none of its rules takes.
 LETTER = "LexerNoViableAltException: "
 
-
 # Flags of Hydra's whose value is the next argument.
 WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
-# Last parts of keys whose values are files, folders or names of the user's, with any letters.
-OF_PATHS = {
-    "path", "heldout_path", "images", "folder", "out", "pipeline", "init_from", "reference_file", "cache_dir",
-    "weights_path", "label", "notes",
-}  # fmt: skip
-# Keys of names and places that may look like a number: Hydra would read 1e-4 as 0.0001, and true as True.
-OF_NAMES = {
-    "run", "sweep", "init_from", "out", "images", "folder", "pipeline", "reference_file", "cache_dir",
-    "name", "entity", "project", "data.path",
-    *(f"data.source.{name}" for name in (
-        "heldout_path", "cache_dir", "config", "revision", "image_column", "label_column", "image", "label",
-    )),
-    "autoencoder.path", "autoencoder.cache", "extractor.cache_dir", "extractor.weights_path", "extractor.weights_hash",
-    "callbacks.evaluation.cache_dir", "callbacks.evaluation.reference_file", "guide.bad.run", "guide.bad.like",
-    "task.images", "task.mask",
-    *(f"logger.wandb.{name}" for name in ("project", "entity", "name", "group", "job_type", "notes")),
-    "logger.mlflow.tracking_uri", "logger.mlflow.experiment", "logger.mlflow.name",
-    "tracking.project", "tracking.entity", "tracking.notes",
-}  # fmt: skip
-# Nodes that take any key; what they do not know is refused by name (trainer_options.py).
-OPEN = ("trainer.options.",)
 
 
 def compose(*overrides: str, config_name: str = "train") -> DictConfig:
@@ -121,34 +100,6 @@ def run(task: Callable[[DictConfig], Any], name: str) -> None:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def with_quotes(argument: str) -> str:
-    """Put a path or a name into the quotes that Hydra's grammar asks for, if it has letters like ~, (, [, = or ü.
-
-    A shell takes quotes away, so that they would have to be typed twice: data.path='"~/photos"'. What Hydra can read as
-    it is, a list for a sweep for example, is left so, unless it is a name that it reads as a number. A node that takes
-    any key takes it without a plus here.
-    """
-    if argument.startswith(OPEN):
-        argument = f"++{argument}"
-    key, equals, value = argument.partition("=")
-    if equals and key.lstrip("+") in OF_NAMES:
-        argument = f"{key}={as_name(value)}"
-    if not equals or key.lstrip("+").rpartition(".")[2] not in OF_PATHS or _is_read(argument):
-        return argument
-    escaped = value.replace('"', '\\"')
-    quoted = f'{key}="{escaped}"'
-    return quoted if _is_read(quoted) else argument
-
-
-def as_name(value: str) -> str:
-    """Put a name into quotes if Hydra's grammar takes it for a number or a boolean."""
-    try:
-        read = OverridesParser.create().parse_override(f"name={value}").value()
-    except (HydraException, ValueError, RecursionError):
-        return value
-    return f'"{value}"' if isinstance(read, int | float) else value
-
-
 def flags_first(arguments: list[str]) -> list[str]:
     """Put flags and their values before the overrides: Hydra's parser takes only overrides that stand together."""
     flags, overrides = flags_and_overrides(arguments)
@@ -164,15 +115,6 @@ def flags_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     ]
     flags = [argument for index, argument in enumerate(arguments) if index not in overrides]
     return flags, [arguments[index] for index in overrides]
-
-
-def _is_read(argument: str) -> bool:
-    """Tell whether Hydra's grammar takes an override."""
-    try:
-        OverridesParser.create().parse_override(argument)
-    except (HydraException, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _check_arguments(arguments: list[str], name: str) -> None:
@@ -199,8 +141,25 @@ def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
+    main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)(task)
     with checked():
-        hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)(task)()
+        if any(_asks_for_many(argument) for argument in sys.argv[1:]):
+            return main()
+        try:
+            with composed_once():
+                return main()
+        except ManyRunsError:
+            return main()
+
+
+def _asks_for_many(argument: str) -> bool:
+    """Tell whether an argument asks for several runs, or lists values, which several runs may take."""
+    if argument.startswith(("-m", "--m", "hydra.mode=")):
+        return True
+    try:
+        return OverridesParser.create().parse_override(argument).is_sweep_override()
+    except (HydraException, ValueError, RecursionError):  # a flag, or a mistake that Hydra will find
+        return False
 
 
 def sentence(error: BaseException, name: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from inkwash.config.trust import refuse_strangers
@@ -76,6 +78,33 @@ def checked() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl.load_configuration = load
+
+
+class ManyRunsError(Exception):
+    """A YAML file sets hydra.mode=MULTIRUN."""
+
+
+@contextlib.contextmanager
+def composed_once() -> Iterator[None]:
+    """Have Hydra take a command for a single run without composing its configuration, a sixth of a second, to ask.
+
+    Raises:
+        ManyRunsError: the configuration says otherwise; nothing has been called or written.
+    """
+    get_mode, load = Hydra.get_mode, ConfigLoaderImpl.load_configuration
+
+    def loading(*args: Any, **kwargs: Any) -> DictConfig:
+        config = load(*args, **kwargs)
+        if config.hydra.mode == RunMode.MULTIRUN:
+            raise ManyRunsError
+        return config
+
+    Hydra.get_mode = lambda *_, **__: RunMode.RUN
+    ConfigLoaderImpl.load_configuration = loading
+    try:
+        yield
+    finally:
+        Hydra.get_mode, ConfigLoaderImpl.load_configuration = get_mode, load
 
 
 def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
