@@ -126,3 +126,22 @@ def test_what_is_missing_or_cut_short_is_refused(images, tmp_path):
         file.truncate(1000)
     with pytest.raises(UserError, match="is damaged"):
         cache.opened(tmp_path / "out", meta)
+
+
+@pytest.mark.parametrize("ours", [[], ["moments"], ["moments", "done", "meta.json"]])
+def test_what_an_interrupted_start_has_left_is_replaced(ours, images, tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    for name in ours:
+        (tmp_path / "out.partial" / name).write_text("{}")
+    meta = filled(tmp_path / "out", images)
+    cache.opened(tmp_path / "out", meta)
+
+
+def test_a_folder_of_something_else_is_not_deleted(images, tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "thesis.tex").write_text("all of it")
+    with pytest.raises(
+        UserError, match=r"collected in .*out.partial, which holds something else"
+    ):
+        filled(tmp_path / "out", images)
+    assert (tmp_path / "out.partial" / "thesis.tex").read_text() == "all of it"

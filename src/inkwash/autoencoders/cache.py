@@ -38,7 +38,8 @@ def begin(out: Path, meta: dict[str, Any]) -> None:
     """Make OUT.partial, on one rank, unless one with the same meta is there; do nothing if OUT is finished.
 
     Raises:
-        UserError: OUT is of other images or another autoencoder, or something else; or the disk has no room.
+        UserError: OUT is of other images or another autoencoder, or something else, as OUT.partial may be; or the disk
+            has no room.
     """
     if out.exists() and not (out / META).is_file():
         try:
@@ -51,6 +52,11 @@ def begin(out: Path, meta: dict[str, Any]) -> None:
     partial = _partial(out)
     if (partial / META).is_file() and read_json(partial / META) == meta:
         return
+    if partial.exists() and not {path.name for path in partial.glob("*")} <= {FILE, DONE, META}:
+        raise UserError(
+            f"out={out}: latents are collected in {partial}, which holds something else: choose another folder, or "
+            "delete it"
+        )
     shutil.rmtree(partial, ignore_errors=True)
     make_folder("out", partial)
     needed, free = 2 * meta["count"] * int(np.prod(meta["shape"])), shutil.disk_usage(partial).free
