@@ -140,8 +140,6 @@ def test_what_an_interrupted_start_has_left_is_replaced(ours, images, tmp_path):
 def test_a_folder_of_something_else_is_not_deleted(images, tmp_path):
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "thesis.tex").write_text("all of it")
-    with pytest.raises(
-        UserError, match=r"collected in .*out.partial, which holds something else"
-    ):
+    with pytest.raises(UserError, match=r"collected in .*out.partial, which holds something else"):
         filled(tmp_path / "out", images)
     assert (tmp_path / "out.partial" / "thesis.tex").read_text() == "all of it"

@@ -1,5 +1,6 @@
 """Runs beside each other, and what of them does not compare."""
 
+import json
 from shutil import copytree
 
 import pytest
@@ -59,6 +60,34 @@ def test_losses_of_latents_do_not_compare_with_those_of_pixels(filled):
     compared = Compared([RunDirectory(filled), changed(filled, "latents", LATENTS)])
     curves_section(compared)
     assert "the losses do not compare: the runs differ in autoencoder" in compared.told()
+
+
+def measured(of, folder, **changes):
+    """Copy a run, and change what its metric was measured with."""
+    run = RunDirectory(copytree(of, folder))
+    records = [json.loads(line) | changes for line in run.metrics_jsonl.read_text().splitlines()]
+    run.metrics_jsonl.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": 100, "sampler": "Heun"}, "sampler, steps"),
+        ({"extractor_hash": "other"}, "the extractor's weights"),
+        ({"weights": "raw", "guidance": 2.0}, "weights, guidance"),
+    ],
+)
+def test_metrics_that_were_measured_in_other_ways_are_told(changes, words, filled, tmp_path):
+    compared = Compared([RunDirectory(filled), measured(filled, tmp_path / "second", **changes)])
+    curves_section(compared)
+    assert f"fd_classifier_64 was measured in different ways: the runs differ in {words}" in compared.told()
+
+
+def test_seeds_and_commits_may_differ(filled, tmp_path):
+    compared = Compared([RunDirectory(filled), measured(filled, tmp_path / "second", seed=7, commit="another")])
+    curves_section(compared)
+    assert not any("different ways" in text for text in compared.told())
 
 
 def test_grids_side_by_side_say_whether_their_noise_is_the_same(both, filled, tmp_path):

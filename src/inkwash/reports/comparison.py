@@ -16,6 +16,12 @@ from inkwash.reports.same_noise import same_noise
 from inkwash.runs.directory import RunDirectory
 
 GRID_ROWS = 4
+# What a metric's value depends on beside the trained network: the keys of its record, in words.
+PROTOCOL = {
+    "extractor_hash": "the extractor's weights", "preprocessing": "preprocessing", "reference": "reference",
+    "data": "the real images", "weights": "weights", "sampler": "sampler", "steps": "steps", "guidance": "guidance",
+    "labels": "labels", "protocol": "the metric's settings",
+}  # fmt: skip
 Runs = Mapping[str, RunFiles]
 
 
@@ -109,6 +115,7 @@ def curves_section(compared: Compared) -> Section:
         blocks.append(_overlaid(runs, column, series))
     if differing := _losses_differ(runs):
         compared.missing.append(differing)
+    compared.missing += _metrics_differ(runs)
     return Section("Curves", "curves", blocks or [Notes("Nothing yet", ["None of the runs has logged a value."])])
 
 
@@ -125,6 +132,20 @@ def _losses_differ(runs: Runs) -> str | None:
     keys = ("prediction", "weighting", "loss", "times", "schedule", "data", "autoencoder")
     differing = [key for key in keys if len({str(own.config.get(key)) for own in runs.values()}) > 1]
     return f"the losses do not compare: the runs differ in {', '.join(differing)}" if differing else None
+
+
+def _metrics_differ(runs: Runs) -> list[str]:
+    """Say which metrics were measured in different ways: then their values differ for more reasons than the network."""
+    told: dict[str, list[str]] = {}
+    for metric in dict.fromkeys(name for own in runs.values() for name in own.latest):
+        records = [own.latest[metric] for own in runs.values() if metric in own.latest]
+        values = {words: {str(record[key]) for record in records if key in record} for key, words in PROTOCOL.items()}
+        if differing := [words for words, found in values.items() if len(found) > 1]:
+            told.setdefault(", ".join(differing), []).append(metric)
+    return [
+        f"{', '.join(names)} was measured in different ways: the runs differ in {words}"
+        for words, names in told.items()
+    ]
 
 
 def difference_section(compared: Compared) -> Section | None:
