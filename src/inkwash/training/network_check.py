@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
+from inkwash.training.flops import trial_device
 from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def check_network(module: DiffusionModule, shape: tuple[int, ...], classes: int 
     net: Any = module.denoiser.net
     _check_arguments(net, name)
     images = (IMAGES, *shape)
-    for device in ("meta", "cpu"):  # without numbers, which costs nothing, unless the network reads some
+    for device in dict.fromkeys((trial_device(net, shape), "cpu")):  # with numbers only if the network reads some
         try:
             out = _output(net, images, torch.device(device))
         except Exception:
