@@ -73,8 +73,9 @@ def test_random_numbers_of_a_network_are_its_own(device):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_digits_run_starts_without_sympy():
-    code = """
+def test_a_digits_run_starts_without_torchs_compiler_and_torchvision(tmp_path):
+    """Which import sympy, and take two seconds."""
+    code = f"""
 import sys
 from inkwash.launch import quick_imports
 quick_imports.defer()
@@ -85,10 +86,14 @@ from inkwash import compose
 from omegaconf import OmegaConf
 module = build_module(OmegaConf.to_container(compose(), resolve=True))
 check_network(module, (1, 8, 8), 10, "unet_small")
-print(forward_flops(module.denoiser.net, (1, 8, 8)), "sympy" in sys.modules)
+from inkwash.data.digits import Digits
+from inkwash.metrics.extractors.auto import AutoFeatures
+train, heldout = (Digits().load(split, (1, 8, 8)) for split in ("train", "heldout"))
+print(forward_flops(module.denoiser.net, (1, 8, 8)), AutoFeatures({str(tmp_path)!r}).chosen(train, heldout, True).name)
+print([name for name in ("sympy", "torchvision", "torch._dynamo.eval_frame") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["30597120", "False"]
+    assert done.stdout.splitlines() == ["30597120 classifier", "[]"]
 
 
 @pytest.mark.parametrize(

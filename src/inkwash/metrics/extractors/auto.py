@@ -49,55 +49,56 @@ class AutoFeatures(FeatureExtractor):
         # A number that ranks agree on: they may read the records of a run, where a choice stands, at different times.
         first = largest(-1 if self.first is None else NAMES.index(self.first))
         options = self._options(train, classes, first == NAMES.index("classifier"))
-        options = sorted(options, key=lambda option: option[0].name != NAMES[first]) if first >= 0 else options
+        names = sorted(NAMES, key=lambda name: name != NAMES[first]) if first >= 0 else [*NAMES]
         reasons: list[str] = []
-        agreed, start = False, 0
-        while not agreed:
-            mine = next(i for i in range(start, len(options)) if self._possible(options[i], reasons))
+        start = 0
+        while True:
+            mine, extractor = next(
+                (i, found)
+                for i, name in enumerate(names)
+                if i >= start and (found := _attempted(name, options[name], reasons)) is not None
+            )
             start = largest(mine)
-            agreed = start == -largest(-mine)  # the largest is the smallest
-        extractor = options[start][0]
+            if start == -largest(-mine):  # the largest is the smallest: all ranks have the same
+                break
         log.info("extractor=auto: %s%s", extractor.name, "".join(f"; {reason}" for reason in reasons))
         return extractor
 
-    def _options(
-        self, train: ImageSplit, classes: bool, was_used: bool
-    ) -> list[tuple[FeatureExtractor, Callable[[], None]]]:
-        """List the extractors in order, each with what raises a UserError if it cannot be had.
+    def _options(self, train: ImageSplit, classes: bool, was_used: bool) -> dict[str, Callable[[], FeatureExtractor]]:
+        """Return what makes each extractor, or raises a UserError if it cannot be had.
 
         Args:
             was_used: whether the run has been measured by the classifier so far.
         """
-        # Published networks import slowly.
-        from inkwash.metrics.extractors.inception import InceptionFeatures
 
-        inception, classifier, other = InceptionFeatures(), ClassifierFeatures(self.cache_dir), PyramidFeatures()
-        return [
-            (inception, lambda: _check_inception(inception, train.shape)),
-            (classifier, lambda: _check_classifier(train, classes, was_used)),
-            (other, lambda: None),
-        ]
+        def classifier() -> FeatureExtractor:
+            _check_classifier(train, classes, was_used)
+            return ClassifierFeatures(self.cache_dir)
 
-    def _possible(self, option: tuple[FeatureExtractor, Callable[[], None]], reasons: list[str]) -> bool:
-        extractor, check = option
-        try:
-            check()
-        except UserError as error:
-            reasons.append(f"not {extractor.name}: {error}")
-            return False
-        return True
+        return {"inception": lambda: _inception(train.shape), "classifier": classifier, "pyramid": PyramidFeatures}
 
 
-def _check_inception(inception: FeatureExtractor, shape: tuple[int, ...]) -> None:
+def _attempted(name: str, make: Callable[[], FeatureExtractor], reasons: list[str]) -> FeatureExtractor | None:
+    try:
+        return make()
+    except UserError as error:
+        reasons.append(f"not {name}: {error}")
+        return None
+
+
+def _inception(shape: tuple[int, ...]) -> FeatureExtractor:
     channels, *sides = shape
     if channels not in (1, 3):
         raise NotApplicableError(f"it sees 1 or 3 channels, not {channels}")
     if min(sides) < SMALLEST:
         raise NotApplicableError(f"the images are smaller than {SMALLEST} x {SMALLEST}")
-    assert inception.published is not None
+    from inkwash.metrics.extractors.inception import InceptionFeatures  # imports torchvision, which takes a second
+
+    inception = InceptionFeatures()
     if not inception.published.path.exists() and not reachable(inception.published.url):
         raise NotApplicableError(f"its weights are not here, and {inception.published.url} cannot be reached")
     find_weights(inception.published)
+    return inception
 
 
 def _check_classifier(train: ImageSplit, classes: bool, was_used: bool) -> None:
