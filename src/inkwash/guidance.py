@@ -3,7 +3,7 @@
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from inkwash.errors import UserError
 from inkwash.process.forward import eps_from
 
 NO_LABELS = "guidance needs class labels: train with model.num_classes, or sample with guidance=1"
+LevelOf = Callable[[Tensor], Tensor | None]
 DEFAULT_SCALE = 1.5  # for grids and sampling, which favour fidelity over variety
 
 
@@ -47,6 +48,7 @@ class GuidedDenoiser(nn.Module, ABC):
         self.interval = None if interval is None else tuple(interval)
         self.schedule: Any = denoiser.schedule
         self.two_times = bool(getattr(denoiser, "two_times", False))
+        self.level_of: LevelOf | None = None
         if self.two_times and "s" not in inspect.signature(self.pair).parameters:
             raise UserError(
                 f"guide: {type(self).__name__}.pair has no argument `s` for a network that is told where a step ends: "
@@ -67,8 +69,8 @@ class GuidedDenoiser(nn.Module, ABC):
         return x_0, eps
 
     def of_a_batch(self) -> "GuidedDenoiser":
-        """Return the denoiser for the steps of one batch: itself, unless it remembers earlier steps."""
-        return self
+        """Return the denoiser for the steps of one batch: a copy, with the same networks."""
+        return copy.copy(self)
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, s: Tensor | None = None) -> Estimate:
         inside, told = self._inside(t), _told(s)
@@ -86,7 +88,8 @@ class GuidedDenoiser(nn.Module, ABC):
         """Return a mask of the images within the interval, bool (n, 1, 1, 1)."""
         if self.interval is None:
             return torch.ones(len(t), 1, 1, 1, dtype=torch.bool)
-        level, (low, high) = self.schedule.sigma_over_alpha(t), self.interval
+        known = None if self.level_of is None else self.level_of(t)
+        level, (low, high) = self.schedule.sigma_over_alpha(t) if known is None else known, self.interval
         return ((low < level) & (level <= high)).view(-1, 1, 1, 1)
 
     def _rescaled(self, x_0: Tensor, eps: Tensor, good: Estimate, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,7 +161,7 @@ class AdaptiveProjected(ClassifierFree):
         self._before: dict[str, Tensor] | None = None  # the last D of a batch; None outside a sampler's loop
 
     def of_a_batch(self) -> "AdaptiveProjected":
-        own = copy.copy(self)  # the same networks
+        own = copy.copy(self)
         own._before = {}
         return own
 
@@ -256,10 +259,17 @@ def at_a_time(images: int, scale: float) -> int:
     return images if scale == 1 else max(1, images // 2)
 
 
-def of_a_batch(denoiser: nn.Module) -> nn.Module:
-    """Return a denoiser for the steps of one batch: a sampler calls this before its first step."""
-    own = getattr(denoiser, "of_a_batch", None)
-    return denoiser if own is None else own()
+def of_a_batch(denoiser: nn.Module, level_of: LevelOf | None = None) -> Any:
+    """Return a denoiser for the steps of one batch: a sampler calls this before its first step.
+
+    Args:
+        level_of: returns sigma / alpha (1,) on the CPU at a time t (n,) of the sampler's, None at another: by it a
+            denoiser decides without waiting for a GPU.
+    """
+    own: Any = getattr(denoiser, "of_a_batch", lambda: denoiser)()
+    if level_of is not None and hasattr(own, "level_of"):
+        own.level_of = level_of
+    return own
 
 
 def guided(denoiser: nn.Module, scale: float) -> nn.Module:

@@ -120,6 +120,22 @@ def test_importance_forgets_what_is_old_and_survives_silence():
     torch.testing.assert_close(silent.probabilities(), torch.full((3,), 1 / 3, dtype=torch.float64))
 
 
+def test_importance_learns_as_if_losses_came_one_by_one():
+    """Some t come more often in a batch than they have places, and losses that are not finite count for nothing."""
+    times, table, counts = SecondMoment(10, history=4), torch.zeros(10, 4, dtype=torch.float64), [0] * 10
+    numbers = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        t, losses = torch.randint(1, 6, (24,), generator=numbers).double(), torch.rand(24, generator=numbers)
+        losses[::7] = torch.nan
+        times.learn(t, losses)
+        for index, loss in zip((t.long() - 1).tolist(), losses.tolist(), strict=True):
+            if loss == loss:
+                table[index, counts[index] % 4] = loss
+                counts[index] += 1
+    assert torch.equal(times.losses, table)
+    assert times.counts.tolist() == counts
+
+
 def test_importance_is_in_the_checkpoint_and_never_halved():
     times = taught()
     again = SecondMoment(10, history=4, uniform=0.01)

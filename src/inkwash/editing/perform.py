@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inkwash.denoiser import Estimate
 from inkwash.editing.codecs import Painter
 from inkwash.editing.tasks import Task
-from inkwash.guidance import of_a_batch
+from inkwash.guidance import LevelOf, of_a_batch
 from inkwash.images import to_float
 from inkwash.samplers.base import ImageNoise, Sampler, Watch
 from inkwash.samplers.generate import quantized
@@ -82,6 +82,8 @@ class InParts(nn.Module):
         self.denoiser, self.size, self.remembers = denoiser, size, remembers
         self.schedule: Any = denoiser.schedule
         self.two_times = bool(getattr(denoiser, "two_times", False))
+        self.level_of: LevelOf | None = None
+        self._level: Tensor | None = None
         self._each: list[nn.Module] = []
 
     def of_a_batch(self) -> "InParts":
@@ -91,10 +93,13 @@ class InParts(nn.Module):
         if not self.remembers:
             return self.denoiser
         while len(self._each) <= i:
-            self._each.append(of_a_batch(self.denoiser))
+            known: Any = None if self.level_of is None else lambda _: self._level
+            self._each.append(of_a_batch(self.denoiser, known))
         return self._each[i]
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None, s: Tensor | None = None) -> Estimate:
+        if self.level_of is not None:
+            self._level = self.level_of(t)  # a part of t is another tensor, which nothing is known of
         ys = [None] * len(x_t) if y is None else y.split(self.size)
         ends = [{}] * len(x_t) if s is None else [{"s": part} for part in s.split(self.size)]
         pieces = zip(x_t.split(self.size), t.split(self.size), ys, strict=False)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from inkwash.dtypes import KeepDtype
 from inkwash.errors import UserError
@@ -35,7 +36,10 @@ class Times(ABC):
         return None
 
     def learn(self, t: Tensor, losses: Tensor) -> None:  # noqa: B027
-        """Learn from the times and losses of all images of the global batch, after each step, alike on every rank."""
+        """Learn from the times and losses of all images of the global batch, after each step, alike on every rank.
+
+        A loss that is not finite belongs to a step that was left out (callbacks/finite_loss.py), and is to be ignored.
+        """
 
 
 class Uniform(Times):
@@ -126,13 +130,10 @@ class SecondMoment(KeepDtype, nn.Module, Times):
 
     def probabilities(self) -> Tensor:
         """p(t) for t = 1..T, float64, (T,)."""
-        T = len(self.counts)
-        if bool((self.counts < self.history).any()):
-            return torch.full_like(self.losses[:, 0], 1 / T)
-        p = self.losses.square().mean(dim=1).sqrt()
+        T, p = len(self.counts), self.losses.square().mean(dim=1).sqrt()
         # If all losses are 0, p(t) stays uniform.
         p = torch.where(p.sum() > 0, p / p.sum(), 1 / T)
-        return (1 - self.uniform) * p + self.uniform / T
+        return torch.where((self.counts < self.history).any(), 1 / T, (1 - self.uniform) * p + self.uniform / T)
 
     def __call__(self, schedule: Schedule, n: int, draws: Draws) -> Tensor:
         if not schedule.discrete or schedule.t_max != len(self.counts):
@@ -148,11 +149,15 @@ class SecondMoment(KeepDtype, nn.Module, Times):
         return 1 / (len(self.counts) * self.probabilities()[t.long() - 1])
 
     def learn(self, t: Tensor, losses: Tensor) -> None:
-        # On the CPU, one by one: the same t may come several times in a batch.
-        table, counts = self.losses.cpu().clone(), self.counts.tolist()
-        for index, loss in zip((t.long() - 1).tolist(), losses.double().tolist(), strict=True):
-            # A ring buffer: the mean of squares does not depend on the order.
-            table[index, counts[index] % self.history] = loss
-            counts[index] += 1
-        self.losses.copy_(table)
-        self.counts.copy_(torch.tensor(counts))
+        # Each t has a ring buffer. The losses of a t that comes several times in a batch take places one after the
+        # other; those that still later ones replace go into a column, and those to ignore into a row, that are dropped.
+        T = len(self.counts)
+        row, order = torch.where(losses.isfinite(), t.long() - 1, T).sort(stable=True)
+        nth = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+        seen = torch.zeros(T + 1, dtype=torch.long, device=row.device).index_add(0, row, torch.ones_like(row))
+        place = (F.pad(self.counts, (0, 1))[row] + nth) % self.history
+        place = torch.where(seen[row] - nth > self.history, self.history, place)
+        table = F.pad(self.losses, (0, 1, 0, 1))
+        table[row, place] = losses.double()[order]
+        self.losses.copy_(table[:-1, :-1])
+        self.counts.add_(seen[:-1])

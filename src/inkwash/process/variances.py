@@ -94,7 +94,6 @@ def first_log_variance(schedule: Schedule, t: Tensor) -> Tensor:
 
     So on a whole chain beta tilde_2 stands for beta tilde_1 = 0, as in Ho et al.'s and improved-diffusion's code.
     """
-    end = torch.as_tensor(schedule.t_max, dtype=t.dtype, device=t.device)
-    before = posterior_variance(schedule, t, torch.minimum(2 * t, end))
+    before = posterior_variance(schedule, t, (2 * t).clamp(max=schedule.t_max))
     # A chain of a single step has no step from 2 t to t: beta_t then.
     return torch.where(before > 0, before, transition(schedule, torch.zeros_like(t), t)[1]).log()

@@ -80,6 +80,11 @@ class Sampling:
         known = self._known.get(id(t))
         return t[:1].cpu() if known is None else known[1]
 
+    def host_level(self, t: Tensor) -> Tensor | None:
+        """Return sigma / alpha at the time t (n,) on the CPU, (1,); None if t is none of those that `on_host` knows."""
+        known = self._known.get(id(t))
+        return None if known is None else self.host_schedule.sigma_over_alpha(known[1])
+
     @cached_property
     def host_times(self) -> Tensor:
         """The times visited, on the CPU."""
@@ -150,10 +155,9 @@ class Sampler(ABC):
             watch: called with (x_t, t, x_0) at every estimate, x_0 as clipped.
         """
         schedule: Any = denoiser.schedule
-        denoiser = of_a_batch(denoiser)
 
         def denoise(x_t: Tensor, t: Tensor, **told: Tensor) -> Estimate:
-            estimate = self.clipped(schedule, denoiser(x_t, t, y, **told), x_t, t)
+            estimate = self.clipped(schedule, of_batch(x_t, t, y, **told), x_t, t)
             if watch is not None:
                 watch(x_t, t, estimate.x_0)
             return estimate
@@ -163,6 +167,7 @@ class Sampler(ABC):
         x = schedule.prior_std(float(times[0])) * noise()
         two_times = bool(getattr(denoiser, "two_times", False))
         run = Sampling(schedule, times.to(x.device), denoise, noise, two_times=two_times)
+        of_batch = of_a_batch(denoiser, run.host_level)
         each = [run.expanded(t, host[None], len(x)) for t, host in zip(run.times, run.host_times, strict=True)]
         for t, s in pairwise(each):
             x = self.step(x, t, s, run)

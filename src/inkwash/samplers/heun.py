@@ -78,9 +78,10 @@ class Heun(Sampler):
         """Return x at a noisier time, and that time (n,)."""
         noise, steps = run.noise(), len(run.times) - 1
         now = run.on_host(t)
-        if not bool(self._raised(now, run.host_schedule, steps) > now):
+        raised = self._raised(now, run.host_schedule, steps)
+        if not bool(raised > now):
             return x_t, t
-        t_hat = self._raised(t, run.schedule, steps)
+        t_hat = run.expanded(self._raised(t, run.schedule, steps), raised, len(t))
         scale, variance = transition(run.schedule, t, t_hat)
         return mix(scale, x_t, self.S_noise * variance.sqrt(), noise), t_hat
 

@@ -213,9 +213,7 @@ class DiffusionModule(L.LightningModule):
         if self.trainer.world_size > 1:
             seen = torch.stack([*self.all_gather(seen)], dim=1)  # (micro, world, 2, n)
         t, losses = seen.reshape(-1, *seen.shape[-2:]).transpose(0, 1).flatten(1)
-        # A loss that is not finite belongs to a step that was left out (callbacks/finite_loss.py).
-        finite = losses.isfinite()
-        self.loss.times.learn(t[finite], losses[finite])
+        self.loss.times.learn(t, losses)
 
     # --- Weights and scores ----------------------------------------------------------------------------------------
 
