@@ -42,3 +42,15 @@ def test_types_and_moments():
 def test_uneven_shares_are_an_error():
     with pytest.raises(ValueError, match="equal shares"):
         Draws([generator(0), generator(1)]).normal(3, 1)
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cuda", [(3, 2)]), ("cpu", [])])
+def test_numbers_for_a_gpu_are_copied_from_pinned_memory(monkeypatch, device, pinned):
+    """Any other copy would wait for the GPU in each step of a stochastic sampler."""
+    found, copies = [], []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: found.append(tuple(self.shape)) or self)
+    to = lambda self, device, non_blocking: copies.append((str(device), non_blocking)) or self  # noqa: E731
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    Draws([generator("a"), generator("b"), generator("c")], device).normal(3, 2)
+    assert found == pinned
+    assert copies == [(device, device == "cuda")]

@@ -91,4 +91,6 @@ class Draws:
         if rest:
             raise ValueError(f"{shape[0]} images cannot be cut into {len(self.generators)} equal shares")
         parts = [sample(size, *shape[1:], generator=g, device=g.device, dtype=dtype) for g in self.generators]
-        return torch.cat(parts).to(self.device)
+        drawn, to_gpu = torch.cat(parts), self.device.type == "cuda"
+        # A copy from memory that is not pinned would wait for all that the GPU still has to do.
+        return (drawn.pin_memory() if to_gpu and not drawn.is_cuda else drawn).to(self.device, non_blocking=to_gpu)

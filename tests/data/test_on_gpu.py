@@ -1,9 +1,12 @@
 """A set on the GPU: its batches are those of the set in memory. The CPU stands for the GPU where there is none."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from inkwash.data.images import Flipped, Images
+from inkwash.data.latents import WithNoise
 from inkwash.data.on_gpu import OnGPU, on_gpu
 from inkwash.errors import UserError
 from support.on_device import on_device
@@ -71,3 +74,13 @@ def test_a_training_is_the_same_to_the_last_bit(flip, fit_run, monkeypatch):
     monkeypatch.setattr("inkwash.data.module.on_gpu", lambda images, *args: OnGPU(images, CPU, flip))
     *_, there = fit_run("there", *overrides)
     assert torch.equal(weights(plain), weights(there))
+
+
+def test_noise_of_latents_beside_images_on_a_gpu_is_pinned(monkeypatch):
+    """No loader pins a batch whose images are there already."""
+    found = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: found.append(tuple(self.shape)) or self)
+    for there in (True, False):
+        images = SimpleNamespace(__getitems__=lambda indices: (SimpleNamespace(is_cuda=there), None))  # noqa: B023
+        WithNoise(images, range(5), (4, 2, 2), seed=0).__getitems__([0, 7, 2])
+    assert found == [(3, 4, 2, 2)]

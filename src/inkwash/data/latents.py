@@ -67,8 +67,9 @@ class WithNoise(Dataset):
         """Return images (n, C, H, W), labels (n,) and noise (n, c, h, w) of a batch."""
         N = len(self)
         images, labels = self.images.__getitems__([i % N for i in indices])
-        noise = [latent_noise(self.shape, self.seed, "train", i // N, [i % N]) for i in indices]
-        return images, labels, torch.cat(noise)
+        noise = torch.cat([latent_noise(self.shape, self.seed, "train", i // N, [i % N]) for i in indices])
+        # Beside images that live on a GPU no loader pins it, and its copy would wait for the GPU.
+        return images, labels, noise.pin_memory() if images.is_cuda else noise
 
     def order(self, seed: int | str, epoch: int, first: int = 0) -> Iterator[int]:
         """Yield the indices of an epoch, shuffled by (seed, epoch), from position `first` on."""
