@@ -24,7 +24,7 @@ from inkwash.config.shapes import network_shape
 from inkwash.training.compute_mode import ComputeMode, simplest
 from inkwash.training.micro_batches import free, is_exhaustion
 from inkwash.training.mode_timing import Trial, agreed, measure
-from inkwash.training.precision import bf16_is_native, is_auto
+from inkwash.training.precision import allow_tf32, bf16_is_native, is_auto
 from inkwash.training.threads import is_busy, threads_as_they_were
 
 log = logging.getLogger("inkwash")
@@ -84,51 +84,69 @@ def choose(
                 "rounding, no longer bit for bit", start.threads, kept.pop("threads"),
             )  # fmt: skip
         return Choice(replace(start, **kept))
-    threads, pairs = _stages(start, open_keys, device, config)
+    if device.type != "cpu":
+        open_keys = [key for key in open_keys if key != "threads"]
     if trainer["max_steps"] < LEAST_STEPS or trainer["strategy"] == "fsdp" or config["compile"]:
-        pairs = []
-        threads = threads if world_size == 1 and is_busy() else []
-    if not threads and not pairs:
+        open_keys = [key for key in open_keys if key == "threads" and world_size == 1 and is_busy()]
+    if not open_keys:
         return Choice(start)
     if world_size > 1:
         join()
+    # Where one rank has a single thread, or no bfloat16, none is timed with others: all time the same modes.
+    single, without_bf16 = agreed([float(start.threads == 1), float(not bf16_is_native(device))])
+    if without_bf16 and "precision" in open_keys:
+        start = replace(start, precision="32-true")
+    bf16 = not without_bf16
+    stages = _threads(open_keys, not single), _pairs(start, open_keys, bf16, config)
+    if not any(stages):
+        return Choice(start)
+    allow_tf32(device)
     accumulate = trainer["accumulate_grad_batches"]
     parts = accumulate if isinstance(accumulate, int) else 1
     images = max(1, config["data"]["batch_size"] // (world_size * parts))
     with threads_as_they_were():
         try:
-            trial = Trial(module, network_shape(config), images, device)
-            choice = _fastest(trial, start, [threads, pairs], trainer["max_steps"] * parts)
+            trial = _trial(module, network_shape(config), images, device)
+            if agreed([float(trial is None)]) == [1.0] or trial is None:
+                return Choice(start)
+            choice = _fastest(trial, start, stages, trainer["max_steps"] * parts)
             if choice.step_seconds is None or len(trial.x_0) < images or accumulate == "auto":
                 return replace(choice, step_seconds=None)
             return replace(choice, step_seconds=parts * choice.step_seconds)
-        except Exception as error:
-            if not is_exhaustion(error):
-                raise
-            return Choice(start)
         finally:
             trial = None
             free()
 
 
-def _stages(
-    start: ComputeMode, open_keys: Sequence[str], device: torch.device, config: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the changes of the mode to try: first the threads, then precision and memory format, all pairs."""
-    threads = [{"threads": 1}] if "threads" in open_keys and device.type == "cpu" and start.threads > 1 else []
+def _trial(module: Any, shape: tuple[int, ...], images: int, device: torch.device) -> Trial | None:
+    """Return a trial, or None if there is no memory for it."""
+    try:
+        return Trial(module, shape, images, device)
+    except Exception as error:
+        if not is_exhaustion(error):
+            raise
+        return None
+
+
+def _threads(open_keys: Sequence[str], several: bool) -> list[dict[str, Any]]:
+    """Return the change of the number of threads to try."""
+    return [{"threads": 1}] if "threads" in open_keys and several else []
+
+
+def _pairs(start: ComputeMode, open_keys: Sequence[str], bf16: bool, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the changes of precision and memory format to try, all pairs."""
     precisions, formats = [start.precision], [start.memory_format]
     if "precision" in open_keys:
-        if device.type == "cpu":
-            others = ["bf16-mixed"] if bf16_is_native(device) else []
-        elif bf16_is_native(device):
+        if start.device == "cpu":
+            others = ["bf16-mixed"] if bf16 else []
+        elif bf16:
             others = ["32-true"]
         else:  # a fused optimizer does not clip scaled gradients
             others = [] if config["optimizer"].get("fused") else ["16-mixed"]
         precisions += others
     if "memory_format" in open_keys:
         formats.append("channels_last")
-    pairs = [{"precision": p, "memory_format": f} for p in precisions for f in formats][1:]
-    return threads, pairs
+    return [{"precision": p, "memory_format": f} for p in precisions for f in formats][1:]
 
 
 def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[str, Any]]], steps: int) -> Choice:
@@ -143,6 +161,8 @@ def _fastest(trial: Trial, start: ComputeMode, stages: Sequence[Sequence[dict[st
             modes_here = [best, *(replace(best, **change) for change in changes)]
             times = measure(trial, modes_here, budget * len(modes_here) / modes)
             seen |= times
+            if times[best] == math.inf:
+                return Choice(start)
             best = pick(best, times)
     others = ", ".join(f"{_difference(best, mode)} {_shown(t)}" for mode, t in seen.items() if mode != best)
     n = len(trial.x_0)

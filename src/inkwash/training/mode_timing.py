@@ -12,7 +12,6 @@ import torch.distributed as dist
 
 from inkwash.random import Draws, generator
 from inkwash.training.compute_mode import ComputeMode
-from inkwash.training.micro_batches import is_exhaustion
 from inkwash.training.precision import autocast
 
 ROUNDS = 5
@@ -42,7 +41,10 @@ class Trial:
         self.y = None if self.classes is None else torch.arange(len(self.x_0), device=self.device) % self.classes
 
     def seconds(self, mode: ComputeMode) -> float:
-        """Return the time of a forward and backward pass; infinity if the network cannot compute in this mode."""
+        """Return the time of a forward and backward pass; infinity if the network cannot compute in this mode.
+
+        Or if there is no memory for it, of which other ranks may have more: nothing is raised on one rank alone.
+        """
         torch.set_num_threads(mode.threads)
         mode.arrange(self.denoiser)
         try:
@@ -55,9 +57,7 @@ class Trial:
                 loss.backward()
                 self._wait()
                 return time.perf_counter() - start
-        except (RuntimeError, NotImplementedError) as error:  # an operator without bfloat16, a view of channels_last
-            if is_exhaustion(error):
-                raise
+        except (RuntimeError, NotImplementedError, MemoryError):  # no operator for bfloat16, a view of channels_last
             return math.inf
         finally:
             self.denoiser.zero_grad(set_to_none=True)
@@ -74,6 +74,8 @@ def measure(trial: Trial, modes: Sequence[ComputeMode], seconds: float) -> dict[
     seconds -= sum(t for t in (*agreed(begun), *first.values()) if t < math.inf)
     least = min(first.values())
     hopeful = [mode for mode in modes if first[mode] < HOPELESS * least]
+    if not hopeful:
+        return first
     rounds = int(seconds / sum(first[mode] for mode in hopeful))
     rows = [[trial.seconds(mode) for mode in hopeful] for _ in range(max(1, min(rounds, ROUNDS)))]
     medians = agreed([statistics.median(column) for column in zip(*rows, strict=True)])

@@ -43,6 +43,12 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16-mixed" if bf16_is_native(device) else "32-true"
 
 
+def allow_tf32(device: torch.device) -> None:
+    """Let float32 matrix products of a training on a GPU use TF32, with 10 bits of the mantissa."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Return the context in which the networks of a run of that precision compute."""
     dtype = torch.float16 if precision.startswith("16") else torch.bfloat16

@@ -15,6 +15,7 @@ from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv
 from inkwash.training.compute_mode import simplest
 from inkwash.training.fsdp import ShardedStrategy
+from inkwash.training.precision import allow_tf32
 from inkwash.training.profiling import build_profiler
 
 
@@ -68,7 +69,7 @@ def build_trainer(
     set_threads(mode.threads)
     if device.type == "cuda":
         check_gpus(local)
-        torch.set_float32_matmul_precision("high")
+        allow_tf32(device)
     elif options.get("sync_batchnorm") and local * nodes > 1:
         raise UserError("trainer.options.sync_batchnorm=true works on GPUs alone: leave it out on the CPU")
     options["profiler"] = build_profiler(profiler or options.get("profiler"), wiring.get("default_root_dir"))
