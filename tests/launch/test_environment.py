@@ -3,7 +3,7 @@
 import pytest
 
 from inkwash.errors import UserError
-from inkwash.launch.environment import RankEnv, check_rank_env, first_host, slurm_run_name
+from inkwash.launch.environment import RankEnv, binds_tasks, check_rank_env, first_host, slurm_run_name
 
 BATCH = {
     "ENVIRONMENT": "BATCH", "SLURM_JOB_ID": "71", "SLURM_JOB_NUM_NODES": "2", "SLURM_LOCALID": "0", "SLURM_NNODES": "2",
@@ -94,3 +94,21 @@ def test_tasks_that_are_spread_unevenly_are_refused():
         RankEnv.given(step(2, SLURM_NODEID="0", SLURM_LOCALID="1"))
     with pytest.raises(UserError, match=r"as 2,1: ask"):
         RankEnv.given(step(0, tasks=3, nodes=2, SLURM_STEP_TASKS_PER_NODE="2,1"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "cores", "bound"),
+    [
+        ({}, 8, True),
+        ({}, 32, False),  # --cpu-bind=none: each task sees all cores of the step
+        ({"SLURM_STEP_NUM_TASKS": "1"}, 8, False),
+        ({"TORCHELASTIC_RUN_ID": "x"}, 8, False),  # one task, whose ranks torchrun starts
+        ({"SLURM_CPUS_ON_NODE": "8"}, 8, False),
+    ],
+)
+def test_srun_binds_tasks_to_cores_of_their_own(changes, cores, bound):
+    assert binds_tasks(cores, {"SLURM_STEP_NUM_TASKS": "4", "SLURM_CPUS_ON_NODE": "32", **changes}) is bound
+
+
+def test_without_srun_nothing_is_bound():
+    assert not binds_tasks(8, {})

@@ -233,6 +233,89 @@ def test_unknown_values_are_refused(compose_config, key):
         choose(config, build_module(config), CPU, 1)
 
 
+# --- Several ranks, which must agree ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(compose_config, monkeypatch, timed):
+    """pair(other): choose with a rank whose values are other(values); returns the choice and the modes asked."""
+    asked = timed(contiguous_first)
+    monkeypatch.setattr(compute_mode, "cores", lambda: 4)
+    monkeypatch.setattr(mode_choice, "bf16_is_native", lambda device: True)
+    config = compose_config("model.channels=8", "data.batch_size=4")
+
+    def choice(other):
+        for module in (mode_choice, mode_timing):
+            monkeypatch.setattr(module, "agreed", lambda values: [*map(max, values, other(values))])
+        return choose(config, build_module(config), CPU, 2, world_size=2), asked
+
+    return choice
+
+
+def test_ranks_time_the_same_modes_whatever_each_could(pair):
+    """The other one has a single thread and no bfloat16: lists of other modes would never meet."""
+    choice, asked = pair(lambda values: [1.0, 1.0] if len(values) == 2 and max(values) == 0 else values)
+    assert choice.mode == PLAIN
+    assert {(mode.precision, mode.memory_format, mode.threads) for mode in asked} == {
+        ("32-true", "contiguous", 2), ("32-true", "channels_last", 2),
+    }  # fmt: skip
+
+
+def test_ranks_give_up_together_if_one_has_no_memory(pair):
+    choice, asked = pair(lambda values: [1.0] if values == [0.0] else values)
+    assert choice == mode_choice.Choice(PLAIN)
+    assert asked == []
+    choice, _ = pair(lambda values: [math.inf for _ in values] if max(values) > 0 else values)
+    assert choice == mode_choice.Choice(PLAIN)
+
+
+def test_a_pass_without_memory_takes_for_ever(compose_config, monkeypatch):
+    """What one rank alone raised, the others would wait for."""
+    module = build_module(compose_config("model.channels=8"))
+    trial = Trial(module, (1, 8, 8), 2, CPU)
+
+    def exhausted(*args):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trial, "loss", exhausted)
+    assert trial.seconds(PLAIN) == math.inf
+    assert measure(trial, [PLAIN, BF16], 1.0) == {PLAIN: math.inf, BF16: math.inf}
+
+
+def test_tasks_that_srun_binds_share_no_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: None)
+    trainer = {"precision": "auto", "memory_format": "auto", "threads": None}
+    assert compute_mode.simplest(trainer, CPU, processes=4).threads == 2
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "32")
+    assert compute_mode.simplest(trainer, CPU, processes=4).threads == 8
+
+
+def test_float32_is_timed_on_a_gpu_as_it_trains(compose_config, monkeypatch):
+    """With TF32, which the Trainer allows later."""
+    found = []
+
+    class Seen:
+        def __init__(self, module, shape, images, device):
+            found.append(torch.get_float32_matmul_precision())
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(mode_choice, "Trial", Seen)
+    for module in (mode_choice, compute_mode):
+        monkeypatch.setattr(module, "bf16_is_native", lambda device: True)
+    config = compose_config("model.channels=8")
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        choice = choose(config, build_module(config), torch.device("cuda"), 1)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found == ["high"]
+    assert choice.mode.precision == "bf16-mixed"
+
+
 STEPS = (NO_METRIC, "callbacks.checkpoint.every_n_steps=2")
 
 

@@ -105,6 +105,12 @@ def slurm_run_name(environment: Mapping[str, str] = os.environ) -> str | None:
     return f"slurm-{name}" if step == "0" else f"slurm-{name}-{step}"
 
 
+def binds_tasks(cores: int, environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether srun has started this rank, beside others, on cores of its own: it has fewer than the step."""
+    tasks, of_step = (int(environment.get(f"SLURM_{name}", 1)) for name in ("STEP_NUM_TASKS", "CPUS_ON_NODE"))
+    return "TORCHELASTIC_RUN_ID" not in environment and tasks > 1 and cores < of_step
+
+
 def is_requeued(environment: Mapping[str, str] = os.environ) -> bool:
     """Tell whether SLURM has started this job before."""
     return int(environment.get("SLURM_RESTART_COUNT", 0)) > 0

@@ -15,7 +15,7 @@ from torch import nn
 
 from inkwash.errors import UserError
 from inkwash.training.precision import bf16_is_native, check_precision, is_auto, resolve_precision
-from inkwash.training.threads import check_threads, cores
+from inkwash.training.threads import check_threads, cores, sharing
 
 log = logging.getLogger("inkwash")
 
@@ -74,7 +74,7 @@ def simplest(trainer: Mapping[str, Any], device: torch.device, processes: int) -
         device.type,
         precision,
         "contiguous" if memory_format == "auto" else memory_format,
-        threads or max(1, cores() // processes),
+        threads or max(1, cores() // sharing(processes)),
     )
 
 

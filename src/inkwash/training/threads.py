@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from inkwash.errors import UserError
+from inkwash.launch.environment import binds_tasks
 
 log = logging.getLogger("inkwash")
 
@@ -34,6 +35,12 @@ def usable_cores() -> int:
     most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota()
     return max(1, most if quota is None else min(most, math.ceil(quota)))
+
+
+def sharing(processes: int) -> int:
+    """Return how many of the processes on this machine share the cores of this one: all, or one where srun binds."""
+    bound = hasattr(os, "sched_getaffinity") and binds_tasks(len(os.sched_getaffinity(0)))
+    return 1 if bound else max(1, processes)
 
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> float | None:
@@ -91,7 +98,7 @@ def set_threads_to_draw(threads: int | None, processes: int) -> None:
         UserError: threads is not positive.
     """
     check_threads(threads)
-    most = threads or max(1, cores() // processes)
+    most = threads or max(1, cores() // sharing(processes))
     torch.set_num_threads(most)
     if threads is None and most > 1 and is_busy():
         times = dict.fromkeys((most, 1), math.inf)
