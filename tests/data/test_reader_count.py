@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 from tests.data.test_image_data_module import Memory, fit, same
 
 from inkwash.data.module import ImageDataModule
@@ -93,7 +94,18 @@ def test_a_resumed_run_keeps_up_with_the_step_it_began_with(streamed, tmp_path):
     keep_up(first, run, 0.25)
     keep_up(resumed, run, None)
     assert first.pace.step_seconds == resumed.pace.step_seconds == 0.25
-    assert run.record == {"id": "abc", "step_seconds": 0.25}
+    assert run.record == {"id": "abc", "step_seconds": 0.25, "step_timed_on": "1 x cpu"}
+
+
+def test_the_step_of_other_devices_says_nothing(streamed, tmp_path, monkeypatch):
+    run, resumed = RunDirectory(tmp_path), streamed()
+    run.write_record({"id": "abc", "step_seconds": 0.25, "step_timed_on": "1 x cpu"})
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    keep_up(resumed, run, None, "cuda")
+    assert resumed.pace.step_seconds is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    keep_up(resumed, run, None, "cpu")
+    assert resumed.pace.step_seconds is None
 
 
 @pytest.mark.parametrize("wrong", [-1, "many"])

@@ -137,7 +137,7 @@ def write_record(run: RunDirectory, resume: str, config_hash: str | None) -> Non
     run.write_record(
         {
             "id": before["id"] if same else new_id(),
-            **{key: before[key] for key in ("imported", "data", "step_seconds") if key in before},
+            **{key: before[key] for key in ("imported", "data", "step_seconds", "step_timed_on") if key in before},
             "overrides": typed(),
             "command": command(arguments()),
             "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},

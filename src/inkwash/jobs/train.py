@@ -45,7 +45,7 @@ from inkwash.training.mode_choice import Choice, choose
 from inkwash.training.module import DiffusionModule
 from inkwash.training.network_check import check_network
 from inkwash.training.profiling import Clock
-from inkwash.training.threads import usable_cores
+from inkwash.training.threads import sharing, usable_cores
 from inkwash.training.trainer import check_processes, resolve_device, start_group
 
 log = logging.getLogger("inkwash")
@@ -69,7 +69,7 @@ def _train(run: RunDirectory, rank: int) -> tuple[L.Trainer, DiffusionModule]:
     loggers = open_loggers(config["logger"], run)
     plan = resume.plan(run, config, RankEnv.current().world_size)
     speed = _choose(config, module, plan)
-    keep_up(data, run, speed.step_seconds)
+    keep_up(data, run, speed.step_seconds, speed.mode.device)
     if config["compile"]:
         for denoiser in (module.denoiser, module.ema_denoiser):
             compile_network(denoiser.net, must=config["compile"] == "must")
@@ -131,13 +131,19 @@ def build_data(config: dict[str, Any]) -> Any:
     return data
 
 
-def keep_up(data: Any, run: RunDirectory, step_seconds: float | None) -> None:
-    """Tell the readers the time of a step: if it was not timed, that which the run began with."""
-    if RankEnv.current().rank == 0 and step_seconds is not None:
-        run.write_record({**run.record, "step_seconds": step_seconds})
+def keep_up(data: Any, run: RunDirectory, step_seconds: float | None, device: str = "cpu") -> None:
+    """Tell the readers the time of a step: if it was not timed, that which the run began with.
+
+    That of other devices, or of more or fewer of them, says nothing.
+    """
+    record, env = run.record, RankEnv.current()
+    timed_on = f"{env.world_size} x {torch.cuda.get_device_name() if device == 'cuda' else device}"
+    if step_seconds is None and record.get("step_timed_on") == timed_on:
+        step_seconds = record.get("step_seconds")
+    elif env.rank == 0 and step_seconds is not None:
+        run.write_record({**record, "step_seconds": step_seconds, "step_timed_on": timed_on})
     if isinstance(data, ImageDataModule):
-        known = run.record.get("step_seconds") if step_seconds is None else step_seconds
-        data.pace = Pace(known, max(1, usable_cores() // max(1, RankEnv.current().local_world_size)))
+        data.pace = Pace(step_seconds, max(1, usable_cores() // sharing(RankEnv.current().local_world_size)))
 
 
 def describe_data(run: RunDirectory, data: ImageDataModule) -> dict[str, Any]:
