@@ -51,6 +51,27 @@ def test_without_a_compiler_the_network_goes_on_uncompiled(net, caplog):
     assert "compiler" in warning
 
 
+def test_a_batch_that_is_too_large_does_not_end_compiling(net, caplog):
+    calls = []
+
+    def backend(graph, inputs):
+        def run(*arguments):
+            calls.append(len(calls))
+            if len(calls) == 1:
+                raise torch.OutOfMemoryError
+            return graph.forward(*arguments)
+
+        return run
+
+    compile_network(net, backend=backend)
+    with torch.no_grad():
+        with pytest.raises(torch.OutOfMemoryError):
+            net(torch.randn(4, 3))
+        net(torch.randn(4, 3))
+    assert len(calls) == 2
+    assert not warnings_of(caplog)
+
+
 def test_compile_must_raises_its_error(net):
     compile_network(net, must=True)
     with BROKEN, pytest.raises(torch._dynamo.exc.TorchDynamoException):

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from inkwash.training.micro_batches import is_exhaustion
+
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +58,8 @@ def _or_plain(
         try:
             return compiled(*args, **kwargs)
         except Exception as error:
+            if is_exhaustion(error):  # of a batch that is too large: a smaller one may be tried next
+                raise
             give_up()
             result = plain(*args, **kwargs)  # raises again if the network itself is at fault
             reason = str(error).strip().partition("\n")[0][:160]
