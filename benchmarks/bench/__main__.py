@@ -33,7 +33,10 @@ def main(words: list[str] | None = None) -> None:
         rows: list[Row] = []
         for part in options.only:
             start = time.perf_counter()
-            rows += importlib.import_module(f"bench.{part}").measure(bench)
+            try:
+                rows += importlib.import_module(f"bench.{part}").measure(bench)
+            except Exception as error:  # half an hour of other parts is not lost by it
+                rows.append(Row(part, "", "", note=f"{type(error).__name__}: {str(error)[:300]}"))
             print(f"{part}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
             report.write(options.out, "results", {**facts, "load": [before, machine.load()]}, rows)
     print((options.out / "results.md").read_text())

@@ -25,12 +25,14 @@ class Extra:
 
     def measure(self, session: Any) -> list[Row]:
         """Return its rows; one that cannot be measured says why."""
-        rows = self.empty()
+        rows, precision = self.empty(), torch.get_float32_matmul_precision()
         try:
             self.fill(session, rows)
         except Exception as error:  # what is missing on a machine is no reason to lose the rest
             for row in rows:
                 row.note = row.note if row.value else f"{type(error).__name__}: {str(error)[:150]}"
+        finally:
+            torch.set_float32_matmul_precision(precision)  # a Trainer allows TF32, also to those that come after it
         return rows
 
     def __str__(self) -> str:

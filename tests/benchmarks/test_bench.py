@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, gpu_steps, machine, report, rows
+from bench import evaluation, gpu, gpu_steps, machine, report, rows, start
+from bench.__main__ import main
+from bench.gpu_extras import Extra
 from bench.rounds import SKIPPED, Side, Spread, Turn, interleave, ratios
 from support.runs import ROOT
 
@@ -148,6 +150,28 @@ def test_without_a_gpu_every_row_says_so(tmp_path: Path) -> None:
     assert len(stored["rows"]) > 30
     assert {row["note"] for row in stored["rows"]} == {"not measured"}
     assert not any(row["value"] or row["reached"] for row in stored["rows"])
+
+
+def test_a_part_for_gpus_leaves_tf32_as_it_was() -> None:
+    def fill(session: object, empty: list[rows.Row]) -> None:
+        torch.set_float32_matmul_precision("high")
+
+    before = torch.get_float32_matmul_precision()
+    assert Extra("product", list, fill).measure(None) == []
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_a_part_that_fails_is_a_row_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(bench: object) -> list[rows.Row]:
+        raise AssertionError("a mistake was not noticed")
+
+    monkeypatch.setattr(start, "measure", fail)
+    monkeypatch.setattr(evaluation, "measure", lambda bench: [rows.Row("evaluation", "a", "Inkwash", note="here")])
+    main(["--quick", "--only", "start", "evaluation", "--out", str(tmp_path)])
+    stored = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert [(row["part"], row["note"]) for row in stored] == [
+        ("start", "AssertionError: a mistake was not noticed"), ("evaluation", "here"),
+    ]  # fmt: skip
 
 
 def python(*words: str) -> None:
