@@ -177,7 +177,7 @@ def test_timing_leaves_everything_as_it_was(compose_config, monkeypatch):
     assert all(p.grad is None and p.is_contiguous() for p in module.parameters())
     assert choice.mode.precision in ("32-true", "bf16-mixed")
     assert choice.mode.threads in (1, 2)
-    assert " ms for a pass of 8 images (" in choice.line
+    assert " ms for a pass of " in choice.line
 
 
 @pytest.mark.parametrize("overrides", [(), ("trainer.threads=1",)])
