@@ -3,9 +3,12 @@
 import re
 
 import pytest
+import torch
 
 from inkwash.commands.plan import own_words
 from inkwash.errors import UserError
+from inkwash.jobs import plan
+from inkwash.losses.simple import DiffusionLoss
 from support.in_process import Commands
 
 
@@ -21,6 +24,16 @@ def test_it_says_what_a_training_takes(width, tmp_path, monkeypatch):
     assert "H100" in ended.text
     assert " 64 " not in ended.text.partition("on GPUs")[2].replace("64 GB", "")  # more than there are images
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_told(compose_config, monkeypatch):
+    def exhausted(*args):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(DiffusionLoss, "forward", exhausted)
+    config = compose_config("model.channels=8", "trainer=cpu", "trainer.precision=32-true", "data.batch_size=16")
+    with pytest.raises(UserError, match="^a pass of 16 images does not fit in memory, .*accumulate_grad_batches=2"):
+        plan.measured(config)
 
 
 def test_its_own_words():

@@ -298,7 +298,7 @@ def test_float32_is_timed_on_a_gpu_as_it_trains(compose_config, monkeypatch):
     found = []
 
     class Seen:
-        def __init__(self, module, shape, images, device):
+        def __init__(self, module, shape, images, device, weights):
             found.append(torch.get_float32_matmul_precision())
             raise torch.OutOfMemoryError
 
@@ -314,6 +314,27 @@ def test_float32_is_timed_on_a_gpu_as_it_trains(compose_config, monkeypatch):
         torch.set_float32_matmul_precision(before)
     assert found == ["high"]
     assert choice.mode.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("32-true", torch.float32), ("64-true", torch.float64), ("bf16-true", torch.bfloat16)]
+)
+def test_formats_are_timed_with_the_weights_that_train(compose_config, monkeypatch, precision, dtype):
+    """Passes of a trial have a time, and its weights their type before Lightning gives it to them."""
+    monkeypatch.setattr(mode_choice, "LEAST_STEPS", 1)
+    monkeypatch.setattr(mode_choice, "SECONDS", 0.0)
+    found = []
+    seconds = Trial.seconds
+
+    def watched(self, mode):
+        found.append((next(self.denoiser.net.parameters()).dtype, seconds(self, mode)))
+        return found[-1][1]
+
+    monkeypatch.setattr(Trial, "seconds", watched)
+    config = compose_config("model.channels=8", "data.batch_size=2", f"trainer.precision={precision}")
+    choose(config, build_module(config), CPU, 1)
+    assert {kind for kind, _ in found} == {dtype}
+    assert all(t < math.inf for _, t in found)
 
 
 STEPS = (NO_METRIC, "callbacks.checkpoint.every_n_steps=2")

@@ -22,9 +22,10 @@ from inkwash.training.build import build_module
 from inkwash.training.flops import PASSES, forward_flops
 from inkwash.training.gpus import COUNTS, GPUS, Work, step_seconds, work_of
 from inkwash.training.mode_choice import choose
-from inkwash.training.mode_timing import Trial
+from inkwash.training.mode_timing import TRUE, Trial
 from inkwash.training.module import DiffusionModule
 from inkwash.training.network_cost import memory
+from inkwash.training.precision import allow_tf32
 from inkwash.training.trainer import resolve_device
 
 ROUNDS = 7
@@ -67,8 +68,13 @@ def measured(config: dict[str, Any]) -> tuple[float, float, Any]:
     mode = choose(config, module, device, 1).mode
     parts = config["trainer"]["accumulate_grad_batches"]
     images = config["data"]["batch_size"] // (parts if isinstance(parts, int) else 1)
-    trial = Trial(module, network_shape(config), images, device)
-    trial.seconds(mode)  # prepares the kernels
+    allow_tf32(device)
+    trial = Trial(module, network_shape(config), images, device, TRUE.get(mode.precision))
+    if trial.seconds(mode) == math.inf:  # prepares the kernels
+        raise UserError(
+            f"a pass of {images} images does not fit in memory, or the network cannot compute in {mode.precision}: "
+            "pass trainer.accumulate_grad_batches=2 or more, a lower data.batch_size, or trainer.precision=32-true"
+        )
     passing = config["data"]["batch_size"] / images * statistics.median(trial.seconds(mode) for _ in range(ROUNDS))
     step = optimizer_step(module.to(device))
     return passing, passing + statistics.median(step() for _ in range(ROUNDS)), mode

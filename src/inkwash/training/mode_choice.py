@@ -23,7 +23,7 @@ import torch
 from inkwash.config.shapes import network_shape
 from inkwash.training.compute_mode import ComputeMode, simplest
 from inkwash.training.micro_batches import free, is_exhaustion
-from inkwash.training.mode_timing import Trial, agreed, measure
+from inkwash.training.mode_timing import TRUE, Trial, agreed, measure
 from inkwash.training.precision import allow_tf32, bf16_is_native, is_auto
 from inkwash.training.threads import is_busy, threads_as_they_were
 
@@ -106,7 +106,7 @@ def choose(
     images = max(1, config["data"]["batch_size"] // (world_size * parts))
     with threads_as_they_were():
         try:
-            trial = _trial(module, network_shape(config), images, device)
+            trial = _trial(module, network_shape(config), images, device, TRUE.get(start.precision))
             if agreed([float(trial is None)]) == [1.0] or trial is None:
                 return Choice(start)
             choice = _fastest(trial, start, stages, trainer["max_steps"] * parts)
@@ -118,10 +118,10 @@ def choose(
             free()
 
 
-def _trial(module: Any, shape: tuple[int, ...], images: int, device: torch.device) -> Trial | None:
+def _trial(module: Any, *arguments: Any) -> Trial | None:
     """Return a trial, or None if there is no memory for it."""
     try:
-        return Trial(module, shape, images, device)
+        return Trial(module, *arguments)
     except Exception as error:
         if not is_exhaustion(error):
             raise
