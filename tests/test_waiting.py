@@ -21,6 +21,7 @@ from inkwash.training.build import build_module
 from inkwash.training.callbacks.finite_loss import FiniteLoss
 from inkwash.training.callbacks.loss_by_snr import LossByNoise
 from inkwash.training.callbacks.training_log import TrainingLog
+from support.networks import EDM2, SONG
 from support.on_device import OnDevice, WaitedError, copies, on_device
 
 SMALL = ("model.channels=8", "data.batch_size=4")
@@ -140,6 +141,8 @@ TRAININGS = [
 ]
 MORE = [
     ("model.num_classes=null",),
+    SONG,
+    (*EDM2, "model.head_dim=4"),
     ("loss=vlb", "model.learn_variance=true", "loss.variance._target_=inkwash.process.variances.LearnedRange"),
     ("loss=meanflow", *BESIDE["loss"]["meanflow"], "loss.guidance=2", "loss.mix=0.5", "loss.power=1"),
 ]
@@ -150,13 +153,16 @@ MORE = [
 def test_a_training_step_reads_nothing(watched, compose_config, overrides):
     """Loss, gradient, clipping, learned times, and what callbacks note of every step."""
     *_, batch = SMALL
-    module = build_module(compose_config(*([batch] if FLOW[2] in overrides else SMALL), *overrides))
+    other = any(word.startswith("model=") for word in overrides)
+    module = build_module(compose_config(*([batch] if other else SMALL), *overrides))
     x_0 = on_device(torch.rand(4, *SHAPE) * 2 - 1)
     y = None if module.num_classes is None else on_device(torch.arange(4))
     for name, buffer in module.loss.named_buffers():
         parent, _, leaf = name.rpartition(".")
         module.loss.get_submodule(parent)._buffers[leaf] = on_device(buffer)
-    terms = module.loss(module.denoiser, x_0, y, Draws([generator("test")]))
+    draws = Draws([generator("test")])
+    x_0, told = (x_0, None) if module.augment is None else module.augment(x_0, draws)
+    terms = module.loss(module.denoiser, x_0, y, draws, told)
     assert isinstance(terms.loss, OnDevice)
     terms.loss.mean().backward()
     module.configure_gradient_clipping(SimpleNamespace(), 1.0)

@@ -11,7 +11,7 @@ READS = {
     torch.Tensor.__bool__, torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.item,
     torch.Tensor.tolist, torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.nonzero, torch.nonzero, torch.equal,
     torch.Tensor.equal, torch.allclose, torch.Tensor.allclose, torch.masked_select, torch.Tensor.masked_select,
-    torch.unique, torch.Tensor.unique, torch.bincount, torch.Tensor.bincount,
+    torch.Tensor.new_tensor, torch.unique, torch.Tensor.unique, torch.bincount, torch.Tensor.bincount,
     torch.linalg.solve, torch.linalg.inv, torch.linalg.cholesky,  # they look whether they succeeded
 }  # fmt: skip
 

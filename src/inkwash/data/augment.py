@@ -76,7 +76,7 @@ class Augment:
 
         flipped = torch.where(flips[:, 0].view(-1, 1, 1, 1), x_0.flip(3), x_0)
         flipped = torch.where(flips[:, 1].view(-1, 1, 1, 1), flipped.flip(2), flipped)
-        size = shift.new_tensor([x_0.shape[3], x_0.shape[2]])
+        size = _pair(shift, x_0.shape[3], x_0.shape[2])
         moved = warp(
             flipped, inverse_of(2 ** (SCALE * scale), theta, 2 ** (STRETCH * stretch), phi, SHIFT * shift * size)
         )
@@ -104,7 +104,7 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
     Bicubic interpolation; beyond the edges x is mirrored at the centres of its outermost pixels.
     """
     n, _, height, width = x.shape
-    centre = x.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    centre = _pair(x, (width - 1) / 2, (height - 1) / 2)
     rows, columns = (torch.arange(side, device=x.device, dtype=x.dtype) for side in (height, width))
     y, x_right = torch.meshgrid(rows - centre[1], columns - centre[0], indexing="ij")
     places = torch.stack([x_right, y, torch.ones_like(y)], -1).view(1, -1, 3) @ inverse.to(x.dtype).mT
@@ -134,6 +134,11 @@ def check_augment(augment: Augment | None, net: Any, loss: Any) -> None:
         f"model.augment_dim={takes}, but augment tells {augment.dim} numbers of each image: pass "
         f"model.augment_dim={augment.dim} or augment=null"
     )
+
+
+def _pair(like: Tensor, a: float, b: float) -> Tensor:
+    """Return (a, b) as a tensor (2,) of the same type and device, which a GPU fills; a copy would wait for it."""
+    return torch.stack([like.new_full((), a), like.new_full((), b)])
 
 
 def _turn(angle: Tensor) -> Tensor:
