@@ -15,6 +15,8 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
+from torch import Tensor
 
 from inkwash.launch.signals import SIGNALS
 from inkwash.training.callbacks.checkpoints import ResumeCheckpoint
@@ -40,8 +42,40 @@ class Stopped(SystemExit):
     """Exit of a training that was stopped by a signal, and saved."""
 
 
+class Greatest:
+    """Finds the greatest number of any rank. All ranks call it together.
+
+    On GPUs it tells that of the call before, 0 at first: this one's is still behind all that the GPU has to do.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device, self.late = device, device.type == "cuda"
+        self._before: tuple[Tensor, Any] | None = None
+
+    def __call__(self, number: int) -> int:
+        own = torch.full((), number, device=self.device)
+        dist.all_reduce(own, dist.ReduceOp.MAX)
+        if not self.late:
+            return int(own)
+        before, self._before = self._before, self._copied(own)
+        if before is None:
+            return 0
+        copy, event = before
+        event.synchronize()
+        return int(copy)
+
+    def _copied(self, number: Tensor) -> tuple[Tensor, Any]:
+        """Return a number on the CPU, and the event from which on it is there."""
+        copy, event = torch.empty((), dtype=number.dtype, pin_memory=True), torch.cuda.Event()
+        copy.copy_(number, non_blocking=True)
+        event.record()
+        return copy, event
+
+
 class StopOnSignal(L.Callback):
     """Saves and stops after the step in which any rank received a signal; all ranks after the same step.
+
+    With several GPUs it is the step after that one (Greatest).
 
     Lightning's own signal handler waits for the other ranks inside the handler, and can wait for ever. This must be the
     last callback, so that all that is due after the step is done before the checkpoint is saved.
@@ -51,6 +85,7 @@ class StopOnSignal(L.Callback):
         self.received = 0
         self._seen = 0
         self._before: dict[int, Any] = {}
+        self._greatest: Greatest | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Install the handlers. Before this there is nothing to save, and signals do what they always do."""
@@ -64,8 +99,8 @@ class StopOnSignal(L.Callback):
         self._seen = trainer.global_step
         number = self.received
         if trainer.world_size > 1:
-            received = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(received, reduce_op="max"))
+            self._greatest = self._greatest or Greatest(trainer.strategy.root_device)
+            number = self._greatest(number)
         if number:
             self._stop(trainer, pl_module, signal.Signals(number))
 
