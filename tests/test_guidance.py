@@ -8,7 +8,8 @@ from torch import nn
 from inkwash.denoiser import Denoiser
 from inkwash.editing.perform import InParts
 from inkwash.errors import UserError
-from inkwash.guidance import AdaptiveProjected, AutoGuidance, ClassifierFree, at_a_time, guided, of_a_batch, scale_of
+from inkwash.guidance import AdaptiveProjected, AutoGuidance, ClassifierFree, of_a_batch
+from inkwash.guidance_scale import at_a_time, guided, scale_of
 from inkwash.process.betas import cosine, linear
 from inkwash.process.predictions import X0, Eps, V
 from inkwash.process.schedules import BetaSchedule, EDMSchedule, FlowSchedule

@@ -15,7 +15,6 @@ from inkwash.process.forward import eps_from
 
 NO_LABELS = "guidance needs class labels: train with model.num_classes, or sample with guidance=1"
 LevelOf = Callable[[Tensor], Tensor | None]
-DEFAULT_SCALE = 1.5  # for grids and sampling, which favour fidelity over variety
 
 
 class GuidedDenoiser(nn.Module, ABC):
@@ -235,30 +234,6 @@ def _same_path(one: Any, other: Any) -> bool:
     return all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(one(t), other(t), strict=True))
 
 
-def scale_of(asked: float | None, num_classes: int | None, label_dropout: float) -> float:
-    """Return the scale of classifier-free guidance: the one asked for, or DEFAULT_SCALE if the network allows it.
-
-    Raises:
-        UserError: the network was not trained both with labels and, by label_dropout, without.
-    """
-    both = num_classes is not None and label_dropout > 0
-    if asked is None:
-        return DEFAULT_SCALE if both else 1.0
-    if asked != 1 and num_classes is None:
-        raise UserError(NO_LABELS)
-    if asked != 1 and not both:
-        raise UserError(
-            f"guidance={asked:g} needs a network that was also trained without labels, and this one was not "
-            "(loss.label_dropout=0): train with loss.label_dropout=0.1, or pass guidance=1"
-        )
-    return asked
-
-
-def at_a_time(images: int, scale: float) -> int:
-    """Return how many images may be sampled at a time if the network may be given `images`: half of them if guided."""
-    return images if scale == 1 else max(1, images // 2)
-
-
 def of_a_batch(denoiser: nn.Module, level_of: LevelOf | None = None) -> Any:
     """Return a denoiser for the steps of one batch: a sampler calls this before its first step.
 
@@ -270,8 +245,3 @@ def of_a_batch(denoiser: nn.Module, level_of: LevelOf | None = None) -> Any:
     if level_of is not None and hasattr(own, "level_of"):
         own.level_of = level_of
     return own
-
-
-def guided(denoiser: nn.Module, scale: float) -> nn.Module:
-    """Return the denoiser with classifier-free guidance, or itself at scale 1, where guidance changes nothing."""
-    return denoiser if scale == 1 else ClassifierFree(denoiser, scale)

@@ -15,7 +15,7 @@ from inkwash.config.instantiate import build
 from inkwash.config.shapes import network_shape
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import at_a_time, scale_of
+from inkwash.guidance_scale import at_a_time, scale_of
 from inkwash.reports.curve_figure import draw_curves
 from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory

@@ -10,7 +10,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from inkwash.config.instantiate import build
-from inkwash.guidance import guided
+from inkwash.guidance_scale import guided
 from inkwash.interop.pipeline import export_diffusers
 from inkwash.interop.pipeline_import import import_diffusers
 from inkwash.run import load_run

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
-from inkwash.guidance import guided
+from inkwash.guidance_scale import guided
 from inkwash.interop import hub
 from inkwash.interop.formats import FILES, export
 from inkwash.interop.latents import latents_of

@@ -12,7 +12,7 @@ import torch
 
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
-from inkwash.guidance import guided
+from inkwash.guidance_scale import guided
 from inkwash.interop.output import Options
 from inkwash.interop.programs import export_onnx, export_torch
 from inkwash.run import load_run

@@ -5,7 +5,7 @@ import torch
 
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
-from inkwash.guidance import guided
+from inkwash.guidance_scale import guided
 from inkwash.interop.graphs import SamplerGraph
 from inkwash.interop.sampler_table import tabulate
 from inkwash.process.predictions import EDM, Eps, Flow, V

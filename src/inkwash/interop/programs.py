@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from inkwash.config.instantiate import build
 from inkwash.errors import UserError
-from inkwash.guidance import guided
+from inkwash.guidance_scale import guided
 from inkwash.interop import card
 from inkwash.interop.contract import network_contract, sampler_contract
 from inkwash.interop.graphs import Inputs, SamplerGraph, batch_axes, network_inputs, sampler_inputs, traced

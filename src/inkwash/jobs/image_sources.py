@@ -17,7 +17,8 @@ from inkwash.data.opening import size_of
 from inkwash.denoiser import Denoiser
 from inkwash.errors import UserError
 from inkwash.files import read_json
-from inkwash.guidance import ClassifierFree, at_a_time
+from inkwash.guidance import ClassifierFree
+from inkwash.guidance_scale import at_a_time
 from inkwash.random import generator
 from inkwash.run import Run
 from inkwash.runs.provenance import version

@@ -12,7 +12,8 @@ from inkwash.data.rendering import Rendering
 from inkwash.editing.perform import batches, perform
 from inkwash.editing.tasks import Task
 from inkwash.errors import UserError
-from inkwash.guidance import DEFAULT_SCALE, ClassifierFree, at_a_time
+from inkwash.guidance import ClassifierFree
+from inkwash.guidance_scale import DEFAULT_SCALE, at_a_time
 from inkwash.images import ImageSplit
 from inkwash.jobs.sample_results import SampleResults
 from inkwash.random import generator

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import UserError
-from inkwash.guidance import guided
+from inkwash.guidance_scale import guided
 from inkwash.images import to_uint8
 from inkwash.samplers.base import ImageNoise, Sampler, Watch
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from inkwash.autoencoders.base import Autoencoder
 from inkwash.autoencoders.refusals import check_clip
-from inkwash.guidance import at_a_time, scale_of
+from inkwash.guidance_scale import at_a_time, scale_of
 from inkwash.images import to_float
 from inkwash.metrics.suite import Suite
 from inkwash.samplers.base import Sampler
@@ -49,7 +49,7 @@ def check_sampler(sampler: Sampler, module: DiffusionModule) -> None:
 
 
 def scale_for(module: DiffusionModule, guidance: float | None) -> float:
-    """Return the guidance scale; see guidance.scale_of."""
+    """Return the guidance scale; see guidance_scale.scale_of."""
     return scale_of(guidance, module.num_classes, module.loss.label_dropout)
 
 
