@@ -25,11 +25,13 @@ def main(words: list[str] | None = None) -> None:
     before = machine.load()
     facts |= {"threads": options.threads, "rounds": options.rounds, "busy": machine.is_busy(before)}
     facts["quick"] = options.quick
-    with tempfile.TemporaryDirectory(prefix="inkwash-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="inkwash-bench-") as temporary:
         bench = Bench(
-            Path(name), options.cache.resolve(), options.threads, options.rounds, options.seconds,
+            Path(temporary), options.cache.resolve(), options.threads, options.rounds, options.seconds,
             quick=options.quick, slow=options.slow, budgets=options.budgets,
         )  # fmt: skip
+        # Some parts do not replace the report of all.
+        name = "results" if set(options.only) == set(PARTS) or options.quick else f"results-{'-'.join(options.only)}"
         rows: list[Row] = []
         for part in options.only:
             start = time.perf_counter()
@@ -38,8 +40,8 @@ def main(words: list[str] | None = None) -> None:
             except Exception as error:  # half an hour of other parts is not lost by it
                 rows.append(Row(part, "", "", note=f"{type(error).__name__}: {str(error)[:300]}"))
             print(f"{part}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-            report.write(options.out, "results", {**facts, "load": [before, machine.load()]}, rows)
-    print((options.out / "results.md").read_text())
+            report.write(options.out, name, {**facts, "load": [before, machine.load()]}, rows)
+    print((options.out / f"{name}.md").read_text())
 
 
 def _parse(words: list[str] | None) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from bench.rows import Bench, Row, missing
 from bench.training import product
 
 UNIT = "distance"
+LONGEST = 900.0  # seconds of a command
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,12 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def _sides(bench: Bench, case: Prepared) -> list[Side]:
-    without = (*case.overrides, "model.num_classes=null")
+    without, minute = "model.num_classes=null", "experiment=digits_minute"
     peers = (("diffusers", "diffusers"), ("denoising-diffusion-pytorch", "lucidrains"))
-    sides = [product("Inkwash", bench, case.overrides), product("Inkwash, without classes", bench, without)]
+    ours = {"": (), ", without classes": (without,)}
+    if not bench.quick:
+        ours |= {", digits_minute": (minute,), ", digits_minute, without classes": (minute, without)}
+    sides = [product(f"Inkwash{name}", bench, (*case.overrides, *words)) for name, words in ours.items()]
     sides += [loop(name, kind, bench.threads, **case.options) for name, kind in peers]
     faster = [loop(f"{name}, lr 2e-3", kind, bench.threads, lr=2e-3, **case.options) for name, kind in peers]
     return sides if bench.quick else sides + faster
@@ -120,7 +124,12 @@ def _floor(plan: Plan) -> Row:
 
 def _run(side: Side, command: Sequence[str], folder: Path) -> str:
     """Run a command to its end; returns what it printed. Raises SideError if it fails."""
-    done = subprocess.run(command, cwd=folder, env=side.variables(), capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=side.variables(), capture_output=True, text=True, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SideError(f"{side.name}: not done after {error.timeout:.0f} s") from None
     if done.returncode:
         raise SideError(f"{side.name}: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1][:300]}")
     return done.stdout

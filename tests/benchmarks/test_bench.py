@@ -1,5 +1,6 @@
 """`make bench` and `make bench-gpu` (benchmarks/bench/): turns, ratios, the report, and a run of everything."""
 
+import importlib
 import itertools
 import json
 import os
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import evaluation, gpu, gpu_steps, machine, report, rows, start
-from bench.__main__ import main
+from bench import evaluation, gpu, gpu_steps, machine, quality, report, rows, start
+from bench.__main__ import PARTS, main
 from bench.gpu_extras import Extra
-from bench.rounds import SKIPPED, Side, Spread, Turn, interleave, ratios
+from bench.rounds import SKIPPED, Side, SideError, Spread, Turn, interleave, ratios
 from support.runs import ROOT
 
 # A loop that writes down when its steps begin and end.
@@ -180,6 +181,22 @@ def python(*words: str) -> None:
         [sys.executable, "-m", *words], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_some_parts_do_not_replace_the_report_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in PARTS:
+        value = rows.Row(part, "20 s", "Inkwash", Spread.of([3.0]), "s")
+        monkeypatch.setattr(importlib.import_module(f"bench.{part}"), "measure", lambda bench, value=value: [value])
+    main(["--only", "start", "data", "--out", str(tmp_path)])
+    assert {path.name for path in tmp_path.iterdir()} == {"results-start-data.json", "results-start-data.md"}
+    main(["--out", str(tmp_path)])
+    assert len(json.loads((tmp_path / "results.json").read_text())["rows"]) == len(PARTS)
+
+
+def test_a_command_of_the_quality_part_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "LONGEST", 0.2)
+    with pytest.raises(SideError, match="sleeper: not done after 0 s"):
+        quality._run(Side("sleeper", (), 1), [sys.executable, "-c", "import time; time.sleep(30)"], tmp_path)
 
 
 # What may be missing on a machine: peers.
