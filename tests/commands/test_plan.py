@@ -7,8 +7,11 @@ import torch
 
 from inkwash.commands.plan import own_words
 from inkwash.errors import UserError
-from inkwash.jobs import plan
+from inkwash.jobs import plan, plan_speed
+from inkwash.jobs.plan_speed import least_memory
 from inkwash.losses.simple import DiffusionLoss
+from inkwash.training.build import build_module
+from inkwash.training.network_cost import Memory
 from support.in_process import Commands
 
 
@@ -26,14 +29,15 @@ def test_it_says_what_a_training_takes(width, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_batch_that_does_not_fit_in_memory_is_told(compose_config, monkeypatch):
+def test_a_network_that_does_not_fit_in_memory_is_told(tmp_path, monkeypatch):
     def exhausted(*args):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(DiffusionLoss, "forward", exhausted)
-    config = compose_config("model.channels=8", "trainer=cpu", "trainer.precision=32-true", "data.batch_size=16")
-    with pytest.raises(UserError, match="^a pass of 16 images does not fit in memory, .*accumulate_grad_batches=2"):
-        plan.measured(config)
+    ended = Commands(tmp_path)("plan", *SMALL, "trainer.precision=32-true")
+    assert ended.code == 0, ended.text
+    assert "speed here   not measured: out of memory, too little for 2 images, or no way to compute in 32" in ended.text
+    assert "H100" in ended.text
 
 
 def test_its_own_words():
@@ -42,3 +46,55 @@ def test_its_own_words():
     for word in ("price=cheap", "price=-1", "price=nan", "share=2", "share="):
         with pytest.raises(UserError, match=f"^{word}: "):
             own_words([word])
+
+
+SMALL = ("model.channels=8", "trainer=cpu", "trainer.threads=1", "data.batch_size=16")
+
+
+def test_a_large_network_passes_few_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_speed, "SECONDS", 0.0)
+    ended = Commands(tmp_path)("plan", *SMALL)
+    assert ended.code == 0, ended.text
+    assert re.search(r"a step of 16 images, .*\n +reckoned from passes of 2 images: ", ended.text)
+    assert "H100" in ended.text
+
+
+def test_a_network_too_large_for_this_machine_is_planned_for_others(tmp_path, monkeypatch):
+    for module in (plan, plan_speed):
+        monkeypatch.setattr(module, "free_memory", lambda device: 1e5)
+    ended = Commands(tmp_path)("plan", *SMALL)
+    assert ended.code == 0, ended.text
+    assert re.search(
+        r"^speed here   not measured: it takes [\d.]+ MB of memory, and 0.1 MB are free$", ended.text, re.M
+    )
+    assert "time here" not in ended.text
+    assert "H100" in ended.text
+
+
+@pytest.mark.parametrize("memory", [0, 5])
+def test_as_many_images_as_there_is_memory_for(memory, compose_config, monkeypatch):
+    """Room for the least, and 5 images more."""
+    needed = Memory(weights=1000, per_image=100_000_000)
+    config = compose_config(*SMALL)
+    module = build_module(config)
+    least = least_memory(needed, sum(p.numel() for p in module.denoiser.parameters()))
+    monkeypatch.setattr(plan_speed, "free_memory", lambda device: least + memory * 1.25 * needed.per_image)
+    monkeypatch.setattr(plan_speed, "SECONDS", 1e9)
+    monkeypatch.setattr(plan_speed, "ROUNDS", 1)
+    assert plan_speed.measured(config, module, needed).images == 2 + memory
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        (("model.num_classes=10", "loss.label_dropout=0.1"), 2 * 80 * 2 * 50 + 2 * 1350 * 50),  # two grids, guided
+        (("model.num_classes=null", "spacing.steps=null", "schedule.betas.T=100"), 2 * (80 + 1350) * 100),
+        (("model.num_classes=null", "sampler=heun", "spacing.steps=18"), 2 * (80 + 1350) * 35),
+        (("model.num_classes=null", "callbacks.evaluation.weights=[ema,raw]"), 2 * (80 + 2 * 1350) * 50),
+        (("~callbacks.samples", "callbacks.evaluation.every_n_steps=null"), 1350 * 50),
+        (("experiment=autoencoder",), 2 * (80 + 1350)),
+    ],
+)
+def test_passes_of_grids_and_metrics(words, passes, compose_config):
+    config = compose_config("trainer.max_steps=2000", *words)
+    assert plan.images_to_draw(config, build_module(config)) == passes

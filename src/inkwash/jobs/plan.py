@@ -1,34 +1,31 @@
 """Say what a training will cost before it begins: what the process of `inkwash plan` runs."""
 
-import copy
 import math
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from inkwash.config.instantiate import build
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.jobs.layers import megabytes, state_per_weight, tell_memory, tell_size
+from inkwash.jobs.plan_speed import at_a_time, free_memory, least_memory, measured
 from inkwash.jobs.summary import duration
+from inkwash.process.schedules import Schedule
 from inkwash.reports.console import print_table
 from inkwash.runs.directory import RunDirectory
+from inkwash.samplers.base import Sampler
+from inkwash.samplers.heun import Heun
 from inkwash.training.build import build_module
+from inkwash.training.callbacks.generation import scale_for
 from inkwash.training.flops import PASSES, forward_flops
 from inkwash.training.gpus import COUNTS, GPUS, Work, step_seconds, work_of
-from inkwash.training.mode_choice import choose
-from inkwash.training.mode_timing import TRUE, Trial
+from inkwash.training.micro_batches import is_exhaustion
 from inkwash.training.module import DiffusionModule
-from inkwash.training.network_cost import memory
-from inkwash.training.precision import allow_tf32
+from inkwash.training.network_cost import Memory, memory
 from inkwash.training.trainer import resolve_device
 
-ROUNDS = 7
 START = 10.0  # seconds before the first step
 
 
@@ -47,11 +44,7 @@ def show(directory: Path) -> None:
     needed = memory(shadow, shape, state_per_weight(config), 1 + len(config.get("averages") or {}))
     tell_size(shadow, flops)
     tell_memory(needed, batch)
-    passing, whole, mode = measured(config)
-    drawn = images_to_draw(config)
-    total = steps * whole + drawn * passing / batch / PASSES + START
-    print(f"speed here   {mode}: {1000 * whole:.3g} ms a step of {batch} images, {batch / whole:,.0f} images/s")
-    print(f"time here    {duration(steps * whole)} for {steps:,} steps; {duration(total)} with grids and metrics")
+    tell_speed(config, needed, sum(parameter.numel() for parameter in shadow.parameters()))
     print(f"on GPUs      estimated, not measured: bfloat16, {asked['share']:.0%} of the peak of their data sheets at")
     print(
         "             most; small networks are limited by the start of kernels, many GPUs by the exchange of gradients"
@@ -61,53 +54,52 @@ def show(directory: Path) -> None:
     print_table(["GPU", "number", "images/s", "limit", "time", "GPU hours", *cost, "memory"], rows, names=1)
 
 
-def measured(config: dict[str, Any]) -> tuple[float, float, Any]:
-    """Return the seconds of a forward and backward pass of a batch, those of a whole step, and the compute mode."""
+def tell_speed(config: dict[str, Any], needed: Memory, parameters: int) -> None:
+    """Measure steps on this machine and print their speed, and the time of the training; or why that is impossible."""
+    least, room = least_memory(needed, parameters), free_memory(resolve_device(config["trainer"]["accelerator"]))
+    if least > room:
+        print(f"speed here   not measured: it takes {megabytes(least)} of memory, and {megabytes(room)} are free")
+        return
     module = build_module(config)
-    device = resolve_device(config["trainer"]["accelerator"])
-    mode = choose(config, module, device, 1).mode
-    parts = config["trainer"]["accumulate_grad_batches"]
-    images = config["data"]["batch_size"] // (parts if isinstance(parts, int) else 1)
-    allow_tf32(device)
-    trial = Trial(module, network_shape(config), images, device, TRUE.get(mode.precision))
-    if trial.seconds(mode) == math.inf:  # prepares the kernels
-        raise UserError(
-            f"a pass of {images} images does not fit in memory, or the network cannot compute in {mode.precision}: "
-            "pass trainer.accumulate_grad_batches=2 or more, a lower data.batch_size, or trainer.precision=32-true"
-        )
-    passing = config["data"]["batch_size"] / images * statistics.median(trial.seconds(mode) for _ in range(ROUNDS))
-    step = optimizer_step(module.to(device))
-    return passing, passing + statistics.median(step() for _ in range(ROUNDS)), mode
+    try:
+        speed = measured(config, module, needed)
+    except Exception as error:
+        if not is_exhaustion(error):
+            raise
+        why = f", {error}" if isinstance(error, MemoryError) else ""
+        print(f"speed here   not measured: out of memory{why}")
+        return
+    batch, steps = config["data"]["batch_size"], config["trainer"]["max_steps"]
+    drawn = images_to_draw(config, module) * speed.passing / batch / PASSES
+    whole, total = steps * speed.step, steps * speed.step + drawn + START
+    took = f"{1000 * speed.step:.3g} ms" if speed.step < 10 else f"{speed.step:,.0f} s"
+    print(f"speed here   {speed.mode}: {took} a step of {batch} images, {_number(batch / speed.step)} images/s")
+    if speed.images < at_a_time(config):
+        print(f"             reckoned from passes of {speed.images} images: more take too long, or too much memory")
+    print(f"time here    {duration(whole)} for {steps:,} steps; {duration(total)} with grids and metrics")
 
 
-def optimizer_step(module: DiffusionModule) -> Callable[[], float]:
-    """Return a function that makes a step of the module's optimizer and of one average, and returns its seconds."""
-    optimizer, parameters = module.new_optimizer(), list(module.denoiser.parameters())
-    average: list[Tensor] = [copy.deepcopy(parameter.detach()) for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = 1e-3 * torch.randn_like(parameter)
-
-    def step() -> float:
-        start = time.perf_counter()
-        optimizer.step()
-        torch._foreach_lerp_(average, [parameter.detach() for parameter in parameters], 0.01)
-        if parameters[0].is_cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    step()
-    return step
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def images_to_draw(config: dict[str, Any]) -> float:
+def images_to_draw(config: dict[str, Any], module: DiffusionModule) -> float:
     """Return the passes of one image that grids and metrics take during the training."""
-    steps, passes = config["trainer"]["max_steps"], 0.0
+    steps, passes, denoiser = config["trainer"]["max_steps"], 0.0, module.denoiser
+    reconstructs = hasattr(denoiser.net, "reconstruct")  # an autoencoder, which draws nothing
     for name in ("samples", "evaluation"):
         if callback := config["callbacks"].get(name):
-            times = steps / callback["every_n_steps"] if callback["every_n_steps"] else 1
-            spacing = callback["sampler"].get("spacing") or {}
-            passes += math.ceil(times) * callback["num_images"] * spacing.get("steps", 50)
+            times = math.ceil(steps / callback["every_n_steps"]) if callback["every_n_steps"] else 1
+            guided = 1 if scale_for(module, callback["guidance"]) == 1 else 2
+            each = 1 if reconstructs else guided * calls(build(callback["sampler"]), denoiser.schedule)
+            passes += times * callback["num_images"] * len(callback.get("weights") or [None]) * each
     return passes
+
+
+def calls(sampler: Sampler, schedule: Schedule) -> int:
+    """Return how often a sampler evaluates the network: once in a step, by Heun's method twice but for the last."""
+    steps = len(sampler.spacing(schedule)) - 1
+    return 2 * steps - 1 if isinstance(sampler, Heun) else steps
 
 
 def estimates(work: Work, steps: int, needed: Any, share: float, price: float | None) -> list[list[str]]:
