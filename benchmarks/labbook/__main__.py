@@ -16,9 +16,7 @@ def main(words: list[str]) -> None:
             sys.exit(0 if reproduce.reproduce(named["recipe"], local) else 1)
         if "study" in named:
             study = Study.load(named["study"])
-            runner.run(study, local)
-            known = results.read(study)
-            results.write(study, results.merge(study, known, results.collect(study)))
+            runner.run(study, local, after=lambda: results.add(study))
             if study.grids:
                 results.copy_grids(study)
         elif local:

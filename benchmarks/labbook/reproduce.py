@@ -31,8 +31,10 @@ def reproduce(recipe: str, local: Sequence[str], runs: Path = ROOT / "runs", stu
             f"recipe={recipe} has no interval: it was measured with fewer than two seeds; make study study={name}"
         )
     runner.make(study, training, local, runs)
-    within = True
-    for key, group in page.groups(study, list(results.entries(study, training, runs))).items():
+    within, found = True, page.groups(study, list(results.entries(study, training, runs)))
+    if not found:
+        raise UserError(f"runs/{training.run} was stopped before its end: the same command goes on with a new seed")
+    for key, group in found.items():
         line, inside = compare(", ".join(map(str, key)), known.get(key, []), group, metric)
         print(line)
         within &= inside

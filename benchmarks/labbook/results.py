@@ -11,7 +11,7 @@ from bench import machine
 from inkwash.files import write_json
 from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
-from labbook.runner import FINISHED, evaluation
+from labbook.runner import evaluation, is_done
 from labbook.study import ROOT, STUDIES, Study, Training
 
 Entry = dict[str, Any]
@@ -31,7 +31,7 @@ def entries(study: Study, training: Training, runs: Path) -> Iterator[Entry]:
     """Yield the entries of one run, none if it is not finished, or not evaluated yet."""
     directory = runs / training.run
     run = RunDirectory(directory)
-    if run.status.get("state") != FINISHED:
+    if not is_done(run):
         return
     summary, record, files = run.summary, run.record, RunFiles(run)
     images, seconds = cost(training, runs)
@@ -46,7 +46,7 @@ def entries(study: Study, training: Training, runs: Path) -> Iterator[Entry]:
         "commit": record["commit"],
         "dirty": record["dirty"],
         "versions": {name: record["versions"][name] for name in ("torch", "python")},
-        "machine": machine.processor(),
+        "machine": summary.get("gpu") or machine.processor(),
         "trainer": [word for word in record["overrides"] if word.startswith("trainer.") and word not in training.words],
     }
     if not study.evaluate:
@@ -93,6 +93,11 @@ def merge(study: Study, known: Sequence[Entry], found: Sequence[Entry]) -> list[
     for entry in [*found, *(entry for entry in known if entry["run"] not in here)]:
         of_run.setdefault(entry["run"], []).append(entry)
     return [entry for training in study.trainings() for entry in of_run.get(training.run, [])]
+
+
+def add(study: Study) -> None:
+    """Add what was measured here to results.json: a study that is stopped has the rows it came to."""
+    write(study, merge(study, read(study), collect(study)))
 
 
 def write(study: Study, found: Sequence[Entry], studies: Path = STUDIES) -> None:

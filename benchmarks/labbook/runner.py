@@ -3,21 +3,32 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
 from labbook.study import ROOT, Study, Training, name_of
 
-FINISHED = "finished"
+FINISHED, STOPPED = "finished", "stopped"
 
 
-def run(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> None:
+def is_done(run: RunDirectory) -> bool:
+    """Tell whether a run has come to its end: that of its steps, or that of the time it was given, measured there."""
+    state = run.status.get("state")
+    if state != STOPPED or not run.summary_path.exists():
+        return state == FINISHED
+    return "max_time" in run.config["trainer"]["options"] and bool(run.summary.get("metrics"))
+
+
+def run(
+    study: Study, local: Sequence[str], runs: Path = ROOT / "runs", after: Callable[[], object] = lambda: None
+) -> None:
     """Make all runs and evaluations of a study; a run that was stopped goes on.
 
     Args:
         local: overrides for this machine, trainer.threads=1 for one; they do not tell runs apart.
+        after: called after each training with its evaluations.
 
     Raises:
         UserError: a command failed, or an override would make another training.
@@ -27,6 +38,7 @@ def run(study: Study, local: Sequence[str], runs: Path = ROOT / "runs") -> None:
     for number, training in enumerate(trainings, 1):
         print(f"{study.name}: {training.row}, seed {training.seed} ({number} of {len(trainings)})", flush=True)
         make(study, training, local, runs)
+        after()
 
 
 def check_local(local: Sequence[str]) -> None:
@@ -42,7 +54,7 @@ def make(study: Study, training: Training, local: Sequence[str], runs: Path) -> 
     if training.source:
         make(study, training.source, local, runs)
     directory, log = runs / training.run, runs / f"{training.run}.log"
-    if RunDirectory(directory).status["state"] != FINISHED:
+    if not is_done(RunDirectory(directory)):
         _inkwash(log, "train", f"run={training.run}", *training.words, *local)
     machine = [word for word in local if word.startswith(OF_EVALUATE)]
     for number, words in enumerate(study.evaluate):

@@ -14,9 +14,9 @@ import yaml
 from inkwash.config.cli import compose
 from inkwash.errors import UserError
 from inkwash.runs.directory import RunDirectory
-from labbook import board, interval, page, plot, reproduce, results
+from labbook import board, interval, page, plot, reproduce, results, runner
 from labbook.__main__ import main
-from labbook.runner import evaluation
+from labbook.runner import evaluation, is_done
 from labbook.study import ROOT, STUDIES, Study, all_studies
 
 TINY = """
@@ -164,6 +164,51 @@ def test_what_is_not_evaluated_yet_has_no_entries(studies):
     [only] = results.collect(study, studies)
     assert (only["row"], only["cell"], only["seconds"]) == (evaluated.row, {"sampler": "ddim"}, 2.0)
     assert only["trainer"] == ["trainer.threads=1"]
+
+
+def stopped_run(runs, training, config, summary):
+    """Write what a training leaves that was stopped before its last step; without a summary if a signal did it."""
+    run = RunDirectory(runs / training.run)
+    run.path.mkdir(parents=True)
+    run.write_config(config)
+    run.write_status("stopped")
+    run.write_record({"id": "x", "overrides": [], "commit": "0" * 40, "dirty": False,
+                      "versions": {"torch": "2.11", "python": "3.12"}})  # fmt: skip
+    if summary:
+        (run.path / "summary.json").write_text(json.dumps(summary))
+    return run
+
+
+@pytest.mark.parametrize(("limited", "summarised"), [(True, True), (True, False), (False, True)])
+def test_a_run_whose_time_is_over_has_entries(limited, summarised, tmp_path, compose_config):
+    """It ends with its metrics, and would otherwise go on at the next call; one that a signal stopped goes on."""
+    study = Study("limited", "", "", ["+trainer.options.max_time={seconds: 9}"], {"a": []}, seeds=[0])
+    [training] = study.trainings()
+    value = {"value": 2.0, "sampler": "DDIM", "steps": 20, "guidance": 1.0}
+    summary = {"images": 64, "images_per_second": 16.0, "heldout_loss": 0.5, "metrics": {"fid_10k": value}}
+    config = compose_config(*(study.recipe if limited else ()))
+    run = stopped_run(tmp_path, training, config, summary | {"gpu": "NVIDIA H200"} if summarised else None)
+    assert is_done(run) == (limited and summarised)
+    found = results.collect(study, tmp_path)
+    expected = ("a", {"fid_10k": 2.0}, 4.0, "NVIDIA H200")
+    assert [(e["row"], e["values"], e["seconds"], e["machine"]) for e in found] == [expected] * is_done(run)
+
+
+def test_a_study_has_the_rows_it_came_to(studies, monkeypatch):
+    """Results are written after each training, not after the last alone."""
+    study = Study.load("tiny", studies)
+    made = []
+    monkeypatch.setattr(runner, "make", lambda study, training, *_: made.append(training.row))
+    seen = []
+    runner.run(study, [], studies, after=lambda: seen.append(list(made)))
+    assert seen == [["v"], ["v", "eps"], ["v", "eps", "v"], ["v", "eps", "v", "eps"]]
+
+
+def test_a_new_seed_that_was_stopped_is_no_success(studies, monkeypatch):
+    results.write(Study.load("tiny", studies), [entry(seed=0), entry(seed=1)], studies)
+    monkeypatch.setattr(runner, "make", lambda study, training, *_: stopped_run(studies / "runs", training, {}, None))
+    with pytest.raises(UserError, match="was stopped before its end"):
+        reproduce.reproduce("tiny/v", [], studies / "runs", studies)
 
 
 def test_evaluations_of_a_sampler(studies):

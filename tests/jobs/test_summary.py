@@ -1,10 +1,14 @@
 """The first and last lines of a training."""
 
 from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
-from inkwash.jobs.summary import duration, expected_end
+from inkwash.jobs.summary import describe, duration, expected_end
+from inkwash.training.build import build_module
 
 
 @pytest.mark.parametrize(
@@ -19,3 +23,19 @@ def test_the_expected_end_is_a_time_of_day_with_its_date_on_another_day():
     evening = datetime(2026, 2, 28, 23, 50)
     assert expected_end(0.25, 1200, evening).startswith("5 min for the steps at this speed, to 23:55;")
     assert expected_end(0.25, 4800, evening).startswith("20 min for the steps at this speed, to 2026-03-01 00:10;")
+
+
+@pytest.mark.parametrize(("processes", "gpu"), [(1, "NVIDIA H200"), (8, "8 x NVIDIA H200")])
+def test_a_training_on_a_gpu_notes_its_name(processes, gpu, compose_config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    config = compose_config("model.channels=8", "trainer=cpu", "trainer.threads=1")
+    module = build_module(config)
+    module.compute = {"memory_format": "contiguous", "threads": 1}
+    trainer: Any = SimpleNamespace(
+        world_size=processes, accumulate_grad_batches=1, precision="bf16-mixed", accelerator=SimpleNamespace(),
+        is_global_zero=True, default_root_dir="runs/x", max_steps=10,
+        strategy=SimpleNamespace(root_device=torch.device("cuda", 0)),
+    )  # fmt: skip
+    assert describe(trainer, module, config, {})["gpu"] == gpu
+    trainer.strategy.root_device = torch.device("cpu")
+    assert "gpu" not in describe(trainer, module, config, {})

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import lightning as L
+import torch
 
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
@@ -39,6 +40,9 @@ def describe(
         "threads": module.compute["threads"],
         "accelerator": trainer.accelerator.__class__.__name__.removesuffix("Accelerator").lower(),
     }
+    if (device := trainer.strategy.root_device).type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        facts["gpu"] = name if trainer.world_size == 1 else f"{trainer.world_size} x {name}"
     flops = None
     if trainer.is_global_zero and not config["compile"]:
         flops = forward_flops(cast(Any, module.denoiser.net), network_shape(config))
