@@ -362,6 +362,14 @@ def test_what_makes_another_training_is_refused():
         main(["study=digits", "trainer.threads=1", "trainer.max_steps=5"])
 
 
+def test_eight_minutes_of_a_gpu_are_one_command():
+    """The study has no other row, whose training would follow for days; what is limited is less than eight minutes."""
+    [training] = Study.load("cifar10_gpu").trainings()
+    config = compose(*training.words)
+    assert 300 <= config.trainer.options.max_time.seconds <= 400
+    assert config.callbacks.samples.first_step is None  # ten images: compiled for them alone
+
+
 @pytest.mark.sampled(every=8)
 @pytest.mark.parametrize("study", all_studies(), ids=lambda study: study.name)
 def test_every_training_and_evaluation_of_the_lab_book_composes(study):
