@@ -379,6 +379,14 @@ def test_every_training_and_evaluation_of_the_lab_book_composes(study):
         compose(*(word if "[" in word else word.split(",")[0] for word in words), config_name="evaluate")
 
 
+def test_a_study_that_was_measured_says_what_it_shows_and_what_did_not_work():
+    """Those of the leaderboard alone may do without what did not work."""
+    for study in filter(results.read, all_studies()):
+        assert study.found, study.name
+        assert study.shows, study.name
+        assert study.failed or study.boards, study.name
+
+
 @pytest.mark.parametrize("study", all_studies(), ids=lambda study: study.name)
 def test_pages_are_written_from_their_results(study, tmp_path):
     """A number that was typed into a page, or a page of other results, is found here."""
