@@ -124,10 +124,10 @@ clean-runs: $(STAMP) ## list what runs that came to nothing have left (dry=false
 	@$(PY) -m inkwash clean-runs $(HYDRA) $(value ARGS)
 
 study: $(STAMP) ## train and measure a study of the lab book: make study study=predictions
-	@PYTHONPATH=benchmarks $(PY) -m labbook $(HYDRA) $(value ARGS)
+	@PYTHONPATH=benchmarks $(PY) -m labbook study $(HYDRA) $(value ARGS)
 
 reproduce: $(STAMP) ## train a row of a study again, with a new seed: make reproduce recipe=predictions/v
-	@PYTHONPATH=benchmarks $(PY) -m labbook $(HYDRA) $(value ARGS)
+	@PYTHONPATH=benchmarks $(PY) -m labbook reproduce $(HYDRA) $(value ARGS)
 
 test: $(STAMP) ## run the quick tests (ARGS='-k name' to choose)
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(value ARGS)

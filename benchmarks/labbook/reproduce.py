@@ -27,8 +27,9 @@ def reproduce(recipe: str, local: Sequence[str], runs: Path = ROOT / "runs", stu
     known = page.groups(study, [entry for entry in results.read(study, studies) if entry["row"] == row])
     metric = study.metrics[0]
     if not known or any(len(page.values(group, metric)) < 2 for group in known.values()):
+        how = "" if len(study.seeds) > 1 else f"add some to `seeds` in experiments/studies/{name}/study.yaml, and "
         raise UserError(
-            f"recipe={recipe} has no interval: it was measured with fewer than two seeds; make study study={name}"
+            f"recipe={recipe} has no interval: it was measured with fewer than two seeds; {how}make study study={name}"
         )
     runner.make(study, training, local, runs)
     within, found = True, page.groups(study, list(results.entries(study, training, runs)))

@@ -100,7 +100,7 @@ class Study:
     def training(self, row: str, seed: int) -> Training:
         """Return the training of a row with a seed, any seed."""
         if row not in self.rows:
-            raise UserError(f"recipe={self.name}/{row}: the study has the rows {', '.join(self.rows)}")
+            raise UserError(f"recipe={self.name}/{row}: the study has the rows {'; '.join(self.rows)}")
         words, source = [], None
         for word in (*self.recipe, *self.rows[row]):
             key, is_reference, name = word.partition(OF_ROW)

@@ -357,6 +357,22 @@ def test_what_cannot_be_run_is_told(words):
         main(words)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["study"], "make study: pass study=predictions; experiments/README.md"),
+        (["reproduce", "study=digits"], "make reproduce: pass recipe=predictions/v; "),
+        (["reproduce", "recipe=digits/nope"], "the study has the rows default; transformer, 3000 steps;"),
+        (["reproduce", "recipe=cifar10_hour"], "fewer than two seeds; add some to `seeds` in experiments/studies/"),
+        (["reproduce", "recipe=few_steps_mnist/nope"], "EDM; ECT; flow; MeanFlow of flow$"),
+    ],
+)
+def test_what_is_missing_is_told(words, says):
+    """Nothing is written, as `make labbook` does without a word."""
+    with pytest.raises(SystemExit, match=f"error: .*{says}"):
+        main(words)
+
+
 def test_what_makes_another_training_is_refused():
     with pytest.raises(SystemExit, match="error: trainer.max_steps=5: only trainer.threads="):
         main(["study=digits", "trainer.threads=1", "trainer.max_steps=5"])
