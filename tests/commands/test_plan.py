@@ -11,6 +11,7 @@ from inkwash.jobs import plan, plan_speed
 from inkwash.jobs.plan_speed import least_memory
 from inkwash.losses.simple import DiffusionLoss
 from inkwash.training.build import build_module
+from inkwash.training.gpus import Work
 from inkwash.training.network_cost import Memory
 from support.in_process import Commands
 
@@ -98,3 +99,24 @@ def test_as_many_images_as_there_is_memory_for(memory, compose_config, monkeypat
 def test_passes_of_grids_and_metrics(words, passes, compose_config):
     config = compose_config("trainer.max_steps=2000", *words)
     assert plan.images_to_draw(config, build_module(config)) == passes
+
+
+def memory_of(parts):
+    """The last column for one RTX 4090, of 24 GB: a batch of 64 images of 1 GB each, beside 1 GB of weights."""
+    work = Work(flops=10**9, kernels=1, parameters=10**6, batch=64)
+    rows = plan.estimates(work, 10, lambda images: (1 + images) * 10**9, 0.3, None, parts)
+    return rows[0][-1]
+
+
+def test_parts_of_a_batch_take_less_memory():
+    assert memory_of(1) == "65.00 GB, too much"
+    assert memory_of(2) == "33.00 GB, too much"
+    assert memory_of(4) == memory_of("auto") == "17.00 GB"
+
+
+def test_every_part_of_a_divided_table_says_how_many_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(plan, "tell_speed", lambda *_: None)
+    ended = Commands(tmp_path)("plan", *SMALL, "price=2")
+    heads = [line for line in ended.text.splitlines() if "GPU " in line and "number" in line]
+    assert len(heads) == ended.text.count("┏") > 1

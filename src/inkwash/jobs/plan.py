@@ -49,9 +49,10 @@ def show(directory: Path) -> None:
     print(
         "             most; small networks are limited by the start of kernels, many GPUs by the exchange of gradients"
     )
-    rows = estimates(work_of(shadow, shape, flops, batch), steps, needed.of, asked["share"], asked["price"])
+    parts = config["trainer"]["accumulate_grad_batches"]
+    rows = estimates(work_of(shadow, shape, flops, batch), steps, needed.of, asked["share"], asked["price"], parts)
     cost = ["cost"] if asked["price"] is not None else []
-    print_table(["GPU", "number", "images/s", "limit", "time", "GPU hours", *cost, "memory"], rows, names=1)
+    print_table(["GPU", "number", "images/s", "limit", "time", "GPU hours", *cost, "memory"], rows, names=2)
 
 
 def tell_speed(config: dict[str, Any], needed: Memory, parameters: int) -> None:
@@ -102,8 +103,10 @@ def calls(sampler: Sampler, schedule: Schedule) -> int:
     return 2 * steps - 1 if isinstance(sampler, Heun) else steps
 
 
-def estimates(work: Work, steps: int, needed: Any, share: float, price: float | None) -> list[list[str]]:
-    """Return the rows of the table: each GPU, alone and several of them."""
+def estimates(
+    work: Work, steps: int, needed: Any, share: float, price: float | None, parts: int | str = 1
+) -> list[list[str]]:
+    """Return the rows of the table: each GPU, alone and several of them; a batch is passed in so many parts."""
     rows = []
     for name, (peak, room) in GPUS.items():
         before = math.inf
@@ -113,9 +116,13 @@ def estimates(work: Work, steps: int, needed: Any, share: float, price: float | 
                 continue
             before = seconds
             hours = steps * seconds * count / 3600
-            size = needed(-(-work.batch // count))
+            limit_bytes = 0.8e9 * room
+            each = -(-work.batch // count)
+            least = range(1, each + 1) if parts == "auto" else [parts]
+            sizes = [needed(-(-each // int(part))) for part in least]
+            size = next((size for size in sizes if size < limit_bytes), sizes[-1])
             cost = [f"{hours * price:,.2f}"] if price is not None else []
             speed, bytes_ = f"{work.batch / seconds:,.0f}", megabytes(size)
-            fits = bytes_ if size < 0.8e9 * room else f"{bytes_}, too much"
+            fits = bytes_ if size < limit_bytes else f"{bytes_}, too much"
             rows.append([name, str(count), speed, limit, duration(steps * seconds), f"{hours:,.2f}", *cost, fits])
     return rows
