@@ -49,7 +49,12 @@ def shown(numbers: Sequence[float]) -> str:
     if not numbers:
         return ""
     mean, around = statistics.fmean(numbers), interval.of_mean(numbers)
-    return f"{mean:.3g}" + ("" if around is None else f" ({around[0]:.2g} to {around[1]:.2g})")
+    return f"{mean:.3g}" + ("" if around is None else f" ({_two_digits(around[0])} to {_two_digits(around[1])})")
+
+
+def _two_digits(number: float) -> str:
+    """Return 0.12, 1.2, 12 and 123."""
+    return f"{number:,.0f}" if abs(number) >= 99.5 else f"{number:.2g}"
 
 
 def of_several_judges(study: Study, entries: Sequence[Entry]) -> bool:

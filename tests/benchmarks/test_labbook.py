@@ -240,6 +240,14 @@ def test_distances_by_several_judges_are_drawn_in_floors(studies, monkeypatch):
     assert "compare `floors`" in (studies / "tiny" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([1.0, 1.5], "1.25 (-1.9 to 4.4)"), ([1000.0, 1100.0], "1.05e+03 (415 to 1,685)"), ([2.0], "2")],
+)
+def test_an_interval_has_two_digits_and_no_exponent(values, text):
+    assert page.shown(values) == text
+
+
 def test_floors_are_those_of_each_entry():
     low, high = interval.of_mean([2.0, 3.0]) or (0, 0)
     assert page.floors([entry(fd=1.0), entry(fd=3.0) | {"floor": 1.0}]) == f"2.5 ({low:.2g} to {high:.2g})"
