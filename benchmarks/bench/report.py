@@ -154,5 +154,5 @@ def _quality(plt: Any, rows: Sequence[Row]) -> Any:
         if not row.case and row.value:
             axes.axhline(row.value.median, color="gray", linewidth=0.8, label=row.side)
     axes.set(xlabel="seconds of training", ylabel="Frechet distance to held-out digits", yscale="log")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
