@@ -48,8 +48,8 @@ def find_files(path: str) -> Path:
 def keep(path: str, folder: Path) -> None:
     """Put the files of an autoencoder into a folder, so that a run has all.
 
-    Hard links take no room, but whoever writes over a linked file changes it under both names. So link only files that
-    are never written over: those of the hub's cache, and those of runs, which replace a file by a new one. Copy others.
+    Links files that are never written over, which takes no room: those of the hub's cache, and those of runs, which
+    replace a file by a new one. Copies all others, because writing to a linked file changes it under both names.
 
     Args:
         path: see find_files; what is in the folder already stays.

@@ -13,7 +13,6 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -22,7 +21,7 @@ from inkwash.config import own_folders
 from inkwash.config.home import complete_environment
 from inkwash.config.hydra_settings import ManyRunsError, checked, composed_once, refuse_settings
 from inkwash.config.paths import config_dir
-from inkwash.config.quotes import with_quotes
+from inkwash.config.quotes import parsed, with_quotes
 from inkwash.config.renames import refuse_old_key
 from inkwash.config.secrets import refuse_secrets
 from inkwash.config.suggest import nearest, several_values
@@ -33,6 +32,8 @@ NOISE = re.compile(r"\s*(full_key:|object_type=|reference_type=|See https|To app
 # The beginning of a message of Hydra's parser about a letter that none of its rules takes.
 LETTER = "LexerNoViableAltException: "
 
+# What asks for several runs: flags, and a setting.
+MANY = ("-m", "--m", "hydra.mode=")
 # Flags of Hydra's whose value is the next argument.
 WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 
@@ -123,7 +124,7 @@ def _check_arguments(arguments: list[str], name: str) -> None:
     for argument in arguments:
         refuse_old_key(argument)
         refuse_settings(argument, name)
-        if name != "train" and argument.startswith(("-m", "--m", "hydra.mode=")):
+        if name != "train" and argument.startswith(MANY):
             lists = "which takes lists of values without it" if name == "evaluate" else "which runs once for each value"
             raise UserError(f"{argument} is for train only: leave it out of {name}, {lists}")
         if argument.startswith("--e"):  # --experimental-rerun, which unpickles a file
@@ -154,12 +155,8 @@ def _compose_and_run(task: Callable[[DictConfig], Any], name: str) -> None:
 
 def _asks_for_many(argument: str) -> bool:
     """Tell whether an argument asks for several runs, or lists values, which several runs may take."""
-    if argument.startswith(("-m", "--m", "hydra.mode=")):
-        return True
-    try:
-        return OverridesParser.create().parse_override(argument).is_sweep_override()
-    except (HydraException, ValueError, RecursionError):  # a flag, or a mistake that Hydra will find
-        return False
+    override = parsed(argument)  # None for a flag, or a mistake that Hydra will find
+    return argument.startswith(MANY) or (override is not None and override.is_sweep_override())
 
 
 def sentence(error: BaseException, name: str) -> str:

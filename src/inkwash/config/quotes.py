@@ -1,6 +1,7 @@
 """Quotes that Hydra's grammar asks for, and that a shell takes away: for paths, and names that look like numbers."""
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 # Last parts of keys whose values are files, folders or names of the user's, with any letters.
@@ -38,26 +39,22 @@ def with_quotes(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if equals and key.lstrip("+") in OF_NAMES:
         argument = f"{key}={as_name(value)}"
-    if not equals or key.lstrip("+").rpartition(".")[2] not in OF_PATHS or _is_read(argument):
+    if not equals or key.lstrip("+").rpartition(".")[2] not in OF_PATHS or parsed(argument) is not None:
         return argument
     escaped = value.replace('"', '\\"')
     quoted = f'{key}="{escaped}"'
-    return quoted if _is_read(quoted) else argument
+    return quoted if parsed(quoted) is not None else argument
 
 
 def as_name(value: str) -> str:
     """Put a name into quotes if Hydra's grammar takes it for a number or a boolean."""
-    try:
-        read = OverridesParser.create().parse_override(f"name={value}").value()
-    except (HydraException, ValueError, RecursionError):
-        return value
-    return f'"{value}"' if isinstance(read, int | float) else value
+    read = parsed(f"name={value}")
+    return f'"{value}"' if read is not None and isinstance(read.value(), int | float) else value
 
 
-def _is_read(argument: str) -> bool:
-    """Tell whether Hydra's grammar takes an override."""
+def parsed(argument: str) -> Override | None:
+    """Parse an override by Hydra's grammar; None if that does not take it."""
     try:
-        OverridesParser.create().parse_override(argument)
+        return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError, RecursionError):
-        return False
-    return True
+        return None

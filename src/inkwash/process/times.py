@@ -149,8 +149,9 @@ class SecondMoment(KeepDtype, nn.Module, Times):
         return 1 / (len(self.counts) * self.probabilities()[t.long() - 1])
 
     def learn(self, t: Tensor, losses: Tensor) -> None:
-        # Each t has a ring buffer. The losses of a t that comes several times in a batch take places one after the
-        # other; those that still later ones replace go into a column, and those to ignore into a row, that are dropped.
+        # Each t has a row of the table, a ring buffer, and a t that comes several times in the batch fills several
+        # places of it. A loss that later ones of the batch replace is written to an extra column, a loss to ignore to
+        # an extra row; both are cut off.
         T = len(self.counts)
         row, order = torch.where(losses.isfinite(), t.long() - 1, T).sort(stable=True)
         nth = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
