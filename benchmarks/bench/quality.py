@@ -51,11 +51,8 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def _sides(bench: Bench, case: Prepared) -> list[Side]:
-    without, minute = "model.num_classes=null", "experiment=digits_minute"
     peers = (("diffusers", "diffusers"), ("denoising-diffusion-pytorch", "lucidrains"))
-    ours = {"": (), ", without classes": (without,)}
-    if not bench.quick:
-        ours |= {", digits_minute": (minute,), ", digits_minute, without classes": (minute, without)}
+    ours = {"": (), ", without classes": ("model.num_classes=null",)}
     sides = [product(f"Inkwash{name}", bench, (*case.overrides, *words)) for name, words in ours.items()]
     sides += [loop(name, kind, bench.threads, **case.options) for name, kind in peers]
     faster = [loop(f"{name}, lr 2e-3", kind, bench.threads, lr=2e-3, **case.options) for name, kind in peers]

@@ -1,14 +1,16 @@
 """The parent's end: sides in processes of their own, which take turns, and what their times say.
 
 Nothing of two sides runs at the same time. A turn is some steps of one side, of which the first ones are left out (they
-find cold caches); a round is a turn of each side. Ratios are taken within a round, because a machine's speed drifts,
-and told by their median and quartiles over the rounds.
+find cold caches); a round is a turn of each side, in an order drawn anew, so that none always follows the same other.
+Ratios are taken within a round, because a machine's speed drifts, and told by their median and quartiles over the
+rounds.
 """
 
 import contextlib
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import statistics
@@ -161,9 +163,9 @@ def interleave(sides: Sequence[Side], folder: Path, rounds: int, seconds: float)
             with _noting(side, failed):
                 running.append((side, _steps_for(side, folder / str(i), seconds)))
                 turns[side.name] = []
-        for i in range(rounds):
-            first = i % max(1, len(running))
-            for side, steps in running[first:] + running[:first]:
+        order = random.Random(0)
+        for _ in range(rounds):
+            for side, steps in order.sample(running, len(running)):
                 if side.name not in failed:
                     with _noting(side, failed):
                         turns[side.name].append(side.turn(steps))
