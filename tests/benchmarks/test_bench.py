@@ -42,9 +42,9 @@ def steps_of(log: Path) -> list[tuple[float, float]]:
 
 def test_sides_take_turns_and_their_ratio_is_that_of_their_steps(tmp_path: Path) -> None:
     sides = [sleeper("short", 0.02, tmp_path / "a"), sleeper("long", 0.06, tmp_path / "b")]
-    turns, failed = interleave(sides, tmp_path / "sides", rounds=3, seconds=0.06)
+    turns, failed = interleave(sides, tmp_path / "sides", rounds=6, seconds=0.06)
     assert not failed
-    assert [len(turns[name]) for name in ("short", "long")] == [3, 3]
+    assert [len(turns[name]) for name in ("short", "long")] == [6, 6]
     assert ratios(turns["short"], turns["long"]).median == pytest.approx(3, rel=0.3)
     # Sleeping takes no processor time, so that this clock tells them from sides that compute.
     assert max(turn.processor for turn in turns["long"]) < 0.02
@@ -52,8 +52,10 @@ def test_sides_take_turns_and_their_ratio_is_that_of_their_steps(tmp_path: Path)
         [(*step, "a") for step in steps_of(tmp_path / "a")] + [(*step, "b") for step in steps_of(tmp_path / "b")]
     )
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(both))
-    changes = sum(first[2] != second[2] for first, second in itertools.pairwise(both))
-    assert changes >= 5, "they did not alternate"
+    names = "".join(step[2] for step in both)[8:]  # each begins with four steps
+    rounds = [names[i : i + len(names) // 6] for i in range(0, len(names), len(names) // 6)]
+    one_after_the_other = {"".join(sorted(rounds[0])), "".join(sorted(rounds[0], reverse=True))}
+    assert set(rounds) == one_after_the_other, "each has a turn in every round, in either order"
     assert all(side.process.poll() is not None for side in sides), "a process is left"
 
 

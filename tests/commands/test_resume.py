@@ -27,9 +27,9 @@ def here(tmp_path, monkeypatch):
 
 
 def left(path, state="stopped", step=0, checkpoint=True, every=500):
-    """Write a run's directory as a training of up to 2000 steps leaves it."""
+    """Write a run's directory as a training of up to 3000 steps leaves it."""
     path.mkdir(parents=True)
-    (path / "config.yaml").write_text(CONFIG.format(steps=2000, every=every))
+    (path / "config.yaml").write_text(CONFIG.format(steps=3000, every=every))
     (path / "run.json").write_text(json.dumps({"id": "x", "command": "inkwash train seed=3 run=one"}))
     (path / "status.json").write_text(json.dumps({"state": state, "time": 0}))
     if step:
@@ -43,9 +43,9 @@ def left(path, state="stopped", step=0, checkpoint=True, every=500):
 # --- Without checkpoints ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("typed", [[], ["trainer.max_steps=4000"]])
+@pytest.mark.parametrize("typed", [[], ["trainer.max_steps=6000"]])
 @pytest.mark.parametrize(
-    ("state", "step", "every"), [("finished", 2000, 500), ("stopped", 501, 500), ("finished", 30, 500)]
+    ("state", "step", "every"), [("finished", 3000, 500), ("stopped", 501, 500), ("finished", 30, 500)]
 )
 def test_a_run_whose_checkpoints_are_gone_keeps_its_records(here, state, step, every, typed):
     """It would begin anew, and drop what it has measured."""
@@ -66,7 +66,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(here, state, s
 
 def test_a_run_that_never_saves_keeps_its_records(here):
     path = left(here / "runs" / "one", "running", 20, checkpoint=False)
-    (path / "config.yaml").write_text("trainer:\n  max_steps: 2000\ncallbacks: {}\n")
+    (path / "config.yaml").write_text("trainer:\n  max_steps: 3000\ncallbacks: {}\n")
     with pytest.raises(UserError, match="run=one has no checkpoint from which its 20 steps go on"):
         resume(["run=one"])
 
@@ -113,11 +113,11 @@ def test_a_job_of_a_linked_sweep_goes_on_with_it(here, disk):
 
 
 def test_a_finished_run_elsewhere_is_called_by_its_path(here, monkeypatch):
-    path = left(here / "project" / "runs" / "one", "finished", 2000)
+    path = left(here / "project" / "runs" / "one", "finished", 3000)
     with pytest.raises(UserError) as refused:
         resume([f"run={path}"])
     assert str(refused.value) == (
-        f"run={path} is finished, after 2000 steps: make resume run={path} trainer.max_steps=4000 goes on with it, "
+        f"run={path} is finished, after 3000 steps: make resume run={path} trainer.max_steps=6000 goes on with it, "
         f"make sample run={path} draws images"
     )
 

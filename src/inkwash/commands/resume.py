@@ -43,7 +43,7 @@ def resume(arguments: list[str]) -> list[str]:
     if path.parent != RUNS.absolute():
         os.chdir(path.parents[1])
         print(f"in {Path.cwd()}", file=sys.stderr)
-    return [*with_more(arguments_of(run), [*kept_autoencoder(run, typed), *typed]), f"run={path.name}"]
+    return [*with_more(arguments_of(run, typed), [*kept_autoencoder(run, typed), *typed]), f"run={path.name}"]
 
 
 def kept_autoencoder(run: RunDirectory, typed: list[str]) -> list[str]:

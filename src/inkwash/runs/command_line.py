@@ -12,6 +12,8 @@ from inkwash.runs.directory import RUNS, RunDirectory
 
 # What belongs to one start and not to the run, and the keys of a sweep.
 OF_THE_START = ("run", "resume", "sweep", "sweeper", "launcher")
+# Defaults of older versions that are others today.
+FORMER = {"model": "unet_small", "trainer.max_steps": 2000}
 # Groups whose choices have the same keys: what was set of them stays when another is chosen.
 SAME_KEYS = ("trainer", "callbacks", "metrics")
 
@@ -21,10 +23,11 @@ def command(arguments: Sequence[str]) -> str:
     return shlex.join(["inkwash", "train", *(a for a in arguments if key_of(a) not in OF_THE_START[2:])])
 
 
-def arguments_of(run: RunDirectory) -> list[str]:
+def arguments_of(run: RunDirectory, typed: Sequence[str] = ()) -> list[str]:
     """Return the arguments that a run was trained with, in today's names, without those of its start.
 
-    A run that no command line has made, an imported one, gives its config.yaml.
+    Before them stand the former defaults that it was trained with, unless an experiment is typed, which has its own. A
+    run that no command line has made, an imported one, gives its config.yaml.
     """
     record = run.record
     if "command" in record:
@@ -32,8 +35,20 @@ def arguments_of(run: RunDirectory) -> list[str]:
     elif record.get("overrides") or "imported" not in record:
         arguments = [str(override) for override in record.get("overrides", [])]
     else:
-        arguments = [f"--config-dir={run.path.absolute()}", "--config-name=config"]
-    return [todays_override(argument) for argument in arguments if key_of(argument) not in OF_THE_START]
+        return [f"--config-dir={run.path.absolute()}", "--config-name=config"]
+    arguments = [todays_override(argument) for argument in arguments if key_of(argument) not in OF_THE_START]
+    return [*former_defaults(run, arguments, typed), *arguments]
+
+
+def former_defaults(run: RunDirectory, stored: Iterable[str], typed: Iterable[str]) -> list[str]:
+    """Return overrides for the defaults of older versions that a run has, but for keys that are stored or typed."""
+    now = {key_of(argument) for argument in typed}
+    if "experiment" in now or not run.config_path.is_file():
+        return []
+    given = {key_of(argument) for argument in stored} | now
+    choices, trainer = run.record.get("choices") or {}, run.next_config.get("trainer") or {}
+    has = {"model": choices.get("model"), "trainer.max_steps": trainer.get("max_steps")}
+    return [f"{key}={value}" for key, value in FORMER.items() if has[key] == value and key not in given]
 
 
 def with_more(arguments: Iterable[str], typed: Sequence[str]) -> list[str]:
@@ -65,7 +80,7 @@ def from_run(arguments: list[str]) -> list[str]:
     if any(run.resolve() == source.path.resolve() for run in runs):
         raise UserError(f"from={names[-1]} is the run itself: make resume run={source.path.name} goes on with it")
     refuse_choices(source, names[-1], typed)
-    stored = [found_from(argument, source) for argument in arguments_of(source)]
+    stored = [found_from(argument, source) for argument in arguments_of(source, typed)]
     print(f"from {source}: {shlex.join(stored) or 'the defaults'}", file=sys.stderr)
     return with_more(stored, typed)
 
