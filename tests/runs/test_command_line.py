@@ -39,9 +39,10 @@ def test_arguments_of_a_run(run, tmp_path):
     assert arguments_of(run(overrides=[])) == []
     experiment = ["experiment=mnist"]
     (tmp_path / "config.yaml").write_text("trainer: {max_steps: 2000}")
-    before = run(overrides=["seed=1"], choices={"model": "unet_small"})
-    assert arguments_of(before) == ["model=unet_small", "trainer.max_steps=2000", "seed=1"], "defaults of its time"
-    assert arguments_of(before, ["trainer.max_steps=9"]) == ["model=unet_small", "seed=1"]
+    before = run(overrides=["seed=1"], choices={"model": "unet_small", "optimizer": "adamw", "data": "digits"})
+    former = ["model=unet_small", "optimizer=adamw", "trainer.max_steps=2000"]
+    assert arguments_of(before) == [*former, "seed=1"], "defaults of its time"
+    assert arguments_of(before, ["trainer.max_steps=9"]) == [*former[:2], "seed=1"]
     assert arguments_of(before, experiment) == ["seed=1"]
     of_experiment = run(overrides=experiment, choices={"model": "unet_small"})
     assert arguments_of(of_experiment) == ["model=unet_small", "trainer.max_steps=2000", *experiment]

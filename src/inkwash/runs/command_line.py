@@ -13,7 +13,7 @@ from inkwash.runs.directory import RUNS, RunDirectory
 # What belongs to one start and not to the run, and the keys of a sweep.
 OF_THE_START = ("run", "resume", "sweep", "sweeper", "launcher")
 # Defaults of older versions that are others today.
-FORMER = {"model": "unet_small", "trainer.max_steps": 2000}
+FORMER = {"model": "unet_small", "optimizer": "adamw", "trainer.max_steps": 2000}
 # Groups whose choices have the same keys: what was set of them stays when another is chosen.
 SAME_KEYS = ("trainer", "callbacks", "metrics")
 
@@ -47,8 +47,8 @@ def former_defaults(run: RunDirectory, stored: Iterable[str], typed: Iterable[st
         return []
     given = {key_of(argument) for argument in stored} | now
     choices, trainer = run.record.get("choices") or {}, run.next_config.get("trainer") or {}
-    has = {"model": choices.get("model"), "trainer.max_steps": trainer.get("max_steps")}
-    return [f"{key}={value}" for key, value in FORMER.items() if has[key] == value and key not in given]
+    has = {**choices, "trainer.max_steps": trainer.get("max_steps")}
+    return [f"{key}={value}" for key, value in FORMER.items() if has.get(key) == value and key not in given]
 
 
 def with_more(arguments: Iterable[str], typed: Sequence[str]) -> list[str]:
