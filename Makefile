@@ -2,7 +2,7 @@
 #
 # Hydra overrides are given as make variables, in the order they are typed:
 #
-#     make train model=unet_small schedule=cosine 'name=a b' optimizer.lr=3e-4 +new.key=1 '~logger'
+#     make train model=unet_small schedule=cosine 'name=a b' optimizer.lr=1e-2 +new.key=1 '~logger'
 #
 # Values travel untouched: spaces, quotes, $HOME, ${oc.env:HOME}, [32,64], {a: 1}, range(1,5), #, ;, *, \, `...`,
 # newlines. `make -n train ...` prints the command behind it, ready to paste. make itself swallows a few forms before

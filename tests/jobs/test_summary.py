@@ -25,17 +25,39 @@ def test_the_expected_end_is_a_time_of_day_with_its_date_on_another_day():
     assert expected_end(0.25, 4800, evening).startswith("20 min for the steps at this speed, to 2026-03-01 00:10;")
 
 
+@pytest.fixture
+def described(compose_config):
+    """described(*overrides): a configuration, its module and a trainer, for `describe`."""
+
+    def make(*overrides: str, processes: int = 1) -> tuple[Any, Any, Any]:
+        config = compose_config("model.channels=8", "trainer=cpu", "trainer.threads=1", *overrides)
+        module = build_module(config)
+        module.compute = {"memory_format": "contiguous", "threads": 1}
+        trainer = SimpleNamespace(
+            world_size=processes, accumulate_grad_batches=1, precision="bf16-mixed", accelerator=SimpleNamespace(),
+            is_global_zero=True, default_root_dir="runs/x", max_steps=10,
+            strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        )  # fmt: skip
+        return trainer, module, config
+
+    return make
+
+
 @pytest.mark.parametrize(("processes", "gpu"), [(1, "NVIDIA H200"), (8, "8 x NVIDIA H200")])
-def test_a_training_on_a_gpu_notes_its_name(processes, gpu, compose_config, monkeypatch):
+def test_a_training_on_a_gpu_notes_its_name(processes, gpu, described, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
-    config = compose_config("model.channels=8", "trainer=cpu", "trainer.threads=1")
-    module = build_module(config)
-    module.compute = {"memory_format": "contiguous", "threads": 1}
-    trainer: Any = SimpleNamespace(
-        world_size=processes, accumulate_grad_batches=1, precision="bf16-mixed", accelerator=SimpleNamespace(),
-        is_global_zero=True, default_root_dir="runs/x", max_steps=10,
-        strategy=SimpleNamespace(root_device=torch.device("cuda", 0)),
-    )  # fmt: skip
+    trainer, module, config = described(processes=processes)
+    trainer.strategy.root_device = torch.device("cuda", 0)
     assert describe(trainer, module, config, {})["gpu"] == gpu
     trainer.strategy.root_device = torch.device("cpu")
     assert "gpu" not in describe(trainer, module, config, {})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [((), False), (("optimizer.lr=3e-4",), True), (("optimizer=adamw", "optimizer.lr=3e-4"), False)],
+)
+def test_a_rate_for_adamw_is_noticed_where_muon_gets_it(described, caplog, overrides, warned):
+    describe(*described(*overrides), {})
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("pass optimizer=adamw optimizer.lr=0.0003" in text for text in warnings) == warned

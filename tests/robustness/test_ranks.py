@@ -109,6 +109,7 @@ FSDP = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2")
 def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts, network):
     """FSDP on two ranks: the curve, the average and the checkpoint of one process; a resume is exact."""
     options = (*OPTIONS, *network, f"trainer.accumulate_grad_batches={parts}", "learning_rate.total_steps=6")
+    options += ("optimizer=adamw",)
     alone, sharded = new_run("alone", *options), new_run("sharded", *options, *FSDP)
     assert jobs.run(alone) == 0
     assert jobs.run(sharded, 2) == 0, (sharded / "output.txt").read_text()
@@ -128,7 +129,7 @@ def test_a_network_in_parts_trains_as_a_whole_one(new_run, jobs, parts, network)
 @pytest.mark.parametrize("ranks", [TWO[:2], FSDP], ids=["ddp", "fsdp"])
 def test_latents_on_two_ranks_are_those_of_one(new_run, jobs, ranks):
     """The same draws and normalisation, by flipped images, in two micro-batches."""
-    options = (*OPTIONS, *LATENTS, "trainer.accumulate_grad_batches=2")
+    options = (*OPTIONS, *LATENTS, "trainer.accumulate_grad_batches=2", "optimizer=adamw")
     alone, two = new_run("alone", *options), new_run("two", *options, *ranks)
     assert jobs.run(alone) == 0, (alone / "output.txt").read_text()
     assert jobs.run(two, 2) == 0, (two / "output.txt").read_text()

@@ -20,6 +20,7 @@ from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger("inkwash")
 
+MUON, LOW_RATE = "inkwash.muon.Muon", 1e-3  # at a rate that is one of AdamW's its matrices hardly move
 OBJECTIVE = ("prediction", "schedule", "weighting", "times", "loss")  # groups of conf/ that say what is optimised
 
 
@@ -57,6 +58,11 @@ def describe(
         log.info("objective    %s", " ".join(chosen))
     rate = f"{choices['optimizer']}, lr {config['optimizer']['lr']:g}, " if "optimizer" in choices else ""
     log.info("optimizer    %s%d steps of %d images", rate, trainer.max_steps, batch)
+    if config["optimizer"]["_target_"] == MUON and (lr := config["optimizer"]["lr"]) < LOW_RATE:
+        log.warning(
+            "optimizer.lr=%g is low for Muon, which takes 0.02 by default: if it is meant for AdamW, pass "
+            "optimizer=adamw optimizer.lr=%g", lr, lr,
+        )  # fmt: skip
     log.info(
         "device       %d x %s, %s, %s, %d thread%s",
         trainer.world_size, facts["accelerator"], facts["precision"], facts["memory_format"], facts["threads"],
