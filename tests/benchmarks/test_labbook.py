@@ -370,7 +370,7 @@ def test_what_cannot_be_run_is_told(words):
     [
         (["study"], "make study: pass study=predictions; experiments/README.md"),
         (["reproduce", "study=digits"], "make reproduce: pass recipe=predictions/v; "),
-        (["reproduce", "recipe=digits/nope"], "the study has the rows default; transformer, 3000 steps;"),
+        (["reproduce", "recipe=digits/nope"], "the study has the rows default; twice as wide, AdamW, 2000 steps;"),
         (["reproduce", "recipe=cifar10_hour"], "fewer than two seeds; add some to `seeds` in experiments/studies/"),
         (["reproduce", "recipe=few_steps_mnist/nope"], "EDM; ECT; flow; MeanFlow of flow$"),
     ],

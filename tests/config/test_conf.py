@@ -137,6 +137,19 @@ def test_sigma_data_is_the_same_in_edms_three_parts(compose_config):
     assert compose_config("prediction=edm")["prediction"]["sigma_data"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("typed", "optimizer"),
+    [
+        ((), "torch.optim.AdamW"),
+        (("optimizer=adam",), "torch.optim.Adam"),
+        (("experiment=cifar10",), "torch.optim.Adam"),
+    ],
+)
+def test_a_network_in_parts_gets_an_optimizer_that_can(compose_config, typed, optimizer):
+    """Muon, the default, needs whole matrices; what is typed, or a recipe's, wins."""
+    assert compose_config("trainer=fsdp", *typed)["optimizer"]["_target_"] == optimizer
+
+
 @pytest.mark.slow
 def test_tuning_from_nothing_is_told(fit_run, caplog):
     caplog.set_level("WARNING", "inkwash")
