@@ -183,9 +183,11 @@ def _choose_images(trial: Trial, start: ComputeMode, modes: int, steps: int) -> 
             return None
         images, batch = len(trial.x_0), len(trial.whole)
         budget = min(max(SHARE * steps * once * batch / images, SECONDS), MOST_SECONDS)
-        if images == batch or 3 * modes * 2 * once > budget:
+        # Of more images each takes no longer than of fewer. Few sizes are tried: each has its kernels prepared.
+        more = int(budget / (3 * modes * once))
+        if images == batch or more < 2:
             return budget
-        trial.take(2 * images)
+        trial.take(more * images)
 
 
 def pick(start: ComputeMode, times: Mapping[ComputeMode, float]) -> ComputeMode:
