@@ -15,7 +15,7 @@ quick_imports.defer()
 import lightning
 import torchmetrics
 
-HEAVY = ("torchvision", "scipy.signal", "matplotlib", "sklearn")
+HEAVY = ("torchvision", "scipy.signal", "matplotlib", "sklearn", "triton")
 found = {"first": [name for name in HEAVY if name in sys.modules]}
 from inkwash.data.digits import Digits
 
@@ -23,6 +23,23 @@ Digits().load("train", (1, 8, 8))
 found["version"] = torchmetrics.__version__
 metric = lightning.pytorch.core.module.Metric
 found["late"] = [name for name in HEAVY if name in sys.modules]
+
+import colorsys
+from importlib.util import find_spec
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+known = torch.utils.flop_counter.flop_registry
+kernel = torch.ops.aten.relu
+if find_spec("triton"):
+    import triton
+
+    kernel = triton.jit(colorsys.rgb_to_yiq)  # any function that has its source in a file
+try:
+    register_flop_formula(colorsys.rgb_to_yiq)(len)
+except ValueError:
+    found["counted"] = register_flop_formula(kernel, get_raw=True)(len) is known[kernel] is len
 
 import matplotlib
 
@@ -112,6 +129,10 @@ def test_torchmetrics_is_whole_once_it_is_asked_for_more(found):
 
 def test_a_metric_can_be_plotted(found):
     assert found["points"] == [[3.0]]
+
+
+def test_kernels_of_triton_can_be_counted_once_it_is_imported(found):
+    assert found["counted"]
 
 
 def test_what_has_been_imported_is_left_alone(found):

@@ -6,12 +6,16 @@ compiled module when it sees one; each optimizer asks the compiler to keep out o
 Launch, whose import takes two seconds, for inputs that only a program which has imported it can have given. `defer` has
 those names found without their modules; whatever else is asked of them, by this program or by another's metric, runs
 them as Python would have.
+
+torch's counter of operations, which Lightning imports too, imports Triton with 70 MiB of its compiler, to know a kernel
+of Triton when it sees one. It runs beside a stand-in that knows them without (`STAND_INS`).
 """
 
 import functools
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -47,7 +51,25 @@ class Deferred(ModuleType):
         """Do what importing the module would have done."""
         if self.waiting and self.__spec__ is not None and self.__spec__.loader is not None:
             self.waiting = False
-            self.__spec__.loader.exec_module(self)
+            with _standing_in(STAND_INS.get(self.__name__, {})):
+                self.__spec__.loader.exec_module(self)
+            package, _, name = self.__name__.rpartition(".")
+            if package in sys.modules:
+                setattr(sys.modules[package], name, self)
+
+
+@contextmanager
+def _standing_in(modules: Mapping[str, Names]) -> Iterator[None]:
+    """Have modules that have not been imported consist of some names meanwhile; then they can be imported as ever."""
+    made = {name: ModuleType(name) for name in modules if name not in sys.modules}
+    for name, module in made.items():
+        vars(module).update({key: get() for key, get in modules[name].items()})
+    sys.modules.update(made)
+    try:
+        yield
+    finally:
+        for name in made:
+            sys.modules.pop(name, None)
 
 
 def defer() -> None:
@@ -145,7 +167,17 @@ def _disable(function: Callable[..., Any] | None = None, *args: Any, **options: 
     return call
 
 
-COMPILER = "torch._dynamo"
+class _Kernel(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        known = getattr(sys.modules.get(KERNELS), "JITFunction", _JITFunction)
+        return known is not _JITFunction and isinstance(instance, known)
+
+
+class _JITFunction(metaclass=_Kernel):
+    """A kernel of Triton, which nothing is before Triton has been imported."""
+
+
+COMPILER, COUNTER, KERNELS = "torch._dynamo", "torch.utils.flop_counter", "triton.runtime.jit"
 DEFERRED: dict[str, dict[str, Names]] = {
     "torchmetrics": {
         "torchmetrics": {
@@ -166,6 +198,9 @@ DEFERRED: dict[str, dict[str, Names]] = {
             "disable": lambda: _disable,
             "graph_break": lambda: lambda *args, **options: None,
         },
+        COUNTER: {},
     },
     "wandb": {"wandb.sdk.launch.inputs.internal": {"StagedLaunchInputs": lambda: _NothingStaged}},
 }
+# Of a deferred module: modules that it finds in place of others while it runs, unless these have been imported.
+STAND_INS: dict[str, dict[str, Names]] = {COUNTER: {KERNELS: {"JITFunction": lambda: _JITFunction}}}
