@@ -15,7 +15,7 @@ quick_imports.defer()
 import lightning
 import torchmetrics
 
-HEAVY = ("torchvision", "scipy.signal", "matplotlib", "sklearn", "triton")
+HEAVY = ("torchvision", "scipy.signal", "matplotlib", "sklearn", "triton", "pyarrow")
 found = {"first": [name for name in HEAVY if name in sys.modules]}
 from inkwash.data.digits import Digits
 

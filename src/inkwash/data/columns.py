@@ -11,16 +11,11 @@ import pyarrow.parquet as pq
 
 from inkwash.data.arrays import file_of, file_of_text
 from inkwash.data.arrow_files import ArrowFile, Group, Metadata
-from inkwash.data.labels import NoClassesError, is_bytes, is_label, names_in_metadata
+from inkwash.data.label_columns import is_bytes, is_label, names_in_metadata
+from inkwash.data.labels import LABELS, NoClassesError
 from inkwash.data.rendering import Rendering
 from inkwash.errors import UserError
 
-# Names of columns of labels, in lower case, of which one is taken if label_column=label, the default, is not there.
-LABELS = (
-    "label", "labels", "class", "classes", "cls", "target", "targets", "y", "category", "fine_label", "coarse_label",
-    "class_id", "label_id", "category_id", "target_id", "class_idx", "label_idx", "class_index", "label_index",
-    "class_label", "class_name", "label_name", "category_name", "classname",
-)  # fmt: skip
 # Names of columns of text that are paths of image files, in lower case; of other such columns it must be said.
 PATHS = (
     "image", "img", "image_path", "img_path", "path", "file", "filename", "file_name", "filepath", "file_path",

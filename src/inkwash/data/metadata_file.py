@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inkwash.data.columns import LABELS
-from inkwash.data.labels import Classes, from_words
+from inkwash.data.labels import LABELS, Classes, from_words
 from inkwash.errors import UserError
 
 METADATA = ("metadata.csv", "metadata.jsonl")

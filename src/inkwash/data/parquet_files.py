@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from inkwash.data.arrow_files import SUFFIX, ArrowFile
 from inkwash.data.columns import images_of, partition_of, rows_at_once
-from inkwash.data.labels import Classes, from_column, from_words, names_in_metadata
+from inkwash.data.label_columns import from_column, names_in_metadata
+from inkwash.data.labels import Classes, from_words
 from inkwash.data.reading import BEGINNING, patiently, stranger
 from inkwash.data.rendering import Rendering
 from inkwash.data.splits import COLUMNS, SPLIT_OF
