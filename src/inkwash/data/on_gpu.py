@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inkwash.data.images import Images
+from inkwash.data.images import Images, index_of
 from inkwash.errors import UserError
 
 SHARE = 0.1  # of the free memory, at most: the network needs the rest
@@ -27,7 +27,7 @@ class OnGPU(Dataset):
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return images, uint8 (n, C, H, W), and labels, int64 (n,), of a batch, without waiting for the device."""
-        given = torch.as_tensor(indices)
+        given = index_of(indices)
         index = (given.pin_memory() if self.pin else given).to(self.images.device, non_blocking=True)
         N = len(self.images)
         images, labels = self.images[index % N], self.labels[index % N]
