@@ -45,7 +45,13 @@ def test_a_run_comes_out(images, tmp_path, monkeypatch, capsys):
 
 def test_it_is_the_training_of_the_command(fit_run):
     """The same weights, bit for bit, as `inkwash train` of the same images, network, rate and seed."""
-    settings = ("trainer.max_steps=5", "optimizer.lr=0.001", "learning_rate.warmup_steps=0", "trainer.threads=1")
+    settings = (
+        "trainer.max_steps=5",
+        "optimizer=adamw",
+        "optimizer.lr=0.001",
+        "learning_rate.warmup_steps=0",
+        "trainer.threads=1",
+    )
     settings += ("times=stratified", "trainer.memory_format=contiguous", "seed=3", "~callbacks.samples", NO_METRIC)
     _, trainer, module = fit_run("run", *settings)
     split = trainer.datamodule.train

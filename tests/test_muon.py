@@ -231,6 +231,21 @@ def test_a_loss_that_learns_is_adamws(compose_config):
     assert matrices | others == {*module.denoiser.parameters(), *module.loss.parameters()}
 
 
+def test_a_network_without_hidden_matrices_is_adamws():
+    net, same = (nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 3)) for _ in range(2))
+    same.load_state_dict(net.state_dict())
+    x = torch.linspace(-1, 1, 12).reshape(4, 3)
+    ours = Muon(net.parameters(), net, adamw_lr=0.1)
+    theirs = torch.optim.AdamW(same.parameters(), lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    for _ in range(3):
+        for network, optimizer in ((net, ours), (same, theirs)):
+            optimizer.zero_grad()
+            network(x).square().mean().backward()
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), same.parameters(), strict=True))
+    ours.load_state_dict(ours.state_dict())
+
+
 # --- State ------------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +277,7 @@ WRONG = {
     "optimizer.steps=0": "optimizer.steps=0 must be at least 1",
     "optimizer.weight_decay=-1": "optimizer.weight_decay=-1 must not be negative",
     "optimizer.exclude=[labels.weight]": "the network has no parameter labels.weight; the nearest name is label.weight",
-    "optimizer.exclude=['*']": "optimizer=muon: the network has no hidden matrix for it: pass optimizer=adamw",
+    "optimizer.exclude=['*']": "optimizer.exclude leaves no matrix to Muon: pass optimizer=adamw, or exclude fewer",
 }
 
 

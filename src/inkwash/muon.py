@@ -41,7 +41,7 @@ class Muon(Optimizer):
     of a number, Muon's that of a singular value.
 
     `param_groups` are two: the matrices, then the others. The iteration computes in bfloat16 on a GPU and in float32
-    elsewhere. It needs whole matrices, which trainer.strategy=fsdp would cut up.
+    elsewhere. It needs whole matrices, which trainer.strategy=fsdp would cut up. A network without any has AdamW alone.
 
     Args:
         params: all that is trained.
@@ -57,8 +57,8 @@ class Muon(Optimizer):
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/
 
     Raises:
-        UserError: a value is out of its range, a name of `exclude` does not occur, the network has no hidden matrix,
-            or its parameters are sharded.
+        UserError: a value is out of its range, a name of `exclude` does not occur or none is left, or the
+            parameters are sharded.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class Muon(Optimizer):
             )
         hidden = set(hidden_matrices(network, exclude).values())
         matrices = [parameter for parameter in params if parameter in hidden]
-        if not matrices:
-            raise UserError("optimizer=muon: the network has no hidden matrix for it: pass optimizer=adamw")
+        if exclude and not matrices:
+            raise UserError("optimizer.exclude leaves no matrix to Muon: pass optimizer=adamw, or exclude fewer")
         others = [parameter for parameter in params if parameter not in hidden]
         self._parts = stacked(network)
         super().__init__(

@@ -24,7 +24,7 @@ def test_it_says_what_a_training_takes(width, tmp_path, monkeypatch):
     assert ended.code == 0, ended.text
     assert max(map(len, ended.text.splitlines())) <= 110
     assert re.search(r"^speed here   32-true.*: [\d.]+ ms a step of 16 images, [\d,]+ images/s$", ended.text, re.M)
-    assert re.search(r"^time here    .+ for 2,000 steps; .+ with grids and metrics$", ended.text, re.M)
+    assert re.search(r"^time here    .+ for 1,400 steps; .+ with grids and metrics$", ended.text, re.M)
     assert "H100" in ended.text
     assert " 64 " not in ended.text.partition("on GPUs")[2].replace("64 GB", "")  # more than there are images
     assert list(tmp_path.iterdir()) == []

@@ -74,7 +74,7 @@ def test_wrong_configurations_end_in_a_sentence(fit_run):
         "must be one of auto": ("trainer.precision=bf17",),
         "torch sees no GPU": ("trainer.accelerator=gpu",),
         "num_heads=3 must divide": ("model.num_heads=3",),
-        "unexpected keyword argument 'foo'": ("+optimizer.foo=1",),
+        "unexpected keyword argument 'foo'": ("optimizer=adamw", "+optimizer.foo=1"),
         "classes|labels": ("data.num_classes=5",),
     }
     for sentence, overrides in cases.items():

@@ -135,9 +135,9 @@ def test_nothing_else_is_said_to_have_changed(new_run):
 @pytest.mark.slow
 def test_new_options_of_the_optimizer_count(new_run):
     """From the first step on, also those that were dropped again; what the optimizer has learnt stays."""
-    directory = new_run("run", *STEPS, "+optimizer.eps=0.5")
+    directory = new_run("run", *STEPS, "optimizer=adamw", "+optimizer.eps=0.5")
     train(directory)
-    new = ("optimizer.lr=0.001", "optimizer.betas=[0.8,0.9]", "optimizer.weight_decay=0.1")
+    new = ("optimizer=adamw", "optimizer.lr=0.001", "optimizer.betas=[0.8,0.9]", "optimizer.weight_decay=0.1")
     train(new_run("run", *MORE, *new, "learning_rate.warmup_steps=10"))
     (group,) = checkpoint(directory)["optimizer_states"][0]["param_groups"]
     assert (*group["betas"], group["weight_decay"], group["eps"]) == (0.8, 0.9, 0.1, 1e-8)

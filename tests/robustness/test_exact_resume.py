@@ -95,7 +95,7 @@ def test_every_schedule_and_times_resume_exactly(new_run, schedule, times, accum
 
 # --- Several processes ------------------------------------------------------------------------------------------------
 
-LINEAR = ("+optimizer.eps=1.0", "optimizer.lr=0.1")
+LINEAR = ("optimizer=adamw", "+optimizer.eps=1.0", "optimizer.lr=0.1")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2", WITNESS)
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -190,11 +191,24 @@ def test_what_is_asked_for_is_not_timed(compose_config, timed, overrides):
     assert asked == []
 
 
-@pytest.mark.parametrize("overrides", [("trainer.max_steps=199",), ("compile=true",), ("trainer.strategy=fsdp",)])
-def test_short_compiled_and_sharded_trainings_take_the_simplest(compose_config, overrides):
+@pytest.mark.parametrize("overrides", [("trainer.max_steps=199",), ("trainer.strategy=fsdp",)])
+def test_short_and_sharded_trainings_take_the_simplest(compose_config, overrides):
     config = compose_config("model.channels=8", *overrides)
     choice = choose(config, build_module(config), CPU, 1)
     assert choice == mode_choice.Choice(ALONE)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_compiled_training_times_precisions_alone(compose_config, timed, monkeypatch, native):
+    """Before it is compiled, so that a step's time is not known; the layout is the compiler's choice."""
+    asked = timed(lambda mode: {"32-true": 2.0, "bf16-mixed": 1.0}[mode.precision])
+    monkeypatch.setattr(mode_choice, "bf16_is_native", lambda device: native)
+    config = compose_config("model.channels=8", "data.batch_size=2", "compile=true")
+    choice = choose(config, build_module(config), CPU, 1)
+    assert choice.mode == replace(ALONE, precision="bf16-mixed" if native else "32-true")
+    assert {mode.memory_format for mode in asked} <= {"contiguous"}
+    assert bool(asked) == native
+    assert choice.step_seconds is None
 
 
 def test_a_large_network_is_timed_with_fewer_images(compose_config, timed):

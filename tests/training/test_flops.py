@@ -85,7 +85,7 @@ from inkwash.training.network_check import check_network
 from inkwash import compose
 from omegaconf import OmegaConf
 module = build_module(OmegaConf.to_container(compose(), resolve=True))
-check_network(module, (1, 8, 8), 10, "unet_small")
+check_network(module, (1, 8, 8), 10, "unet_tiny")
 from inkwash.data.digits import Digits
 from inkwash.metrics.extractors.auto import AutoFeatures
 train, heldout = (Digits().load(split, (1, 8, 8)) for split in ("train", "heldout"))
@@ -93,7 +93,7 @@ print(forward_flops(module.denoiser.net, (1, 8, 8)), AutoFeatures({str(tmp_path)
 print([name for name in ("sympy", "torchvision", "torch._dynamo.eval_frame") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["30597120 classifier", "[]"]
+    assert done.stdout.splitlines() == ["7684096 classifier", "[]"]
 
 
 @pytest.mark.parametrize(

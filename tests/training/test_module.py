@@ -49,6 +49,7 @@ def test_importance_learns_the_same_from_micro_batches(fit_run):
         "times.history=1",
         NO_METRIC,
         "~callbacks.samples",
+        "optimizer=adamw",
         "optimizer.lr=0.0",
     )
     _, _, whole = fit_run("whole", *options)

@@ -39,6 +39,7 @@ def test_sixteen_images_are_learnt_by_heart(fit_run):
     scale = (
         "trainer.max_steps=500",
         "weighting=min_snr",
+        "optimizer=adamw",
         "optimizer.lr=0.002",
         "model.channels=32",
         "callbacks.log.every_n_steps=20",

@@ -86,7 +86,10 @@ def choose(
         return Choice(replace(start, **kept))
     if device.type != "cpu":
         open_keys = [key for key in open_keys if key != "threads"]
-    if trainer["max_steps"] < LEAST_STEPS or trainer["strategy"] == "fsdp" or config["compile"]:
+    if config["compile"]:
+        # What is fast in which precision are matrix products, compiled or not; their layout is the compiler's.
+        open_keys = [key for key in open_keys if key != "memory_format"]
+    if trainer["max_steps"] < LEAST_STEPS or trainer["strategy"] == "fsdp":
         open_keys = [key for key in open_keys if key == "threads" and world_size == 1 and is_busy()]
     if not open_keys:
         return Choice(start)
@@ -110,7 +113,7 @@ def choose(
             if agreed([float(trial is None)]) == [1.0] or trial is None:
                 return Choice(start)
             choice = _fastest(trial, start, stages, trainer["max_steps"] * parts)
-            if choice.step_seconds is None or len(trial.x_0) < images or accumulate == "auto":
+            if choice.step_seconds is None or config["compile"] or len(trial.x_0) < images or accumulate == "auto":
                 return replace(choice, step_seconds=None)
             return replace(choice, step_seconds=parts * choice.step_seconds)
         finally:
