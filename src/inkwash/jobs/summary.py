@@ -81,7 +81,7 @@ def describe(
 
 
 def expected_end(step_seconds: float, steps: int, now: datetime) -> str:
-    """Return how long the steps of a training take, and the time of day at which they alone would end.
+    """Return how long the passes of a training take, and the time of day at which they alone would end.
 
     Args:
         step_seconds: time of the forward and backward passes of a step. The optimizer, grids and metrics come on top.
@@ -89,7 +89,7 @@ def expected_end(step_seconds: float, steps: int, now: datetime) -> str:
     seconds = step_seconds * steps
     end = now + timedelta(seconds=seconds)
     day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
-    return f"{duration(seconds)} for the steps at this speed, to {day}{end:%H:%M}; grids and metrics come on top"
+    return f"{duration(seconds)} for all passes, to {day}{end:%H:%M}; the optimizer, grids and metrics come on top"
 
 
 def duration(seconds: float) -> str:
