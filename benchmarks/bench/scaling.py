@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from bench.cases import DIGITS, TINY, Case
+from bench.cases import ADAMW, DIGITS, TINY, Case
 from bench.rounds import loop
 from bench.rows import Bench, Row, compare
 from bench.training import product
 
 # Images of noise, for which the network can be as large as is wanted.
-NOISE = Case("8x8", ("model=unet_small", "model.channels=32", "data.shape=[1,8,8]"), noise=True)
+NOISE = Case("8x8", ("model=unet_small", "model.channels=32", "data.shape=[1,8,8]", ADAMW), noise=True)
 
 
 def measure(bench: Bench) -> list[Row]:

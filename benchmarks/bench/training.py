@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from bench.cases import CIFAR, DIGITS, SMALL, TINY, WITHOUT, Case, Prepared
+from bench.cases import ADAMW, CIFAR, DIGITS, SMALL, TINY, WITHOUT, Case, Prepared
 from bench.machine import cpu_info
 from bench.rounds import Side, Spread, loop
 from bench.rows import Bench, Row, compare, find
@@ -53,6 +53,8 @@ def _case(bench: Bench, case: Case) -> list[Row]:
         modes = [mode for mode in modes if mode != "bf16"]  # without instructions for it thirty times slower
     sides = [product("Inkwash", bench, prepared.overrides)]
     sides += [product(f"Inkwash, {mode}", bench, (*prepared.overrides, *MODES[mode])) for mode in modes]
+    if case is DIGITS:  # the peers have it, and Muon takes longer for a step
+        sides.append(product("Inkwash with AdamW", bench, (*prepared.overrides, ADAMW)))
     sides += peers(bench, prepared)
     if case is CIFAR:  # all sides are there at once, and each takes 3 GB
         sides = [side for side in sides if side.name in FEW]
