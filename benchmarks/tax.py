@@ -28,8 +28,8 @@ from inkwash.launch import quick_imports
 
 SMALL = (
     "model.channels=8", "model.channel_mult=[1]", "data.batch_size=8", "optimizer=adamw", "trainer=cpu",
-    "trainer.threads=1", "trainer.precision=32-true", "trainer.memory_format=contiguous", "logger=csv", "~callbacks.samples",
-    "~callbacks.evaluation", "~callbacks.heldout", "~callbacks.checkpoint", "~callbacks.progress",
+    "trainer.threads=1", "trainer.precision=32-true", "trainer.memory_format=contiguous", "logger=csv",
+    "~callbacks.samples", "~callbacks.evaluation", "~callbacks.heldout", "~callbacks.checkpoint", "~callbacks.progress",
 )  # fmt: skip
 SKIPPED = 50  # steps at the start, which prepare kernels
 
