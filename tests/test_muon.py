@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from inkwash import muon
 from inkwash.config.instantiate import build
 from inkwash.config.signatures import check_arguments
 from inkwash.errors import UserError
-from inkwash.muon import Muon, hidden_matrices, newton_schulz, orthogonalised
+from inkwash.muon import Muon, hidden_matrices
 from inkwash.nets.dit import DiT
 from inkwash.nets.transformer import Stacked
+from inkwash.newton_schulz import newton_schulz, newton_schulz_by_gram, orthogonalised
 from inkwash.training.build import build_module
 from support.training import NO_METRIC, checkpoint, rows
 
@@ -40,14 +40,31 @@ def test_the_bounds_hold_for_every_singular_value_down_to(least):
     assert 0.68 < after.min() < after.max() < 1.21
 
 
-def test_every_shape_is_its_flattened_matrix():
+@pytest.mark.parametrize(("least", "close"), [(0.1, 1e-5), (0.01, 5e-4), (1e-5, 2e-3)])
+def test_by_gram_it_is_the_same(least, close):
+    """Singular values from 1 down to `least`, as one of several sizes; relative to the largest number, in float32."""
+    draws = torch.Generator().manual_seed(0)
+    values = torch.logspace(0, math.log10(least), 32, dtype=torch.float64)
+    stacks = []
+    for count, columns in ((3, 288), (1, 64), (2, 32)):
+        u, v = (
+            torch.linalg.qr(torch.randn(count, n, 32, generator=draws, dtype=torch.float64))[0] for n in (32, columns)
+        )
+        stacks.append((u * values) @ v.mT)
+    for found, stack in zip(newton_schulz_by_gram([stack.float() for stack in stacks]), stacks, strict=True):
+        expected = newton_schulz(stack)
+        assert (found - expected).abs().max() < close * expected.abs().max()
+
+
+@pytest.mark.parametrize("gram", [True, False])
+def test_every_shape_is_its_flattened_matrix(gram):
     """Tall, wide, square, kernels in both orders in memory, and zeros: together as alone."""
     torch.manual_seed(0)
     shapes = ((8, 3), (3, 8), (6, 6), (4, 2, 3, 3), (40, 2, 3, 3), (3, 8), (4, 2, 3, 3))
     tensors = [torch.randn(shape) for shape in shapes]
     tensors[-1] = tensors[-1].to(memory_format=torch.channels_last)
     tensors.append(torch.zeros(5, 2))
-    for tensor, result in zip(tensors, orthogonalised(tensors), strict=True):
+    for tensor, result in zip(tensors, orthogonalised(tensors, gram=gram), strict=True):
         matrix = tensor.reshape(len(tensor), -1)
         u, s, vt = torch.linalg.svd(matrix.double(), full_matrices=False)
         p = s / max(float(s.norm()), 1e-7)
@@ -91,10 +108,14 @@ def test_a_step_is_that_of_torch(monkeypatch, weight_decay):
     def in_bfloat16(x, steps, ours=newton_schulz):
         return ours(x.bfloat16(), steps)
 
-    for iteration, close in ((in_bfloat16, 2e-6), (newton_schulz, 2e-2)):
+    for iteration, gram, close in (
+        (in_bfloat16, False, 2e-6),
+        (newton_schulz, False, 2e-2),
+        (newton_schulz, True, 2e-2),
+    ):
         mine = copy.deepcopy(net)
-        monkeypatch.setattr(muon, "newton_schulz", iteration)
-        steps_of(Muon(mine.parameters(), mine, 0.02, 0.95, weight_decay=weight_decay), mine.matrices)
+        monkeypatch.setattr("inkwash.newton_schulz.newton_schulz", iteration)
+        steps_of(Muon(mine.parameters(), mine, 0.02, 0.95, gram=gram, weight_decay=weight_decay), mine.matrices)
         for a, b, before in zip(mine.matrices, theirs.matrices, start.matrices, strict=True):
             assert (a - b).norm() < close * (b - before).norm()
 

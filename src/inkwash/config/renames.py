@@ -53,6 +53,7 @@ BEFORE: dict[str, dict[str, Any]] = {
     "inkwash.data.parquet.Parquet": {"splits": "none", "stratified": False},
     "inkwash.data.parquet_stream.ParquetStream": {"splits": "none", "stratified": False},
     "inkwash.data.webdataset.WebDataset": {"splits": "none", "stratified": False},
+    "inkwash.muon.Muon": {"gram": False},
     "inkwash.training.callbacks.evaluation.Evaluation": {"labels": "balanced"},
     "inkwash.training.trainer.build_trainer": {"memory_format": "auto"},  # their checkpoints go on in their own
 }

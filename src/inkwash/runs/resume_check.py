@@ -115,6 +115,7 @@ RULES = {
     "schedule": (FORBIDDEN, "the weights are of a network for this path"),
     "prediction": (FORBIDDEN, "the weights are of a network with this output"),
     "optimizer._target_": (FORBIDDEN, "an optimizer's state fits no other"),
+    "optimizer.gram": (APPLIED, "the steps agree to 0.2%, no longer bit for bit"),
     "optimizer.exclude": (FORBIDDEN, "the state of a matrix and of AdamW do not fit each other"),
     "data.source": (FORBIDDEN, "other images are another run"),
     "data.source.cache_dir": (APPLIED, ""),

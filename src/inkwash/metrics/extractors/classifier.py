@@ -176,7 +176,9 @@ def _train(train: ImageSplit, heldout: ImageSplit, num_classes: int, partial: Pa
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of("classifier", "weights"))  # torch.manual_seed would reseed GPUs too
         network = Classifier(train.shape, num_classes)
-    optimizer = Muon(network.parameters(), network, lr=LEARNING_RATES[0], adamw_lr=LEARNING_RATES[1])
+    lr, adamw_lr = LEARNING_RATES
+    # Without gram, which later versions have, it is the same judge to the last bit.
+    optimizer = Muon(network.parameters(), network, lr=lr, gram=False, adamw_lr=adamw_lr)
     schedule = OneCycleLR(optimizer, list(LEARNING_RATES), total_steps=STEPS, cycle_momentum=False)
     draws = generator("classifier", "batches")
     progress = Progress(partial, "the metrics' classifier", STEPS, network, optimizer, schedule, draws)
