@@ -104,7 +104,7 @@ def test_a_resume_says_what_changed(new_run):
 @pytest.mark.slow
 def test_new_config_is_accepted_with_the_first_checkpoint(new_run):
     """So that config.yaml is always one that the checkpoints were trained with."""
-    directory = new_run("run", *STEPS)
+    directory = new_run("run", *STEPS, "optimizer=adamw")
     train(directory)
     before = RunDirectory(directory).config
     RunDirectory(directory).write_next_config(
