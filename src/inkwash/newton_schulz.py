@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, bmm  # which is @ without the time to tell what it is given
 
 # Of p(s) = a s + b s^3 + c s^5. It is steep at 0, so that few steps suffice, for which it gives up to converge to 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -77,14 +77,14 @@ def newton_schulz_by_gram(stacks: Sequence[Tensor], steps: int = 5) -> list[Tens
     bits would not do.
     """
     scaled = [_scaled(stack) for stack in stacks]
-    gram = torch.cat([x @ x.mT for x in scaled])
+    gram = torch.cat([bmm(x, x.mT) for x in scaled])
     p = product = _polynomial(gram)
     for _ in range(steps - 1):
-        gram = p @ gram @ p
+        gram = bmm(bmm(p, gram), p)
         p = _polynomial(gram)
-        product = p @ product
+        product = bmm(p, product)
     factors = product.split([len(stack) for stack in stacks])
-    return [factor @ x for factor, x in zip(factors, scaled, strict=True)]
+    return [bmm(factor, x) for factor, x in zip(factors, scaled, strict=True)]
 
 
 def _polynomial(gram: Tensor) -> Tensor:
