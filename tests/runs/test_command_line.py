@@ -43,7 +43,10 @@ def test_arguments_of_a_run(run, tmp_path):
     former = ["model=unet_small", "optimizer=adamw", "trainer.max_steps=2000"]
     assert arguments_of(before) == [*former, "seed=1"], "defaults of its time"
     assert arguments_of(before, ["trainer.max_steps=9"]) == [*former[:2], "seed=1"]
-    assert arguments_of(before, experiment) == ["seed=1"]
+    assert arguments_of(before, experiment) == ["seed=1"], "which sets all of them"
+    assert arguments_of(before, ["experiment=edm"]) == [*former, "seed=1"], "which sets none"
+    assert arguments_of(before, ["debug=fast"]) == [*former[:2], "seed=1"]
+    assert arguments_of(run(overrides=["seed=1"], choices={"model": "unet_small"}, defaults=1)) == ["seed=1"]
     of_experiment = run(overrides=experiment, choices={"model": "unet_small"})
     assert arguments_of(of_experiment) == ["model=unet_small", "trainer.max_steps=2000", *experiment]
     assert arguments_of(run(overrides=[], choices={"model": "unet_tiny"})) == ["trainer.max_steps=2000"]

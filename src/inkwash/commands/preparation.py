@@ -21,7 +21,7 @@ from inkwash.config.validate import check_training
 from inkwash.errors import UserError
 from inkwash.launch.environment import RankEnv, check_rank_env, is_requeued, slurm_run_name
 from inkwash.launch.report import say
-from inkwash.runs.command_line import command
+from inkwash.runs.command_line import DEFAULTS, command
 from inkwash.runs.config_file import OF_THE_LAUNCH, config_hash
 from inkwash.runs.directory import DONE, RUNS, RunDirectory, find_weights
 from inkwash.runs.lock import alone
@@ -143,6 +143,7 @@ def write_record(run: RunDirectory, resume: str, config_hash: str | None) -> Non
             "choices": {k: v for k, v in settings.runtime.choices.items() if isinstance(v, str) and "hydra" not in k},
             "sweep": Path(settings.sweep.dir).name if is_multirun() else None,
             "resume": resume,
+            "defaults": DEFAULTS,
             "config_hash": config_hash,
             **provenance(),
         }

@@ -4,6 +4,8 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
+import yaml
+
 from inkwash.config.own_folders import group_files
 from inkwash.config.renames import todays_override
 from inkwash.errors import UserError
@@ -12,8 +14,11 @@ from inkwash.runs.directory import RUNS, RunDirectory
 
 # What belongs to one start and not to the run, and the keys of a sweep.
 OF_THE_START = ("run", "resume", "sweep", "sweeper", "launcher")
-# Defaults of older versions that are others today.
+# Times that defaults which say what is trained have changed, for run.json; and what was before, which has no number.
+DEFAULTS = 1
 FORMER = {"model": "unet_small", "optimizer": "adamw", "trainer.max_steps": 2000}
+# Groups whose choices set keys of other groups.
+WHOLE = ("experiment", "debug")
 # Groups whose choices have the same keys: what was set of them stays when another is chosen.
 SAME_KEYS = ("trainer", "callbacks", "metrics")
 
@@ -26,8 +31,8 @@ def command(arguments: Sequence[str]) -> str:
 def arguments_of(run: RunDirectory, typed: Sequence[str] = ()) -> list[str]:
     """Return the arguments that a run was trained with, in today's names, without those of its start.
 
-    Before them stand the former defaults that it was trained with, unless an experiment is typed, which has its own. A
-    run that no command line has made, an imported one, gives its config.yaml.
+    Before them stand the former defaults that it was trained with, but for those that `typed` sets. A run that no
+    command line has made, an imported one, gives its config.yaml.
     """
     record = run.record
     if "command" in record:
@@ -40,15 +45,26 @@ def arguments_of(run: RunDirectory, typed: Sequence[str] = ()) -> list[str]:
     return [*former_defaults(run, arguments, typed), *arguments]
 
 
-def former_defaults(run: RunDirectory, stored: Iterable[str], typed: Iterable[str]) -> list[str]:
-    """Return overrides for the defaults of older versions that a run has, but for keys that are stored or typed."""
-    now = {key_of(argument) for argument in typed}
-    if "experiment" in now or not run.config_path.is_file():
+def former_defaults(run: RunDirectory, stored: Iterable[str], typed: Sequence[str]) -> list[str]:
+    """Return overrides for the defaults of an older version that a run has, but for keys that are stored or typed."""
+    record = run.record
+    if "defaults" in record or not run.config_path.is_file():
         return []
-    given = {key_of(argument) for argument in stored} | now
-    choices, trainer = run.record.get("choices") or {}, run.next_config.get("trainer") or {}
-    has = {**choices, "trainer.max_steps": trainer.get("max_steps")}
+    given = {key_of(argument) for argument in (*stored, *typed)}
+    given.update(*(_set_by(argument) for argument in typed if key_of(argument) in WHOLE))
+    trainer = run.next_config.get("trainer") or {}
+    has = {**(record.get("choices") or {}), "trainer.max_steps": trainer.get("max_steps")}
     return [f"{key}={value}" for key, value in FORMER.items() if has.get(key) == value and key not in given]
+
+
+def _set_by(argument: str) -> set[str]:
+    """Return the groups, and trainer.max_steps, that the file of a choice such as experiment=mnist sets."""
+    group, _, name = argument.partition("=")
+    file = next((path for path in group_files(group) if path.stem == name), None)
+    content = yaml.safe_load(file.read_text("utf-8")) if file else {}
+    chosen = (key for item in content.get("defaults", ()) if isinstance(item, dict) for key in item)
+    steps = {"trainer.max_steps"} if "max_steps" in content.get("trainer", {}) else set()
+    return steps | {key.removeprefix("override /") for key in chosen}
 
 
 def with_more(arguments: Iterable[str], typed: Sequence[str]) -> list[str]:
