@@ -9,6 +9,7 @@ import torch
 
 from inkwash.jobs.summary import describe, duration, expected_end
 from inkwash.training.build import build_module
+from support.networks import Halved
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,8 @@ def test_durations_have_the_largest_unit_of_which_there_are_two(seconds, words):
 
 def test_the_expected_end_is_a_time_of_day_with_its_date_on_another_day():
     evening = datetime(2026, 2, 28, 23, 50)
-    assert expected_end(0.25, 1200, evening).startswith("5 min for all passes, to 23:55;")
-    assert expected_end(0.25, 4800, evening).startswith("20 min for all passes, to 2026-03-01 00:10;")
+    assert expected_end(0.25, 1200, evening).startswith("5 min of passes, forward and back, to 23:55;")
+    assert expected_end(0.25, 4800, evening).startswith("20 min of passes, forward and back, to 2026-03-01 00:10;")
 
 
 @pytest.fixture
@@ -55,9 +56,22 @@ def test_a_training_on_a_gpu_notes_its_name(processes, gpu, described, monkeypat
 
 @pytest.mark.parametrize(
     ("overrides", "warned"),
-    [((), False), (("optimizer.lr=3e-4",), True), (("optimizer=adamw", "optimizer.lr=3e-4"), False)],
+    [
+        ((), None),
+        (("optimizer.lr=0.01",), None),
+        (("optimizer.lr=2e-3",), "if it is meant for AdamW, pass optimizer=adamw optimizer.lr=0.002"),
+        (("optimizer=adamw", "optimizer.lr=2e-3"), None),
+    ],
 )
-def test_a_rate_for_adamw_is_noticed_where_muon_gets_it(described, caplog, overrides, warned):
+def test_a_rate_that_is_not_muons_is_noticed(described, caplog, overrides, warned):
     describe(*described(*overrides), {})
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any("pass optimizer=adamw optimizer.lr=0.0003" in text for text in warnings) == warned
+    assert len(warnings) == (warned is not None)
+    assert (warned or "") in "".join(warnings)
+
+
+def test_a_network_without_hidden_matrices_is_told(described, caplog):
+    trainer, module, config = described()
+    module.denoiser.net = Halved((1, 8, 8))
+    describe(trainer, module, config, {})
+    assert "AdamW takes all of it, at optimizer.adamw_lr=0.005; optimizer.lr counts for nothing" in caplog.text

@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import lightning as L
 import torch
+from torch import nn
 
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.files import write_json
+from inkwash.muon import hidden_matrices
 from inkwash.reports.page import number
 from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
@@ -20,7 +22,7 @@ from inkwash.training.module import DiffusionModule
 
 log = logging.getLogger("inkwash")
 
-MUON, LOW_RATE = "inkwash.muon.Muon", 1e-3  # at a rate that is one of AdamW's its matrices hardly move
+LOW_RATE = 2e-3  # of Muon: at a rate that is one of AdamW's its matrices hardly move
 OBJECTIVE = ("prediction", "schedule", "weighting", "times", "loss")  # groups of conf/ that say what is optimised
 
 
@@ -58,11 +60,8 @@ def describe(
         log.info("objective    %s", " ".join(chosen))
     rate = f"{choices['optimizer']}, lr {config['optimizer']['lr']:g}, " if "optimizer" in choices else ""
     log.info("optimizer    %s%d steps of %d images", rate, trainer.max_steps, batch)
-    if config["optimizer"]["_target_"] == MUON and (lr := config["optimizer"]["lr"]) < LOW_RATE:
-        log.warning(
-            "optimizer.lr=%g is low for Muon, which takes 0.02 by default: if it is meant for AdamW, pass "
-            "optimizer=adamw optimizer.lr=%g", lr, lr,
-        )  # fmt: skip
+    if config["optimizer"]["_target_"] == "inkwash.muon.Muon":
+        _warn_of_muon(cast(nn.Module, module.denoiser.net), config["optimizer"])
     log.info(
         "device       %d x %s, %s, %s, %d thread%s",
         trainer.world_size, facts["accelerator"], facts["precision"], facts["memory_format"], facts["threads"],
@@ -80,6 +79,20 @@ def describe(
     return facts
 
 
+def _warn_of_muon(network: nn.Module, options: dict[str, Any]) -> None:
+    """Warn if optimizer.lr, which is the rate of a network's hidden matrices, is meant for AdamW, or serves nothing."""
+    if not hidden_matrices(network, options["exclude"]):
+        log.warning(
+            "the network has no hidden matrix for Muon: AdamW takes all of it, at optimizer.adamw_lr=%g; optimizer.lr "
+            "counts for nothing", options["adamw_lr"],
+        )  # fmt: skip
+    elif options["lr"] <= LOW_RATE:
+        log.warning(
+            "optimizer.lr=%g is low for Muon, which takes 0.02 by default: if it is meant for AdamW, pass "
+            "optimizer=adamw optimizer.lr=%g", options["lr"], options["lr"],
+        )  # fmt: skip
+
+
 def expected_end(step_seconds: float, steps: int, now: datetime) -> str:
     """Return how long the passes of a training take, and the time of day at which they alone would end.
 
@@ -89,7 +102,7 @@ def expected_end(step_seconds: float, steps: int, now: datetime) -> str:
     seconds = step_seconds * steps
     end = now + timedelta(seconds=seconds)
     day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
-    return f"{duration(seconds)} for all passes, to {day}{end:%H:%M}; the optimizer, grids and metrics come on top"
+    return f"{duration(seconds)} of passes, forward and back, to {day}{end:%H:%M}; optimizer, grids and metrics come on top"
 
 
 def duration(seconds: float) -> str:

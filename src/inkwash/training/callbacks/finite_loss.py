@@ -122,8 +122,8 @@ class FiniteLoss(Periodic):
             return
         more_bits = "" if trainer.precision in ("32-true", "64-true") else "try trainer.precision=32-true, "
         raise UserError(
-            f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr, "
-            f"{more_bits}or leave out a few such steps with callbacks.guard.skip=5"
+            f"the {what} stopped being a number at {where}; the last good checkpoint is kept: lower optimizer.lr "
+            f"(and with Muon optimizer.adamw_lr), {more_bits}or leave out a few such steps with callbacks.guard.skip=5"
         )
 
     def state_dict(self) -> dict[str, int]:
