@@ -203,10 +203,12 @@ def test_a_compiled_training_times_precisions_alone(compose_config, timed, monke
     """Before it is compiled, so that a step's time is not known; the layout is the compiler's choice."""
     asked = timed(lambda mode: {"32-true": 2.0, "bf16-mixed": 1.0}[mode.precision])
     monkeypatch.setattr(mode_choice, "bf16_is_native", lambda device: native)
+    monkeypatch.setattr(mode_choice, "is_busy", lambda: False)
+    monkeypatch.setattr(compute_mode, "cores", lambda: 2)
     config = compose_config("model.channels=8", "data.batch_size=2", "compile=true")
     choice = choose(config, build_module(config), CPU, 1)
-    assert choice.mode == replace(ALONE, precision="bf16-mixed" if native else "32-true")
-    assert {mode.memory_format for mode in asked} <= {"contiguous"}
+    assert choice.mode == replace(PLAIN, precision="bf16-mixed" if native else "32-true")
+    assert {(mode.memory_format, mode.threads) for mode in asked} <= {("contiguous", 2)}
     assert bool(asked) == native
     assert choice.step_seconds is None
 

@@ -102,7 +102,8 @@ def expected_end(step_seconds: float, steps: int, now: datetime) -> str:
     seconds = step_seconds * steps
     end = now + timedelta(seconds=seconds)
     day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
-    return f"{duration(seconds)} of passes, forward and back, to {day}{end:%H:%M}; optimizer, grids and metrics come on top"
+    passes = f"{duration(seconds)} of passes, forward and back, to {day}{end:%H:%M}"
+    return f"{passes}; the optimizer, grids and metrics come on top"
 
 
 def duration(seconds: float) -> str:

@@ -86,11 +86,11 @@ def choose(
         return Choice(replace(start, **kept))
     if device.type != "cpu":
         open_keys = [key for key in open_keys if key != "threads"]
-    if config["compile"]:
-        # What is fast in which precision are matrix products, compiled or not; their layout is the compiler's.
-        open_keys = [key for key in open_keys if key != "memory_format"]
-    if trainer["max_steps"] < LEAST_STEPS or trainer["strategy"] == "fsdp":
-        open_keys = [key for key in open_keys if key == "threads" and world_size == 1 and is_busy()]
+    if (untimed := trainer["max_steps"] < LEAST_STEPS or trainer["strategy"] == "fsdp") or config["compile"]:
+        # Compiled code has its own layout and speed, but on a CPU the same matrix products decide on the precision.
+        timed = [] if untimed or device.type != "cpu" else ["precision"]
+        timed += ["threads"] if world_size == 1 and is_busy() else []
+        open_keys = [key for key in open_keys if key in timed]
     if not open_keys:
         return Choice(start)
     if world_size > 1:
