@@ -93,7 +93,7 @@ class Muon(Optimizer):
             )
         hidden = set(hidden_matrices(network, exclude).values())
         matrices = [parameter for parameter in params if parameter in hidden]
-        if exclude and not matrices:
+        if not matrices and exclude and hidden_matrices(network):
             raise UserError("optimizer.exclude leaves no matrix to Muon: pass optimizer=adamw, or exclude fewer")
         others = [parameter for parameter in params if parameter not in hidden]
         self._parts = stacked(network)

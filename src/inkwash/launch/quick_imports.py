@@ -167,13 +167,15 @@ def _disable(function: Callable[..., Any] | None = None, *args: Any, **options: 
     return call
 
 
-class _Kernel(type):
+class _IsKernel(type):
+    """Tell a kernel of Triton, once that has been imported, by isinstance."""
+
     def __instancecheck__(cls, instance: Any) -> bool:
         known = getattr(sys.modules.get(KERNELS), "JITFunction", _JITFunction)
         return known is not _JITFunction and isinstance(instance, known)
 
 
-class _JITFunction(metaclass=_Kernel):
+class _JITFunction(metaclass=_IsKernel):
     """A kernel of Triton, which nothing is before Triton has been imported."""
 
 
