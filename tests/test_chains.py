@@ -98,17 +98,18 @@ class Data:
 
     def __init__(self, make: Maker | None = None, shape: tuple[int, int, int] = (1, 8, 8), labelled: bool = True):
         self.make, self.shape, self.labelled = make, shape, labelled
+        self._made: dict[Path, tuple[str, ...]] = {}
 
     def overrides(self, path: Path) -> tuple[str, ...]:
-        """What makes a command use them; the files are written to `path`, once."""
+        """What makes a command use them; the files are written to each `path` once."""
         if self.make is None:
             return ("data=digits",)
-        if not hasattr(self, "_overrides"):
-            self._overrides = self.make(path, self.shape, self.labelled)
+        if path not in self._made:
+            self._made[path] = self.make(path, self.shape, self.labelled)
         classes = (10 if self.make is arrays else CLASSES) if self.labelled else "null"
         own = () if self.make is arrays else (f"data.path={path}",)
         shape = f"data.shape=[{','.join(map(str, self.shape))}]"
-        return (*self._overrides, *own, shape, f"data.num_classes={classes}")
+        return (*self._made[path], *own, shape, f"data.num_classes={classes}")
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (WITHOUT_CLASSES, ("guidance", "guided", "projected"), r"guidance needs class labels: train with model.num"),
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),
-    ({"small"}, ("only accuracy",), r"measures nothing: no accuracy: pyramid does not know the data set's classes"),
+    ({"small", "wide-hybrid"}, ("only accuracy",), r"no accuracy: pyramid does not know the data set's classes"),
     (WITH_CLASSES, ("pipeline",), r"draws by class, and there are no classes to ask it for: make import folder="),
     ({"no-dropout"}, ("guidance", "guided", "projected"), r"this one was not \(loss.label_dropout=0\)"),
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),

@@ -45,7 +45,14 @@ def test_an_infinite_gradient_stops_the_run(new_run):
 def test_a_step_left_out_leaves_everything_as_it_was(new_run):
     """Weights, moments and the optimizer's own count; the times that learn; and a resume in between is exact."""
     importance = ("loss=vlb", "times=importance", "times.history=1", "schedule.betas.T=20")
-    options = (*STEPS, *importance, "callbacks.guard.skip=3", INFINITE.format([3, 5], 0), "optimizer.weight_decay=0.1")
+    options = (
+        *STEPS,
+        *importance,
+        "optimizer=adamw",
+        "callbacks.guard.skip=3",
+        INFINITE.format([3, 5], 0),
+        "optimizer.weight_decay=0.1",
+    )
     directory = new_run("run", *options, "trainer.max_steps=3")
     train(directory)
     before = checkpoint(directory)

@@ -9,6 +9,7 @@ import pytest
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
 from support.run_diff import checkpoint, differences, rows
+from support.memory import PEAK
 from support.runs import environment
 
 STEPS = (
@@ -114,8 +115,8 @@ def test_grids_and_metrics_need_no_more_memory_than_training(new_run, tmp_path):
             "callbacks.samples.num_images=80", "callbacks.samples.guidance=1.5", "callbacks.heldout.num_images=80",
         )  # fmt: skip
         directory = new_run(name, *large, *options, "~callbacks.best")
-        code = "import resource; from pathlib import Path; from inkwash.jobs.train import train; "
-        code += f"train(Path({str(directory)!r})); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        code = "from pathlib import Path; from inkwash.jobs.train import train; "
+        code += f"train(Path({str(directory)!r})); print({PEAK})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
         assert done.returncode == 0, done.stderr
         peaks[name] = int(done.stdout.split()[-1])

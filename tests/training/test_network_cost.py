@@ -9,6 +9,7 @@ from torch import nn
 
 from inkwash.nets.unet import UNet
 from inkwash.training.network_cost import layers, memory
+from support.memory import PEAK
 from support.runs import environment
 
 
@@ -54,15 +55,15 @@ def test_every_parameter_of_a_unet_is_in_a_layer():
     assert {row.name: row.shape for row in rows}["input"] == (32, 32, 32)
 
 
-MEASURE = """
-import resource, torch
+MEASURE = f"""
+import torch
 from inkwash.nets.unet import UNet
 torch.set_num_threads(1)
 net = UNet((3, 64, 64), 64, [1, 2], 1, [])
 def step(images):
     (net(torch.randn(images, 3, 64, 64), torch.zeros(images)).float() ** 2).mean().backward()
 def peak():
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 1024 * {PEAK}
 step(4)
 before = peak()
 step(20)
