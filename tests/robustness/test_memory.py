@@ -8,8 +8,8 @@ import pytest
 
 from inkwash.errors import UserError
 from inkwash.jobs.train import train
-from support.run_diff import checkpoint, differences, rows
 from support.memory import PEAK
+from support.run_diff import checkpoint, differences, rows
 from support.runs import environment
 
 STEPS = (
