@@ -260,6 +260,7 @@ UNLABELLED = {name for name, (data, _) in RUNS.items() if not data.labelled}
 WITHOUT_CLASSES = UNLABELLED | {name for name, (_, own) in RUNS.items() if "model.num_classes=null" in own}
 WITH_CLASSES = {*RUNS} - WITHOUT_CLASSES
 GENTLE = {"schedule=linear", "schedule=quadratic"}  # where even Heun's first step is no leap
+OWN = {name for name, (data, _) in RUNS.items() if data.make and data.labelled}  # too few images for a classifier
 STEEP = {name for name in {*RUNS} - CONTINUOUS if not GENTLE & {*RUNS[name][1]}}
 PATCHES = {"two-channels-edm", "patches"}
 # What diffusers has no word for.
@@ -284,7 +285,7 @@ REFUSED: list[tuple[set[str], tuple[str, ...], str]] = [
     (WITHOUT_CLASSES, ("guidance", "guided", "projected"), r"guidance needs class labels: train with model.num"),
     (WITHOUT_CLASSES, ("label",), r"label=1: this run was trained with model.num_classes=None"),
     (WITHOUT_CLASSES, ("only accuracy",), r"metrics=\[accuracy\] measures nothing: no accuracy: the images are drawn"),
-    ({"small", "wide-hybrid"}, ("only accuracy",), r"no accuracy: pyramid does not know the data set's classes"),
+    ({"small"} | OWN, ("only accuracy",), r"no accuracy: pyramid does not know the data set's classes"),
     (WITH_CLASSES, ("pipeline",), r"draws by class, and there are no classes to ask it for: make import folder="),
     ({"no-dropout"}, ("guidance", "guided", "projected"), r"this one was not \(loss.label_dropout=0\)"),
     (STEEP, ("heun, trailing",), r"sampler=heun steps in sigma / alpha, .*: use spacing=karras"),

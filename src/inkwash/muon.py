@@ -47,7 +47,7 @@ class Muon(Optimizer):
         lr: of the matrices; 0.02 as in the source.
         momentum: of the matrices, in [0, 1).
         steps: Newton-Schulz steps.
-        gram: iterate on X X^T, but for GPUs: faster, and O is the same to 0.002 of its largest number.
+        gram: on a CPU iterate on X X^T: faster, and O is the same to 0.002 of its largest number.
         adamw_lr, betas, eps: of the others.
         weight_decay: of all, times the rate of each.
         exclude: names of matrices of the network that AdamW shall have; `*` stands for any text.

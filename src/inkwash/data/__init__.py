@@ -21,10 +21,9 @@ Two kinds of sources:
 hf.py reads what Hugging Face has by either of the two.
 
 What a set is: splits.py tells folders and files of splits by their names, else heldout_draw.py draws the held-out part
-by class; labels.py numbers the classes and keeps their names, label_columns.py those in
-a column of a table; listing.py walks through folders; listed.py takes labels
-from a file that lists the images (dataset_json.py, metadata_file.py). A source notes what it found as `Facts`
-(facts.py) beside its images, and report.py makes the report that a training logs and `inkwash data` prints, with what
+by class; labels.py numbers the classes and keeps their names, label_columns.py those in a column of a table; listing.py
+walks through folders; listed.py takes labels from a file that lists the images (dataset_json.py, metadata_file.py). A
+source notes what it found as `Facts` (facts.py) beside its images, and report.py makes the report that a training logs and `inkwash data` prints, with what
 looks like a mistake (suspicions.py). Before torch is imported, the command finds a shape by some images' headers
 (peek.py) and the number of classes by `labels` of a source; nothing that these import may import torch.
 

@@ -14,7 +14,7 @@ from inkwash.runs.directory import RUNS, RunDirectory
 
 # What belongs to one start and not to the run, and the keys of a sweep.
 OF_THE_START = ("run", "resume", "sweep", "sweeper", "launcher")
-# Times that defaults which say what is trained have changed, for run.json; and what was before, which has no number.
+# Number in run.json of the defaults that say what is trained, and those of runs without a number, which are older.
 DEFAULTS = 1
 FORMER = {"model": "unet_small", "optimizer": "adamw", "trainer.max_steps": 2000}
 # Groups whose choices set keys of other groups.
