@@ -23,9 +23,10 @@ hf.py reads what Hugging Face has by either of the two.
 What a set is: splits.py tells folders and files of splits by their names, else heldout_draw.py draws the held-out part
 by class; labels.py numbers the classes and keeps their names, label_columns.py those in a column of a table; listing.py
 walks through folders; listed.py takes labels from a file that lists the images (dataset_json.py, metadata_file.py). A
-source notes what it found as `Facts` (facts.py) beside its images, and report.py makes the report that a training logs and `inkwash data` prints, with what
-looks like a mistake (suspicions.py). Before torch is imported, the command finds a shape by some images' headers
-(peek.py) and the number of classes by `labels` of a source; nothing that these import may import torch.
+source notes what it found as `Facts` (facts.py) beside its images, and report.py makes the report that a training logs
+and `inkwash data` prints, with what looks like a mistake (suspicions.py). Before torch is imported, the command finds a
+shape by some images' headers (peek.py) and the number of classes by `labels` of a source; nothing that these import may
+import torch.
 
 Formats: opening.py opens images with Pillow (png.py steps around large metadata), rendering.py scales levels and lays
 transparent images on a background; columns.py knows the columns of Parquet files, arrays.py the images in them that
