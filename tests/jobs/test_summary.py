@@ -61,10 +61,11 @@ def test_a_training_on_a_gpu_notes_its_name(processes, gpu, described, monkeypat
         (("optimizer.lr=0.01",), None),
         (("optimizer.lr=2e-3",), "if it is meant for AdamW, pass optimizer=adamw optimizer.lr=0.002"),
         (("optimizer=adamw", "optimizer.lr=2e-3"), None),
+        (("~optimizer.lr", "~optimizer.adamw_lr", "~optimizer.exclude"), None),  # as a YAML of somebody's own may be
     ],
 )
 def test_a_rate_that_is_not_muons_is_noticed(described, caplog, overrides, warned):
-    describe(*described(*overrides), {})
+    describe(*described(*overrides), {"choices": {"optimizer": "mine"}})
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == (warned is not None)
     assert (warned or "") in "".join(warnings)

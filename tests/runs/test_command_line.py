@@ -29,7 +29,7 @@ def run(tmp_path):
     return make
 
 
-def test_arguments_of_a_run(run, tmp_path):
+def test_arguments_of_a_run(run, tmp_path, monkeypatch):
     assert arguments_of(run(overrides=[], command=command(NASTY))) == NASTY[1:]
     older = ["run=x", "callbacks.fid.num_images=8", "+callbacks.x._target_=inkwash.training.callbacks.guard.FiniteLoss"]
     assert arguments_of(run(overrides=older)) == [
@@ -45,6 +45,10 @@ def test_arguments_of_a_run(run, tmp_path):
     assert arguments_of(before, ["trainer.max_steps=9"]) == [*former[:2], "seed=1"]
     assert arguments_of(before, experiment) == ["seed=1"], "which sets all of them"
     assert arguments_of(before, ["experiment=edm"]) == [*former, "seed=1"], "which sets none"
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "nothing.yaml").write_text("# @package _global_\n")
+    monkeypatch.setenv("INKWASH_CONF", str(tmp_path / "mine"))
+    assert arguments_of(before, ["experiment=nothing"]) == [*former, "seed=1"]
     assert arguments_of(before, ["debug=fast"]) == [*former[:2], "seed=1"]
     assert arguments_of(run(overrides=["seed=1"], choices={"model": "unet_small"}, defaults=1)) == ["seed=1"]
     of_experiment = run(overrides=experiment, choices={"model": "unet_small"})

@@ -6,12 +6,11 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from torch import nn
 
 from inkwash.config.shapes import network_shape
 from inkwash.errors import UserError
 from inkwash.files import write_json
-from inkwash.muon import hidden_matrices
+from inkwash.muon import Muon
 from inkwash.reports.page import number
 from inkwash.reports.run_files import RunFiles
 from inkwash.runs.directory import RunDirectory
@@ -58,10 +57,11 @@ def describe(
     )  # fmt: skip
     if chosen := [f"{group}={choices[group]}" for group in OBJECTIVE if group in choices]:
         log.info("objective    %s", " ".join(chosen))
-    rate = f"{choices['optimizer']}, lr {config['optimizer']['lr']:g}, " if "optimizer" in choices else ""
+    optimizer = module.new_optimizer()
+    rate = f"{choices['optimizer']}, lr {optimizer.param_groups[0]['lr']:g}, " if "optimizer" in choices else ""
     log.info("optimizer    %s%d steps of %d images", rate, trainer.max_steps, batch)
-    if config["optimizer"]["_target_"] == "inkwash.muon.Muon":
-        _warn_of_muon(cast(nn.Module, module.denoiser.net), config["optimizer"])
+    if isinstance(optimizer, Muon):
+        _warn_of_rates(optimizer)
     log.info(
         "device       %d x %s, %s, %s, %d thread%s",
         trainer.world_size, facts["accelerator"], facts["precision"], facts["memory_format"], facts["threads"],
@@ -79,17 +79,18 @@ def describe(
     return facts
 
 
-def _warn_of_muon(network: nn.Module, options: dict[str, Any]) -> None:
+def _warn_of_rates(optimizer: Muon) -> None:
     """Warn if optimizer.lr, which is the rate of a network's hidden matrices, is meant for AdamW, or serves nothing."""
-    if not hidden_matrices(network, options["exclude"]):
+    matrices, others = optimizer.param_groups
+    if not matrices["params"]:
         log.warning(
             "the network has no hidden matrix for Muon: AdamW takes all of it, at optimizer.adamw_lr=%g; optimizer.lr "
-            "counts for nothing", options["adamw_lr"],
+            "counts for nothing", others["lr"],
         )  # fmt: skip
-    elif options["lr"] <= LOW_RATE:
+    elif matrices["lr"] <= LOW_RATE:
         log.warning(
             "optimizer.lr=%g is low for Muon, which takes 0.02 by default: if it is meant for AdamW, pass "
-            "optimizer=adamw optimizer.lr=%g", options["lr"], options["lr"],
+            "optimizer=adamw optimizer.lr=%g", matrices["lr"], matrices["lr"],
         )  # fmt: skip
 
 

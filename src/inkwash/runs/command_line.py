@@ -61,9 +61,9 @@ def _set_by(argument: str) -> set[str]:
     """Return the groups, and trainer.max_steps, that the file of a choice such as experiment=mnist sets."""
     group, _, name = argument.partition("=")
     file = next((path for path in group_files(group) if path.stem == name), None)
-    content = yaml.safe_load(file.read_text("utf-8")) if file else {}
+    content = (yaml.safe_load(file.read_text("utf-8")) if file else None) or {}
     chosen = (key for item in content.get("defaults", ()) if isinstance(item, dict) for key in item)
-    steps = {"trainer.max_steps"} if "max_steps" in content.get("trainer", {}) else set()
+    steps = {"trainer.max_steps"} if "max_steps" in (content.get("trainer") or {}) else set()
     return steps | {key.removeprefix("override /") for key in chosen}
 
 
